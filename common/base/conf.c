@@ -15,18 +15,15 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 
-static void *field_of(const struct trib_conf *conf, const struct trib_conf_key *key)
+// The entry of a key, or NULL.
+static struct trib_conf_entry *find(struct trib_conf *conf, const char *section, const char *name)
 {
-    return (char *)conf->target + key->offset;
-}
-
-static size_t find(const struct trib_conf *conf, const char *section, const char *name)
-{
-    size_t i = 0;
-    while (i < conf->count &&
-           (strcmp(conf->keys[i].section, section) != 0 || strcmp(conf->keys[i].name, name) != 0))
-        i++;
-    return i;
+    for (size_t i = 0; i < conf->count; i++) {
+        struct trib_conf_entry *entry = &conf->entries[i];
+        if (strcmp(entry->key->section, section) == 0 && strcmp(entry->key->name, name) == 0)
+            return entry;
+    }
+    return NULL;
 }
 
 // The number of choices `value` comes after, or -1.
@@ -90,24 +87,24 @@ static const char *set_path(const char *value, const char *dir, char *field)
 }
 
 // NULL, or what is wrong with the value.
-static const char *set_value(const struct trib_conf *conf, const struct trib_conf_key *key,
-                             const char *value, const char *dir)
+static const char *set_value(const struct trib_conf_entry *entry, const char *value,
+                             const char *dir)
 {
     static __thread char text[256];
-    void *field = field_of(conf, key);
+    const struct trib_conf_key *key = entry->key;
 
     switch (key->type) {
     case TRIB_CONF_TEXT:
-        if (snprintf(field, TRIB_CONF_TEXT_MAX + 1, "%s", value) > TRIB_CONF_TEXT_MAX)
+        if (snprintf(entry->field, TRIB_CONF_TEXT_MAX + 1, "%s", value) > TRIB_CONF_TEXT_MAX)
             return "is too long";
         return NULL;
-    case TRIB_CONF_PATH: return set_path(value, dir, field);
+    case TRIB_CONF_PATH: return set_path(value, dir, entry->field);
     case TRIB_CONF_INT:
-    case TRIB_CONF_REAL: return set_number(key, value, field);
+    case TRIB_CONF_REAL: return set_number(key, value, entry->field);
     case TRIB_CONF_BOOL:
         if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
             return "must be yes or no";
-        *(bool *)field = value[0] == 'y';
+        *(bool *)entry->field = value[0] == 'y';
         return NULL;
     case TRIB_CONF_CHOICE: {
         int index = choice_index(key->choices, value);
@@ -115,38 +112,46 @@ static const char *set_value(const struct trib_conf *conf, const struct trib_con
             (void)snprintf(text, sizeof(text), "must be one of %s", key->choices);
             return text;
         }
-        *(int *)field = index;
+        *(int *)entry->field = index;
         return NULL;
     }
     }
     return "has no type";
 }
 
-static void set_default(const struct trib_conf *conf, const struct trib_conf_key *key)
+static void set_default(const struct trib_conf_entry *entry)
 {
-    void *field = field_of(conf, key);
-    switch (key->type) {
+    switch (entry->key->type) {
     case TRIB_CONF_TEXT:
-    case TRIB_CONF_PATH: *(char *)field = '\0'; break;
-    case TRIB_CONF_INT: *(uint64_t *)field = 0; break;
-    case TRIB_CONF_REAL: *(double *)field = 0; break;
-    case TRIB_CONF_BOOL: *(bool *)field = false; break;
-    case TRIB_CONF_CHOICE: *(int *)field = 0; break;
+    case TRIB_CONF_PATH: *(char *)entry->field = '\0'; break;
+    case TRIB_CONF_INT: *(uint64_t *)entry->field = 0; break;
+    case TRIB_CONF_REAL: *(double *)entry->field = 0; break;
+    case TRIB_CONF_BOOL: *(bool *)entry->field = false; break;
+    case TRIB_CONF_CHOICE: *(int *)entry->field = 0; break;
     }
-    if (key->fallback && *key->fallback) {
-        const char *wrong = set_value(conf, key, key->fallback, ".");
+    if (entry->key->fallback && *entry->key->fallback) {
+        const char *wrong = set_value(entry, entry->key->fallback, ".");
         assert(!wrong);
         (void)wrong;
     }
 }
 
-void trib_conf_init(struct trib_conf *conf, const struct trib_conf_key *keys, size_t count,
-                    void *target)
+void trib_conf_init(struct trib_conf *conf)
 {
-    assert(count <= TRIB_CONF_KEYS_MAX);
-    *conf = (struct trib_conf){.keys = keys, .count = count, .target = target};
-    for (size_t i = 0; i < count; i++)
-        set_default(conf, &keys[i]);
+    *conf = (struct trib_conf){.count = 0};
+}
+
+void trib_conf_add(struct trib_conf *conf, const struct trib_conf_key *keys, size_t count,
+                   void *target)
+{
+    assert(conf->count + count <= TRIB_CONF_KEYS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        assert(!find(conf, keys[i].section, keys[i].name));
+        struct trib_conf_entry *entry = &conf->entries[conf->count++];
+        *entry =
+            (struct trib_conf_entry){.key = &keys[i], .field = (char *)target + keys[i].offset};
+        set_default(entry);
+    }
 }
 
 // ---- Files: inih calls back for each value; the reader counts lines, which inih does not pass on
@@ -192,20 +197,20 @@ static int take_value(void *user, const char *section, const char *name, const c
         return 0;
 
     const char *wrong = NULL;
-    size_t i = find(conf, section, name);
-    if (i == conf->count)
+    struct trib_conf_entry *entry = find(conf, section, name);
+    if (!entry)
         wrong = "is not a key this file may have";
-    else if (conf->line[i] != 0)
+    else if (entry->line != 0)
         wrong = "is given twice";
     else
-        wrong = set_value(conf, &conf->keys[i], value, source->dir);
+        wrong = set_value(entry, value, source->dir);
     if (wrong) {
         (void)snprintf(conf->error, sizeof(conf->error), "%s:%" PRIu32 ": %s%s%s %s", source->name,
                        source->line, section, *section ? "." : "", name, wrong);
         source->rejected = true;
         return 0;
     }
-    conf->line[i] = source->line;
+    entry->line = source->line;
     return 1;
 }
 
@@ -260,25 +265,25 @@ enum trib_err trib_conf_override(struct trib_conf *conf, const char *assignment)
     (void)snprintf(section, sizeof(section), "%.*s", (int)(dot - assignment), assignment);
     (void)snprintf(name, sizeof(name), "%.*s", (int)(equals - dot - 1), dot + 1);
 
-    size_t i = find(conf, section, name);
-    if (i == conf->count)
+    struct trib_conf_entry *entry = find(conf, section, name);
+    if (!entry)
         wrong = "is not a key";
     else
-        wrong = set_value(conf, &conf->keys[i], equals + 1, ".");
+        wrong = set_value(entry, equals + 1, ".");
     if (wrong) {
         (void)snprintf(conf->error, sizeof(conf->error), "--set %s: %s.%s %s", assignment, section,
                        name, wrong);
         return TRIB_ERR_INVAL;
     }
-    conf->line[i] = UINT32_MAX;
+    entry->line = UINT32_MAX;
     return TRIB_OK;
 }
 
-bool trib_conf_is_set(const struct trib_conf *conf, const char *section, const char *name)
+bool trib_conf_is_set(struct trib_conf *conf, const char *section, const char *name)
 {
-    size_t i = find(conf, section, name);
-    assert(i < conf->count);
-    return conf->line[i] != 0;
+    const struct trib_conf_entry *entry = find(conf, section, name);
+    assert(entry);
+    return entry->line != 0;
 }
 
 enum trib_err trib_conf_reject(struct trib_conf *conf, const char *section, const char *name,
@@ -290,27 +295,27 @@ enum trib_err trib_conf_reject(struct trib_conf *conf, const char *section, cons
     (void)vsnprintf(message, sizeof(message), format, args);
     va_end(args);
 
-    size_t i = find(conf, section, name);
-    assert(i < conf->count);
-    if (conf->line[i] == UINT32_MAX)
+    const struct trib_conf_entry *entry = find(conf, section, name);
+    assert(entry);
+    if (entry->line == UINT32_MAX)
         (void)snprintf(conf->error, sizeof(conf->error), "--set: %s.%s: %s", section, name,
                        message);
-    else if (conf->line[i] == 0)
+    else if (entry->line == 0)
         (void)snprintf(conf->error, sizeof(conf->error), "%s: %s.%s: %s", conf->name, section, name,
                        message);
     else
         (void)snprintf(conf->error, sizeof(conf->error), "%s:%" PRIu32 ": %s.%s: %s", conf->name,
-                       conf->line[i], section, name, message);
+                       entry->line, section, name, message);
     return TRIB_ERR_INVAL;
 }
 
 // ---- Printing
 
-static void print_value(const struct trib_conf *conf, const struct trib_conf_key *key, FILE *file)
+static void print_value(const struct trib_conf_entry *entry, FILE *file)
 {
-    const void *field = field_of(conf, key);
-    char text[TRIB_REAL_TEXT_SIZE > 128 ? TRIB_REAL_TEXT_SIZE : 128];
-    switch (key->type) {
+    const void *field = entry->field;
+    char text[128];
+    switch (entry->key->type) {
     case TRIB_CONF_TEXT:
     case TRIB_CONF_PATH: (void)fputs(field, file); break;
     case TRIB_CONF_INT: (void)fprintf(file, "%" PRIu64, *(const uint64_t *)field); break;
@@ -320,30 +325,50 @@ static void print_value(const struct trib_conf *conf, const struct trib_conf_key
         break;
     case TRIB_CONF_BOOL: (void)fputs(*(const bool *)field ? "yes" : "no", file); break;
     case TRIB_CONF_CHOICE:
-        trib_conf_choice_text(key->choices, *(const int *)field, text, sizeof(text));
+        trib_conf_choice_text(entry->key->choices, *(const int *)field, text, sizeof(text));
         (void)fputs(text, file);
         break;
     }
 }
 
+static bool has_value(const struct trib_conf_entry *entry)
+{
+    bool is_text = entry->key->type == TRIB_CONF_TEXT || entry->key->type == TRIB_CONF_PATH;
+    return !is_text || *(const char *)entry->field;
+}
+
+// Is this the first entry of its section?
+static bool opens_section(const struct trib_conf *conf, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(conf->entries[i].key->section, conf->entries[index].key->section) == 0)
+            return false;
+    }
+    return true;
+}
+
 void trib_conf_write(const struct trib_conf *conf, FILE *file)
 {
-    const char *section = NULL;
-    for (size_t i = 0; i < conf->count; i++) {
-        const struct trib_conf_key *key = &conf->keys[i];
-        if (!section || strcmp(section, key->section) != 0)
-            (void)fprintf(file, "%s[%s]\n", section ? "\n" : "", key->section);
-        section = key->section;
-        (void)fprintf(file, "%s = ", key->name);
-        print_value(conf, key, file);
-        (void)fputc('\n', file);
+    for (size_t first = 0; first < conf->count; first++) {
+        const char *section = conf->entries[first].key->section;
+        if (!opens_section(conf, first))
+            continue;
+        (void)fprintf(file, "%s[%s]\n", first ? "\n" : "", section);
+        for (size_t i = first; i < conf->count; i++) {
+            const struct trib_conf_entry *entry = &conf->entries[i];
+            if (strcmp(entry->key->section, section) != 0 || !has_value(entry))
+                continue;
+            (void)fprintf(file, "%s = ", entry->key->name);
+            print_value(entry, file);
+            (void)fputc('\n', file);
+        }
     }
 }
 
-void trib_conf_print_keys(const struct trib_conf_key *keys, size_t count, FILE *file)
+void trib_conf_print_keys(const struct trib_conf *conf, FILE *file)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct trib_conf_key *key = &keys[i];
+    for (size_t i = 0; i < conf->count; i++) {
+        const struct trib_conf_key *key = conf->entries[i].key;
         char name[128];
         (void)snprintf(name, sizeof(name), "%s.%s", key->section, key->name);
         const char *fallback = key->fallback && *key->fallback ? key->fallback : "-";

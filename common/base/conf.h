@@ -44,18 +44,26 @@ enum {
     TRIB_CONF_ERROR_SIZE = 2048,
 };
 
+struct trib_conf_entry {
+    const struct trib_conf_key *key; // borrowed from the caller of trib_conf_add
+    void *field;                     // in that caller's target
+    uint32_t line;                   // where it was set; 0: default; UINT32_MAX: by override
+};
+
 struct trib_conf {
-    const struct trib_conf_key *keys; // borrowed from the caller of init
+    struct trib_conf_entry entries[TRIB_CONF_KEYS_MAX];
     size_t count;
-    void *target;                      // borrowed from the caller of init
-    uint32_t line[TRIB_CONF_KEYS_MAX]; // where a key was set; 0: default; UINT32_MAX: by override
     char name[TRIB_CONF_TEXT_MAX + 1]; // of the file read, for messages
     char error[TRIB_CONF_ERROR_SIZE];  // what was wrong, after TRIB_ERR_INVAL
 };
 
-// Sets every field to its default. Asserts that the defaults are valid.
-void trib_conf_init(struct trib_conf *conf, const struct trib_conf_key *keys, size_t count,
-                    void *target);
+// Empty: every key is unknown until tables are added.
+void trib_conf_init(struct trib_conf *conf);
+
+// Add a table whose values go to `target`, and set the target's fields to their defaults. Tables
+// may share a section, but not a key. Asserts that the defaults are valid.
+void trib_conf_add(struct trib_conf *conf, const struct trib_conf_key *keys, size_t count,
+                   void *target);
 
 // TRIB_ERR_IO (cannot be read) or TRIB_ERR_INVAL, with conf->error.
 TRIB_CHECKED enum trib_err trib_conf_load(struct trib_conf *conf, const char *path);
@@ -67,7 +75,7 @@ TRIB_CHECKED enum trib_err trib_conf_parse(struct trib_conf *conf, const char *t
 // "section.key=value"; the section may hold dots itself.
 TRIB_CHECKED enum trib_err trib_conf_override(struct trib_conf *conf, const char *assignment);
 
-bool trib_conf_is_set(const struct trib_conf *conf, const char *section, const char *name);
+bool trib_conf_is_set(struct trib_conf *conf, const char *section, const char *name);
 
 // Fill conf->error for a mistake found later: "file:line: section.key: <message>".
 // Always returns TRIB_ERR_INVAL.
@@ -77,10 +85,11 @@ enum trib_err trib_conf_reject(struct trib_conf *conf, const char *section, cons
 // The word of a CHOICE.
 void trib_conf_choice_text(const char *choices, int index, char *text, size_t size);
 
-// The resolved configuration as an INI file. Keys that equal their default are written too.
+// The resolved configuration as an INI file, section by section in the order in which sections
+// first appear. Keys that equal their default are written too, keys without a value are not.
 void trib_conf_write(const struct trib_conf *conf, FILE *file);
 
 // "section.key  default  help", for `tributary-sim keys`, --help and the manual.
-void trib_conf_print_keys(const struct trib_conf_key *keys, size_t count, FILE *file);
+void trib_conf_print_keys(const struct trib_conf *conf, FILE *file);
 
 #endif // TRIB_BASE_CONF_H

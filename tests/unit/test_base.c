@@ -147,7 +147,8 @@ static const struct trib_conf_key keys[] = {
 static void parse(struct trib_conf *conf, struct target *target, const char *text,
                   const char *expected_error)
 {
-    trib_conf_init(conf, keys, sizeof(keys) / sizeof(keys[0]), target);
+    trib_conf_init(conf);
+    trib_conf_add(conf, keys, sizeof(keys) / sizeof(keys[0]), target);
     enum trib_err err = trib_conf_parse(conf, text, strlen(text), "x.ini", "/etc/t");
     if (!expected_error) {
         assert_int_equal(err, TRIB_OK);

@@ -1,0 +1,142 @@
+// client.h - take part in federated learning from your own program.
+//
+// This header, tributary/err.h and tributary/log.h are all the library installs. What is not
+// declared here is not promised.
+//
+//     struct trib_client_config config;
+//     struct trib_client *client;
+//
+//     trib_client_config_init(&config);
+//     config.state_dir = "/var/lib/tributary"; // made by trib_client_enrol
+//     config.trainer = &my_trainer;
+//     config.trainer_user = &my_model;
+//
+//     if (trib_client_create(&config, &client) == TRIB_OK) {
+//         err = trib_client_run(client);    // blocks until trib_client_stop or a lasting failure
+//         trib_client_destroy(client);
+//     }
+//
+// Ownership: the library copies every string and key it is given and never frees what is yours.
+// Pointers handed to a callback are borrowed and end with the callback.
+// Threads: one thread at a time per client; only trib_client_stop may be called from any thread or
+// from a signal handler. Trainer callbacks run on one worker thread that the library owns.
+#ifndef TRIB_CLIENT_H
+#define TRIB_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tributary/err.h"
+#include "tributary/log.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TRIB_VERSION_MAJOR 0
+#define TRIB_VERSION_MINOR 1
+#define TRIB_VERSION_PATCH 0
+
+// The version of the library actually linked, "MAJOR.MINOR.PATCH".
+TRIB_API const char *trib_version(void);
+
+struct trib_client; // one connection to one coordinator
+struct trib_task;   // one round's work; lives during a trainer callback
+
+// ---- What to train -----------------------------------------------------------------------------
+
+// Read-only facts about the task at hand.
+TRIB_API uint64_t trib_task_round(const struct trib_task *task);
+TRIB_API const char *trib_task_model(const struct trib_task *task); // model name
+TRIB_API uint32_t trib_task_epochs(const struct trib_task *task);   // local epochs asked
+TRIB_API double trib_task_hyper(const struct trib_task *task, const char *name, double fallback);
+
+// Ask this at least once per batch; when it is non-zero, return TRIB_ERR_STOPPED soon.
+TRIB_API int trib_task_should_stop(const struct trib_task *task);
+
+// Tell the operator how far you are, 0.0 to 1.0. Cheap; call it as often as you like.
+TRIB_API void trib_task_progress(struct trib_task *task, double fraction);
+
+// Report one number about local data, e.g. ("loss", 0.41). Only names the coordinator allowed in
+// the task are sent; others are dropped here. With privacy on no metric is sent, whatever the
+// coordinator allows, and the example count stays on the device.
+TRIB_API void trib_task_metric(struct trib_task *task, const char *name, double value);
+
+// ---- How to train: your code -------------------------------------------------------------------
+
+struct trib_trainer {
+    uint32_t struct_size; // sizeof(struct trib_trainer), so that fields can be added
+
+    // May this device train now (charging, idle, on Wi-Fi, enough data)? Optional; NULL means yes.
+    int (*ready)(void *user);
+
+    // Improve `params` in place: `count` float32 values, the model's layout order. On entry they
+    // are the global model. Set *ret_examples to the number of local examples used, at least 1.
+    // Any value but TRIB_OK means that nothing is sent for this round.
+    enum trib_err (*train)(void *user, struct trib_task *task, float *params, size_t count,
+                           uint64_t *ret_examples);
+
+    // Measure `params` on local data through trib_task_metric. Optional.
+    enum trib_err (*evaluate)(void *user, struct trib_task *task, const float *params,
+                              size_t count);
+
+    // A finished model was published: keep it, load it, or ignore it. Optional.
+    void (*published)(void *user, uint64_t version, const float *params, size_t count);
+};
+
+// The built-in trainer for the models in docs/models.md; its user pointer is a dataset. One dataset
+// serves one client at a time.
+struct trib_dataset;
+TRIB_API const struct trib_trainer *trib_trainer_builtin(void);
+// Read the data that the [data] section of an INI file names (the client.ini that enrolment wrote,
+// or your own). TRIB_ERR_DATA if they are malformed, with file, line and column in the log;
+// TRIB_ERR_INVAL if the file is. A [data] section that names nothing gives a dataset without rows,
+// with which the device declines every task.
+TRIB_API TRIB_CHECKED enum trib_err trib_dataset_open(const char *path,
+                                                      struct trib_dataset **ret_dataset);
+TRIB_API void trib_dataset_destroy(struct trib_dataset *dataset); // NULL is fine
+
+// ---- The client --------------------------------------------------------------------------------
+
+struct trib_client_config {
+    uint32_t struct_size;               // set by trib_client_config_init
+    const char *state_dir;              // required: keys (0600), pins, privacy ledger, spool, model
+    const char *coordinator_url;        // optional override of the URL learned at enrolment
+    const struct trib_trainer *trainer; // required
+    void *trainer_user;                 // passed to every trainer callback, untouched
+    trib_log_fn log;                    // optional; NULL writes to stderr
+    void *log_user;
+    enum trib_log_level log_level;
+    uint32_t reconnect_max_ms; // longest pause between attempts to connect
+    uint64_t memory_max;       // bytes the library may allocate; larger models are refused
+};
+
+// Fill with defaults. Always call it first.
+TRIB_API void trib_client_config_init(struct trib_client_config *config);
+
+// Enrol this device with a one-time token ("trib1...."): makes its keys in `state_dir`, connects,
+// proves the token, pins the coordinator's keys. TRIB_ERR_AUTH if the token is not accepted.
+TRIB_API TRIB_CHECKED enum trib_err trib_client_enrol(const char *token, const char *state_dir);
+
+// Check the configuration, load the keys. Does not connect yet. TRIB_ERR_STATE if not enrolled.
+TRIB_API TRIB_CHECKED enum trib_err trib_client_create(const struct trib_client_config *config,
+                                                       struct trib_client **ret_client);
+
+// Connect, wait for tasks, train, answer; again until stopped. Reconnects by itself.
+TRIB_API TRIB_CHECKED enum trib_err trib_client_run(struct trib_client *client);
+
+// Instead of trib_client_run, for programs with their own loop: poll the descriptor for reading,
+// and call step when it is readable or when *ret_timeout_ms has passed.
+TRIB_API int trib_client_poll_fd(const struct trib_client *client);
+TRIB_API TRIB_CHECKED enum trib_err trib_client_step(struct trib_client *client,
+                                                     int *ret_timeout_ms);
+
+TRIB_API void trib_client_stop(struct trib_client *client);
+TRIB_API void trib_client_destroy(
+    struct trib_client *client); // NULL is fine; stops first if running
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif // TRIB_CLIENT_H

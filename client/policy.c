@@ -1,0 +1,92 @@
+#include "client/policy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/privacy/accountant.h"
+#include "common/privacy/mode.h"
+
+static const struct trib_conf_key policy_keys[] = {
+    {"client.policy", "allowed_modes", TRIB_CONF_TEXT, offsetof(struct trib_policy, allowed_modes),
+     "distributed,local", "privacy modes this device takes part in", 0, 0, NULL},
+    {"client.policy", "max_epsilon_pure_round", TRIB_CONF_REAL,
+     offsetof(struct trib_policy, max_epsilon_pure_round), "0",
+     "most pure epsilon a round may cost; 0: any", 0, 1e9, NULL},
+    {"client.policy", "max_rho_round", TRIB_CONF_REAL, offsetof(struct trib_policy, max_rho_round),
+     "0", "most zCDP rho a round may cost; 0: any", 0, 1e9, NULL},
+};
+
+void trib_policy_conf_add(struct trib_conf *conf, struct trib_policy *policy)
+{
+    trib_conf_add(conf, policy_keys, sizeof(policy_keys) / sizeof(policy_keys[0]), policy);
+}
+
+// The next word of a comma-separated list; false at its end.
+static bool next_word(const char **list, const char **ret_word, size_t *ret_size)
+{
+    *list += strspn(*list, ", ");
+    *ret_word = *list;
+    *ret_size = strcspn(*list, ", ");
+    *list += *ret_size;
+    return *ret_size > 0;
+}
+
+static bool word_is(const char *word, size_t size, const char *text)
+{
+    return strlen(text) == size && strncmp(word, text, size) == 0;
+}
+
+bool trib_policy_check(const struct trib_policy *policy, char *ret_word, size_t size)
+{
+    const char *list = policy->allowed_modes;
+    const char *word;
+    size_t length;
+    while (next_word(&list, &word, &length)) {
+        bool is_known = false;
+        for (int mode = TRIB_PRIVACY_OFF; mode <= TRIB_PRIVACY_CENTRAL; mode++)
+            is_known = is_known ||
+                       word_is(word, length, trib_privacy_mode_text((enum trib_privacy_mode)mode));
+        if (!is_known) {
+            (void)snprintf(ret_word, size, "%.*s", (int)length, word);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool mode_is_allowed(const struct trib_policy *policy, enum trib_privacy_mode mode)
+{
+    const char *list = policy->allowed_modes;
+    const char *word;
+    size_t length;
+    while (next_word(&list, &word, &length)) {
+        if (word_is(word, length, trib_privacy_mode_text(mode)))
+            return true;
+    }
+    return false;
+}
+
+bool trib_policy_allows(const struct trib_policy *policy, const struct trib_encoding *encoding,
+                        char *why, size_t size)
+{
+    if (!mode_is_allowed(policy, encoding->mode)) {
+        (void)snprintf(why, size, "privacy mode %s is not in client.policy.allowed_modes",
+                       trib_privacy_mode_text(encoding->mode));
+        return false;
+    }
+    if (encoding->mode == TRIB_PRIVACY_OFF)
+        return true;
+    double pure = trib_epsilon_pure(encoding);
+    double rho = trib_rho_of(encoding);
+    if (policy->max_epsilon_pure_round > 0 && pure > policy->max_epsilon_pure_round) {
+        (void)snprintf(why, size, "pure epsilon %.4g a round is above max_epsilon_pure_round %.4g",
+                       pure, policy->max_epsilon_pure_round);
+        return false;
+    }
+    if (policy->max_rho_round > 0 && rho > policy->max_rho_round) {
+        (void)snprintf(why, size, "rho %.4g a round is above max_rho_round %.4g", rho,
+                       policy->max_rho_round);
+        return false;
+    }
+    return true;
+}

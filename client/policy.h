@@ -1,0 +1,30 @@
+// policy.h - what the device itself allows, whatever a coordinator asks ([client.policy]).
+#ifndef TRIB_CLIENT_POLICY_H
+#define TRIB_CLIENT_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/conf.h"
+#include "common/privacy/encode.h"
+#include "common/wire/message.h"
+
+struct trib_policy {
+    trib_conf_text allowed_modes;  // words of privacy modes, separated by commas
+    double max_epsilon_pure_round; // 0: any
+    double max_rho_round;          // 0: any
+};
+
+// Add the keys of [client.policy]; defaults go to `policy`.
+void trib_policy_conf_add(struct trib_conf *conf, struct trib_policy *policy);
+
+// Is the list of modes made of known words? On failure `ret_word` is the first unknown one.
+bool trib_policy_check(const struct trib_policy *policy, char *ret_word, size_t size);
+
+// May the device take part in a round with this encoding and this many parameters? When not,
+// `why` says so in a few words. The cost is computed here from the integers of the encoding: what
+// the coordinator claims it to be does not matter.
+bool trib_policy_allows(const struct trib_policy *policy, const struct trib_encoding *encoding,
+                        char *why, size_t size);
+
+#endif // TRIB_CLIENT_POLICY_H

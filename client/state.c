@@ -1,0 +1,292 @@
+#include "client/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/bytes.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/base/wipe.h"
+
+#define TRIB_LOG_MODULE "state"
+
+#define KEY_FILE        "device.key"
+#define ENROLMENT_FILE  "enrolment.ini"
+#define CONFIG_FILE     "client.ini"
+
+enum {
+    SECRET_MODE = 0600,
+    KEY_FILE_MAX = 512,
+};
+
+enum trib_err trib_state_make(const char *dir)
+{
+    return trib_dir_make(dir, 0700);
+}
+
+// ---- Keys: two lines, "x25519 <base64>" and "ed25519 <base64>"
+
+enum trib_err trib_state_keys_make(const char *dir, struct trib_state_keys *ret_keys)
+{
+    char path[TRIB_PATH_MAX + 1];
+    char secret[TRIB_KEY_TEXT_SIZE];
+    char seed[TRIB_KEY_TEXT_SIZE];
+    char text[KEY_FILE_MAX];
+    struct trib_state_keys keys;
+
+    enum trib_err err = trib_path_join(path, dir, KEY_FILE);
+    if (err)
+        return err;
+    if (trib_file_exists(path))
+        return trib_state_keys_load(dir, ret_keys);
+
+    trib_random_bytes(keys.secret, sizeof(keys.secret));
+    trib_random_bytes(keys.sign_seed, sizeof(keys.sign_seed));
+    trib_base64_encode(keys.secret, sizeof(keys.secret), secret);
+    trib_base64_encode(keys.sign_seed, sizeof(keys.sign_seed), seed);
+    int size = snprintf(text, sizeof(text), "x25519 %s\ned25519 %s\n", secret, seed);
+    err = trib_file_write(path, text, (size_t)size, SECRET_MODE);
+    if (!err)
+        *ret_keys = keys;
+    trib_wipe(text, sizeof(text));
+    trib_wipe(secret, sizeof(secret));
+    trib_wipe(seed, sizeof(seed));
+    trib_wipe(&keys, sizeof(keys));
+    return err;
+}
+
+// "label <32 bytes in base64>\n" at *text, which is moved behind it.
+static bool take_key_line(const char **text, const char *label, uint8_t key[static 32])
+{
+    char line[TRIB_KEY_TEXT_SIZE];
+    size_t got;
+    size_t length = strlen(label);
+    if (strncmp(*text, label, length) != 0 || (*text)[length] != ' ')
+        return false;
+    const char *value = *text + length + 1;
+    size_t size = strcspn(value, "\n");
+    if (size >= sizeof(line) || value[size] != '\n')
+        return false;
+    memcpy(line, value, size);
+    line[size] = '\0';
+    *text = value + size + 1;
+    bool is_good = trib_base64_decode(line, key, 32, &got) && got == 32;
+    trib_wipe(line, sizeof(line));
+    return is_good;
+}
+
+enum trib_err trib_state_keys_load(const char *dir, struct trib_state_keys *ret_keys)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_buf buf = {0};
+    struct trib_state_keys keys;
+    struct stat info;
+
+    enum trib_err err = trib_path_join(path, dir, KEY_FILE);
+    if (err)
+        return err;
+    if (stat(path, &info)) {
+        TRIB_ERROR("%s: no device keys here; enrol first", path);
+        return TRIB_ERR_STATE;
+    }
+    if (info.st_mode & (S_IRWXG | S_IRWXO)) {
+        TRIB_ERROR("%s: readable by others; the mode must be 0600", path);
+        return TRIB_ERR_AUTH;
+    }
+    err = trib_file_read(path, KEY_FILE_MAX, &buf);
+    if (err)
+        return err;
+    const char *text = (const char *)buf.data;
+    if (take_key_line(&text, "x25519", keys.secret) &&
+        take_key_line(&text, "ed25519", keys.sign_seed) && *text == '\0') {
+        *ret_keys = keys;
+    } else {
+        TRIB_ERROR("%s: not a key file", path);
+        err = TRIB_ERR_CORRUPT;
+    }
+    trib_wipe(buf.data, buf.size);
+    trib_buf_fini(&buf);
+    trib_wipe(&keys, sizeof(keys));
+    return err;
+}
+
+void trib_state_keys_wipe(struct trib_state_keys *keys)
+{
+    trib_wipe(keys, sizeof(*keys));
+}
+
+// ---- Enrolment
+
+struct enrolment_text {
+    trib_conf_text url, name, population, coordinator_key, release_key;
+};
+
+#define ENROLMENT_KEY(name, help)                                                                  \
+    {                                                                                              \
+        "enrolment", #name, TRIB_CONF_TEXT, offsetof(struct enrolment_text, name), "", help, 0, 0, \
+            NULL                                                                                   \
+    }
+
+static const struct trib_conf_key enrolment_keys[] = {
+    ENROLMENT_KEY(url, "where the coordinator listens"),
+    ENROLMENT_KEY(name, "of this device"),
+    ENROLMENT_KEY(population, "the learning problem it belongs to"),
+    ENROLMENT_KEY(coordinator_key, "X25519, pinned"),
+    ENROLMENT_KEY(release_key, "Ed25519 that signs models, pinned"),
+};
+
+enum trib_err trib_state_enrolment_save(const char *dir,
+                                        const struct trib_state_enrolment *enrolment)
+{
+    char path[TRIB_PATH_MAX + 1];
+    char coordinator_key[TRIB_KEY_TEXT_SIZE];
+    char release_key[TRIB_KEY_TEXT_SIZE];
+    struct trib_buf buf = {0};
+
+    enum trib_err err = trib_path_join(path, dir, ENROLMENT_FILE);
+    if (err)
+        return err;
+    trib_base64_encode(enrolment->coordinator_key, TRIB_STATE_KEY_SIZE, coordinator_key);
+    trib_base64_encode(enrolment->release_key, TRIB_SIGN_KEY_SIZE, release_key);
+    trib_buf_printf(&buf,
+                    "# Written by enrolment; the keys are pinned here. To join another\n"
+                    "# coordinator, enrol again into an empty directory.\n"
+                    "[enrolment]\nurl = %s\nname = %s\npopulation = %s\n"
+                    "coordinator_key = %s\nrelease_key = %s\n",
+                    enrolment->url, enrolment->name, enrolment->population, coordinator_key,
+                    release_key);
+    err = buf.failed ? TRIB_ERR_NOMEM : trib_file_write(path, buf.data, buf.size, SECRET_MODE);
+    trib_buf_fini(&buf);
+    return err;
+}
+
+static bool decode_key(const char *text, uint8_t key[static 32])
+{
+    size_t size;
+    return trib_base64_decode(text, key, 32, &size) && size == 32;
+}
+
+enum trib_err trib_state_enrolment_load(const char *dir, struct trib_state_enrolment *ret_enrolment)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_conf conf;
+    struct enrolment_text text;
+    struct trib_state_enrolment enrolment = {.name = ""};
+
+    enum trib_err err = trib_path_join(path, dir, ENROLMENT_FILE);
+    if (err)
+        return err;
+    if (!trib_file_exists(path)) {
+        TRIB_ERROR("%s: this device is not enrolled; run: tributary-client enrol TOKEN --state %s",
+                   dir, dir);
+        return TRIB_ERR_STATE;
+    }
+    trib_conf_init(&conf);
+    trib_conf_add(&conf, enrolment_keys, sizeof(enrolment_keys) / sizeof(enrolment_keys[0]), &text);
+    err = trib_conf_load(&conf, path);
+    if (!err && !decode_key(text.coordinator_key, enrolment.coordinator_key))
+        err = trib_conf_reject(&conf, "enrolment", "coordinator_key", "is not a key");
+    if (!err && !decode_key(text.release_key, enrolment.release_key))
+        err = trib_conf_reject(&conf, "enrolment", "release_key", "is not a key");
+    if (!err && (!text.name[0] || strlen(text.name) > TRIB_NAME_MAX))
+        err = trib_conf_reject(&conf, "enrolment", "name", "is missing or too long");
+    if (!err && (!text.population[0] || strlen(text.population) > TRIB_NAME_MAX))
+        err = trib_conf_reject(&conf, "enrolment", "population", "is missing or too long");
+    if (err) {
+        TRIB_ERROR("%s", conf.error);
+        return err;
+    }
+    memcpy(enrolment.url, text.url, sizeof(text.url));
+    memcpy(enrolment.name, text.name, sizeof(text.name));
+    memcpy(enrolment.population, text.population, sizeof(text.population));
+    *ret_enrolment = enrolment;
+    return TRIB_OK;
+}
+
+// ---- Configuration
+
+static const struct trib_conf_key client_keys[] = {
+    {"client", "reconnect_max_ms", TRIB_CONF_INT,
+     offsetof(struct trib_state_config, reconnect_max_ms), "60000",
+     "longest pause between attempts to connect", 10, 3600000, NULL},
+};
+
+enum trib_err trib_state_config_write(const char *dir)
+{
+    static const char text[] =
+        "# What this device gives to learning, and what it does not.\n"
+        "\n"
+        "[data]\n"
+        "# Numbers to learn from: csv or idx, plain or .gz. Paths are relative to this file.\n"
+        "# format = csv\n"
+        "# train = data.csv\n"
+        "# label = last\n"
+        "# header = no\n"
+        "# scale = 1\n"
+        "\n"
+        "[client.policy]\n"
+        "# Privacy modes the device takes part in. `off` sends updates that the coordinator can\n"
+        "# read, so it is not among them unless you write it here.\n"
+        "allowed_modes = distributed,local\n"
+        "# max_epsilon_pure_round = 0\n"
+        "# max_rho_round = 0\n"
+        "\n"
+        "[client]\n"
+        "# reconnect_max_ms = 60000\n";
+    char path[TRIB_PATH_MAX + 1];
+    enum trib_err err = trib_path_join(path, dir, CONFIG_FILE);
+    if (err || trib_file_exists(path))
+        return err;
+    return trib_file_write(path, text, sizeof(text) - 1, SECRET_MODE);
+}
+
+enum trib_err trib_state_config_load(const char *path, struct trib_state_config *ret_config)
+{
+    struct trib_conf conf;
+    struct trib_state_config config;
+    char word[64];
+
+    trib_conf_init(&conf);
+    trib_conf_add(&conf, trib_data_keys_common, trib_data_keys_common_count, &config.data);
+    trib_conf_add(&conf, trib_data_keys_train, trib_data_keys_train_count, &config.data);
+    trib_policy_conf_add(&conf, &config.policy);
+    trib_conf_add(&conf, client_keys, sizeof(client_keys) / sizeof(client_keys[0]), &config);
+
+    enum trib_err err = trib_file_exists(path) ? trib_conf_load(&conf, path) : TRIB_OK;
+    if (!err && !trib_policy_check(&config.policy, word, sizeof(word)))
+        err = trib_conf_reject(&conf, "client.policy", "allowed_modes",
+                               "no privacy mode is called %s", word);
+    if (err) {
+        TRIB_ERROR("%s", conf.error);
+        return err;
+    }
+    *ret_config = config;
+    return TRIB_OK;
+}
+
+enum trib_err trib_state_lock(const char *dir, int *ret_fd)
+{
+    char path[TRIB_PATH_MAX + 1];
+    enum trib_err err = trib_path_join(path, dir, "lock");
+    if (err)
+        return err;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, SECRET_MODE);
+    if (fd < 0) {
+        TRIB_ERROR("%s: cannot open: %s", path, strerror(errno));
+        return TRIB_ERR_IO;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        TRIB_ERROR("%s: another client runs on this state directory", path);
+        (void)close(fd);
+        return TRIB_ERR_STATE;
+    }
+    *ret_fd = fd;
+    return TRIB_OK;
+}

@@ -1,0 +1,99 @@
+#include "common/data/dataset.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+
+enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool with_lines, const char *name,
+                                  struct trib_dataset **ret_dataset)
+{
+    size_t count;
+    struct trib_dataset *dataset = trib_alloc(sizeof(*dataset));
+    if (!dataset)
+        return TRIB_ERR_NOMEM;
+    if (__builtin_mul_overflow(rows, inputs, &count))
+        goto failed;
+    dataset->rows = rows;
+    dataset->inputs = inputs;
+    (void)snprintf(dataset->name, sizeof(dataset->name), "%s", name);
+    dataset->x = trib_alloc_aligned(count, sizeof(*dataset->x));
+    dataset->y = trib_alloc_aligned(rows, sizeof(*dataset->y));
+    if (with_lines)
+        dataset->lines = trib_alloc_array(rows, sizeof(*dataset->lines));
+    if (!dataset->x || !dataset->y || (with_lines && !dataset->lines))
+        goto failed;
+    *ret_dataset = dataset;
+    return TRIB_OK;
+
+failed:
+    trib_dataset_free(dataset);
+    return TRIB_ERR_NOMEM;
+}
+
+void trib_dataset_free(struct trib_dataset *dataset)
+{
+    if (!dataset)
+        return;
+    free(dataset->x);
+    free(dataset->y);
+    free(dataset->lines);
+    free(dataset);
+}
+
+struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset)
+{
+    return (struct trib_samples){
+        .x = dataset->x, .y = dataset->y, .rows = dataset->rows, .inputs = dataset->inputs};
+}
+
+enum trib_err trib_dataset_check(const struct trib_dataset *dataset, const struct trib_model *model,
+                                 char *why, size_t why_size)
+{
+    if (dataset->rows > 0 && dataset->inputs != model->inputs) {
+        (void)snprintf(why, why_size, "%s: rows have %zu features, the model takes %u",
+                       dataset->name, dataset->inputs, model->inputs);
+        return TRIB_ERR_DATA;
+    }
+    for (size_t r = 0; model->classes && r < dataset->rows; r++) {
+        const float y = dataset->y[r];
+        if (y >= 0 && y < (float)model->classes && floorf(y) == y)
+            continue;
+        if (dataset->lines)
+            (void)snprintf(why, why_size,
+                           "%s:%u: column %zu: label %g is not one of the %u classes of the model",
+                           dataset->name, dataset->lines[r], dataset->label_column, (double)y,
+                           model->classes);
+        else
+            (void)snprintf(why, why_size,
+                           "%s: label %g of item %zu is not one of the %u classes of the model",
+                           dataset->name, (double)y, r, model->classes);
+        return TRIB_ERR_DATA;
+    }
+    return TRIB_OK;
+}
+
+enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint32_t *rows,
+                                  size_t count, double scale, struct trib_dataset **ret_dataset)
+{
+    struct trib_dataset *part;
+    const float divisor = (float)scale;
+    enum trib_err err =
+        trib_dataset_create(count, dataset->inputs, dataset->lines != NULL, dataset->name, &part);
+    if (err)
+        return err;
+    part->label_column = dataset->label_column;
+    for (size_t i = 0; i < count; i++) {
+        const float *from = dataset->x + (size_t)rows[i] * dataset->inputs;
+        float *to = part->x + i * dataset->inputs;
+        for (size_t j = 0; j < dataset->inputs; j++)
+            to[j] = from[j] / divisor;
+        part->y[i] = dataset->y[rows[i]];
+        if (part->lines)
+            part->lines[i] = dataset->lines[rows[i]];
+    }
+    *ret_dataset = part;
+    return TRIB_OK;
+}

@@ -1,0 +1,41 @@
+// dataset.h - rows in memory: features, one label or target each, and where they came from.
+#ifndef TRIB_DATA_DATASET_H
+#define TRIB_DATA_DATASET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/limits.h"
+#include "common/math/net.h"
+#include "tributary/err.h"
+
+struct trib_dataset {
+    float *x;        // (rows, inputs) row-major, owned
+    float *y;        // (rows), owned
+    uint32_t *lines; // (rows) line of each row in a CSV file, owned; NULL for IDX
+    size_t rows;
+    size_t inputs;
+    size_t label_column;          // 1-based column of the label in a CSV file, for messages
+    char name[TRIB_PATH_MAX + 1]; // the file, for messages
+};
+
+// Room for rows x inputs; contents zero. `with_lines`: also for line numbers.
+TRIB_CHECKED enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool with_lines,
+                                               const char *name, struct trib_dataset **ret_dataset);
+void trib_dataset_free(struct trib_dataset *dataset); // NULL is fine
+
+struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset);
+
+// Do the rows fit the model: as many features, every label one of its classes? TRIB_ERR_DATA with
+// a text that names file, line and column.
+TRIB_CHECKED enum trib_err trib_dataset_check(const struct trib_dataset *dataset,
+                                              const struct trib_model *model, char *why,
+                                              size_t why_size);
+
+// A copy of some rows, in the order of `rows`. Features are divided by `scale`.
+TRIB_CHECKED enum trib_err trib_dataset_select(const struct trib_dataset *dataset,
+                                               const uint32_t *rows, size_t count, double scale,
+                                               struct trib_dataset **ret_dataset);
+
+#endif // TRIB_DATA_DATASET_H

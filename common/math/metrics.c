@@ -1,0 +1,175 @@
+#include "common/math/metrics.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/json.h"
+
+enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes)
+{
+    *confusion = (struct trib_confusion){.classes = classes};
+    if (classes == 0)
+        return TRIB_OK;
+    confusion->counts = trib_alloc_array((size_t)classes * classes, sizeof(*confusion->counts));
+    return confusion->counts ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
+void trib_confusion_fini(struct trib_confusion *confusion)
+{
+    free(confusion->counts);
+    *confusion = (struct trib_confusion){0};
+}
+
+static double ratio(double part, double whole)
+{
+    return whole > 0 ? part / whole : 0;
+}
+
+void trib_confusion_scores(const struct trib_confusion *confusion,
+                           struct trib_evaluation *evaluation)
+{
+    const uint32_t classes = confusion->classes;
+    const uint64_t *counts = confusion->counts;
+    uint64_t rows = 0;
+    uint64_t right = 0;
+    double precision = 0, recall = 0, f1 = 0;
+
+    for (uint32_t c = 0; c < classes; c++) {
+        uint64_t hit = counts[(size_t)c * classes + c];
+        uint64_t truth = 0;
+        uint64_t predicted = 0;
+        for (uint32_t i = 0; i < classes; i++) {
+            truth += counts[(size_t)c * classes + i];
+            predicted += counts[(size_t)i * classes + c];
+        }
+        rows += truth;
+        right += hit;
+        precision += ratio((double)hit, (double)predicted);
+        recall += ratio((double)hit, (double)truth);
+        f1 += ratio(2 * (double)hit, (double)(truth + predicted));
+    }
+    evaluation->rows = rows;
+    evaluation->classes = classes;
+    evaluation->accuracy = ratio((double)right, (double)rows);
+    evaluation->precision = precision / classes;
+    evaluation->recall = recall / classes;
+    evaluation->f1 = f1 / classes;
+}
+
+struct regression {
+    double square; // sum of (output - target)^2
+    double absolute;
+    double target_mean, target_spread; // Welford: running mean, sum of squared differences to it
+};
+
+static void regression_add(struct regression *sums, size_t seen, double output, double target)
+{
+    double miss = output - target;
+    double before = target - sums->target_mean;
+    sums->square += miss * miss;
+    sums->absolute += fabs(miss);
+    sums->target_mean += before / (double)(seen + 1);
+    sums->target_spread += before * (target - sums->target_mean);
+}
+
+static uint32_t predicted_class(const struct trib_model *model, const float *outputs)
+{
+    if (model->outputs == 1)
+        return outputs[0] > 0.5f ? 1 : 0;
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < model->outputs; i++)
+        best = outputs[i] > outputs[best] ? i : best;
+    return best;
+}
+
+static void finish_regression(const struct regression *sums, struct trib_evaluation *evaluation)
+{
+    double rows = (double)evaluation->rows;
+    evaluation->mse = sums->square / rows;
+    evaluation->mae = sums->absolute / rows;
+    evaluation->rmse = sqrt(evaluation->mse);
+    evaluation->r2 = sums->target_spread > 0 ? 1 - sums->square / sums->target_spread : (double)NAN;
+}
+
+enum trib_err trib_evaluate(struct trib_net *net, const float *params,
+                            const struct trib_samples *samples, struct trib_confusion *confusion,
+                            struct trib_evaluation *ret_evaluation)
+{
+    const struct trib_model *model = trib_net_model(net);
+    const size_t batch = trib_net_batch_max(net);
+    struct trib_confusion own = {0};
+    struct regression sums = {0};
+    struct trib_evaluation evaluation = {.rows = samples->rows, .classes = model->classes};
+    double loss = 0;
+
+    if (!confusion) {
+        enum trib_err err = trib_confusion_init(&own, model->classes);
+        if (err)
+            return err;
+        confusion = &own;
+    } else if (model->classes) {
+        memset(confusion->counts, 0,
+               (size_t)model->classes * model->classes * sizeof(*confusion->counts));
+    }
+    for (size_t first = 0; first < samples->rows; first += batch) {
+        size_t count = samples->rows - first < batch ? samples->rows - first : batch;
+        const float *y = samples->y + first;
+        const float *outputs;
+        loss += trib_net_loss_sum(net, params, samples->x + first * samples->inputs, y, count,
+                                  &outputs);
+        for (size_t r = 0; r < count; r++) {
+            const float *output = outputs + r * model->outputs;
+            if (model->classes)
+                confusion->counts[(size_t)y[r] * model->classes + predicted_class(model, output)]++;
+            else
+                regression_add(&sums, first + r, (double)output[0], (double)y[r]);
+        }
+    }
+    evaluation.loss = loss / (double)samples->rows;
+    if (model->classes)
+        trib_confusion_scores(confusion, &evaluation);
+    else
+        finish_regression(&sums, &evaluation);
+    trib_confusion_fini(&own);
+    if (!isfinite(evaluation.loss))
+        return TRIB_ERR_DATA;
+    *ret_evaluation = evaluation;
+    return TRIB_OK;
+}
+
+const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
+                                    bool *ret_higher_is_better)
+{
+    bool classifies = evaluation->classes > 0;
+    *ret_value = classifies ? evaluation->accuracy : evaluation->mse;
+    *ret_higher_is_better = classifies;
+    return classifies ? "accuracy" : "mse";
+}
+
+size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
+                              struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES])
+{
+    const struct trib_evaluation *e = evaluation;
+    const struct trib_evaluation_value classification[] = {{"loss", e->loss},
+                                                           {"accuracy", e->accuracy},
+                                                           {"precision", e->precision},
+                                                           {"recall", e->recall},
+                                                           {"f1", e->f1}};
+    const struct trib_evaluation_value regression[] = {
+        {"loss", e->loss}, {"mse", e->mse}, {"mae", e->mae}, {"rmse", e->rmse}, {"r2", e->r2}};
+    memcpy(values, e->classes ? classification : regression, sizeof(classification));
+    return TRIB_EVALUATION_VALUES;
+}
+
+void trib_evaluation_json(const struct trib_evaluation *evaluation, const char *key,
+                          struct trib_buf *buf)
+{
+    struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
+    size_t count = trib_evaluation_values(evaluation, values);
+    trib_json_open(buf, key, '{');
+    for (size_t i = 0; i < count; i++)
+        trib_json_real(buf, values[i].name, values[i].value);
+    trib_json_close(buf, '}');
+}

@@ -1,0 +1,65 @@
+// metrics.h - how good a model is on held-out rows.
+//
+// Counts are integers and long sums are double in row order, so that the same rows always give the
+// same numbers.
+#ifndef TRIB_MATH_METRICS_H
+#define TRIB_MATH_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/math/net.h"
+#include "tributary/err.h"
+
+// Rows by true class (row) and predicted class (column).
+struct trib_confusion {
+    uint32_t classes;
+    uint64_t *counts; // (classes, classes), owned
+};
+
+struct trib_evaluation {
+    uint64_t rows;
+    double loss;      // mean over the rows
+    uint32_t classes; // 0: regression
+    // classification
+    double accuracy;
+    double precision, recall, f1; // macro: means over all classes; 0/0 counts as 0
+    // regression
+    double mse, mae, rmse, r2; // r2: NaN when the targets do not vary
+};
+
+TRIB_CHECKED enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes);
+void trib_confusion_fini(struct trib_confusion *confusion);
+// Accuracy and the macro means of a filled matrix.
+void trib_confusion_scores(const struct trib_confusion *confusion,
+                           struct trib_evaluation *evaluation);
+
+// Evaluate on all samples, in batches of what the net holds. `confusion` may be NULL; otherwise it
+// was initialised with the model's classes and is filled (classification only).
+// TRIB_ERR_DATA if the outputs are not finite.
+TRIB_CHECKED enum trib_err trib_evaluate(struct trib_net *net, const float *params,
+                                         const struct trib_samples *samples,
+                                         struct trib_confusion *confusion,
+                                         struct trib_evaluation *ret_evaluation);
+
+// The metric that stands for the model: accuracy, or mse for regression.
+const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
+                                    bool *ret_higher_is_better);
+
+enum {
+    TRIB_EVALUATION_VALUES = 5
+};
+struct trib_evaluation_value {
+    const char *name;
+    double value;
+};
+// All named values, at most TRIB_EVALUATION_VALUES; returns how many.
+size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
+                              struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES]);
+
+// The values as a JSON object: {"loss":...,"accuracy":...}.
+void trib_evaluation_json(const struct trib_evaluation *evaluation, const char *key,
+                          struct trib_buf *buf);
+
+#endif // TRIB_MATH_METRICS_H

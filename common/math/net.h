@@ -1,0 +1,44 @@
+// net.h - forward and backward passes of a model on a batch; the workspace for them.
+//
+// Shapes: x (rows, inputs) row-major; y (rows), a class index (softmax: 0..classes-1, sigmoid: 0
+// or 1) or a target value; outputs (rows, outputs). Nothing is allocated after create.
+#ifndef TRIB_MATH_NET_H
+#define TRIB_MATH_NET_H
+
+#include <stddef.h>
+
+#include "common/math/model.h"
+#include "tributary/err.h"
+
+// Rows to learn from, borrowed from whoever loaded them.
+struct trib_samples {
+    const float *x; // (rows, inputs)
+    const float *y; // (rows)
+    size_t rows;
+    size_t inputs;
+};
+
+struct trib_net;
+
+// `model` is borrowed and must outlive the net.
+TRIB_CHECKED enum trib_err trib_net_create(const struct trib_model *model, size_t batch_max,
+                                           struct trib_net **ret_net);
+void trib_net_destroy(struct trib_net *net);
+size_t trib_net_batch_max(const struct trib_net *net);
+const struct trib_model *trib_net_model(const struct trib_net *net);
+
+// The model's outputs, borrowed from the net until the next call: probabilities (softmax, sigmoid)
+// or values. rows <= batch_max.
+const float *trib_net_forward(struct trib_net *net, const float *params, const float *x,
+                              size_t rows);
+
+// The gradient of the mean loss over the rows, written to `ret_gradient` (param_count); returns
+// that mean loss (not finite when training has diverged).
+double trib_net_gradient(struct trib_net *net, const float *params, const float *x, const float *y,
+                         size_t rows, float *ret_gradient);
+
+// The sum of the losses of the rows, for evaluation.
+double trib_net_loss_sum(struct trib_net *net, const float *params, const float *x, const float *y,
+                         size_t rows, const float **ret_outputs);
+
+#endif // TRIB_MATH_NET_H

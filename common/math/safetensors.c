@@ -1,0 +1,83 @@
+#include "common/math/safetensors.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/bytes.h"
+#include "common/base/json.h"
+
+static void put_tensor(struct trib_buf *buf, uint32_t layer, const char *kind,
+                       const uint64_t *shape, size_t dimensions, const uint64_t *offsets)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%u.%s", layer, kind);
+    trib_json_open(buf, name, '{');
+    trib_json_text(buf, "dtype", "F32");
+    trib_json_open(buf, "shape", '[');
+    for (size_t i = 0; i < dimensions; i++)
+        trib_json_uint(buf, NULL, shape[i]);
+    trib_json_close(buf, ']');
+    trib_json_open(buf, "data_offsets", '[');
+    trib_json_uint(buf, NULL, offsets[0] * sizeof(float));
+    trib_json_uint(buf, NULL, offsets[1] * sizeof(float));
+    trib_json_close(buf, ']');
+    trib_json_close(buf, '}');
+}
+
+void trib_safetensors_header(const struct trib_model *model,
+                             const struct trib_safetensors_text *metadata, size_t metadata_count,
+                             struct trib_buf *buf)
+{
+    struct trib_buf json = {0};
+    trib_json_open(&json, NULL, '{');
+    trib_json_open(&json, "__metadata__", '{');
+    for (size_t i = 0; i < metadata_count; i++)
+        trib_json_text(&json, metadata[i].name, metadata[i].value);
+    trib_json_close(&json, '}');
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct trib_layer *layer = &model->layers[l];
+        const size_t end = layer->bias + layer->outputs;
+        put_tensor(&json, l, "weight", (const uint64_t[]){layer->outputs, layer->inputs}, 2,
+                   (const uint64_t[]){layer->weight, layer->bias});
+        put_tensor(&json, l, "bias", (const uint64_t[]){layer->outputs}, 1,
+                   (const uint64_t[]){layer->bias, end});
+    }
+    trib_json_close(&json, '}');
+    while (json.size % 8 != 0)
+        trib_buf_text(&json, " ");
+
+    uint8_t *length = trib_buf_extend(buf, TRIB_SAFETENSORS_LENGTH_SIZE);
+    if (length)
+        trib_store_le64(length, json.size);
+    trib_buf_append(buf, json.data, json.size);
+    buf->failed = buf->failed || json.failed;
+    trib_buf_fini(&json);
+}
+
+enum trib_err trib_safetensors_data_offset(const uint8_t first[static TRIB_SAFETENSORS_LENGTH_SIZE],
+                                           uint64_t *ret_offset)
+{
+    uint64_t length = trib_load_le64(first);
+    if (length < 2 || length > TRIB_SAFETENSORS_HEADER_MAX)
+        return TRIB_ERR_CORRUPT;
+    *ret_offset = TRIB_SAFETENSORS_LENGTH_SIZE + length;
+    return TRIB_OK;
+}
+
+enum trib_err trib_safetensors_find(const char *header, const char *name, char *ret_value,
+                                    size_t capacity)
+{
+    char key[80];
+    if (snprintf(key, sizeof(key), "\"%s\":\"", name) >= (int)sizeof(key))
+        return TRIB_ERR_CORRUPT;
+    const char *value = strstr(header, key);
+    if (!value)
+        return TRIB_ERR_CORRUPT;
+    value += strlen(key);
+    size_t size = strcspn(value, "\"\\");
+    if (value[size] != '"' || size >= capacity)
+        return TRIB_ERR_CORRUPT;
+    memcpy(ret_value, value, size);
+    ret_value[size] = '\0';
+    return TRIB_OK;
+}

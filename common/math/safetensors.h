@@ -1,0 +1,40 @@
+// safetensors.h - the model file: u64 little-endian header length, JSON header, raw tensors.
+//
+// Our files hold `<layer>.weight` (out, in) and `<layer>.bias` (out), F32, in the order of the flat
+// parameter vector, so that the data section is that vector (DESIGN.md 6). The header is padded
+// with blanks to a multiple of 8.
+#ifndef TRIB_MATH_SAFETENSORS_H
+#define TRIB_MATH_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/math/model.h"
+#include "tributary/err.h"
+
+struct trib_safetensors_text {
+    const char *name;
+    const char *value; // printable ASCII
+};
+
+enum {
+    TRIB_SAFETENSORS_LENGTH_SIZE = 8,
+    TRIB_SAFETENSORS_HEADER_MAX = 1 << 20,
+};
+
+// Append length and header; the parameters follow them in the file.
+void trib_safetensors_header(const struct trib_model *model,
+                             const struct trib_safetensors_text *metadata, size_t metadata_count,
+                             struct trib_buf *buf);
+
+// Where the parameters begin, from the first bytes of a file. TRIB_ERR_CORRUPT if that cannot be.
+TRIB_CHECKED enum trib_err trib_safetensors_data_offset(
+    const uint8_t first[static TRIB_SAFETENSORS_LENGTH_SIZE], uint64_t *ret_offset);
+
+// A metadata text of a header that trib_safetensors_header made and that has no escapes in it.
+// TRIB_ERR_CORRUPT if it is not there or longer than the room.
+TRIB_CHECKED enum trib_err trib_safetensors_find(const char *header, const char *name,
+                                                 char *ret_value, size_t capacity);
+
+#endif // TRIB_MATH_SAFETENSORS_H

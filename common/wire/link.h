@@ -1,0 +1,72 @@
+// link.h - byte streams over tcp:// and ipc://, the only place that knows nng.
+//
+// nng's byte-stream API, never its SP sockets: those of 1.5.2 stop listening for good after one or
+// two hostile connections (nng #1518). Callbacks run on nng's threads and must only note what
+// happened and hand it on: they may call the functions here, and nothing that waits.
+//
+// A connection has at most one receive and one send outstanding. After trib_conn_close a callback
+// that was already running may still end; then comes `closed`, once and last, and the connection
+// frees itself: it must not be touched after trib_conn_close. `closed` may run inside it.
+#ifndef TRIB_WIRE_LINK_H
+#define TRIB_WIRE_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tributary/err.h"
+
+struct trib_listener;
+struct trib_dial;
+struct trib_conn;
+
+enum {
+    TRIB_LINK_BACKLOG = 4096,
+    TRIB_PEER_TEXT_SIZE = 64, // "127.0.0.1:54321" or "local"
+};
+
+// ---- Listening
+
+// A new connection; the callee owns it: trib_conn_start or trib_conn_close.
+typedef void (*trib_link_accepted_fn)(void *user, struct trib_conn *conn);
+
+// `mode` are the permissions of an ipc socket, ignored for tcp. TRIB_ERR_INVAL: not a URL we know;
+// TRIB_ERR_IO: cannot listen there (logged).
+TRIB_CHECKED enum trib_err trib_link_listen(const char *url, unsigned mode,
+                                            trib_link_accepted_fn accepted, void *user,
+                                            struct trib_listener **ret_listener);
+// The port a tcp listener is bound to (it may have asked for port 0); 0 for ipc.
+uint16_t trib_listener_port(const struct trib_listener *listener);
+// No accepted callback runs after it returns. NULL is fine.
+void trib_listener_close(struct trib_listener *listener);
+
+// ---- Dialing
+
+// Called once: with a connection the callee owns, or with an error (TRIB_ERR_CONNECT) and NULL.
+typedef void (*trib_link_dialed_fn)(void *user, enum trib_err err, struct trib_conn *conn);
+
+TRIB_CHECKED enum trib_err trib_link_dial(const char *url, trib_link_dialed_fn dialed, void *user,
+                                          struct trib_dial **ret_dial);
+// Make the callback come soon, with an error unless it was under way. Then trib_dial_free it.
+void trib_dial_cancel(struct trib_dial *dial);
+// After the callback has run; not from inside it. Waits for the callback. NULL is fine.
+void trib_dial_free(struct trib_dial *dial);
+
+// ---- Connections
+
+struct trib_conn_handler {
+    void (*received)(void *user, enum trib_err err, size_t size); // size >= 1 when err is TRIB_OK
+    void (*sent)(void *user, enum trib_err err);                  // all of it
+    void (*closed)(void *user);
+};
+
+void trib_conn_start(struct trib_conn *conn, const struct trib_conn_handler *handler, void *user);
+void trib_conn_receive(struct trib_conn *conn, uint8_t *data, size_t capacity);
+void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size);
+void trib_conn_close(struct trib_conn *conn);
+
+void trib_conn_peer_text(const struct trib_conn *conn, char text[static TRIB_PEER_TEXT_SIZE]);
+// Who is at the other end of an ipc connection; false for tcp.
+bool trib_conn_peer_ids(const struct trib_conn *conn, uint64_t *ret_uid, uint64_t *ret_gid);
+
+#endif // TRIB_WIRE_LINK_H

@@ -1,0 +1,221 @@
+// message.h - control messages as plain structs of numbers and bytes.
+//
+// proto/tributary.proto says what the fields mean; here they have been checked: sizes are exact,
+// texts are printable and NUL-terminated, numbers are in range. Only message.c and
+// message_admin.c know protobuf. A *_unpack that fails returns TRIB_ERR_PROTO (or NOMEM) and has
+// written nothing; a *_pack appends to a buffer, whose `failed` says whether memory ran out.
+#ifndef TRIB_WIRE_MESSAGE_H
+#define TRIB_WIRE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/hash.h"
+#include "common/base/limits.h"
+#include "common/base/sign.h"
+#include "common/wire/code.h"
+#include "tributary/err.h"
+
+// The type byte of a record. proto/README.md: unknown ones below 128 are skipped, from 128 on they
+// end the session.
+enum trib_record_type {
+    TRIB_RECORD_READY = 1,
+    TRIB_RECORD_PACE = 2,
+    TRIB_RECORD_TASK = 3,
+    TRIB_RECORD_TASK_REPLY = 4,
+    TRIB_RECORD_ROUND_END = 5,
+    TRIB_RECORD_NEW_VERSION = 6,
+    TRIB_RECORD_MODEL_GET = 7,   // its stream number comes back in the chunks
+    TRIB_RECORD_MODEL_CHUNK = 8, // raw float32 bytes at the record's offset
+    TRIB_RECORD_INSTALLED = 9,
+    TRIB_RECORD_UPLOAD_BEGIN = 10, // its stream number is that of the chunks
+    TRIB_RECORD_CREDIT = 11,
+    TRIB_RECORD_UPLOAD_CHUNK = 12, // raw packed words at the record's offset
+    TRIB_RECORD_UPLOAD_END = 13,
+    TRIB_RECORD_RECEIPT = 14,
+    TRIB_RECORD_PING = 15, // empty
+    TRIB_RECORD_PONG = 16, // empty
+    TRIB_RECORD_ENROL = 17,
+    TRIB_RECORD_ENROL_REPLY = 18,
+    TRIB_RECORD_REVOKED = 19, // empty; the session is closed after it
+    TRIB_RECORD_CRITICAL = 128,
+};
+
+enum {
+    TRIB_MSG_ID_SIZE = 16,          // of an update
+    TRIB_MSG_MANIFEST_MAX = 16384,  // packed bytes
+    TRIB_MSG_MANIFEST_TEXT_MAX = 15 // "tail_average"
+};
+
+typedef char trib_name[TRIB_NAME_MAX + 1];
+
+struct trib_msg_pace {
+    uint32_t retry_min_ms;
+    uint32_t retry_max_ms;
+};
+
+struct trib_msg_enrol {
+    uint8_t sign_key[TRIB_SIGN_KEY_SIZE];
+    trib_name software;
+};
+
+struct trib_msg_enrol_reply {
+    enum trib_code code;
+    trib_name name;       // empty unless ACCEPTED
+    trib_name population; // empty unless ACCEPTED
+    uint8_t release_key[TRIB_SIGN_KEY_SIZE];
+};
+
+struct trib_msg_ready {
+    trib_name population;
+    trib_name software;
+    uint64_t generation; // of the installed model; version 0: none
+    uint64_t version;
+    uint8_t digest[TRIB_DIGEST_SIZE]; // zero when version is 0
+    bool has_spooled;
+    uint8_t spooled_update_id[TRIB_MSG_ID_SIZE];
+    uint64_t spooled_round;
+    bool is_busy;
+};
+
+// The same numbers as in proto; common/privacy gives them their meaning.
+struct trib_msg_encoding {
+    uint32_t mode;
+    double grid;
+    uint32_t grid_bits;
+    uint64_t s1, s2, sinf;
+    uint32_t word_bits;
+    double clip_l1, clip_l2;
+};
+
+struct trib_msg_hyper {
+    trib_name name;
+    double value;
+};
+
+struct trib_msg_task {
+    uint64_t round_id;
+    uint64_t round_number;
+    uint64_t job;
+    trib_name population;
+    char spec[TRIB_SPEC_MAX + 1];
+    uint64_t base_generation;
+    uint64_t base_version;
+    uint8_t base_digest[TRIB_DIGEST_SIZE];
+    uint64_t seed;
+    uint64_t epochs;
+    uint64_t batch;
+    double learning_rate, momentum, weight_decay;
+    struct trib_msg_encoding encoding;
+    uint32_t weight_max;
+    double epsilon_pure, rho;
+    uint64_t report_ms;
+    uint64_t send_tick_ms;
+    uint64_t test_seed;
+    uint32_t hyper_count;
+    struct trib_msg_hyper hyper[TRIB_HYPER_MAX];
+};
+
+struct trib_msg_task_reply {
+    uint64_t round_id;
+    enum trib_code code; // ACCEPTED or DECLINED_*
+};
+
+struct trib_msg_round_end {
+    uint64_t round_id;
+    struct trib_msg_pace pace;
+};
+
+struct trib_msg_metric {
+    trib_name name;
+    double value;
+};
+
+struct trib_msg_manifest {
+    uint64_t generation, version, parent;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t arch_digest[TRIB_DIGEST_SIZE];
+    char spec[TRIB_SPEC_MAX + 1];
+    uint64_t params;
+    uint64_t job, round_id, round_number;
+    trib_name kind;
+    uint64_t accepted;
+    uint64_t created_ms;
+    uint32_t metric_count;
+    struct trib_msg_metric metrics[TRIB_METRICS_MAX];
+    uint32_t mode;
+    double epsilon_pure, epsilon, delta;
+    trib_name population;
+};
+
+// What a manifest's signature is made over: this context and its packed bytes (sign.h).
+#define TRIB_MANIFEST_CONTEXT "tributary manifest v1"
+
+struct trib_msg_new_version {
+    uint8_t manifest[TRIB_MSG_MANIFEST_MAX]; // packed
+    size_t manifest_size;
+    uint8_t signature[TRIB_SIGNATURE_SIZE];
+};
+
+struct trib_msg_model_get {
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint64_t offset;
+};
+
+struct trib_msg_installed {
+    uint64_t generation, version;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    enum trib_code code;
+};
+
+struct trib_msg_upload_begin {
+    uint8_t update_id[TRIB_MSG_ID_SIZE];
+    uint64_t round_id;
+    uint64_t size;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t base_digest[TRIB_DIGEST_SIZE];
+    uint8_t arch_digest[TRIB_DIGEST_SIZE];
+    bool has_weight;
+    uint32_t weight;
+};
+
+struct trib_msg_credit {
+    uint8_t update_id[TRIB_MSG_ID_SIZE];
+    uint64_t offset; // bytes the coordinator has
+    uint64_t limit;  // the device may send bytes below this, at least offset
+};
+
+struct trib_msg_upload_end {
+    uint8_t update_id[TRIB_MSG_ID_SIZE];
+};
+
+struct trib_msg_receipt {
+    uint8_t update_id[TRIB_MSG_ID_SIZE];
+    enum trib_code code;
+    struct trib_msg_pace pace;
+};
+
+#define TRIB_MSG_DECLARE(noun)                                                            \
+    void trib_msg_##noun##_pack(const struct trib_msg_##noun *msg, struct trib_buf *buf); \
+    TRIB_CHECKED enum trib_err trib_msg_##noun##_unpack(const uint8_t *data, size_t size, \
+                                                        struct trib_msg_##noun *ret_msg);
+
+TRIB_MSG_DECLARE(pace)
+TRIB_MSG_DECLARE(enrol)
+TRIB_MSG_DECLARE(enrol_reply)
+TRIB_MSG_DECLARE(ready)
+TRIB_MSG_DECLARE(task)
+TRIB_MSG_DECLARE(task_reply)
+TRIB_MSG_DECLARE(round_end)
+TRIB_MSG_DECLARE(manifest)
+TRIB_MSG_DECLARE(new_version)
+TRIB_MSG_DECLARE(model_get)
+TRIB_MSG_DECLARE(installed)
+TRIB_MSG_DECLARE(upload_begin)
+TRIB_MSG_DECLARE(credit)
+TRIB_MSG_DECLARE(upload_end)
+TRIB_MSG_DECLARE(receipt)
+
+#endif // TRIB_WIRE_MESSAGE_H

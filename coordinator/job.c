@@ -1,0 +1,274 @@
+#include "coordinator/job.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "common/math/metrics.h"
+
+#define KEY(section, name, type, member, ...)                                      \
+    {                                                                              \
+        section, name, type, offsetof(struct trib_job_config, member), __VA_ARGS__ \
+    }
+#define ANY 0, 0, NULL
+
+static const struct trib_conf_key job_keys[] = {
+    KEY("model", "spec", TRIB_CONF_TEXT, spec, "", "layers, e.g. 64 - dense 10 softmax", ANY),
+    KEY("model", "seed", TRIB_CONF_INT, model_seed, "1", "seed of the initial weights", ANY),
+
+    KEY("round", "rounds", TRIB_CONF_INT, rounds, "10", "rounds of the job", 1, TRIB_ROUNDS_MAX,
+        NULL),
+    KEY("round", "cohort", TRIB_CONF_INT, cohort, "10", "devices counted per round", 1,
+        TRIB_COHORT_MAX, NULL),
+    KEY("round", "over_selection", TRIB_CONF_REAL, over_selection, "1.0",
+        "devices asked per device counted", 1, 10, NULL),
+    KEY("round", "min_accepted", TRIB_CONF_INT, min_accepted, "0",
+        "with fewer updates a round is abandoned; 0: half the cohort", 0, TRIB_COHORT_MAX, NULL),
+    KEY("round", "local_epochs", TRIB_CONF_INT, local_epochs, "1",
+        "passes over a device's rows per round", 1, 10000, NULL),
+    KEY("round", "batch", TRIB_CONF_INT, batch, "32", "rows per step; 0: all", 0, 1 << 20, NULL),
+    KEY("round", "learning_rate", TRIB_CONF_REAL, learning_rate, "0.1", "of the device's SGD", 0,
+        1e6, NULL),
+    KEY("round", "momentum", TRIB_CONF_REAL, momentum, "0", "of the device's SGD", 0, 0.9999, NULL),
+    KEY("round", "weight_decay", TRIB_CONF_REAL, weight_decay, "0", "L2 penalty", 0, 1e6, NULL),
+    KEY("round", "optimizer", TRIB_CONF_CHOICE, optimizer, "sgd", "how a device trains", 0, 0,
+        "sgd"),
+    KEY("round", "eval_every", TRIB_CONF_INT, eval_every, "1",
+        "rounds between evaluations on held-out data; 0: never", 0, TRIB_ROUNDS_MAX, NULL),
+    KEY("round", "seed", TRIB_CONF_INT, round_seed, "1", "seed of cohorts and shuffles", ANY),
+    KEY("round", "select_ms", TRIB_CONF_INT, select_ms, "60000",
+        "milliseconds to find devices for a round", 1, 86400000, NULL),
+    KEY("round", "report_ms", TRIB_CONF_INT, report_ms, "600000",
+        "milliseconds to collect their updates", 1, 604800000, NULL),
+    KEY("round", "target_metric", TRIB_CONF_CHOICE, target_metric, "none",
+        "stop when this held-out metric reaches target_value", 0, 0,
+        "none|accuracy|f1|loss|mse|r2"),
+    KEY("round", "target_value", TRIB_CONF_REAL, target_value, "0", "the value to reach", ANY),
+
+    KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg", "how updates become a version", 0,
+        0, "fedavg"),
+    KEY("strategy", "server_learning_rate", TRIB_CONF_REAL, server_learning_rate, "1.0",
+        "factor on the mean delta", 0, 100, NULL),
+    KEY("strategy", "tail_average", TRIB_CONF_REAL, tail_average, "0.5",
+        "share of the last rounds averaged into the last version, when privacy is on", 0, 1, NULL),
+
+    KEY("privacy", "mode", TRIB_CONF_CHOICE, privacy_mode, "local", "who adds the noise", 0, 0,
+        "off|local|distributed|central"),
+    KEY("privacy", "noise", TRIB_CONF_CHOICE, noise, "laplace", "law of the noise", 0, 0,
+        "laplace"),
+    KEY("privacy", "grid_bits", TRIB_CONF_INT, grid_bits, "0",
+        "noise scale is 2^grid_bits grid steps; 0: chosen", 0, 24, NULL),
+    KEY("privacy", "clip_l1", TRIB_CONF_REAL, clip_l1, "0",
+        "bound on the L1 norm of a delta; 0: from clip_l2", 0, 1e9, NULL),
+    KEY("privacy", "clip_l2", TRIB_CONF_REAL, clip_l2, "0",
+        "bound on the L2 norm of a delta; 0: 1.0 with privacy on, none with it off", 0, 1e9, NULL),
+    KEY("privacy", "clip_linf", TRIB_CONF_REAL, clip_linf, "0",
+        "bound on each coordinate; 0: from the others", 0, 1e9, NULL),
+    KEY("privacy", "noise_multiplier", TRIB_CONF_REAL, noise_multiplier, "0",
+        "noise scale over clip_l2; 0: from target_epsilon", 0, 1e9, NULL),
+    KEY("privacy", "target_epsilon", TRIB_CONF_REAL, target_epsilon, "0",
+        "total epsilon of the job, at target_delta", 0, 1e6, NULL),
+    KEY("privacy", "target_delta", TRIB_CONF_REAL, target_delta, "0",
+        "0: the smaller of 1e-6 and 1/(10 x devices)", 0, 0.5, NULL),
+    KEY("privacy", "rounds", TRIB_CONF_INT, privacy_rounds, "0",
+        "rounds that target_epsilon is spread over; 0: round.rounds", 0, TRIB_ROUNDS_MAX, NULL),
+    KEY("privacy", "word_bits", TRIB_CONF_CHOICE, word_bits, "auto",
+        "bits per coordinate on the wire", 0, 0, "auto|16|24|32"),
+    KEY("privacy", "send_tick_ms", TRIB_CONF_INT, send_tick_ms, "0",
+        "devices send on a multiple of this time; 0: when ready", 0, 60000, NULL),
+    KEY("privacy", "test_seed", TRIB_CONF_INT, test_seed, "0",
+        "predictable noise, for tests of a build with -Dtest_noise=true; 0: real noise", ANY),
+};
+
+void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config)
+{
+    trib_conf_add(conf, job_keys, sizeof(job_keys) / sizeof(job_keys[0]), config);
+}
+
+const char *trib_job_state_text(enum trib_job_state state)
+{
+    switch (state) {
+    case TRIB_JOB_ACTIVE: return "active";
+    case TRIB_JOB_PAUSED: return "paused";
+    case TRIB_JOB_DONE: return "done";
+    case TRIB_JOB_FAILED: return "failed";
+    case TRIB_JOB_CANCELLED: return "cancelled";
+    case TRIB_JOB_MISSED: return "missed";
+    }
+    return "unknown";
+}
+
+bool trib_job_state_is_final(enum trib_job_state state)
+{
+    return state != TRIB_JOB_ACTIVE && state != TRIB_JOB_PAUSED;
+}
+
+// The metric exists for this kind of model.
+static bool metric_fits(enum trib_job_metric metric, const struct trib_model *model)
+{
+    bool classifies = model->classes > 0;
+    switch (metric) {
+    case TRIB_JOB_METRIC_NONE:
+    case TRIB_JOB_METRIC_LOSS: return true;
+    case TRIB_JOB_METRIC_ACCURACY:
+    case TRIB_JOB_METRIC_F1: return classifies;
+    case TRIB_JOB_METRIC_MSE:
+    case TRIB_JOB_METRIC_R2: return !classifies;
+    }
+    return false;
+}
+
+static enum trib_err check_model_and_target(struct trib_conf *conf,
+                                            const struct trib_job_config *config,
+                                            struct trib_job *job)
+{
+    char why[256];
+    if (!config->spec[0])
+        return trib_conf_reject(conf, "model", "spec",
+                                "is missing: say the layers, e.g. 64 - dense 10 softmax");
+    if (trib_model_parse(config->spec, &job->model, why, sizeof(why)))
+        return trib_conf_reject(conf, "model", "spec", "%s", why);
+    if (!metric_fits((enum trib_job_metric)config->target_metric, &job->model))
+        return trib_conf_reject(conf, "round", "target_metric",
+                                "does not exist for a model that ends like this one");
+    if (config->target_metric != TRIB_JOB_METRIC_NONE && config->eval_every == 0)
+        return trib_conf_reject(conf, "round", "eval_every",
+                                "must not be 0 when there is a target_metric");
+    return TRIB_OK;
+}
+
+static enum trib_err check_cohort(struct trib_conf *conf, const struct trib_job_config *config,
+                                  struct trib_job *job)
+{
+    if (config->min_accepted > config->cohort)
+        return trib_conf_reject(conf, "round", "min_accepted", "is more than round.cohort");
+    job->goal = (uint32_t)config->cohort;
+    job->offers = (uint32_t)ceil((double)config->cohort * config->over_selection);
+    job->accepted_min =
+        (uint32_t)(config->min_accepted ? config->min_accepted : (config->cohort + 1) / 2);
+    // aggregate.h: the sum of a round's weights stays below 2^32
+    uint64_t weight_max = ((1ull << TRIB_WEIGHT_SUM_BITS) - 1) / job->goal;
+    job->weight_max = weight_max > (1u << 20) ? 1u << 20 : (uint32_t)weight_max;
+    return TRIB_OK;
+}
+
+static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job_config *config,
+                                   uint64_t population, struct trib_job *job)
+{
+    static const uint32_t word_bits[] = {0, 16, 24, 32};
+    char why[256];
+    bool is_on = config->privacy_mode != TRIB_PRIVACY_OFF;
+
+#ifndef TRIB_WITH_TEST_NOISE
+    if (config->test_seed != 0)
+        return trib_conf_reject(conf, "privacy", "test_seed",
+                                "makes the noise predictable; this build refuses it "
+                                "(meson option test_noise)");
+#endif
+    struct trib_privacy_config privacy = {
+        .mode = (enum trib_privacy_mode)config->privacy_mode,
+        .clip_l1 = config->clip_l1,
+        .clip_l2 = is_on && config->clip_l2 == 0 ? 1.0 : config->clip_l2,
+        .clip_linf = config->clip_linf,
+        .noise_multiplier = config->noise_multiplier,
+        .target_epsilon = config->target_epsilon,
+        .target_delta = config->target_delta,
+        .grid_bits = (uint32_t)config->grid_bits,
+        .word_bits = word_bits[config->word_bits],
+        .params = job->model.param_count,
+        .cohort = config->cohort,
+        .rounds = config->privacy_rounds ? config->privacy_rounds : config->rounds,
+        .population = population > config->cohort ? population : config->cohort,
+    };
+    if (is_on && config->noise_multiplier == 0 && config->target_epsilon == 0)
+        return trib_conf_reject(conf, "privacy", "target_epsilon",
+                                "privacy is on, so say target_epsilon (or noise_multiplier), or "
+                                "privacy.mode = off");
+    if (is_on && config->privacy_rounds != 0 && config->privacy_rounds < config->rounds)
+        return trib_conf_reject(conf, "privacy", "rounds",
+                                "is less than round.rounds: the target would be overspent");
+    if (trib_privacy_plan_make(&privacy, &job->privacy, why, sizeof(why)))
+        return trib_conf_reject(conf, "privacy", "mode", "%s", why);
+    return TRIB_OK;
+}
+
+enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_config *config,
+                             uint64_t population, struct trib_job *ret_job)
+{
+    struct trib_job job = {.config = *config};
+
+    enum trib_err err = check_model_and_target(conf, config, &job);
+    if (!err)
+        err = check_cohort(conf, config, &job);
+    if (!err)
+        err = check_privacy(conf, config, population, &job);
+    if (err)
+        return err;
+    job.train = (struct trib_train_options){
+        .epochs = config->local_epochs,
+        .batch = config->batch,
+        .learning_rate = config->learning_rate,
+        .momentum = config->momentum,
+        .weight_decay = config->weight_decay,
+    };
+    *ret_job = job;
+    return TRIB_OK;
+}
+
+bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
+{
+    const double snr_min = 0.05; // PRIVACY.md 1.4: below it the model learns nothing
+    if (job->config.privacy_mode == TRIB_PRIVACY_OFF || job->privacy.snr >= snr_min)
+        return false;
+    (void)snprintf(text, size,
+                   "predicted signal-to-noise ratio per coordinate and round is %.4f, below %.2f: "
+                   "the noise will drown the model; more devices per round, a smaller model or a "
+                   "larger epsilon would help",
+                   job->privacy.snr, snr_min);
+    return true;
+}
+
+void trib_job_promise(const struct trib_job *job, char *text, size_t size)
+{
+    const struct trib_privacy_plan *plan = &job->privacy;
+    if (job->config.privacy_mode == TRIB_PRIVACY_OFF) {
+        (void)snprintf(text, size,
+                       "privacy mode off: no formal privacy; updates are encrypted on the wire and "
+                       "seen by the coordinator");
+        return;
+    }
+    (void)snprintf(text, size,
+                   "privacy mode local, unit one device (zero-out), against everyone including "
+                   "the coordinator: epsilon %.4g at delta %.2g over the job (zCDP ledger), "
+                   "pure epsilon %.4g a round; predicted SNR %.3f",
+                   plan->epsilon_total, plan->delta, plan->epsilon_pure_round, plan->snr);
+}
+
+bool trib_job_target_is_reached(const struct trib_job *job,
+                                const struct trib_evaluation *evaluation)
+{
+    double target = job->config.target_value;
+    switch ((enum trib_job_metric)job->config.target_metric) {
+    case TRIB_JOB_METRIC_NONE: return false;
+    case TRIB_JOB_METRIC_ACCURACY: return evaluation->accuracy >= target;
+    case TRIB_JOB_METRIC_F1: return evaluation->f1 >= target;
+    case TRIB_JOB_METRIC_LOSS: return evaluation->loss <= target;
+    case TRIB_JOB_METRIC_MSE: return evaluation->mse <= target;
+    case TRIB_JOB_METRIC_R2: return evaluation->r2 >= target;
+    }
+    return false;
+}
+
+bool trib_job_evaluates(const struct trib_job *job, uint64_t number)
+{
+    uint64_t every = job->config.eval_every;
+    return every > 0 && (number % every == 0 || number == job->config.rounds);
+}
+
+uint64_t trib_job_tail(const struct trib_job *job)
+{
+    if (job->config.privacy_mode == TRIB_PRIVACY_OFF)
+        return 0;
+    uint64_t count = (uint64_t)ceil(job->config.tail_average * (double)job->config.rounds);
+    return count >= 2 ? count : 0; // the average of one version is that version
+}

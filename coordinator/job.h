@@ -1,0 +1,121 @@
+// job.h - what a training job is told: the keys of its file, their checks, and what follows from them.
+//
+// A job file holds a scenario's [model] [round] [strategy] [privacy] and the held-out half of
+// [data] (DESIGN.md 7). The simulator adds its own tables to the same struct trib_conf.
+//
+//     JOB:  ACTIVE <-> PAUSED,  either -> DONE | FAILED | CANCELLED (final)
+#ifndef TRIB_COORDINATOR_JOB_H
+#define TRIB_COORDINATOR_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/conf.h"
+#include "common/data/source.h"
+#include "common/math/model.h"
+#include "common/math/train.h"
+#include "common/privacy/accountant.h"
+#include "tributary/err.h"
+
+// Stored as numbers: never renumber.
+enum trib_job_state {
+    TRIB_JOB_ACTIVE = 1,
+    TRIB_JOB_PAUSED = 2,
+    TRIB_JOB_DONE = 3,      // rounds used up, or the target reached
+    TRIB_JOB_FAILED = 4,    // cannot go on; the reason is kept
+    TRIB_JOB_CANCELLED = 5, // by the operator
+    TRIB_JOB_MISSED = 6,    // rounds used up, and the target was not reached
+};
+const char *trib_job_state_text(enum trib_job_state state);
+bool trib_job_state_is_final(enum trib_job_state state);
+
+// The values of the keys, as they stand in the file.
+struct trib_job_config {
+    // [model]
+    trib_conf_text spec;
+    uint64_t model_seed;
+    // [round]
+    uint64_t rounds;
+    uint64_t cohort;       // devices counted per round
+    double over_selection; // devices asked per device counted, >= 1
+    uint64_t min_accepted; // fewer: the round is abandoned; 0: half the cohort
+    uint64_t local_epochs;
+    uint64_t batch; // rows; 0: all rows of the device
+    double learning_rate;
+    double momentum;
+    double weight_decay;
+    int optimizer;       // only sgd
+    uint64_t eval_every; // rounds between evaluations; 0: never
+    uint64_t round_seed; // cohorts and local shuffles
+    uint64_t select_ms;
+    uint64_t report_ms;
+    int target_metric; // enum trib_job_metric
+    double target_value;
+    // [strategy]
+    int strategy; // only fedavg
+    double server_learning_rate;
+    double tail_average; // share of the last rounds averaged into the last version, privacy on
+    // [privacy]
+    int privacy_mode; // enum trib_privacy_mode
+    int noise;        // only laplace
+    uint64_t grid_bits;
+    double clip_l1;
+    double clip_l2;
+    double clip_linf;
+    double noise_multiplier;
+    double target_epsilon;
+    double target_delta;
+    uint64_t privacy_rounds; // rounds the target is spread over; 0: [round] rounds
+    int word_bits;           // index of auto|16|24|32
+    uint64_t send_tick_ms;
+    uint64_t test_seed; // refused unless built with -Dtest_noise=true
+};
+
+enum trib_job_metric {
+    TRIB_JOB_METRIC_NONE,
+    TRIB_JOB_METRIC_ACCURACY,
+    TRIB_JOB_METRIC_F1,
+    TRIB_JOB_METRIC_LOSS,
+    TRIB_JOB_METRIC_MSE,
+    TRIB_JOB_METRIC_R2,
+};
+
+// What follows from a checked configuration.
+struct trib_job {
+    struct trib_job_config config;
+    struct trib_model model;
+    struct trib_privacy_plan privacy; // encoding, epsilon per round, predicted SNR
+    uint32_t goal;                    // devices counted per round
+    uint32_t offers;                  // devices asked per round, at least goal
+    uint32_t accepted_min;            // 1 <= accepted_min <= goal
+    uint32_t weight_max;              // examples a device may claim: goal * weight_max < 2^32
+    struct trib_train_options train;
+};
+
+// Add the tables of [model] [round] [strategy] [privacy]; defaults go to `config`.
+void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config);
+
+// Check what a table cannot. `population`: devices that could be asked, for the default delta.
+// TRIB_ERR_INVAL with conf->error naming file, line and key.
+TRIB_CHECKED enum trib_err trib_job_check(struct trib_conf *conf,
+                                          const struct trib_job_config *config, uint64_t population,
+                                          struct trib_job *ret_job);
+
+// One line for people when the predicted signal drowns in the noise (SNR below 0.05), else false.
+bool trib_job_warning(const struct trib_job *job, char *text, size_t size);
+
+// "12 devices a round, mode local: epsilon 64 ...": the guarantee, its unit and its adversary.
+void trib_job_promise(const struct trib_job *job, char *text, size_t size);
+
+// Has an evaluation with these values reached the target? Never when there is none.
+struct trib_evaluation;
+bool trib_job_target_is_reached(const struct trib_job *job,
+                                const struct trib_evaluation *evaluation);
+
+// Is round `number` (from 1) to be evaluated?
+bool trib_job_evaluates(const struct trib_job *job, uint64_t number);
+
+// How many of the last versions are averaged at the end; 0: none.
+uint64_t trib_job_tail(const struct trib_job *job);
+
+#endif // TRIB_COORDINATOR_JOB_H
