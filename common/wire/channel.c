@@ -99,6 +99,7 @@ struct trib_channel {
     // Only the work item touches these.
     struct trib_session session;
     struct trib_hello hello; // client
+    bool has_said_hello;     // client
     bool is_welcomed;        // server: `opened` was called; client: the welcome came
     bool was_closed;         // `closed` was called
     uint8_t small_in[SMALL_SIZE];
