@@ -201,7 +201,7 @@ static void add_laplace(const struct trib_encoding *e, struct trib_noise *noise,
 {
     const int64_t limit = (int64_t)word_limit(e);
     for (size_t i = 0; i < count; i++) {
-        int64_t z = words[i] + trib_noise_laplace(noise, e->grid_bits);
+        int64_t z = words[i] + trib_noise_dlap(noise, e->grid_bits);
         z = z > limit ? limit : z;
         words[i] = (int32_t)(z < -limit ? -limit : z);
     }
