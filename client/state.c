@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/bytes.h"
 #include "common/base/file.h"
+#include "common/base/keyfile.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
@@ -22,8 +22,7 @@
 #define CONFIG_FILE     "client.ini"
 
 enum {
-    SECRET_MODE = 0600,
-    KEY_FILE_MAX = 512,
+    SECRET_MODE = 0600
 };
 
 enum trib_err trib_state_make(const char *dir)
@@ -31,88 +30,48 @@ enum trib_err trib_state_make(const char *dir)
     return trib_dir_make(dir, 0700);
 }
 
-// ---- Keys: two lines, "x25519 <base64>" and "ed25519 <base64>"
+// ---- Keys
+
+static enum trib_err key_lines(const char *dir, struct trib_state_keys *keys,
+                               char path[static TRIB_PATH_MAX + 1],
+                               struct trib_keyfile_line lines[static 2])
+{
+    lines[0] = (struct trib_keyfile_line){"x25519", keys->secret};
+    lines[1] = (struct trib_keyfile_line){"ed25519", keys->sign_seed};
+    return trib_path_join(path, dir, KEY_FILE);
+}
 
 enum trib_err trib_state_keys_make(const char *dir, struct trib_state_keys *ret_keys)
 {
     char path[TRIB_PATH_MAX + 1];
-    char secret[TRIB_KEY_TEXT_SIZE];
-    char seed[TRIB_KEY_TEXT_SIZE];
-    char text[KEY_FILE_MAX];
     struct trib_state_keys keys;
+    struct trib_keyfile_line lines[2];
 
-    enum trib_err err = trib_path_join(path, dir, KEY_FILE);
+    enum trib_err err = key_lines(dir, &keys, path, lines);
     if (err)
         return err;
     if (trib_file_exists(path))
         return trib_state_keys_load(dir, ret_keys);
-
     trib_random_bytes(keys.secret, sizeof(keys.secret));
     trib_random_bytes(keys.sign_seed, sizeof(keys.sign_seed));
-    trib_base64_encode(keys.secret, sizeof(keys.secret), secret);
-    trib_base64_encode(keys.sign_seed, sizeof(keys.sign_seed), seed);
-    int size = snprintf(text, sizeof(text), "x25519 %s\ned25519 %s\n", secret, seed);
-    err = trib_file_write(path, text, (size_t)size, SECRET_MODE);
+    err = trib_keyfile_write(path, lines, 2);
     if (!err)
         *ret_keys = keys;
-    trib_wipe(text, sizeof(text));
-    trib_wipe(secret, sizeof(secret));
-    trib_wipe(seed, sizeof(seed));
     trib_wipe(&keys, sizeof(keys));
     return err;
-}
-
-// "label <32 bytes in base64>\n" at *text, which is moved behind it.
-static bool take_key_line(const char **text, const char *label, uint8_t key[static 32])
-{
-    char line[TRIB_KEY_TEXT_SIZE];
-    size_t got;
-    size_t length = strlen(label);
-    if (strncmp(*text, label, length) != 0 || (*text)[length] != ' ')
-        return false;
-    const char *value = *text + length + 1;
-    size_t size = strcspn(value, "\n");
-    if (size >= sizeof(line) || value[size] != '\n')
-        return false;
-    memcpy(line, value, size);
-    line[size] = '\0';
-    *text = value + size + 1;
-    bool is_good = trib_base64_decode(line, key, 32, &got) && got == 32;
-    trib_wipe(line, sizeof(line));
-    return is_good;
 }
 
 enum trib_err trib_state_keys_load(const char *dir, struct trib_state_keys *ret_keys)
 {
     char path[TRIB_PATH_MAX + 1];
-    struct trib_buf buf = {0};
     struct trib_state_keys keys;
-    struct stat info;
+    struct trib_keyfile_line lines[2];
 
-    enum trib_err err = trib_path_join(path, dir, KEY_FILE);
-    if (err)
-        return err;
-    if (stat(path, &info)) {
-        TRIB_ERROR("%s: no device keys here; enrol first", path);
-        return TRIB_ERR_STATE;
-    }
-    if (info.st_mode & (S_IRWXG | S_IRWXO)) {
-        TRIB_ERROR("%s: readable by others; the mode must be 0600", path);
-        return TRIB_ERR_AUTH;
-    }
-    err = trib_file_read(path, KEY_FILE_MAX, &buf);
-    if (err)
-        return err;
-    const char *text = (const char *)buf.data;
-    if (take_key_line(&text, "x25519", keys.secret) &&
-        take_key_line(&text, "ed25519", keys.sign_seed) && *text == '\0') {
+    enum trib_err err = key_lines(dir, &keys, path, lines);
+    if (!err)
+        err = trib_keyfile_read(path, lines, 2);
+    if (!err)
         *ret_keys = keys;
-    } else {
-        TRIB_ERROR("%s: not a key file", path);
-        err = TRIB_ERR_CORRUPT;
-    }
-    trib_wipe(buf.data, buf.size);
-    trib_buf_fini(&buf);
     trib_wipe(&keys, sizeof(keys));
     return err;
 }

@@ -117,6 +117,7 @@ void trib_admin_reply_fini(struct trib_admin_reply *reply)
     }
     free(reply->rows);
     free(reply->error);
+    free(reply->body);
     *reply = (struct trib_admin_reply){0};
 }
 
@@ -191,6 +192,15 @@ static bool is_numeric(const struct trib_admin_field *field)
 enum {
     CELL_SIZE = 256
 };
+
+void trib_admin_list(const struct trib_admin_row *row, struct trib_buf *buf)
+{
+    char cell[CELL_SIZE * 4];
+    for (size_t i = 0; i < row->count; i++) {
+        cell_text(&row->fields[i], cell, sizeof(cell));
+        trib_buf_printf(buf, "%-22s %s\n", row->fields[i].name, cell);
+    }
+}
 
 void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf)
 {

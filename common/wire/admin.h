@@ -58,7 +58,9 @@ struct trib_admin_reply {
     size_t row_count;
     size_t row_capacity;
     struct trib_admin_row *rows; // owned
-    bool failed;                 // memory ran out while building: answer an error instead
+    uint8_t *body;               // owned; a piece of an exported file, or NULL
+    size_t body_size;
+    bool failed; // memory ran out while building: answer an error instead
 };
 
 // ---- Building a reply. Names are copied; a row pointer is good until the next trib_admin_row_add.
@@ -91,6 +93,8 @@ TRIB_CHECKED enum trib_err trib_admin_reply_unpack(const uint8_t *data, size_t s
 // ---- Showing rows
 // One JSON object with a newline.
 void trib_admin_row_json(const struct trib_admin_row *row, struct trib_buf *buf);
+// One row as lines "name  value".
+void trib_admin_list(const struct trib_admin_row *row, struct trib_buf *buf);
 // All rows as one aligned table: columns are the fields of the first row.
 void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf);
 

@@ -655,7 +655,7 @@ enum trib_err trib_channel_accept(struct trib_conn *conn,
 {
     enum trib_err err = create(conn, options, ret_channel);
     if (!err)
-        trib_session_init_server(&(*ret_channel)->session, options->secret);
+        trib_session_init_server(&(*ret_channel)->session, options->secret, options->coordinator);
     return err;
 }
 

@@ -86,7 +86,7 @@ struct trib_channel_options {
     uint64_t *received_bytes;           // atomic counters of the owner, or NULL
     uint64_t *sent_bytes;
     const uint8_t *secret;          // 32 bytes: ours, read while creating
-    const uint8_t *coordinator;     // client: the pinned key
+    const uint8_t *coordinator;     // the coordinator's public key
     const struct trib_hello *hello; // client
 };
 

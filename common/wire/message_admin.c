@@ -120,6 +120,7 @@ void trib_admin_reply_pack(const struct trib_admin_reply *reply, struct trib_buf
     tributary__v1__admin_reply__init(&out);
     out.exit_code = reply->exit_code;
     out.error = borrow(reply->error);
+    out.body = (ProtobufCBinaryData){.len = reply->body_size, .data = reply->body};
     if (reply->row_count > 0) {
         rows = calloc(reply->row_count, sizeof(*rows));
         list = calloc(reply->row_count, sizeof(Tributary__V1__AdminRow *));
@@ -181,6 +182,11 @@ enum trib_err trib_admin_reply_unpack(const uint8_t *data, size_t size,
     }
     if (in->exit_code)
         trib_admin_fail(&reply, in->exit_code, "%s", in->error);
+    if (in->body.len > 0) { // the bytes move to the reply
+        reply.body = in->body.data;
+        reply.body_size = in->body.len;
+        in->body = (ProtobufCBinaryData){.len = 0, .data = NULL};
+    }
     tributary__v1__admin_reply__free_unpacked(in, NULL);
     if (reply.failed) {
         trib_admin_reply_fini(&reply);

@@ -28,8 +28,8 @@ static void derive(const char *label, const uint8_t public[static KEY], uint8_t 
     (void)crypto_generichash_final(&state, out, size);
 }
 
-static void init(struct trib_session *session, bool is_client, const uint8_t *secret,
-                 const uint8_t coordinator[static KEY])
+static void begin_handshake(struct trib_session *session, const uint8_t *secret,
+                            const uint8_t coordinator[static KEY])
 {
     static const char name[] = "tributary";
     uint8_t prologue[sizeof(name) - 1 + 2 + ID_SIZE];
@@ -40,27 +40,32 @@ static void init(struct trib_session *session, bool is_client, const uint8_t *se
     *next++ = TRIB_SESSION_VERSION;
     *next++ = TRIB_SESSION_SUITE;
     derive("trib id", coordinator, next, ID_SIZE);
+    trib_noise_handshake_init(&session->handshake, session->is_client, secret,
+                              session->is_client ? coordinator : NULL, prologue, sizeof(prologue));
+}
 
+static void init(struct trib_session *session, const uint8_t coordinator[static KEY])
+{
     memset(session, 0, sizeof(*session));
-    session->is_client = is_client;
     derive("trib mac1", coordinator, session->mac_key, sizeof(session->mac_key));
-    trib_noise_handshake_init(&session->handshake, is_client, secret,
-                              is_client ? coordinator : NULL, prologue, sizeof(prologue));
 }
 
 void trib_session_init_server(struct trib_session *session,
-                              const uint8_t secret[static TRIB_NOISE_KEY_SIZE])
+                              const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
+                              const uint8_t public[static TRIB_NOISE_KEY_SIZE])
 {
-    uint8_t public[KEY];
-    trib_noise_public(secret, public);
-    init(session, false, secret, public);
+    init(session, public);
+    memcpy(session->secret, secret, KEY);
+    memcpy(session->public, public, KEY);
 }
 
 void trib_session_init_client(struct trib_session *session,
                               const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
                               const uint8_t coordinator[static TRIB_NOISE_KEY_SIZE])
 {
-    init(session, true, secret, coordinator);
+    init(session, coordinator);
+    session->is_client = true;
+    begin_handshake(session, secret, coordinator);
 }
 
 void trib_session_fini(struct trib_session *session)
@@ -152,6 +157,8 @@ enum trib_err trib_session_read_hello(struct trib_session *session, const uint8_
         return die(session, TRIB_ERR_PROTO);
     if (!trib_session_mac_is_good(session, body, size))
         return die(session, TRIB_ERR_AUTH);
+    begin_handshake(session, session->secret, session->public);
+    sodium_memzero(session->secret, sizeof(session->secret));
     enum trib_err err =
         trib_noise_read_1(&session->handshake, body + HEAD_SIZE, size - HEAD_SIZE, payload);
     if (err)

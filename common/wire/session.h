@@ -74,14 +74,17 @@ struct trib_session {
     enum trib_session_state state;
     bool is_client;
     uint8_t mac_key[TRIB_NOISE_KEY_SIZE];
+    uint8_t secret[TRIB_NOISE_KEY_SIZE]; // server: ours, until a hello with a good mac1 came
+    uint8_t public[TRIB_NOISE_KEY_SIZE];
     struct trib_noise_handshake handshake;
     struct trib_noise_cipher send, receive;
     uint64_t sent, received; // records
 };
 
-// Both keys are the coordinator's (server) or the device's and the coordinator's (client).
+// Cheap for a server: no curve arithmetic is done for a peer before its mac1 was good.
 void trib_session_init_server(struct trib_session *session,
-                              const uint8_t secret[static TRIB_NOISE_KEY_SIZE]);
+                              const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
+                              const uint8_t public[static TRIB_NOISE_KEY_SIZE]);
 void trib_session_init_client(struct trib_session *session,
                               const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
                               const uint8_t coordinator[static TRIB_NOISE_KEY_SIZE]);

@@ -1,0 +1,257 @@
+// tributaryctl - the operator's command. It talks to the admin socket and never opens state files.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/args.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "coordinator/ctl/call.h"
+
+#define TRIB_LOG_MODULE "ctl"
+
+enum {
+    TIMEOUT_MS = 30000,
+    OPTIONS_MAX = 8,
+};
+
+static const char *dir = "."; // --dir before the command, or TRIBUTARY_DIR
+
+static int explain(enum trib_err err)
+{
+    if (err == TRIB_ERR_CONNECT)
+        (void)fprintf(stderr,
+                      "admin socket: nobody answers at %s/admin.sock; is the coordinator running "
+                      "there? (--dir DIR)\n",
+                      dir);
+    else
+        (void)fprintf(stderr, "admin socket: %s\n", trib_err_text(err));
+    return err == TRIB_ERR_PROTO ? TRIB_EXIT_PEER : trib_exit_of(err);
+}
+
+static void show(const struct trib_admin_reply *reply, bool as_json)
+{
+    struct trib_buf text = {0};
+    if (as_json) {
+        for (size_t i = 0; i < reply->row_count; i++)
+            trib_admin_row_json(&reply->rows[i], &text);
+    } else if (reply->row_count == 1) {
+        trib_admin_list(&reply->rows[0], &text);
+    } else {
+        trib_admin_table(reply, &text);
+    }
+    if (text.data)
+        (void)fwrite(text.data, 1, text.size, stdout);
+    trib_buf_fini(&text);
+}
+
+static int ask(struct trib_admin_request *request, bool as_json)
+{
+    struct trib_admin_reply reply;
+    enum trib_err err = trib_ctl_call(dir, request, TIMEOUT_MS, &reply);
+    if (err)
+        return explain(err);
+    show(&reply, as_json);
+    int code = (int)reply.exit_code;
+    if (code)
+        (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
+    trib_admin_reply_fini(&reply);
+    return code;
+}
+
+// The words of a command's name, then its operands, then "--option value" pairs.
+static void add_words(struct trib_admin_request *request, char *name, int count, char **operands)
+{
+    for (char *word = strtok_r(name, " ", &name); word; word = strtok_r(NULL, " ", &name))
+        request->words[request->word_count++] = word;
+    for (int i = 0; i < count; i++)
+        request->words[request->word_count++] = operands[i];
+}
+
+struct pair {
+    const char *name; // with its dashes
+    const char *word, *help;
+    const char *value;
+};
+
+static int simple(const struct trib_command *command, struct pair *pairs, size_t pair_count,
+                  int operands, int argc, char **argv)
+{
+    bool as_json = false;
+    struct trib_option options[OPTIONS_MAX] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    char name[64];
+    struct trib_admin_request request = {.word_count = 0};
+    int count;
+    int code;
+    for (size_t i = 0; i < pair_count; i++)
+        options[i + 1] = (struct trib_option){pairs[i].name + 2, TRIB_OPTION_TEXT, &pairs[i].value,
+                                              pairs[i].word, pairs[i].help};
+    if (!trib_args_parse(command, options, pair_count + 1, operands, operands, argc, argv, &count,
+                         &code))
+        return code;
+    (void)snprintf(name, sizeof(name), "%s", command->name);
+    add_words(&request, name, count, argv);
+    for (size_t i = 0; i < pair_count; i++) {
+        if (pairs[i].value) {
+            request.words[request.word_count++] = pairs[i].name;
+            request.words[request.word_count++] = pairs[i].value;
+        }
+    }
+    return ask(&request, as_json);
+}
+
+static int cmd_plain(const struct trib_command *command, int argc, char **argv)
+{
+    return simple(command, NULL, 0, 0, argc, argv);
+}
+
+static int cmd_one(const struct trib_command *command, int argc, char **argv)
+{
+    return simple(command, NULL, 0, 1, argc, argv);
+}
+
+static int cmd_list(const struct trib_command *command, int argc, char **argv)
+{
+    struct pair pairs[] = {
+        {"--after", "ID", "only what comes after it", NULL},
+        {"--limit", "N", "at most so many", NULL},
+        {"--job", "ID", "only of this job (rounds)", NULL},
+    };
+    return simple(command, pairs, 3, 0, argc, argv);
+}
+
+static int cmd_token(const struct trib_command *command, int argc, char **argv)
+{
+    struct pair pairs[] = {
+        {"--name", "NAME", "the device's name, with --uses 1", NULL},
+        {"--ttl", "TIME", "how long it is good: 90s, 15m, 24h (default), 7d", NULL},
+        {"--uses", "N", "how many devices may enrol with it (1)", NULL},
+    };
+    return simple(command, pairs, 3, 0, argc, argv);
+}
+
+static int cmd_job_show(const struct trib_command *command, int argc, char **argv)
+{
+    struct pair pairs[] = {
+        {"--best", "high|low", "which value of the metric is best (high)", NULL}};
+    return simple(command, pairs, 1, 1, argc, argv);
+}
+
+static int cmd_submit(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    char folder[TRIB_PATH_MAX + 1];
+    struct trib_buf file = {0};
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+        return code;
+    enum trib_err err = trib_file_read(argv[0], TRIB_CONF_FILE_MAX, &file);
+    if (!err)
+        err = trib_path_dir(folder, argv[0]);
+    if (err)
+        return TRIB_EXIT_USAGE;
+    char *whole = realpath(folder, NULL); // the coordinator has another working directory
+    if (!whole) {
+        trib_buf_fini(&file);
+        return TRIB_EXIT_USAGE;
+    }
+    struct trib_admin_request request = {.word_count = 2,
+                                         .words = {"jobs", "submit"},
+                                         .body_name = argv[0],
+                                         .body_dir = whole,
+                                         .body = file.data,
+                                         .body_size = file.size};
+    code = ask(&request, as_json);
+    free(whole);
+    trib_buf_fini(&file);
+    return code;
+}
+
+static int cmd_export(const struct trib_command *command, int argc, char **argv)
+{
+    const char *path = NULL;
+    const struct trib_option options[] = {
+        {"out", TRIB_OPTION_TEXT, &path, "FILE", "where to (model.safetensors)"}};
+    struct trib_buf whole = {0};
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+        return code;
+    for (uint64_t size = 1; whole.size < size;) {
+        char offset[24];
+        struct trib_admin_reply reply;
+        (void)snprintf(offset, sizeof(offset), "%zu", whole.size);
+        const struct trib_admin_request request = {
+            .word_count = 5, .words = {"models", "export", argv[0], "--offset", offset}};
+        enum trib_err err = trib_ctl_call(dir, &request, TIMEOUT_MS, &reply);
+        if (err) {
+            trib_buf_fini(&whole);
+            return explain(err);
+        }
+        code = (int)reply.exit_code;
+        size = reply.row_count ? trib_admin_find_number(&reply.rows[0], "size") : 0;
+        trib_buf_append(&whole, reply.body, reply.body_size);
+        bool is_stuck = reply.body_size == 0;
+        if (code)
+            (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
+        trib_admin_reply_fini(&reply);
+        if (code || is_stuck || whole.failed) {
+            trib_buf_fini(&whole);
+            return code ? code : TRIB_EXIT_INTERNAL;
+        }
+    }
+    const char *to = path ? path : "model.safetensors";
+    enum trib_err err = trib_file_write(to, whole.data, whole.size, 0644);
+    trib_buf_fini(&whole);
+    if (!err)
+        (void)printf("%s\n", to);
+    return trib_exit_of(err);
+}
+
+static const struct trib_command commands[] = {
+    {"status", "", "what the coordinator does, who is there, its counters", cmd_plain},
+    {"doctor", "", "check each hop and name the first that fails", cmd_plain},
+    {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
+    {"jobs ls", "", "all jobs", cmd_plain},
+    {"jobs show", "ID", "one job and its best version", cmd_job_show},
+    {"jobs start", "ID", "go on with a paused job", cmd_one},
+    {"jobs pause", "ID", "stop after the open round", cmd_one},
+    {"jobs cancel", "ID", "end it; the open round is abandoned", cmd_one},
+    {"devices ls", "", "every device, its version and state", cmd_plain},
+    {"devices token", "", "print an enrolment token", cmd_token},
+    {"devices approve", "FINGERPRINT", "let a pending device in (the pending list is off)",
+     cmd_one},
+    {"devices revoke", "NAME", "throw a device out, at once and for good", cmd_one},
+    {"rounds ls", "", "every round that has ended", cmd_list},
+    {"rounds show", "ID", "who was asked, counted, refused, and why", cmd_one},
+    {"models ls", "", "every version", cmd_list},
+    {"models show", "VERSION", "one version, or latest", cmd_one},
+    {"models export", "VERSION", "write a version, or latest, as a safetensors file", cmd_export},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct trib_program program = {
+        .name = "tributaryctl",
+        .about = "Operate a running coordinator through its admin socket.\n"
+                 "--dir DIR before the command says where the coordinator lives (default: the\n"
+                 "environment's TRIBUTARY_DIR, or the working directory).",
+        .commands = commands,
+        .count = sizeof(commands) / sizeof(commands[0]),
+    };
+    const char *from_environment = getenv("TRIBUTARY_DIR");
+    if (from_environment)
+        dir = from_environment;
+    if (argc >= 3 && strcmp(argv[1], "--dir") == 0) {
+        dir = argv[2];
+        argv[2] = argv[0];
+        argv += 2;
+        argc -= 2;
+    }
+    return trib_program_main(&program, argc, argv);
+}

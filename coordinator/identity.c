@@ -1,0 +1,188 @@
+#include "coordinator/identity.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/bytes.h"
+#include "common/base/file.h"
+#include "common/base/keyfile.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/base/wipe.h"
+#include "common/wire/noise_ik.h"
+
+#define TRIB_LOG_MODULE "identity"
+
+#define DEFAULT_LISTEN  "tcp://0.0.0.0:7420"
+
+static const struct trib_conf_key keys[] = {
+    {"fleet", "listen", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, listen),
+     DEFAULT_LISTEN, "where devices connect", 0, 0, NULL},
+    {"fleet", "url", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, url), "",
+     "what tokens carry; empty: the listen URL", 0, 0, NULL},
+    {"fleet", "population", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, population),
+     "default", "the learning problem of these devices", 0, 0, NULL},
+    {"fleet", "connections_max", TRIB_CONF_INT,
+     offsetof(struct trib_coordinator_config, connections_max), "20000",
+     "devices connected at once", 1, 1000000, NULL},
+    {"fleet", "handshakes_per_second", TRIB_CONF_INT,
+     offsetof(struct trib_coordinator_config, handshakes_per_second), "1000",
+     "genuine or not, those that know our key", 1, 100000, NULL},
+    {"fleet", "threads", TRIB_CONF_INT, offsetof(struct trib_coordinator_config, threads), "0",
+     "workers; 0: one for each core", 0, 64, NULL},
+    {"enrol", "allow_list", TRIB_CONF_PATH, offsetof(struct trib_coordinator_config, allow_list),
+     "", "file of keys that may enrol without a token", 0, 0, NULL},
+};
+
+struct paths {
+    char key[TRIB_PATH_MAX + 1];
+    char public[TRIB_PATH_MAX + 1];
+    char config[TRIB_PATH_MAX + 1];
+};
+
+static enum trib_err find_paths(const char *dir, struct paths *paths)
+{
+    enum trib_err err = trib_path_join(paths->key, dir, "coordinator.key");
+    if (!err)
+        err = trib_path_join(paths->public, dir, "coordinator.pub");
+    if (!err)
+        err = trib_path_join(paths->config, dir, "tributary.ini");
+    return err;
+}
+
+static void derive_public(struct trib_identity *identity)
+{
+    trib_noise_public(identity->secret, identity->public);
+    trib_sign_public(identity->release_seed, identity->release_key);
+}
+
+static enum trib_err write_config(const char *path, const char *listen, const char *url)
+{
+    struct trib_buf buf = {0};
+    trib_buf_printf(&buf,
+                    "# Configuration of this coordinator.\n"
+                    "[fleet]\n"
+                    "# Where devices connect.\n"
+                    "listen = %s\n"
+                    "# What enrolment tokens carry; set it when devices see another address.\n"
+                    "%surl = %s\n",
+                    listen, url ? "" : "# ", url ? url : listen);
+    enum trib_err err =
+        buf.failed ? TRIB_ERR_NOMEM : trib_file_write(path, buf.data, buf.size, 0644);
+    trib_buf_fini(&buf);
+    return err;
+}
+
+enum trib_err trib_identity_make(const char *dir, const char *listen, const char *url,
+                                 struct trib_identity *ret_identity)
+{
+    struct paths paths;
+    struct trib_identity identity;
+    char sub[TRIB_PATH_MAX + 1];
+    char text[TRIB_KEY_TEXT_SIZE + 1];
+    const struct trib_keyfile_line lines[] = {{"x25519", identity.secret},
+                                              {"release", identity.release_seed}};
+
+    enum trib_err err = find_paths(dir, &paths);
+    if (err)
+        return err;
+    if (trib_file_exists(paths.key)) {
+        TRIB_ERROR("%s: there is a coordinator already", dir);
+        return TRIB_ERR_STATE;
+    }
+    err = trib_dir_make(dir, 0700);
+    if (!err)
+        err = trib_path_join(sub, dir, "models");
+    if (!err)
+        err = trib_dir_make(sub, 0700);
+    if (!err)
+        err = trib_path_join(sub, dir, "updates");
+    if (!err)
+        err = trib_dir_make(sub, 0700);
+    if (!err)
+        err = write_config(paths.config, listen ? listen : DEFAULT_LISTEN, url);
+    if (err)
+        return err;
+    trib_random_bytes(identity.secret, sizeof(identity.secret));
+    trib_random_bytes(identity.release_seed, sizeof(identity.release_seed));
+    derive_public(&identity);
+    trib_base64_encode(identity.public, sizeof(identity.public), text);
+    memcpy(text + strlen(text), "\n", 2);
+    err = trib_file_write(paths.public, text, strlen(text), 0644);
+    if (!err)
+        err = trib_keyfile_write(paths.key, lines, 2); // last: its presence says all is there
+    if (!err)
+        *ret_identity = identity;
+    trib_wipe(&identity, sizeof(identity));
+    return err;
+}
+
+enum trib_err trib_identity_load(const char *dir, struct trib_identity *ret_identity)
+{
+    struct paths paths;
+    struct trib_identity identity;
+    const struct trib_keyfile_line lines[] = {{"x25519", identity.secret},
+                                              {"release", identity.release_seed}};
+    enum trib_err err = find_paths(dir, &paths);
+    if (!err)
+        err = trib_keyfile_read(paths.key, lines, 2);
+    if (!err) {
+        derive_public(&identity);
+        *ret_identity = identity;
+    }
+    trib_wipe(&identity, sizeof(identity));
+    return err;
+}
+
+void trib_identity_wipe(struct trib_identity *identity)
+{
+    trib_wipe(identity, sizeof(*identity));
+}
+
+enum trib_err trib_coordinator_config_load(const char *dir,
+                                           struct trib_coordinator_config *ret_config)
+{
+    struct paths paths;
+    struct trib_conf conf;
+    struct trib_coordinator_config config;
+
+    enum trib_err err = find_paths(dir, &paths);
+    if (err)
+        return err;
+    trib_conf_init(&conf);
+    trib_conf_add(&conf, keys, sizeof(keys) / sizeof(keys[0]), &config);
+    err = trib_conf_load(&conf, paths.config);
+    if (!err && (!config.population[0] || strlen(config.population) > TRIB_NAME_MAX))
+        err = trib_conf_reject(&conf, "fleet", "population", "wants 1 to %d bytes", TRIB_NAME_MAX);
+    if (!err && strlen(config.url) > TRIB_URL_MAX)
+        err = trib_conf_reject(&conf, "fleet", "url", "is longer than %d bytes", TRIB_URL_MAX);
+    if (!err && (!config.listen[0] || strlen(config.listen) > TRIB_URL_MAX))
+        err = trib_conf_reject(&conf, "fleet", "listen", "wants 1 to %d bytes", TRIB_URL_MAX);
+    if (err) {
+        TRIB_ERROR("%s", conf.error);
+        return err;
+    }
+    *ret_config = config;
+    return TRIB_OK;
+}
+
+enum trib_err trib_admin_url(const char *dir, char *url, size_t size)
+{
+    char path[TRIB_PATH_MAX + 1];
+    char real[TRIB_PATH_MAX + 1];
+    char *found = realpath(dir, NULL); // the same socket from every working directory
+    (void)snprintf(real, sizeof(real), "%s", found ? found : dir);
+    free(found);
+    enum trib_err err = trib_path_join(path, real, "admin.sock");
+    if (err)
+        return err;
+    if (strlen(path) > TRIB_ADMIN_PATH_MAX) {
+        TRIB_ERROR("%s: %zu bytes, but the path of a Unix socket has at most %d: use a shorter "
+                   "directory",
+                   path, strlen(path), TRIB_ADMIN_PATH_MAX);
+        return TRIB_ERR_INVAL;
+    }
+    (void)snprintf(url, size, "ipc://%s", path);
+    return TRIB_OK;
+}

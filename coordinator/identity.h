@@ -1,0 +1,52 @@
+// identity.h - a coordinator's directory: who it is, where it listens.
+//
+//     coordinator.key   0600  X25519 for sessions, Ed25519 that signs versions
+//     coordinator.pub         the X25519 public key in base64url
+//     tributary.ini           configuration
+//     store.db                the ledger (store.h)
+//     models/                 one safetensors file for each version, named by its digest
+//     updates/                the open round's segment (segment.h)
+//     admin.sock              where tributaryctl talks to it
+#ifndef TRIB_COORDINATOR_IDENTITY_H
+#define TRIB_COORDINATOR_IDENTITY_H
+
+#include <stdint.h>
+
+#include "common/base/conf.h"
+#include "common/base/sign.h"
+#include "tributary/err.h"
+
+enum {
+    TRIB_ADMIN_PATH_MAX = 107 // sun_path holds 108 with its NUL
+};
+
+struct trib_identity {
+    uint8_t secret[32]; // X25519
+    uint8_t public[32];
+    uint8_t release_seed[TRIB_SIGN_SEED_SIZE];
+    uint8_t release_key[TRIB_SIGN_KEY_SIZE];
+};
+
+struct trib_coordinator_config {
+    trib_conf_text listen;
+    trib_conf_text url;        // what tokens carry; "" : the listen URL
+    trib_conf_text allow_list; // file of keys that may enrol without a token; "" : none
+    trib_conf_text population;
+    uint64_t connections_max;
+    uint64_t handshakes_per_second;
+    uint64_t threads; // 0: one for each core
+};
+
+// Make the directory, keys and tributary.ini. TRIB_ERR_STATE if there is a coordinator already.
+TRIB_CHECKED enum trib_err trib_identity_make(const char *dir, const char *listen, const char *url,
+                                              struct trib_identity *ret_identity);
+TRIB_CHECKED enum trib_err trib_identity_load(const char *dir, struct trib_identity *ret_identity);
+void trib_identity_wipe(struct trib_identity *identity);
+
+TRIB_CHECKED enum trib_err trib_coordinator_config_load(const char *dir,
+                                                        struct trib_coordinator_config *ret_config);
+
+// DIR/admin.sock as an ipc URL. TRIB_ERR_INVAL (said on the log) if the path is too long.
+TRIB_CHECKED enum trib_err trib_admin_url(const char *dir, char *url, size_t size);
+
+#endif // TRIB_COORDINATOR_IDENTITY_H

@@ -1,0 +1,474 @@
+#include "coordinator/peers.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/alloc.h"
+#include "common/base/buf.h"
+#include "common/base/bytes.h"
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "common/base/log.h"
+#include "common/base/map.h"
+#include "common/base/wipe.h"
+#include "common/wire/token.h"
+
+#define TRIB_LOG_MODULE "peers"
+
+enum {
+    REPLAY_SLOTS = 1024,     // recent ephemeral keys
+    ALLOW_LIST_MAX = 1 << 26 // bytes of the file
+};
+
+struct token {
+    struct trib_store_token row;
+    struct token *next; // all of them, for freeing
+};
+
+struct listed {
+    trib_name name;
+    trib_name group;
+    struct listed *next;
+};
+
+struct trib_peers {
+    pthread_mutex_t lock;
+    struct trib_map *by_key;   // 32-byte key: peer
+    struct trib_map *by_name;  // peer
+    struct trib_map *by_id;    // uint64_t: peer
+    struct trib_peer **sorted; // by name
+    size_t count, capacity;
+    struct trib_map *tokens; // 8-byte id: token
+    struct token *token_list;
+    struct trib_map *token_uses; // token id and key: peer
+    struct trib_map *allowed;    // 32-byte key: listed
+    struct listed *allowed_list;
+    uint8_t replay[REPLAY_SLOTS][TRIB_NOISE_KEY_SIZE];
+    size_t replay_next;
+    struct trib_map *replayed; // ephemeral: a slot of `replay`
+    double budget;             // handshakes that may still be done now
+    uint64_t budget_ms;
+    uint64_t handshakes_per_second;
+};
+
+enum trib_err trib_peers_create(uint64_t handshakes_per_second, struct trib_peers **ret_peers)
+{
+    struct trib_peers *peers = trib_alloc(sizeof(*peers));
+    if (!peers)
+        return TRIB_ERR_NOMEM;
+    (void)pthread_mutex_init(&peers->lock, NULL);
+    peers->handshakes_per_second = handshakes_per_second;
+    peers->budget = (double)handshakes_per_second;
+    if (trib_map_create(&peers->by_key) || trib_map_create(&peers->by_name) ||
+        trib_map_create(&peers->by_id) || trib_map_create(&peers->tokens) ||
+        trib_map_create(&peers->token_uses) || trib_map_create(&peers->allowed) ||
+        trib_map_create(&peers->replayed)) {
+        trib_peers_destroy(peers);
+        return TRIB_ERR_NOMEM;
+    }
+    *ret_peers = peers;
+    return TRIB_OK;
+}
+
+static void free_listed(struct listed *list)
+{
+    while (list) {
+        struct listed *next = list->next;
+        free(list);
+        list = next;
+    }
+}
+
+void trib_peers_destroy(struct trib_peers *peers)
+{
+    if (!peers)
+        return;
+    for (size_t i = 0; i < peers->count; i++)
+        free(peers->sorted[i]);
+    free(peers->sorted);
+    while (peers->token_list) {
+        struct token *token = peers->token_list;
+        peers->token_list = token->next;
+        trib_wipe(token, sizeof(*token));
+        free(token);
+    }
+    free_listed(peers->allowed_list);
+    trib_map_destroy(peers->by_key);
+    trib_map_destroy(peers->by_name);
+    trib_map_destroy(peers->by_id);
+    trib_map_destroy(peers->tokens);
+    trib_map_destroy(peers->token_uses);
+    trib_map_destroy(peers->allowed);
+    trib_map_destroy(peers->replayed);
+    (void)pthread_mutex_destroy(&peers->lock);
+    free(peers);
+}
+
+// ---- Devices
+
+static enum trib_err sorted_insert(struct trib_peers *peers, struct trib_peer *peer)
+{
+    if (peers->count == peers->capacity) {
+        size_t capacity = peers->capacity ? peers->capacity * 2 : 64;
+        struct trib_peer **sorted = trib_alloc_array(capacity, sizeof(struct trib_peer *));
+        if (!sorted)
+            return TRIB_ERR_NOMEM;
+        if (peers->sorted)
+            memcpy(sorted, peers->sorted, peers->count * sizeof(struct trib_peer *));
+        free(peers->sorted);
+        peers->sorted = sorted;
+        peers->capacity = capacity;
+    }
+    size_t at = peers->count; // loaded in order: usually the end
+    while (at > 0 && strcmp(peers->sorted[at - 1]->row.name, peer->row.name) > 0)
+        at--;
+    memmove(peers->sorted + at + 1, peers->sorted + at,
+            (peers->count - at) * sizeof(struct trib_peer *));
+    peers->sorted[at] = peer;
+    peers->count++;
+    return TRIB_OK;
+}
+
+static void use_key(uint8_t out[static 40], const uint8_t *token_id, const uint8_t *key)
+{
+    memcpy(out, token_id, 8);
+    memcpy(out + 8, key, 32);
+}
+
+enum trib_err trib_peers_add(struct trib_peers *peers, const struct trib_store_device *row,
+                             const uint8_t *token_id, struct trib_peer **ret_peer)
+{
+    uint8_t use[40];
+    struct trib_peer *peer = trib_alloc(sizeof(*peer));
+    if (!peer)
+        return TRIB_ERR_NOMEM;
+    peer->row = *row;
+
+    (void)pthread_mutex_lock(&peers->lock);
+    enum trib_err err = sorted_insert(peers, peer);
+    if (!err)
+        err = trib_map_put(peers->by_key, row->key, sizeof(row->key), peer);
+    if (!err)
+        err = trib_map_put(peers->by_name, row->name, strlen(row->name), peer);
+    if (!err)
+        err = trib_map_put(peers->by_id, &row->id, sizeof(row->id), peer);
+    if (!err && token_id) {
+        struct token *token = trib_map_get(peers->tokens, token_id, 8);
+        if (token && token->row.uses_left > 0)
+            token->row.uses_left--;
+        use_key(use, token_id, row->key);
+        err = trib_map_put(peers->token_uses, use, sizeof(use), peer);
+    }
+    (void)pthread_mutex_unlock(&peers->lock);
+    if (!err)
+        *ret_peer = peer;
+    return err; // out of memory here ends the process: the directory would not match the store
+}
+
+enum trib_err trib_peers_token_add(struct trib_peers *peers, const struct trib_store_token *row)
+{
+    struct token *token = trib_alloc(sizeof(*token));
+    if (!token)
+        return TRIB_ERR_NOMEM;
+    token->row = *row;
+    (void)pthread_mutex_lock(&peers->lock);
+    token->next = peers->token_list;
+    peers->token_list = token;
+    enum trib_err err = trib_map_put(peers->tokens, row->id, sizeof(row->id), token);
+    (void)pthread_mutex_unlock(&peers->lock);
+    return err;
+}
+
+void trib_peers_revoke(struct trib_peers *peers, struct trib_peer *peer, uint64_t wall_ms)
+{
+    (void)pthread_mutex_lock(&peers->lock);
+    peer->row.is_revoked = true;
+    peer->row.revoked_ms = wall_ms;
+    (void)pthread_mutex_unlock(&peers->lock);
+}
+
+struct loading {
+    struct trib_peers *peers;
+    uint64_t now_ms;
+    enum trib_err err;
+};
+
+static void load_device(void *user, const struct trib_store_device *row)
+{
+    struct loading *loading = user;
+    struct trib_peer *peer;
+    if (!loading->err)
+        loading->err = trib_peers_add(loading->peers, row, NULL, &peer);
+    if (!loading->err)
+        peer->gone_ms = loading->now_ms;
+}
+
+static void load_token(void *user, const struct trib_store_token *row)
+{
+    struct loading *loading = user;
+    if (!loading->err)
+        loading->err = trib_peers_token_add(loading->peers, row);
+}
+
+static void load_token_use(void *user, const uint8_t token[8], uint64_t device)
+{
+    struct loading *loading = user;
+    struct trib_peer *peer = trib_peers_by_id(loading->peers, device);
+    uint8_t use[40];
+    if (!peer || loading->err)
+        return;
+    use_key(use, token, peer->row.key);
+    loading->err = trib_map_put(loading->peers->token_uses, use, sizeof(use), peer);
+}
+
+enum trib_err trib_peers_load(struct trib_peers *peers, struct trib_store *store, uint64_t now_ms)
+{
+    struct loading loading = {.peers = peers, .now_ms = now_ms};
+    enum trib_err err = trib_store_devices(store, load_device, &loading);
+    if (!err)
+        err = trib_store_tokens(store, load_token, &loading);
+    if (!err)
+        err = trib_store_token_uses(store, load_token_use, &loading);
+    return err ? err : loading.err;
+}
+
+size_t trib_peers_count(const struct trib_peers *peers)
+{
+    return peers->count;
+}
+
+struct trib_peer *trib_peers_at(const struct trib_peers *peers, size_t index)
+{
+    return peers->sorted[index];
+}
+
+struct trib_peer *trib_peers_by_id(const struct trib_peers *peers, uint64_t id)
+{
+    return trib_map_get(peers->by_id, &id, sizeof(id));
+}
+
+struct trib_peer *trib_peers_by_name(const struct trib_peers *peers, const char *name)
+{
+    size_t size = strlen(name);
+    return size > 0 && size <= TRIB_NAME_MAX ? trib_map_get(peers->by_name, name, size) : NULL;
+}
+
+bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name)
+{
+    if (trib_peers_by_name(peers, name))
+        return false;
+    for (const struct token *token = peers->token_list; token; token = token->next) {
+        if (token->row.uses_left > 0 && strcmp(token->row.name, name) == 0)
+            return false; // promised to whoever comes with that token
+    }
+    return true;
+}
+
+// ---- The allow-list
+
+// A date or RFC 3339 time in UTC as milliseconds; 0 if it is neither.
+static uint64_t parse_time(const char *text)
+{
+    struct tm parts = {0};
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    if (!end || *end) {
+        parts = (struct tm){0};
+        end = strptime(text, "%Y-%m-%d", &parts);
+    }
+    if (!end || *end)
+        return 0;
+    time_t seconds = timegm(&parts);
+    return seconds > 0 ? (uint64_t)seconds * 1000 : 0;
+}
+
+static bool take_field(char **next, const char **ret_field)
+{
+    *ret_field = strsep(next, " \t");
+    while (*ret_field && !**ret_field)
+        *ret_field = strsep(next, " \t");
+    return *ret_field != NULL;
+}
+
+// One line into the new map. False: it makes no sense.
+static bool allow_line(struct trib_map *map, struct listed **list, char *line, uint64_t wall_ms)
+{
+    uint8_t key[32];
+    size_t size;
+    const char *fields[4];
+    size_t count = 0;
+    while (count < 4 && take_field(&line, &fields[count]))
+        count++;
+    if (count < 3 || (line && line[strspn(line, " \t")]) ||
+        !trib_base64_decode(fields[0], key, sizeof(key), &size) || size != sizeof(key) ||
+        strlen(fields[1]) > TRIB_NAME_MAX || strlen(fields[2]) > TRIB_NAME_MAX)
+        return false;
+    if (count == 4) {
+        uint64_t expires_ms = parse_time(fields[3]);
+        if (!expires_ms)
+            return false;
+        if (expires_ms <= wall_ms)
+            return true;
+    }
+    struct listed *listed = trib_alloc(sizeof(*listed));
+    if (!listed)
+        return false;
+    (void)snprintf(listed->name, sizeof(listed->name), "%s", fields[1]);
+    (void)snprintf(listed->group, sizeof(listed->group), "%s", fields[2]);
+    listed->next = *list;
+    *list = listed;
+    return trib_map_put(map, key, sizeof(key), listed) == TRIB_OK;
+}
+
+enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path, uint64_t wall_ms)
+{
+    struct trib_buf buf = {0};
+    struct trib_map *map = NULL;
+    struct listed *list = NULL;
+    enum trib_err err = trib_file_read(path, ALLOW_LIST_MAX, &buf);
+    if (!err)
+        err = trib_map_create(&map);
+    char *next = (char *)buf.data;
+    for (size_t number = 1; !err && next; number++) {
+        char *line = strsep(&next, "\n");
+        line += strspn(line, " \t\r");
+        line[strcspn(line, "\r")] = '\0';
+        if (*line && *line != '#' && !allow_line(map, &list, line, wall_ms)) {
+            TRIB_ERROR("%s:%zu: want: base64(key) name group [expires]", path, number);
+            err = TRIB_ERR_INVAL;
+        }
+    }
+    if (!err) {
+        (void)pthread_mutex_lock(&peers->lock);
+        struct trib_map *old_map = peers->allowed;
+        struct listed *old_list = peers->allowed_list;
+        peers->allowed = map;
+        peers->allowed_list = list;
+        (void)pthread_mutex_unlock(&peers->lock);
+        TRIB_INFO("allow_list=%s keys=%zu", path, trib_map_count(map));
+        map = old_map;
+        list = old_list;
+    }
+    trib_map_destroy(map);
+    free_listed(list);
+    trib_buf_fini(&buf);
+    return err;
+}
+
+// ---- Judging
+
+// Has this ephemeral key been here lately? A genuine one never comes twice.
+static bool is_replay(struct trib_peers *peers, const uint8_t ephemeral[static TRIB_NOISE_KEY_SIZE])
+{
+    if (trib_map_get(peers->replayed, ephemeral, TRIB_NOISE_KEY_SIZE))
+        return true;
+    uint8_t *slot = peers->replay[peers->replay_next];
+    (void)trib_map_remove(peers->replayed, slot, TRIB_NOISE_KEY_SIZE);
+    memcpy(slot, ephemeral, TRIB_NOISE_KEY_SIZE);
+    peers->replay_next = (peers->replay_next + 1) % REPLAY_SLOTS;
+    return trib_map_put(peers->replayed, slot, TRIB_NOISE_KEY_SIZE, slot) != TRIB_OK;
+}
+
+static bool budget_allows(struct trib_peers *peers, uint64_t now_ms)
+{
+    const double rate = (double)peers->handshakes_per_second;
+    if (peers->budget_ms)
+        peers->budget += rate * (double)(now_ms - peers->budget_ms) / 1000;
+    peers->budget_ms = now_ms;
+    if (peers->budget > rate)
+        peers->budget = rate;
+    if (peers->budget < 1)
+        return false;
+    peers->budget -= 1;
+    return true;
+}
+
+static bool token_is_good(const struct trib_peers *peers, const struct trib_hello *hello,
+                          uint64_t wall_ms)
+{
+    uint8_t hash[32];
+    uint8_t use[40];
+    const struct token *token = trib_map_get(peers->tokens, hello->token_id, 8);
+    if (!token)
+        return false;
+    trib_token_hash(hello->token_secret, hash);
+    if (!trib_equal_ct(hash, token->row.secret_hash, sizeof(hash)))
+        return false;
+    use_key(use, hello->token_id, hello->static_key);
+    const struct trib_peer *user = trib_map_get(peers->token_uses, use, sizeof(use));
+    if (user)
+        return !user->row.is_revoked; // the same key again: it may have missed our answer
+    return token->row.uses_left > 0 && token->row.expires_ms > wall_ms;
+}
+
+enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_hello *hello,
+                                   uint64_t now_ms, uint64_t wall_ms, struct trib_peer **ret_peer)
+{
+    enum trib_verdict verdict = TRIB_VERDICT_UNKNOWN;
+    *ret_peer = NULL;
+    (void)pthread_mutex_lock(&peers->lock);
+    struct trib_peer *peer = trib_map_get(peers->by_key, hello->static_key, 32);
+    if (!budget_allows(peers, now_ms)) {
+        verdict = TRIB_VERDICT_BUSY;
+    } else if (is_replay(peers, hello->ephemeral)) {
+        verdict = TRIB_VERDICT_REPLAY;
+    } else if (hello->kind == TRIB_HELLO_TOKEN) {
+        if (token_is_good(peers, hello, wall_ms))
+            verdict = TRIB_VERDICT_TOKEN;
+    } else if (peer && !peer->row.is_revoked) {
+        verdict = TRIB_VERDICT_DEVICE;
+        *ret_peer = peer;
+    } else if (!peer && trib_map_get(peers->allowed, hello->static_key, 32)) {
+        verdict = TRIB_VERDICT_LISTED;
+    }
+    (void)pthread_mutex_unlock(&peers->lock);
+    return verdict;
+}
+
+// "dev-" and 12 hexadecimal digits of BLAKE2b of the key.
+static void give_name(const uint8_t key[static 32], trib_name name)
+{
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    char hex[13];
+    trib_digest(key, 32, digest);
+    trib_hex_encode(digest, 6, hex);
+    (void)snprintf(name, sizeof(trib_name), "dev-%s", hex);
+}
+
+enum trib_err trib_peers_plan(struct trib_peers *peers, const struct trib_enrolment *enrolment,
+                              struct trib_store_device *ret_row, struct trib_peer **ret_peer)
+{
+    struct trib_store_device row = {.id = 0};
+    enum trib_err err = TRIB_OK;
+    memcpy(row.key, enrolment->key, sizeof(row.key));
+
+    (void)pthread_mutex_lock(&peers->lock);
+    struct trib_peer *peer = trib_map_get(peers->by_key, enrolment->key, 32);
+    if (!peer && enrolment->how == TRIB_VERDICT_TOKEN) {
+        const struct token *token = trib_map_get(peers->tokens, enrolment->token_id, 8);
+        if (!token || token->row.uses_left == 0)
+            err = TRIB_ERR_STATE;
+        else if (token->row.name[0])
+            (void)snprintf(row.name, sizeof(row.name), "%s", token->row.name);
+        else
+            give_name(enrolment->key, row.name);
+    } else if (!peer) {
+        const struct listed *listed = trib_map_get(peers->allowed, enrolment->key, 32);
+        if (!listed) {
+            err = TRIB_ERR_STATE;
+        } else {
+            memcpy(row.name, listed->name, sizeof(row.name));
+            memcpy(row.group, listed->group, sizeof(row.group));
+        }
+    }
+    (void)pthread_mutex_unlock(&peers->lock);
+    if (!err && !peer && trib_peers_by_name(peers, row.name))
+        err = TRIB_ERR_LIMIT;
+    if (!err) {
+        *ret_row = row;
+        *ret_peer = peer;
+    }
+    return err;
+}

@@ -1,0 +1,83 @@
+// peers.h - who may talk to this coordinator: enrolled devices, tokens, the allow-list.
+//
+// Handshakes are judged on worker threads; everything else happens on the state thread. One lock
+// guards what both touch. Changes come here after they are durable, never before.
+#ifndef TRIB_COORDINATOR_PEERS_H
+#define TRIB_COORDINATOR_PEERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/wire/message.h"
+#include "common/wire/session.h"
+#include "coordinator/store.h"
+#include "tributary/err.h"
+
+struct trib_session_link; // a live connection, server.h
+
+// An enrolled device. Lives as long as the directory; only the state thread touches the fields
+// below the line.
+struct trib_peer {
+    struct trib_store_device row; // is_revoked is guarded by the directory's lock
+    // ----
+    struct trib_session_link *live; // NULL: not connected
+    uint64_t gone_ms;               // when it was last seen to leave; start-up counts as leaving
+    uint64_t version;               // last one it said it has
+    enum trib_code install_code;    // what became of the last version it was offered
+};
+
+enum trib_verdict {
+    TRIB_VERDICT_DEVICE,  // enrolled
+    TRIB_VERDICT_TOKEN,   // proves a token: may enrol
+    TRIB_VERDICT_LISTED,  // on the allow-list: may enrol
+    TRIB_VERDICT_UNKNOWN, // silence
+    TRIB_VERDICT_REPLAY,  // silence
+    TRIB_VERDICT_BUSY,    // the handshake budget is used up: silence
+};
+
+struct trib_peers;
+
+TRIB_CHECKED enum trib_err trib_peers_create(uint64_t handshakes_per_second,
+                                             struct trib_peers **ret_peers);
+void trib_peers_destroy(struct trib_peers *peers);
+TRIB_CHECKED enum trib_err trib_peers_load(struct trib_peers *peers, struct trib_store *store,
+                                           uint64_t now_ms);
+// Read an allow-list: "base64(key) name group [expires]" a line, # comments; replaces the old one.
+// expires is RFC 3339 or a date; an expired line is skipped. TRIB_ERR_INVAL names file and line.
+TRIB_CHECKED enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path,
+                                            uint64_t wall_ms);
+
+// Any thread. For DEVICE *ret_peer is set.
+enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_hello *hello,
+                                   uint64_t now_ms, uint64_t wall_ms, struct trib_peer **ret_peer);
+
+// ---- State thread
+
+// How a key would be enrolled: fills name, group and key of the row. STATE: the key has no right
+// to; LIMIT: the name is taken. When the key is enrolled already, *ret_peer is that device.
+struct trib_enrolment {
+    enum trib_verdict how; // TOKEN or LISTED
+    uint8_t token_id[TRIB_TOKEN_ID_SIZE];
+    uint8_t key[32];
+};
+TRIB_CHECKED enum trib_err trib_peers_plan(struct trib_peers *peers,
+                                           const struct trib_enrolment *enrolment,
+                                           struct trib_store_device *ret_row,
+                                           struct trib_peer **ret_peer);
+// After the row is durable. `token_id` is NULL for a listed key.
+TRIB_CHECKED enum trib_err trib_peers_add(struct trib_peers *peers,
+                                          const struct trib_store_device *row,
+                                          const uint8_t *token_id, struct trib_peer **ret_peer);
+TRIB_CHECKED enum trib_err trib_peers_token_add(struct trib_peers *peers,
+                                                const struct trib_store_token *token);
+void trib_peers_revoke(struct trib_peers *peers, struct trib_peer *peer, uint64_t wall_ms);
+
+// Devices sorted by name, revoked ones too.
+size_t trib_peers_count(const struct trib_peers *peers);
+struct trib_peer *trib_peers_at(const struct trib_peers *peers, size_t index);
+struct trib_peer *trib_peers_by_id(const struct trib_peers *peers, uint64_t id);
+struct trib_peer *trib_peers_by_name(const struct trib_peers *peers, const char *name);
+bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name);
+
+#endif // TRIB_COORDINATOR_PEERS_H

@@ -1,0 +1,186 @@
+#include "coordinator/publish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/crash.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/math/safetensors.h"
+
+#define TRIB_LOG_MODULE "publish"
+
+enum trib_err trib_version_path(const char *dir, const uint8_t digest[static TRIB_DIGEST_SIZE],
+                                char path[static TRIB_PATH_MAX + 1])
+{
+    char hex[TRIB_DIGEST_TEXT_SIZE];
+    char name[128];
+    trib_hex_encode(digest, TRIB_DIGEST_SIZE, hex);
+    (void)snprintf(name, sizeof(name), "models/%s.safetensors", hex);
+    return trib_path_join(path, dir, name);
+}
+
+void trib_manifest_set_evaluation(struct trib_msg_manifest *manifest,
+                                  const struct trib_evaluation *evaluation)
+{
+    struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
+    size_t count = trib_evaluation_values(evaluation, values);
+    for (size_t i = 0; i < count; i++) {
+        struct trib_msg_metric *metric = &manifest->metrics[i];
+        (void)snprintf(metric->name, sizeof(metric->name), "%s", values[i].name);
+        metric->value = values[i].value;
+    }
+    manifest->metric_count = (uint32_t)count;
+}
+
+static enum trib_err copy_params(const float *params, size_t count, struct trib_blob **ret_blob)
+{
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "parameters are sent as they lie");
+    uint8_t *copy = trib_alloc_aligned(count, sizeof(float));
+    if (!copy)
+        return TRIB_ERR_NOMEM;
+    memcpy(copy, params, count * sizeof(float));
+    *ret_blob = trib_blob_take(copy, count * sizeof(float));
+    return *ret_blob ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
+enum trib_err trib_version_make(const struct trib_identity *identity,
+                                const struct trib_model *model, const float *params,
+                                const struct trib_msg_manifest *manifest,
+                                struct trib_version **ret_version)
+{
+    enum trib_err err = TRIB_ERR_NOMEM;
+    struct trib_buf packed = {0};
+    struct trib_version *version = trib_alloc(sizeof(*version));
+    if (!version)
+        return TRIB_ERR_NOMEM;
+    version->model = *model;
+    version->manifest = *manifest;
+    memcpy(version->manifest.arch_digest, model->arch_digest, TRIB_DIGEST_SIZE);
+    memcpy(version->manifest.spec, model->spec, sizeof(model->spec));
+    version->manifest.params = model->param_count;
+    trib_model_digest(model, params, version->manifest.digest);
+
+    trib_msg_manifest_pack(&version->manifest, &packed);
+    if (packed.failed || packed.size > TRIB_MSG_MANIFEST_MAX)
+        goto out;
+    memcpy(version->announcement.manifest, packed.data, packed.size);
+    version->announcement.manifest_size = packed.size;
+    trib_sign(identity->release_seed, TRIB_MANIFEST_CONTEXT, packed.data, packed.size,
+              version->announcement.signature);
+    err = copy_params(params, model->param_count, &version->params);
+    if (err)
+        goto out;
+    *ret_version = version;
+    version = NULL;
+
+out:
+    trib_buf_fini(&packed);
+    trib_version_destroy(version);
+    return err;
+}
+
+void trib_version_destroy(struct trib_version *version)
+{
+    if (!version)
+        return;
+    trib_blob_unref(version->params);
+    free(version);
+}
+
+enum trib_err trib_version_file(const struct trib_version *version, struct trib_buf *ret_header)
+{
+    enum {
+        TEXT_SIZE = TRIB_BASE64_TEXT_SIZE(TRIB_MSG_MANIFEST_MAX)
+    };
+    char number[24];
+    char digest[TRIB_DIGEST_TEXT_SIZE];
+    char signature[TRIB_BASE64_TEXT_SIZE(TRIB_SIGNATURE_SIZE)];
+    char *manifest = trib_alloc(TEXT_SIZE);
+    if (!manifest)
+        return TRIB_ERR_NOMEM;
+    (void)snprintf(number, sizeof(number), "%" PRIu64, version->manifest.version);
+    trib_hex_encode(version->manifest.digest, TRIB_DIGEST_SIZE, digest);
+    trib_base64_encode(version->announcement.manifest, version->announcement.manifest_size,
+                       manifest);
+    trib_base64_encode(version->announcement.signature, TRIB_SIGNATURE_SIZE, signature);
+    const struct trib_safetensors_text metadata[] = {
+        {"spec", version->model.spec},    {"version", number},    {"digest", digest},
+        {"kind", version->manifest.kind}, {"manifest", manifest}, {"signature", signature},
+    };
+    trib_safetensors_header(&version->model, metadata, sizeof(metadata) / sizeof(metadata[0]),
+                            ret_header);
+    free(manifest);
+    return ret_header->failed ? TRIB_ERR_NOMEM : TRIB_OK;
+}
+
+enum trib_err trib_version_write(const char *dir, const struct trib_version *version)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_buf header = {0};
+    enum trib_err err = trib_version_path(dir, version->manifest.digest, path);
+    if (!err)
+        err = trib_version_file(version, &header);
+    if (!err)
+        err = trib_file_write_two(path, header.data, header.size, version->params->data,
+                                  version->params->size, 0644);
+    TRIB_CRASH_POINT("version.written");
+    trib_buf_fini(&header);
+    return err;
+}
+
+static enum trib_err read_params(const char *dir, const struct trib_msg_manifest *manifest,
+                                 float *params)
+{
+    char path[TRIB_PATH_MAX + 1];
+    uint8_t first[TRIB_SAFETENSORS_LENGTH_SIZE];
+    uint64_t offset;
+    enum trib_err err = trib_version_path(dir, manifest->digest, path);
+    if (!err)
+        err = trib_file_read_at(path, 0, first, sizeof(first));
+    if (!err)
+        err = trib_safetensors_data_offset(first, &offset);
+    return err ? err : trib_file_read_at(path, offset, params, manifest->params * sizeof(float));
+}
+
+enum trib_err trib_version_read(const char *dir, const struct trib_identity *identity,
+                                const uint8_t *manifest, size_t manifest_size,
+                                const uint8_t signature[static TRIB_SIGNATURE_SIZE],
+                                struct trib_version **ret_version)
+{
+    struct trib_msg_manifest read;
+    struct trib_model model;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    char why[256];
+    float *params = NULL;
+    enum trib_err err = TRIB_ERR_CORRUPT;
+
+    if (!trib_sign_verify(identity->release_key, TRIB_MANIFEST_CONTEXT, manifest, manifest_size,
+                          signature) ||
+        trib_msg_manifest_unpack(manifest, manifest_size, &read) ||
+        trib_model_parse(read.spec, &model, why, sizeof(why)) || model.param_count != read.params) {
+        TRIB_ERROR("id=manifest-corrupt a stored manifest is not ours or does not parse");
+        return TRIB_ERR_CORRUPT;
+    }
+    params = trib_alloc_aligned(model.param_count, sizeof(float));
+    if (!params)
+        return TRIB_ERR_NOMEM;
+    err = read_params(dir, &read, params);
+    if (err)
+        goto out;
+    trib_model_digest(&model, params, digest);
+    if (memcmp(digest, read.digest, sizeof(digest)) != 0) {
+        TRIB_ERROR("id=model-corrupt version=%" PRIu64 " does not match its digest", read.version);
+        err = TRIB_ERR_CORRUPT;
+        goto out;
+    }
+    err = trib_version_make(identity, &model, params, &read, ret_version); // packs to equal bytes
+
+out:
+    free(params);
+    return err;
+}

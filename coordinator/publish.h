@@ -1,0 +1,57 @@
+// publish.h - a version: its parameters, its signed manifest, its file, its message to devices.
+#ifndef TRIB_COORDINATOR_PUBLISH_H
+#define TRIB_COORDINATOR_PUBLISH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/math/metrics.h"
+#include "common/math/model.h"
+#include "common/wire/channel.h"
+#include "common/wire/message.h"
+#include "coordinator/identity.h"
+#include "tributary/err.h"
+
+// A version in memory. Serialised once, shared by reference with every channel that sends it.
+struct trib_version {
+    struct trib_model model;
+    struct trib_msg_manifest manifest;
+    struct trib_msg_new_version announcement; // the packed manifest and its signature
+    struct trib_blob *params;                 // little-endian float32, (4 x params bytes)
+};
+
+static inline const float *trib_version_params(const struct trib_version *version)
+{
+    return (const float *)(const void *)version->params->data;
+}
+
+// Make a version of `params` (copied): digest, manifest packed and signed. `manifest` has
+// everything but digests, spec and params, which are filled in here.
+TRIB_CHECKED enum trib_err trib_version_make(const struct trib_identity *identity,
+                                             const struct trib_model *model, const float *params,
+                                             const struct trib_msg_manifest *manifest,
+                                             struct trib_version **ret_version);
+void trib_version_destroy(struct trib_version *version); // NULL is fine
+
+// Write DIR/models/<digest>.safetensors durably, with the signed manifest in its metadata.
+TRIB_CHECKED enum trib_err trib_version_write(const char *dir, const struct trib_version *version);
+
+// Read a version back and check it against its own digest and our signature.
+TRIB_CHECKED enum trib_err trib_version_read(const char *dir, const struct trib_identity *identity,
+                                             const uint8_t *manifest, size_t manifest_size,
+                                             const uint8_t signature[static TRIB_SIGNATURE_SIZE],
+                                             struct trib_version **ret_version);
+
+// "DIR/models/<digest>.safetensors"
+TRIB_CHECKED enum trib_err trib_version_path(const char *dir,
+                                             const uint8_t digest[static TRIB_DIGEST_SIZE],
+                                             char path[static TRIB_PATH_MAX + 1]);
+
+// The whole model file, header and parameters.
+TRIB_CHECKED enum trib_err trib_version_file(const struct trib_version *version,
+                                             struct trib_buf *ret_header);
+
+void trib_manifest_set_evaluation(struct trib_msg_manifest *manifest,
+                                  const struct trib_evaluation *evaluation);
+
+#endif // TRIB_COORDINATOR_PUBLISH_H

@@ -1,0 +1,82 @@
+#include "coordinator/result.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+
+void trib_result_init(struct trib_round_result *result)
+{
+    const double none = (double)NAN;
+    *result = (struct trib_round_result){
+        .loss = none, .value = none, .epsilon_pure = none, .epsilon = none, .delta = none};
+}
+
+void trib_result_set_evaluation(struct trib_round_result *result,
+                                const struct trib_evaluation *evaluation)
+{
+    bool higher_is_better;
+    struct trib_buf json = {0};
+    const char *metric = trib_evaluation_primary(evaluation, &result->value, &higher_is_better);
+    (void)snprintf(result->metric, sizeof(result->metric), "%s", metric);
+    result->loss = evaluation->loss;
+    trib_evaluation_json(evaluation, NULL, &json);
+    if (!json.failed && json.size < sizeof(result->metrics))
+        memcpy(result->metrics, json.data, json.size + 1);
+    trib_buf_fini(&json);
+}
+
+void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply)
+{
+    (void)trib_admin_row_add(reply);
+    trib_admin_text(reply, "event", "round");
+    trib_admin_number(reply, "round", result->round);
+    trib_admin_number(reply, "version", result->version);
+    trib_admin_number(reply, "asked", result->asked);
+    trib_admin_number(reply, "accepted", result->accepted);
+    trib_admin_number(reply, "refused", result->refused);
+    trib_admin_real(reply, "loss", result->loss);
+    trib_admin_text(reply, "metric", result->metric[0] ? result->metric : NULL);
+    trib_admin_real(reply, "value", result->value);
+    trib_admin_json(reply, "metrics", result->metrics[0] ? result->metrics : NULL);
+    trib_admin_real(reply, "epsilon_pure", result->epsilon_pure);
+    trib_admin_real(reply, "epsilon", result->epsilon);
+    trib_admin_real(reply, "delta", result->delta);
+    trib_admin_number(reply, "bytes_up", result->bytes_up);
+    trib_admin_number(reply, "bytes_down", result->bytes_down);
+    trib_admin_real(reply, "seconds", result->seconds);
+    trib_admin_text(reply, "state", result->state);
+    trib_admin_text(reply, "reason", result->reason[0] ? result->reason : NULL);
+    trib_admin_number(reply, "id", result->id);
+}
+
+static void take_text(const struct trib_admin_row *row, const char *name, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s", trib_admin_find_text(row, name));
+}
+
+void trib_result_from_row(const struct trib_admin_row *row, struct trib_round_result *ret_result)
+{
+    struct trib_round_result result = {
+        .id = trib_admin_find_number(row, "id"),
+        .round = trib_admin_find_number(row, "round"),
+        .version = trib_admin_find_number(row, "version"),
+        .asked = trib_admin_find_number(row, "asked"),
+        .accepted = trib_admin_find_number(row, "accepted"),
+        .refused = trib_admin_find_number(row, "refused"),
+        .loss = trib_admin_find_real(row, "loss"),
+        .value = trib_admin_find_real(row, "value"),
+        .epsilon_pure = trib_admin_find_real(row, "epsilon_pure"),
+        .epsilon = trib_admin_find_real(row, "epsilon"),
+        .delta = trib_admin_find_real(row, "delta"),
+        .bytes_up = trib_admin_find_number(row, "bytes_up"),
+        .bytes_down = trib_admin_find_number(row, "bytes_down"),
+        .seconds = trib_admin_find_real(row, "seconds"),
+    };
+    take_text(row, "state", result.state, sizeof(result.state));
+    take_text(row, "reason", result.reason, sizeof(result.reason));
+    take_text(row, "metric", result.metric, sizeof(result.metric));
+    take_text(row, "metrics", result.metrics, sizeof(result.metrics));
+    *ret_result = result;
+}

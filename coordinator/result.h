@@ -1,0 +1,43 @@
+// result.h - what became of a round: the numbers that are stored, shown and written to files.
+//
+// Values that do not exist (not evaluated, mode off) are NaN here, NULL in the store and null in
+// JSON; they are never invented.
+#ifndef TRIB_COORDINATOR_RESULT_H
+#define TRIB_COORDINATOR_RESULT_H
+
+#include <stdint.h>
+
+#include "common/base/limits.h"
+#include "common/math/metrics.h"
+#include "common/wire/admin.h"
+
+enum {
+    TRIB_RESULT_METRICS_SIZE = 512
+};
+
+struct trib_round_result {
+    uint64_t id;                       // of the round, unique at the coordinator
+    uint64_t round;                    // number within the job, from 1
+    uint64_t version;                  // the newest one afterwards
+    char state[16];                    // "committed" or "abandoned"
+    char reason[24];                   // of abandoning, else ""
+    uint64_t asked, accepted, refused; // devices
+    double loss;
+    char metric[16]; // the primary one, "" if not evaluated
+    double value;
+    char metrics[TRIB_RESULT_METRICS_SIZE]; // JSON object, "" if not evaluated
+    double epsilon_pure, epsilon, delta;    // cumulative over the job; NaN with mode off
+    uint64_t bytes_up, bytes_down;
+    double seconds;
+};
+
+// Nothing evaluated, nothing spent.
+void trib_result_init(struct trib_round_result *result);
+void trib_result_set_evaluation(struct trib_round_result *result,
+                                const struct trib_evaluation *evaluation);
+
+// As a row of an admin reply, with "event" first, and back.
+void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply);
+void trib_result_from_row(const struct trib_admin_row *row, struct trib_round_result *ret_result);
+
+#endif // TRIB_COORDINATOR_RESULT_H

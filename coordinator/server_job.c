@@ -1,0 +1,436 @@
+// Jobs: from a file to rounds, and from the last round to the version that stays.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "coordinator/server_state.h"
+#include "coordinator/strategy.h"
+
+#define TRIB_LOG_MODULE "job"
+
+void trib_jobs_free(struct trib_active_job *job)
+{
+    if (!job)
+        return;
+    trib_evaluator_destroy(job->evaluator);
+    free(job);
+}
+
+void trib_jobs_set_head(struct trib_server *server, struct trib_version *version)
+{
+    trib_version_destroy(server->head);
+    server->head = version;
+    for (struct trib_session_link *s = server->sessions; s; s = s->next)
+        trib_server_announce(s);
+}
+
+// ---- From text
+
+static char *resolved_text(const struct trib_conf *conf)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    if (!file)
+        return NULL;
+    trib_conf_write(conf, file);
+    if (fclose(file)) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+enum trib_err trib_jobs_parse(struct trib_server *server, const char *text, size_t size,
+                              const char *name, const char *dir, struct trib_active_job **ret_job,
+                              char **ret_config, char *why, size_t why_size)
+{
+    struct trib_conf *conf = trib_alloc(sizeof(*conf));
+    struct trib_job_config config;
+    char *resolved = NULL;
+    enum trib_err err = TRIB_ERR_NOMEM;
+    struct trib_active_job *active = trib_alloc(sizeof(*active));
+    (void)snprintf(why, why_size, "out of memory");
+    if (!conf || !active)
+        goto out;
+    trib_conf_init(conf);
+    trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &active->data);
+    trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
+    trib_job_conf_add(conf, &config);
+    err = trib_conf_parse(conf, text, size, name, dir);
+    if (!err)
+        err = trib_job_check(conf, &config, trib_peers_count(server->peers), &active->job);
+    if (err) {
+        (void)snprintf(why, why_size, "%s", conf->error);
+        goto out;
+    }
+    if (config.eval_every > 0)
+        err = trib_evaluator_create(&active->data, &active->job.model, &active->evaluator, why,
+                                    why_size);
+    if (err)
+        goto out;
+    resolved = resolved_text(conf);
+    if (!resolved) {
+        err = TRIB_ERR_NOMEM;
+        goto out;
+    }
+    *ret_job = active;
+    *ret_config = resolved;
+    active = NULL;
+
+out:
+    trib_jobs_free(active);
+    free(conf);
+    return err;
+}
+
+void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job)
+{
+    char text[512];
+    server->job = job;
+    trib_job_promise(&job->job, text, sizeof(text));
+    TRIB_INFO("job=%" PRIu64 " model='%s' params=%zu rounds=%" PRIu64 " cohort=%" PRIu64, job->id,
+              job->job.model.spec, job->job.model.param_count, job->job.config.rounds,
+              job->job.config.cohort);
+    TRIB_INFO("job=%" PRIu64 " %s", job->id, text);
+    if (trib_job_warning(&job->job, text, sizeof(text)))
+        TRIB_WARN("id=drowned-signal job=%" PRIu64 " %s", job->id, text);
+}
+
+// ---- The first version, and the averaged last one: made on the commit thread, which has nothing
+// else to do then
+
+struct version_op {
+    struct trib_server_op op;
+    const struct trib_active_job *job; // stays until this is back
+    struct trib_msg_manifest manifest;
+    struct trib_store_version row;
+    char metrics[TRIB_RESULT_METRICS_SIZE];
+    struct trib_store_job job_row;
+    bool averages;      // the tail, else the initial parameters
+    uint64_t tail_from; // first round number of the tail
+    double *sums;       // of the tail, owned
+    size_t tail_count;
+    enum trib_err tail_err;
+    struct trib_version *version; // the result, NULL: none was needed
+};
+
+static void add_to_tail(void *user, const struct trib_store_version *row)
+{
+    struct version_op *op = user;
+    struct trib_version *version;
+    if (op->tail_err || row->job != op->job->id || strcmp(row->kind, "round") != 0 ||
+        row->round_number < op->tail_from)
+        return;
+    op->tail_err = trib_version_read(op->op.server->dir, &op->op.server->identity, row->manifest,
+                                     row->manifest_size, row->signature, &version);
+    if (op->tail_err)
+        return;
+    trib_strategy_tail_add(op->sums, trib_version_params(version), version->model.param_count);
+    op->tail_count++;
+    trib_version_destroy(version);
+}
+
+static enum trib_err make_params(struct version_op *op, float *params)
+{
+    const struct trib_job *job = &op->job->job;
+    if (!op->averages) {
+        trib_model_init(&job->model, job->config.model_seed, params);
+        return TRIB_OK;
+    }
+    op->sums = trib_alloc_aligned(job->model.param_count, sizeof(*op->sums));
+    if (!op->sums)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = trib_store_versions(op->op.server->store, op->job_row.start_version,
+                                            UINT32_MAX, add_to_tail, op);
+    if (!err)
+        err = op->tail_err;
+    if (!err && op->tail_count > 0)
+        trib_strategy_tail_finish(op->sums, job->model.param_count, op->tail_count, params);
+    return err;
+}
+
+static enum trib_err version_prepare(struct trib_commit_op *commit_op)
+{
+    struct version_op *op = (struct version_op *)commit_op;
+    struct trib_server *server = op->op.server;
+    const struct trib_active_job *active = op->job;
+    struct trib_evaluation evaluation;
+    struct trib_round_result shown;
+    float *params = trib_alloc_aligned(active->job.model.param_count, sizeof(*params));
+    if (!params)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = make_params(op, params);
+    if (!err && op->averages && op->tail_count < 2)
+        goto out; // nothing to average: the last round's version stays
+    if (!err && active->evaluator) {
+        err = trib_evaluator_run(active->evaluator, params, &evaluation);
+        if (!err) {
+            trib_manifest_set_evaluation(&op->manifest, &evaluation);
+            trib_result_init(&shown);
+            trib_result_set_evaluation(&shown, &evaluation);
+            memcpy(op->metrics, shown.metrics, sizeof(op->metrics));
+            op->row.has_value = op->averages; // the untrained one is never the best
+            op->row.value = shown.value;
+        }
+    }
+    if (!err)
+        err = trib_version_make(&server->identity, &active->job.model, params, &op->manifest,
+                                &op->version);
+    if (!err)
+        err = trib_version_write(server->dir, op->version);
+
+out:
+    free(params);
+    return err;
+}
+
+static enum trib_err version_apply(struct trib_commit_op *commit_op, struct trib_store *store)
+{
+    struct version_op *op = (struct version_op *)commit_op;
+    const struct trib_version *v = op->version;
+    enum trib_err err = TRIB_OK;
+    if (v) {
+        op->row.version = v->manifest.version;
+        op->row.generation = v->manifest.generation;
+        op->row.parent = v->manifest.parent;
+        op->row.job = v->manifest.job;
+        op->row.round_number = v->manifest.round_number;
+        op->row.kind = v->manifest.kind;
+        op->row.spec = v->model.spec;
+        op->row.params = v->manifest.params;
+        op->row.manifest = v->announcement.manifest;
+        op->row.manifest_size = v->announcement.manifest_size;
+        op->row.created_ms = v->manifest.created_ms;
+        op->row.metrics = op->metrics[0] ? op->metrics : NULL;
+        memcpy(op->row.digest, v->manifest.digest, TRIB_DIGEST_SIZE);
+        memcpy(op->row.signature, v->announcement.signature, TRIB_SIGNATURE_SIZE);
+        err = trib_store_version_insert(store, &op->row);
+        if (!op->averages)
+            op->job_row.start_version = v->manifest.version;
+    }
+    return err ? err : trib_store_job_update(store, &op->job_row);
+}
+
+static void fill_manifest(struct trib_server *server, const char *kind,
+                          struct trib_msg_manifest *manifest)
+{
+    const struct trib_active_job *active = server->job;
+    uint64_t head = server->head ? server->head->manifest.version : 0;
+    *manifest = (struct trib_msg_manifest){
+        .generation = server->generation,
+        .version = head + 1,
+        .parent = head,
+        .job = active->id,
+        .round_number = active->row.rounds_done,
+        .created_ms = trib_clock_wall_ms(),
+        .mode = active->job.privacy.encoding.mode,
+    };
+    (void)snprintf(manifest->kind, sizeof(manifest->kind), "%s", kind);
+    (void)snprintf(manifest->population, sizeof(manifest->population), "%.*s", TRIB_NAME_MAX,
+                   server->config.population);
+    if (active->job.config.privacy_mode != TRIB_PRIVACY_OFF) {
+        manifest->epsilon_pure = active->spent.epsilon_pure;
+        manifest->epsilon = trib_privacy_epsilon(&active->spent, active->job.privacy.delta);
+        manifest->delta = active->job.privacy.delta;
+    }
+}
+
+static void version_op_free(struct version_op *op)
+{
+    trib_version_destroy(op->version);
+    free(op->sums);
+    free(op);
+}
+
+static void started(struct trib_server *server, struct trib_server_op *server_op)
+{
+    struct version_op *op = (struct version_op *)server_op;
+    if (op->op.op.result) {
+        TRIB_ERROR("job=%" PRIu64 " cannot start: %s", op->job->id,
+                   trib_err_text(op->op.op.result));
+        trib_server_stop_failed(server);
+    } else {
+        server->job->is_starting = false;
+        server->job->row = op->job_row;
+        if (op->version) {
+            trib_jobs_set_head(server, op->version);
+            op->version = NULL;
+        }
+    }
+    version_op_free(op);
+}
+
+static struct version_op *version_op_create(struct trib_server *server)
+{
+    struct version_op *op = trib_alloc(sizeof(*op));
+    if (!op)
+        return NULL;
+    op->job = server->job;
+    op->job_row = server->job->row;
+    op->op.op.apply = version_apply;
+    return op;
+}
+
+void trib_jobs_start(struct trib_server *server)
+{
+    struct trib_active_job *active = server->job;
+    bool continues = server->head && memcmp(server->head->model.arch_digest,
+                                            active->job.model.arch_digest, TRIB_DIGEST_SIZE) == 0;
+    struct version_op *op = version_op_create(server);
+    if (!op)
+        return; // again with the next event
+    active->is_starting = true;
+    if (continues) { // learning goes on from the newest version of the same architecture
+        op->job_row.start_version = server->head->manifest.version;
+    } else {
+        fill_manifest(server, "initial", &op->manifest);
+        op->op.op.prepare = version_prepare;
+    }
+    op->op.finish = started;
+    trib_server_submit(server, &op->op);
+}
+
+static void job_over(struct trib_server *server, const struct trib_store_job *row)
+{
+    TRIB_INFO("job=%" PRIu64 " %s rounds=%" PRIu64 " version=%" PRIu64, row->id,
+              trib_job_state_text((enum trib_job_state)row->state), row->rounds_done,
+              server->head ? server->head->manifest.version : (uint64_t)0);
+    trib_jobs_free(server->job);
+    server->job = NULL;
+}
+
+static void finished(struct trib_server *server, struct trib_server_op *server_op)
+{
+    struct version_op *op = (struct version_op *)server_op;
+    if (op->op.op.result) {
+        trib_server_stop_failed(server);
+    } else {
+        if (op->version) {
+            trib_jobs_set_head(server, op->version);
+            op->version = NULL;
+        }
+        job_over(server, &op->job_row);
+    }
+    version_op_free(op);
+}
+
+static void submit_end(struct trib_server *server, enum trib_job_state state, const char *reason,
+                       bool averages)
+{
+    struct version_op *op = version_op_create(server);
+    if (!op) {
+        trib_server_stop_failed(server);
+        return;
+    }
+    server->job->is_ending = true;
+    op->job_row.state = state;
+    op->job_row.ended_ms = trib_clock_wall_ms();
+    op->job_row.reason = reason; // a constant text
+    if (averages) {
+        uint64_t tail = trib_job_tail(&server->job->job);
+        op->averages = true;
+        op->tail_from = server->job->job.config.rounds - tail + 1;
+        fill_manifest(server, "tail_average", &op->manifest);
+        op->op.op.prepare = version_prepare;
+    }
+    op->op.finish = finished;
+    trib_server_submit(server, &op->op);
+}
+
+void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason)
+{
+    submit_end(server, state, reason, false);
+}
+
+void trib_jobs_finish(struct trib_server *server)
+{
+    const struct trib_active_job *active = server->job;
+    bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;
+    bool used_up = active->row.rounds_done >= active->job.config.rounds;
+    bool reached = has_target && !used_up; // stopped before the last round: only the target does
+    if (has_target && used_up && server->head) {
+        struct trib_evaluation last = {.classes = active->job.model.classes};
+        for (uint32_t i = 0; i < server->head->manifest.metric_count; i++) {
+            const struct trib_msg_metric *m = &server->head->manifest.metrics[i];
+            double *fields[] = {&last.accuracy, &last.f1, &last.loss, &last.mse, &last.r2};
+            const char *names[] = {"accuracy", "f1", "loss", "mse", "r2"};
+            for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+                if (strcmp(m->name, names[n]) == 0)
+                    *fields[n] = m->value;
+            }
+        }
+        reached = trib_job_target_is_reached(&active->job, &last);
+    }
+    bool missed = has_target && !reached;
+    submit_end(server, missed ? TRIB_JOB_MISSED : TRIB_JOB_DONE,
+               missed    ? "the target was not reached"
+               : reached ? "the target was reached"
+                         : "all rounds are done",
+               used_up && trib_job_tail(&active->job) > 0);
+}
+
+// ---- After a restart
+
+struct recovery {
+    struct trib_server *server;
+    struct trib_store_job row;
+    char *config; // owned
+    enum trib_err err;
+};
+
+static void take_job(void *user, const struct trib_store_job *job)
+{
+    struct recovery *recovery = user;
+    if (job->state != TRIB_JOB_ACTIVE && job->state != TRIB_JOB_PAUSED)
+        return;
+    free(recovery->config);
+    recovery->row = *job;
+    recovery->row.name = recovery->row.config = recovery->row.reason = NULL;
+    recovery->config = trib_alloc_text(job->config);
+}
+
+static void take_head(void *user, const struct trib_store_version *v)
+{
+    struct recovery *recovery = user;
+    struct trib_server *server = recovery->server;
+    recovery->err = trib_version_read(server->dir, &server->identity, v->manifest, v->manifest_size,
+                                      v->signature, &server->head);
+}
+
+enum trib_err trib_jobs_recover(struct trib_server *server)
+{
+    struct recovery recovery = {.server = server};
+    struct trib_active_job *active;
+    char *config = NULL;
+    char why[1024];
+
+    enum trib_err err = trib_store_version_head(server->store, take_head, &recovery);
+    if (!err)
+        err = recovery.err;
+    if (!err)
+        err = trib_store_jobs(server->store, take_job, &recovery);
+    if (err || !recovery.config)
+        goto out;
+    err = trib_jobs_parse(server, recovery.config, strlen(recovery.config), "stored job", "/",
+                          &active, &config, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("job=%" PRIu64 " cannot go on: %s", recovery.row.id, why);
+        goto out;
+    }
+    active->id = recovery.row.id;
+    active->row = recovery.row;
+    active->spent = (struct trib_privacy_spent){.rounds = recovery.row.rounds_done,
+                                                .epsilon_pure = recovery.row.epsilon_pure,
+                                                .rho = recovery.row.rho};
+    trib_jobs_activate(server, active);
+
+out:
+    free(recovery.config);
+    free(config);
+    return err;
+}

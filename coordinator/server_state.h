@@ -1,0 +1,264 @@
+// server_state.h - what the files of the server share: server*.c only.
+//
+// Everything here belongs to the state thread unless a comment says otherwise. Other threads hand
+// it events; an event carries the function that the state thread calls with it.
+#ifndef TRIB_COORDINATOR_SERVER_STATE_H
+#define TRIB_COORDINATOR_SERVER_STATE_H
+
+#include <pthread.h>
+
+#include "common/base/pool.h"
+#include "common/base/queue.h"
+#include "common/wire/channel.h"
+#include "common/wire/message.h"
+#include "coordinator/admit.h"
+#include "coordinator/aggregate.h"
+#include "coordinator/commit.h"
+#include "coordinator/evaluate.h"
+#include "coordinator/identity.h"
+#include "coordinator/job.h"
+#include "coordinator/peers.h"
+#include "coordinator/publish.h"
+#include "coordinator/result.h"
+#include "coordinator/round.h"
+#include "coordinator/segment.h"
+#include "coordinator/store.h"
+
+enum {
+    TRIB_SERVER_HALF_OPEN_MAX = 1024, // connections without a finished handshake
+    TRIB_SERVER_UPLOADS_MAX = 64,     // uploads that have credit at once
+    TRIB_SERVER_CREDIT = 1 << 20,     // bytes a device may be ahead of us
+    TRIB_SERVER_SETTLE_MS = 10000,    // a device that left is waited for this long
+    TRIB_SERVER_PING_MS = 30000,
+    TRIB_SERVER_IDLE_MS = 100000,       // three pings without a sound
+    TRIB_SERVER_UPLOAD_IDLE_MS = 60000, // an upload that stands still is cut: SLOW
+    TRIB_SERVER_LEDGER_ROUNDS = 1000,   // rounds whose update ids are remembered
+};
+
+struct trib_server;
+
+struct trib_server_event {
+    struct trib_node node; // first
+    void (*handle)(struct trib_server *server, struct trib_server_event *event);
+};
+
+// An operation for the commit thread that comes back as an event.
+struct trib_server_op {
+    struct trib_commit_op op; // first
+    struct trib_server *server;
+    struct trib_server_event event;
+    void (*finish)(struct trib_server *server, struct trib_server_op *op); // frees it
+};
+
+// The bytes of one upload on their way into a slot. Worker threads write chunks under the lock;
+// the state thread opens and closes it under the lock, so that after closing no byte is written.
+struct trib_upload_sink {
+    pthread_mutex_t lock;
+    bool is_open;
+    uint16_t stream;
+    struct trib_segment *segment; // a reference while open
+    uint32_t slot;
+    size_t size;
+    size_t received; // bytes in the slot, in order from 0
+    size_t limit;    // bytes we gave credit for
+    uint64_t moved_ms;
+    uint8_t update_id[TRIB_MSG_ID_SIZE];
+    bool has_failed; // the slot cannot be written
+};
+
+// A connection on the fleet port. The channel's user.
+struct trib_session_link {
+    struct trib_server *server;
+    struct trib_channel *channel; // our reference
+    struct trib_peer *peer;       // who it is; set by the worker that judges the handshake
+    struct trib_enrolment enrolment;
+    bool may_only_enrol;
+    bool is_ready;
+    uint64_t pinged_ms;
+    struct trib_upload_sink sink;
+    struct trib_session_link *next, **link; // the server's list
+};
+
+enum trib_upload_state {
+    TRIB_UPLOAD_NONE,
+    TRIB_UPLOAD_WAITING,  // begun, no credit yet
+    TRIB_UPLOAD_ACTIVE,   // has credit
+    TRIB_UPLOAD_BROKEN,   // the connection went away; may go on from `received`
+    TRIB_UPLOAD_CHECKING, // whole; a worker looks at it
+    TRIB_UPLOAD_HELD,     // valid, waits for its turn to be made durable
+    TRIB_UPLOAD_PENDING,  // being made durable
+};
+
+// What a member of the round is sending.
+struct trib_member_upload {
+    enum trib_upload_state state;
+    struct trib_msg_upload_begin begin;
+    uint16_t stream;
+    uint32_t slot; // UINT32_MAX: none
+    size_t received;
+    uint32_t *checksums; // owned, after the check
+};
+
+// The round that is open, with all that is around the state machine.
+struct trib_round_run {
+    struct trib_round round;
+    struct trib_round_plan plan;
+    uint64_t id;
+    uint64_t number;
+    struct trib_round_member *members;  // (capacity)
+    struct trib_member_upload *uploads; // (capacity)
+    uint32_t capacity;
+    struct trib_peer **candidates; // in the order drawn; (candidate_count)
+    size_t candidate_count, candidate_next;
+    uint32_t offers_in_flight; // leases being made durable
+    struct trib_segment *segment;
+    bool *slot_used; // (slot count)
+    struct trib_admit_round rule;
+    struct trib_msg_task task; // but for report_ms
+    uint64_t opened_ms, opened_wall_ms;
+    uint64_t bytes_up, bytes_down; // the counters when it opened
+    bool is_sealing, is_aggregating, is_ending;
+    bool target_is_reached;
+    const char *failure; // why the job cannot go on, or NULL
+};
+
+struct trib_active_job {
+    uint64_t id;
+    struct trib_job job;
+    struct trib_data_config data;
+    struct trib_evaluator *evaluator; // NULL when never evaluated
+    struct trib_store_job row;        // texts are NULL here
+    struct trib_privacy_spent spent;
+    bool is_starting;      // its first version is being made
+    uint64_t next_open_ms; // not before: the last attempt to open a round failed
+    bool is_ending;
+    bool wants_cancel; // the operator's wish, when the open round is over
+};
+
+struct trib_counters {
+    uint64_t accepted; // connections
+    uint64_t open;
+    uint64_t closed[TRIB_CLOSE_REASONS];
+    uint64_t begins; // UPLOAD_BEGINs
+    uint64_t receipts[TRIB_CODE_MAX];
+    uint64_t cut; // uploads that ended without a receipt
+    uint64_t declined[TRIB_CODE_MAX];
+    uint64_t install_refused[TRIB_CODE_MAX];
+    uint64_t unknown_records;
+};
+
+// An update that is durable, by its id.
+struct trib_known_update {
+    uint8_t id[TRIB_MSG_ID_SIZE];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint64_t device;
+    uint64_t round;
+    uint32_t slot, weight;
+    uint32_t *checksums; // owned; NULL for rounds that are over
+    struct trib_known_update *next;
+};
+
+struct trib_server {
+    char dir[TRIB_PATH_MAX + 1];
+    char updates_dir[TRIB_PATH_MAX + 1];
+    char url[TRIB_URL_MAX + 1]; // what tokens carry
+    struct trib_identity identity;
+    struct trib_coordinator_config config;
+    uint64_t generation;
+    uint64_t started_ms, started_wall_ms;
+
+    struct trib_queue events;
+    struct trib_pool *pool;
+    struct trib_store *store; // the commit thread's
+    struct trib_commit *commit;
+    struct trib_listener *fleet;
+    struct trib_listener *admin;
+    struct trib_frames *receive_frames, *send_frames;
+    uint64_t received_bytes, sent_bytes; // atomic
+    bool stops;                          // asked to
+    bool failed;                         // the store is gone
+
+    struct trib_peers *peers;
+    struct trib_session_link *sessions;
+    size_t session_count, half_open;
+    struct trib_counters counters;
+
+    struct trib_active_job *job;
+    struct trib_version *head;
+    struct trib_round_run *run;
+    struct trib_map *known; // update id: struct trib_known_update
+    struct trib_known_update *known_list;
+    uint64_t last_round_id;
+    size_t ops_in_flight; // operations and worker jobs that will still come back
+    size_t admins_open;
+};
+
+// ---- server.c
+void trib_server_post(struct trib_server *server, struct trib_server_event *event); // any thread
+void trib_server_submit(struct trib_server *server, struct trib_server_op *op);
+void trib_server_close(struct trib_session_link *session, enum trib_close_reason reason);
+// Pack and send a control message; a failure closes the session.
+void trib_server_send(struct trib_session_link *session, enum trib_record_type type,
+                      struct trib_buf *packed);
+void trib_server_send_receipt(struct trib_session_link *session,
+                              const uint8_t update_id[static TRIB_MSG_ID_SIZE],
+                              enum trib_code code);
+void trib_server_announce(struct trib_session_link *session); // the head, if it is news to it
+void trib_server_stop_failed(struct trib_server *server);
+bool trib_server_is_present(const struct trib_server *server, const struct trib_peer *peer,
+                            uint64_t now_ms);
+
+// ---- server_upload.c
+void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
+                       size_t size);
+void trib_upload_end(struct trib_session_link *session, const uint8_t *data, size_t size);
+// A chunk, on a worker thread. False: it makes no sense.
+bool trib_upload_chunk(struct trib_session_link *session, const struct trib_record *record);
+void trib_upload_session_gone(struct trib_session_link *session);
+void trib_upload_tick(struct trib_server *server, uint64_t now_ms);
+void trib_upload_pump(struct trib_server *server);       // credit and turns
+void trib_upload_finish_all(struct trib_server *server); // the round is over for uploads
+void trib_upload_release(struct trib_server *server, uint32_t member);
+struct trib_known_update *trib_known_add(struct trib_server *server,
+                                         const struct trib_store_update *update);
+
+// ---- server_round.c
+// Do whatever can be done now: open a round, offer, seal, aggregate, end. After every event.
+void trib_rounds_pump(struct trib_server *server);
+void trib_rounds_tick(struct trib_server *server, uint64_t now_ms);
+// Feed the state machine; errors are those of trib_round_step.
+enum trib_err trib_rounds_step(struct trib_server *server, const struct trib_round_input *input);
+void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *data, size_t size);
+void trib_rounds_ready(struct trib_session_link *session, const struct trib_msg_ready *ready);
+uint32_t trib_rounds_member(const struct trib_server *server, const struct trib_peer *peer);
+TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
+void trib_rounds_free(struct trib_server *server);
+
+// ---- server_job.c
+TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
+// Parse and check a job file; the error text goes to `why`.
+TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, const char *text,
+                                           size_t size, const char *name, const char *dir,
+                                           struct trib_active_job **ret_job, char **ret_config,
+                                           char *why, size_t why_size);
+void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job);
+void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);
+void trib_jobs_free(struct trib_active_job *job);
+// The job's first version, when the head does not fit it.
+void trib_jobs_start(struct trib_server *server);
+void trib_jobs_finish(struct trib_server *server); // rounds used up or target reached
+void trib_jobs_set_head(struct trib_server *server, struct trib_version *version);
+
+// ---- server_admin.c
+// Created by server_admin.c for each connection of the admin socket.
+struct trib_admin_call;
+void trib_server_admin_accepted(void *server, struct trib_conn *conn);
+// Send the reply (emptied) and end the call.
+void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply);
+struct trib_server *trib_admin_server(const struct trib_admin_call *call);
+const struct trib_admin_request *trib_admin_request_of(const struct trib_admin_call *call);
+
+// ---- server_command.c: what tributaryctl can ask for
+void trib_command_run(struct trib_admin_call *call);
+
+#endif // TRIB_COORDINATOR_SERVER_STATE_H

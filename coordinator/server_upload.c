@@ -1,0 +1,584 @@
+// Uploads: from UPLOAD_BEGIN to the receipt.
+//
+//     NONE -> WAITING -> ACTIVE -> CHECKING -> HELD -> PENDING -> (counted, receipt)
+//                ^          |          |
+//                +- BROKEN <+          +-> refused, receipt
+//
+// BEGIN takes a slot of the round's segment; chunks are written at their offset by the workers;
+// the finished slot is read back whole, checked, made durable with its ledger row, and only then
+// is the receipt sent.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/crash.h"
+#include "common/base/log.h"
+#include "common/base/map.h"
+#include "coordinator/server_state.h"
+
+#define TRIB_LOG_MODULE "upload"
+
+static void count_receipt(struct trib_server *server, enum trib_code code)
+{
+    server->counters.receipts[code]++;
+}
+
+// Answer a member's upload for good; the device may be away, then it asks again.
+static void answer(struct trib_server *server, uint32_t member, enum trib_code code)
+{
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    struct trib_peer *peer =
+        trib_peers_by_id(server->peers, server->run->round.members[member].device);
+    count_receipt(server, code);
+    if (peer && peer->live)
+        trib_server_send_receipt(peer->live, upload->begin.update_id, code);
+}
+
+// ---- The sink: where a connection's chunks go
+
+static void sink_open(struct trib_session_link *session, const struct trib_member_upload *upload,
+                      struct trib_segment *segment)
+{
+    struct trib_upload_sink *sink = &session->sink;
+    (void)pthread_mutex_lock(&sink->lock);
+    sink->is_open = true;
+    sink->has_failed = false;
+    sink->stream = upload->stream;
+    sink->segment = trib_segment_ref(segment);
+    sink->slot = upload->slot;
+    sink->size = upload->begin.size;
+    sink->received = upload->received;
+    sink->moved_ms = trib_clock_mono_ms();
+    sink->limit = upload->received + TRIB_SERVER_CREDIT;
+    sink->limit = sink->limit < sink->size ? sink->limit : sink->size;
+    memcpy(sink->update_id, upload->begin.update_id, TRIB_MSG_ID_SIZE);
+    (void)pthread_mutex_unlock(&sink->lock);
+}
+
+// After this no worker writes to the slot any more. Returns the bytes it has.
+static size_t sink_close(struct trib_session_link *session)
+{
+    struct trib_upload_sink *sink = &session->sink;
+    (void)pthread_mutex_lock(&sink->lock);
+    struct trib_segment *segment = sink->is_open ? sink->segment : NULL;
+    size_t received = sink->is_open ? sink->received : 0;
+    sink->is_open = false;
+    sink->segment = NULL;
+    (void)pthread_mutex_unlock(&sink->lock);
+    trib_segment_unref(segment);
+    return received;
+}
+
+static void send_credit(struct trib_channel *channel, const uint8_t *update_id, size_t offset,
+                        size_t limit)
+{
+    struct trib_msg_credit credit = {.offset = offset, .limit = limit};
+    struct trib_buf packed = {0};
+    memcpy(credit.update_id, update_id, TRIB_MSG_ID_SIZE);
+    trib_msg_credit_pack(&credit, &packed);
+    if (!packed.failed)
+        (void)!trib_channel_send(channel, TRIB_RECORD_CREDIT, 0, packed.data, packed.size);
+    trib_buf_fini(&packed);
+}
+
+bool trib_upload_chunk(struct trib_session_link *session, const struct trib_record *record)
+{
+    struct trib_upload_sink *sink = &session->sink;
+    bool is_good = true;
+    bool wants_credit = false;
+
+    (void)pthread_mutex_lock(&sink->lock);
+    if (!sink->is_open || record->stream != sink->stream) {
+        // What was under way when an upload ended is normal, and dropped.
+    } else if (record->offset != sink->received || record->payload_size == 0 ||
+               record->payload_size > sink->limit - sink->received) {
+        is_good = false;
+    } else {
+        if (trib_segment_write(sink->segment, sink->slot, record->offset, record->payload,
+                               record->payload_size))
+            sink->has_failed = true; // logged; told when the upload ends
+        sink->received += record->payload_size;
+        sink->moved_ms = trib_clock_mono_ms();
+        wants_credit =
+            sink->limit < sink->size && sink->limit - sink->received < TRIB_SERVER_CREDIT / 2;
+        if (wants_credit) {
+            sink->limit = sink->received + TRIB_SERVER_CREDIT;
+            sink->limit = sink->limit < sink->size ? sink->limit : sink->size;
+        }
+    }
+    size_t received = sink->received;
+    size_t limit = sink->limit;
+    (void)pthread_mutex_unlock(&sink->lock);
+    if (wants_credit)
+        send_credit(session->channel, sink->update_id, received, limit);
+    return is_good;
+}
+
+// ---- Slots
+
+static uint32_t take_slot(struct trib_round_run *run)
+{
+    uint32_t count = trib_segment_slot_count(run->segment);
+    for (uint32_t slot = 0; slot < count; slot++) {
+        if (!run->slot_used[slot]) {
+            run->slot_used[slot] = true;
+            return slot;
+        }
+    }
+    return UINT32_MAX;
+}
+
+void trib_upload_release(struct trib_server *server, uint32_t member)
+{
+    struct trib_round_run *run = server->run;
+    struct trib_member_upload *upload = &run->uploads[member];
+    struct trib_peer *peer = trib_peers_by_id(server->peers, run->round.members[member].device);
+    if (upload->state == TRIB_UPLOAD_ACTIVE && peer && peer->live)
+        (void)sink_close(peer->live);
+    if (upload->slot != UINT32_MAX)
+        run->slot_used[upload->slot] = false;
+    free(upload->checksums);
+    upload->checksums = NULL;
+    upload->slot = UINT32_MAX;
+    upload->state = TRIB_UPLOAD_NONE;
+    upload->received = 0;
+}
+
+// Refuse a member's upload: receipt, lease, slot.
+static void refuse(struct trib_server *server, uint32_t member, enum trib_code code)
+{
+    answer(server, member, code);
+    trib_upload_release(server, member);
+    TRIB_INFO("round=%" PRIu64 " member=%" PRIu32 " refused code=%s", server->run->number, member,
+              trib_code_text(code));
+    (void)!trib_rounds_step(
+        server,
+        &(struct trib_round_input){.event = TRIB_ROUND_EV_REFUSE, .member = member, .code = code});
+}
+
+// ---- Begin
+
+static bool is_under_way(enum trib_upload_state state)
+{
+    return state == TRIB_UPLOAD_CHECKING || state == TRIB_UPLOAD_HELD ||
+           state == TRIB_UPLOAD_PENDING;
+}
+
+static enum trib_code judge_begin(struct trib_session_link *session, uint32_t member,
+                                  const struct trib_msg_upload_begin *begin)
+{
+    struct trib_server *server = session->server;
+    struct trib_round_run *run = server->run;
+    const struct trib_known_update *known =
+        trib_map_get(server->known, begin->update_id, TRIB_MSG_ID_SIZE);
+    const struct trib_admit_known durable = {.device = known ? known->device : 0,
+                                             .digest = known ? known->digest : NULL};
+    const struct trib_admit_claim claim = {
+        .round_id = begin->round_id,
+        .size = begin->size,
+        .has_weight = begin->has_weight,
+        .weight = begin->weight,
+        .base_digest = begin->base_digest,
+        .arch_digest = begin->arch_digest,
+        .digest = begin->digest,
+    };
+    const struct trib_admit_round none = {.round_id = 0};
+    enum trib_code code =
+        trib_admit_begin(run ? &run->rule : &none, run ? &run->round : NULL, member,
+                         session->peer->row.id, &claim, known ? &durable : NULL);
+    if (code == TRIB_CODE_CONFLICT)
+        TRIB_WARN("id=update-conflict device=%s sends other bytes under an old update id",
+                  session->peer->row.name);
+    return code;
+}
+
+void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
+                       size_t size)
+{
+    struct trib_server *server = session->server;
+    struct trib_msg_upload_begin begin;
+
+    if (trib_msg_upload_begin_unpack(data, size, &begin)) {
+        trib_server_close(session, TRIB_CLOSE_MALFORMED);
+        return;
+    }
+    server->counters.begins++;
+    uint32_t member = trib_rounds_member(server, session->peer);
+    struct trib_member_upload *upload = member == UINT32_MAX ? NULL : &server->run->uploads[member];
+    enum trib_code code = judge_begin(session, member, &begin);
+    bool is_same = upload && upload->state != TRIB_UPLOAD_NONE &&
+                   memcmp(upload->begin.update_id, begin.update_id, TRIB_MSG_ID_SIZE) == 0 &&
+                   memcmp(upload->begin.digest, begin.digest, TRIB_DIGEST_SIZE) == 0;
+    if (upload && is_under_way(upload->state) &&
+        (code == TRIB_CODE_NONE || code == TRIB_CODE_ALREADY_COUNTED)) {
+        // The same one is about to be answered; another one of this device comes too late.
+        code = is_same ? TRIB_CODE_RETRY_LATER : TRIB_CODE_ALREADY_COUNTED;
+    }
+    if (code) {
+        count_receipt(server, code);
+        trib_server_send_receipt(session, begin.update_id, code);
+        return;
+    }
+    if (upload->state != TRIB_UPLOAD_NONE) { // begun before: go on with the same, drop another
+        server->counters.cut += upload->state != TRIB_UPLOAD_BROKEN;
+        if (upload->state == TRIB_UPLOAD_ACTIVE)
+            upload->received = sink_close(session);
+        if (!is_same)
+            trib_upload_release(server, member);
+    }
+    if (upload->slot == UINT32_MAX)
+        upload->slot = take_slot(server->run);
+    if (upload->slot == UINT32_MAX) { // cannot be: there are as many slots as offers
+        count_receipt(server, TRIB_CODE_RETRY_LATER);
+        trib_server_send_receipt(session, begin.update_id, TRIB_CODE_RETRY_LATER);
+        return;
+    }
+    upload->begin = begin;
+    upload->stream = stream;
+    upload->state = TRIB_UPLOAD_WAITING;
+}
+
+// ---- End and check
+
+struct check {
+    struct trib_work work; // first
+    struct trib_server_event event;
+    struct trib_server *server;
+    struct trib_segment *segment; // a reference
+    uint64_t round_id;
+    uint32_t member;
+    uint32_t slot;
+    uint32_t word_bits;
+    uint32_t *checksums; // owned
+    struct trib_codec_norms norms;
+    enum trib_err err;
+};
+
+// On a worker: every byte of the slot, its checksums and its norms.
+static void check_run(struct trib_work *work)
+{
+    enum {
+        BLOCK = 3 * TRIB_SEGMENT_BLOCK // whole words of every width
+    };
+    struct check *check = (struct check *)work;
+    size_t size = trib_segment_slot_size(check->segment);
+    uint8_t *block = trib_alloc_aligned(BLOCK, 1);
+    check->err = block ? TRIB_OK : TRIB_ERR_NOMEM;
+    for (size_t at = 0; at < size && !check->err; at += BLOCK) {
+        size_t part = size - at < BLOCK ? size - at : BLOCK;
+        check->err = trib_segment_read(check->segment, check->slot, at, block, part);
+        if (check->err)
+            break;
+        for (size_t b = 0; b < part; b += TRIB_SEGMENT_BLOCK) {
+            size_t piece = part - b < TRIB_SEGMENT_BLOCK ? part - b : TRIB_SEGMENT_BLOCK;
+            check->checksums[(at + b) / TRIB_SEGMENT_BLOCK] = trib_crc32c(0, block + b, piece);
+        }
+        trib_codec_norms_add(block, part * 8 / check->word_bits, check->word_bits, &check->norms);
+    }
+    free(block);
+    trib_server_post(check->server, &check->event);
+}
+
+static void check_free(struct check *check)
+{
+    trib_segment_unref(check->segment);
+    free(check->checksums);
+    free(check);
+}
+
+static void check_done(struct trib_server *server, struct trib_server_event *event)
+{
+    struct check *check = (struct check *)(void *)((char *)event - offsetof(struct check, event));
+    struct trib_round_run *run = server->run;
+    server->ops_in_flight--;
+    bool is_current = run && run->id == check->round_id &&
+                      run->uploads[check->member].state == TRIB_UPLOAD_CHECKING &&
+                      run->uploads[check->member].slot == check->slot;
+    if (!is_current) {
+        check_free(check);
+        return;
+    }
+    struct trib_member_upload *upload = &run->uploads[check->member];
+    enum trib_code code =
+        check->err ? TRIB_CODE_RETRY_LATER : trib_admit_numbers(&run->rule, &check->norms);
+    if (code == TRIB_CODE_RETRY_LATER) { // our disk, not the device's fault: it may send again
+        answer(server, check->member, code);
+        trib_upload_release(server, check->member);
+    } else if (code) {
+        refuse(server, check->member, code);
+    } else {
+        upload->checksums = check->checksums;
+        check->checksums = NULL;
+        upload->state = TRIB_UPLOAD_HELD;
+    }
+    check_free(check);
+}
+
+static void start_check(struct trib_server *server, uint32_t member)
+{
+    struct trib_round_run *run = server->run;
+    struct trib_member_upload *upload = &run->uploads[member];
+    struct check *check = trib_alloc(sizeof(*check));
+    if (check)
+        check->checksums = trib_alloc_array(trib_segment_checksum_count(upload->begin.size),
+                                            sizeof(*check->checksums));
+    if (!check || !check->checksums) {
+        free(check);
+        answer(server, member, TRIB_CODE_RETRY_LATER);
+        trib_upload_release(server, member);
+        return;
+    }
+    check->work.run = check_run;
+    check->event.handle = check_done;
+    check->server = server;
+    check->segment = trib_segment_ref(run->segment);
+    check->round_id = run->id;
+    check->member = member;
+    check->slot = upload->slot;
+    check->word_bits = run->rule.encoding->word_bits;
+    upload->state = TRIB_UPLOAD_CHECKING;
+    server->ops_in_flight++;
+    trib_pool_submit(server->pool, &check->work);
+}
+
+void trib_upload_end(struct trib_session_link *session, const uint8_t *data, size_t size)
+{
+    struct trib_server *server = session->server;
+    struct trib_msg_upload_end end;
+    if (trib_msg_upload_end_unpack(data, size, &end)) {
+        trib_server_close(session, TRIB_CLOSE_MALFORMED);
+        return;
+    }
+    uint32_t member = trib_rounds_member(server, session->peer);
+    if (member == UINT32_MAX)
+        return; // the round ended meanwhile; RoundEnd is on its way
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    if (upload->state != TRIB_UPLOAD_ACTIVE ||
+        memcmp(upload->begin.update_id, end.update_id, TRIB_MSG_ID_SIZE) != 0)
+        return;
+    bool has_failed = session->sink.has_failed;
+    upload->received = sink_close(session);
+    if (upload->received != upload->begin.size) {
+        refuse(server, member, TRIB_CODE_SHAPE_OR_DECODE);
+    } else if (has_failed) {
+        answer(server, member, TRIB_CODE_RETRY_LATER);
+        trib_upload_release(server, member);
+    } else {
+        start_check(server, member);
+    }
+}
+
+// ---- Durable
+
+struct accept_op {
+    struct trib_server_op op;
+    struct trib_segment *segment; // a reference
+    uint64_t round_id;
+    uint32_t member;
+    struct trib_store_update update;
+    struct trib_store_lease lease;
+    uint8_t *checksums; // owned, little-endian
+};
+
+// Group commit: the first of a batch syncs the slots of all that wait; the others find it done.
+static enum trib_err accept_prepare(struct trib_commit_op *commit_op)
+{
+    struct accept_op *op = (struct accept_op *)commit_op;
+    return trib_segment_sync(op->segment);
+}
+
+static enum trib_err accept_apply(struct trib_commit_op *commit_op, struct trib_store *store)
+{
+    struct accept_op *op = (struct accept_op *)commit_op;
+    enum trib_err err = trib_store_update_insert(store, &op->update);
+    return err ? err : trib_store_lease_put(store, &op->lease);
+}
+
+struct trib_known_update *trib_known_add(struct trib_server *server,
+                                         const struct trib_store_update *update)
+{
+    struct trib_known_update *known = trib_alloc(sizeof(*known));
+    size_t count = update->checksums_size / sizeof(uint32_t);
+    if (!known)
+        return NULL;
+    known->checksums = trib_alloc_array(count, sizeof(*known->checksums));
+    if (!known->checksums || trib_map_put(server->known, update->id, sizeof(update->id), known)) {
+        free(known->checksums);
+        free(known);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        known->checksums[i] = trib_load_le32(update->checksums + 4 * i);
+    memcpy(known->id, update->id, sizeof(known->id));
+    memcpy(known->digest, update->digest, sizeof(known->digest));
+    known->device = update->device;
+    known->round = update->round;
+    known->slot = update->slot;
+    known->weight = update->weight;
+    known->next = server->known_list;
+    server->known_list = known;
+    return known;
+}
+
+static void accept_finish(struct trib_server *server, struct trib_server_op *server_op)
+{
+    struct accept_op *op = (struct accept_op *)server_op;
+    struct trib_round_run *run = server->run;
+    enum trib_err err = op->op.op.result;
+    if (err == TRIB_OK && run && run->id == op->round_id) {
+        if (!trib_known_add(server, &op->update)) {
+            trib_server_stop_failed(server);
+        } else {
+            TRIB_CRASH_POINT("receipt.before");
+            answer(server, op->member, TRIB_CODE_ACCEPTED);
+            free(run->uploads[op->member].checksums);
+            run->uploads[op->member].checksums = NULL;
+            (void)!trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_COUNT,
+                                                                       .member = op->member});
+        }
+    } else if (err == TRIB_OK) { // durable, but the round was cancelled: a repeat is a DUPLICATE
+        server->counters.cut++;
+        if (!trib_known_add(server, &op->update))
+            trib_server_stop_failed(server);
+    } else if (err == TRIB_ERR_STATE && run && run->id == op->round_id) {
+        refuse(server, op->member, TRIB_CODE_ALREADY_COUNTED); // the last line of defence held
+    } else if (err != TRIB_ERR_STATE) {
+        trib_server_stop_failed(server); // an fsync failed: only a restart knows what is there
+    }
+    trib_segment_unref(op->segment);
+    free(op->checksums);
+    free(op);
+}
+
+static void submit_accept(struct trib_server *server, uint32_t member)
+{
+    struct trib_round_run *run = server->run;
+    struct trib_member_upload *upload = &run->uploads[member];
+    size_t count = trib_segment_checksum_count(upload->begin.size);
+    struct accept_op *op = trib_alloc(sizeof(*op));
+    if (op)
+        op->checksums = trib_alloc_array(count, sizeof(uint32_t));
+    if (!op || !op->checksums) {
+        free(op);
+        trib_server_stop_failed(server); // PENDING cannot be taken back
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        trib_store_le32(op->checksums + 4 * i, upload->checksums[i]);
+    op->segment = trib_segment_ref(run->segment);
+    op->round_id = run->id;
+    op->member = member;
+    op->update = (struct trib_store_update){
+        .round = run->id,
+        .device = run->round.members[member].device,
+        .slot = upload->slot,
+        .weight = upload->begin.has_weight ? upload->begin.weight : 1,
+        .checksums = op->checksums,
+        .checksums_size = count * sizeof(uint32_t),
+    };
+    memcpy(op->update.id, upload->begin.update_id, TRIB_MSG_ID_SIZE);
+    memcpy(op->update.digest, upload->begin.digest, TRIB_DIGEST_SIZE);
+    op->lease = (struct trib_store_lease){.round = run->id,
+                                          .device = op->update.device,
+                                          .order = member,
+                                          .state = TRIB_LEASE_COUNTED};
+    op->op.op.prepare = accept_prepare;
+    op->op.op.apply = accept_apply;
+    op->op.finish = accept_finish;
+    upload->state = TRIB_UPLOAD_PENDING;
+    trib_server_submit(server, &op->op);
+}
+
+// ---- Turns, time, ends
+
+static void give_credit(struct trib_server *server, uint32_t member)
+{
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    struct trib_peer *peer =
+        trib_peers_by_id(server->peers, server->run->round.members[member].device);
+    if (!peer || !peer->live)
+        return;
+    upload->state = TRIB_UPLOAD_ACTIVE;
+    sink_open(peer->live, upload, server->run->segment);
+    send_credit(peer->live->channel, upload->begin.update_id, upload->received,
+                peer->live->sink.limit);
+}
+
+void trib_upload_pump(struct trib_server *server)
+{
+    struct trib_round_run *run = server->run;
+    uint32_t active = 0;
+    if (!run || !run->segment)
+        return;
+    for (uint32_t i = 0; i < run->round.member_count; i++)
+        active += run->uploads[i].state == TRIB_UPLOAD_ACTIVE;
+    for (uint32_t i = 0; i < run->round.member_count; i++) {
+        struct trib_member_upload *upload = &run->uploads[i];
+        if (upload->state == TRIB_UPLOAD_WAITING && active < TRIB_SERVER_UPLOADS_MAX) {
+            give_credit(server, i);
+            active++;
+        }
+        if (upload->state != TRIB_UPLOAD_HELD)
+            continue;
+        // LIMIT: enough are pending or counted; it waits until one failed or the round is sealed
+        if (trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_PEND,
+                                                                .member = i}) == TRIB_OK)
+            submit_accept(server, i);
+    }
+}
+
+void trib_upload_session_gone(struct trib_session_link *session)
+{
+    struct trib_server *server = session->server;
+    size_t received = sink_close(session);
+    if (!session->peer || session->peer->live != session)
+        return;
+    uint32_t member = trib_rounds_member(server, session->peer);
+    if (member == UINT32_MAX)
+        return;
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    if (upload->state == TRIB_UPLOAD_ACTIVE || upload->state == TRIB_UPLOAD_WAITING) {
+        if (upload->state == TRIB_UPLOAD_ACTIVE)
+            upload->received = received;
+        upload->state = TRIB_UPLOAD_BROKEN;
+        server->counters.cut++;
+    }
+}
+
+void trib_upload_tick(struct trib_server *server, uint64_t now_ms)
+{
+    struct trib_round_run *run = server->run;
+    for (uint32_t i = 0; run && i < run->round.member_count; i++) {
+        struct trib_peer *peer = trib_peers_by_id(server->peers, run->round.members[i].device);
+        if (run->uploads[i].state != TRIB_UPLOAD_ACTIVE || !peer || !peer->live)
+            continue;
+        (void)pthread_mutex_lock(&peer->live->sink.lock);
+        bool is_slow = now_ms > peer->live->sink.moved_ms + TRIB_SERVER_UPLOAD_IDLE_MS;
+        (void)pthread_mutex_unlock(&peer->live->sink.lock);
+        if (is_slow) {
+            answer(server, i, TRIB_CODE_SLOW);
+            trib_upload_release(server, i);
+        }
+    }
+}
+
+void trib_upload_finish_all(struct trib_server *server)
+{
+    struct trib_round_run *run = server->run;
+    for (uint32_t i = 0; i < run->round.member_count; i++) {
+        switch (run->uploads[i].state) {
+        case TRIB_UPLOAD_WAITING:
+        case TRIB_UPLOAD_ACTIVE:
+        case TRIB_UPLOAD_CHECKING:
+        case TRIB_UPLOAD_HELD: answer(server, i, TRIB_CODE_ROUND_CLOSED); break;
+        case TRIB_UPLOAD_NONE:
+        case TRIB_UPLOAD_BROKEN:
+        case TRIB_UPLOAD_PENDING: break;
+        }
+        if (run->uploads[i].state != TRIB_UPLOAD_PENDING)
+            trib_upload_release(server, i);
+    }
+}

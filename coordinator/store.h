@@ -1,0 +1,211 @@
+// store.h - the coordinator's ledger: devices, tokens, jobs, rounds, leases, updates, versions.
+//
+// One process, one connection, exclusive lock, WAL, synchronous=FULL: Debian's SQLite 3.40.1 has a
+// WAL bug that needs two connections, and nobody else has business here. Every call comes from the
+// commit thread (from the main thread before that runs). Numbers that are enums elsewhere are kept
+// as they are. Errors are logged here with the statement: TRIB_ERR_STATE for a broken constraint,
+// TRIB_ERR_IO, TRIB_ERR_CORRUPT, TRIB_ERR_NOMEM otherwise. After an error other than STATE the
+// transaction is lost and the process must stop: recovery is from disk.
+#ifndef TRIB_COORDINATOR_STORE_H
+#define TRIB_COORDINATOR_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/hash.h"
+#include "common/base/limits.h"
+#include "common/base/sign.h"
+#include "coordinator/result.h"
+#include "tributary/err.h"
+
+struct trib_store;
+
+// Open or make the store. TRIB_ERR_STATE: another coordinator runs on it.
+TRIB_CHECKED enum trib_err trib_store_open(const char *path, struct trib_store **ret_store);
+void trib_store_close(struct trib_store *store); // NULL is fine
+
+TRIB_CHECKED enum trib_err trib_store_begin(struct trib_store *store);
+TRIB_CHECKED enum trib_err trib_store_commit(struct trib_store *store);
+void trib_store_rollback(struct trib_store *store);
+// A part of a transaction that can be undone alone.
+TRIB_CHECKED enum trib_err trib_store_savepoint(struct trib_store *store);
+TRIB_CHECKED enum trib_err trib_store_release(struct trib_store *store);
+void trib_store_undo(struct trib_store *store);
+
+TRIB_CHECKED enum trib_err trib_store_meta_set(struct trib_store *store, const char *key,
+                                               uint64_t value);
+TRIB_CHECKED enum trib_err trib_store_meta_get(struct trib_store *store, const char *key,
+                                               uint64_t fallback, uint64_t *ret_value);
+
+// ---- Devices and tokens
+
+struct trib_store_device {
+    uint64_t id; // given by insert
+    char name[TRIB_NAME_MAX + 1];
+    char group[TRIB_NAME_MAX + 1];
+    uint8_t key[32];      // X25519
+    uint8_t sign_key[32]; // Ed25519
+    bool is_revoked;
+    uint64_t enrolled_ms;
+    uint64_t revoked_ms;
+};
+
+struct trib_store_token {
+    uint8_t id[8];
+    uint8_t secret_hash[32];
+    char name[TRIB_NAME_MAX + 1]; // "" : the coordinator gives one
+    uint64_t uses_left;
+    uint64_t expires_ms;
+};
+
+// STATE: the name or the key is taken.
+TRIB_CHECKED enum trib_err trib_store_device_insert(struct trib_store *store,
+                                                    const struct trib_store_device *device,
+                                                    uint64_t *ret_id);
+TRIB_CHECKED enum trib_err trib_store_device_revoke(struct trib_store *store, uint64_t id,
+                                                    uint64_t now_ms);
+TRIB_CHECKED enum trib_err trib_store_token_insert(struct trib_store *store,
+                                                   const struct trib_store_token *token);
+// One use less, tied to the device.
+TRIB_CHECKED enum trib_err trib_store_token_use(struct trib_store *store, const uint8_t id[8],
+                                                uint64_t device);
+
+typedef void (*trib_store_device_fn)(void *user, const struct trib_store_device *device);
+TRIB_CHECKED enum trib_err trib_store_devices(struct trib_store *store, trib_store_device_fn row,
+                                              void *user);
+typedef void (*trib_store_token_fn)(void *user, const struct trib_store_token *token);
+TRIB_CHECKED enum trib_err trib_store_tokens(struct trib_store *store, trib_store_token_fn row,
+                                             void *user);
+// Which device used which token: for answering a repeated enrolment.
+typedef void (*trib_store_token_use_fn)(void *user, const uint8_t token[8], uint64_t device);
+TRIB_CHECKED enum trib_err trib_store_token_uses(struct trib_store *store,
+                                                 trib_store_token_use_fn row, void *user);
+
+// ---- Jobs
+
+struct trib_store_job {
+    uint64_t id;
+    const char *name;
+    const char *config; // the resolved file
+    uint32_t state;
+    uint64_t submitted_ms;
+    uint64_t ended_ms;
+    uint64_t start_version;
+    uint64_t rounds_done;     // committed or abandoned
+    double epsilon_pure, rho; // spent so far
+    const char *reason;
+};
+
+TRIB_CHECKED enum trib_err trib_store_job_insert(struct trib_store *store,
+                                                 const struct trib_store_job *job,
+                                                 uint64_t *ret_id);
+// State, ended_ms, start_version, rounds_done, spending and reason of the row with its id.
+TRIB_CHECKED enum trib_err trib_store_job_update(struct trib_store *store,
+                                                 const struct trib_store_job *job);
+typedef void (*trib_store_job_fn)(void *user, const struct trib_store_job *job);
+TRIB_CHECKED enum trib_err trib_store_jobs(struct trib_store *store, trib_store_job_fn row,
+                                           void *user);
+
+// ---- Versions
+
+struct trib_store_version {
+    uint64_t version;
+    uint64_t generation;
+    uint64_t parent;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint64_t job;
+    uint64_t round;
+    uint64_t round_number;
+    const char *kind;
+    const char *spec;
+    uint64_t params;
+    const uint8_t *manifest; // packed and signed
+    size_t manifest_size;
+    uint8_t signature[TRIB_SIGNATURE_SIZE];
+    uint64_t created_ms;
+    const char *metrics; // JSON object, or NULL
+    bool has_value;
+    double value; // primary metric
+};
+
+TRIB_CHECKED enum trib_err trib_store_version_insert(struct trib_store *store,
+                                                     const struct trib_store_version *version);
+typedef void (*trib_store_version_fn)(void *user, const struct trib_store_version *version);
+// Versions above `after`, at most `limit`, oldest first.
+TRIB_CHECKED enum trib_err trib_store_versions(struct trib_store *store, uint64_t after,
+                                               uint64_t limit, trib_store_version_fn row,
+                                               void *user);
+// The latest one; no row when there is none.
+TRIB_CHECKED enum trib_err trib_store_version_head(struct trib_store *store,
+                                                   trib_store_version_fn row, void *user);
+// The best evaluated one of a job: largest value, or smallest.
+TRIB_CHECKED enum trib_err trib_store_version_best(struct trib_store *store, uint64_t job,
+                                                   bool higher_is_better, trib_store_version_fn row,
+                                                   void *user);
+
+// ---- Rounds, leases, updates
+
+struct trib_store_round {
+    uint64_t id;
+    uint64_t job;
+    uint64_t number;
+    uint32_t state;
+    uint64_t base_version;
+    uint64_t opened_ms, ended_ms;
+    struct trib_round_result result; // of a round that has ended
+};
+
+struct trib_store_lease {
+    uint64_t round;
+    uint64_t device;
+    uint32_t order; // of the offer, from 0
+    uint32_t state;
+    uint32_t code;
+};
+
+struct trib_store_update {
+    uint8_t id[16];
+    uint64_t round;
+    uint64_t device;
+    uint32_t slot;
+    uint32_t weight;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    const uint8_t *checksums; // CRC32C of each 64 KiB of the slot, little-endian
+    size_t checksums_size;
+};
+
+TRIB_CHECKED enum trib_err trib_store_round_insert(struct trib_store *store,
+                                                   const struct trib_store_round *round);
+TRIB_CHECKED enum trib_err trib_store_round_state(struct trib_store *store, uint64_t id,
+                                                  uint32_t state);
+// The last state, with what became of it.
+TRIB_CHECKED enum trib_err trib_store_round_end(struct trib_store *store, uint64_t id,
+                                                uint32_t state, uint64_t ended_ms,
+                                                const struct trib_round_result *result);
+typedef void (*trib_store_round_fn)(void *user, const struct trib_store_round *round);
+// Ended rounds with ids above `after`, at most `limit`, oldest first; of one job, or
+// all (0).
+TRIB_CHECKED enum trib_err trib_store_rounds(struct trib_store *store, uint64_t job, uint64_t after,
+                                             uint64_t limit, trib_store_round_fn row, void *user);
+// One round; with id 0 the newest, whatever its state. No row when there is none.
+TRIB_CHECKED enum trib_err trib_store_round_get(struct trib_store *store, uint64_t id,
+                                                trib_store_round_fn row, void *user);
+
+TRIB_CHECKED enum trib_err trib_store_lease_put(struct trib_store *store,
+                                                const struct trib_store_lease *lease);
+typedef void (*trib_store_lease_fn)(void *user, const struct trib_store_lease *lease,
+                                    const char *device_name);
+TRIB_CHECKED enum trib_err trib_store_leases(struct trib_store *store, uint64_t round,
+                                             trib_store_lease_fn row, void *user);
+
+TRIB_CHECKED enum trib_err trib_store_update_insert(struct trib_store *store,
+                                                    const struct trib_store_update *update);
+typedef void (*trib_store_update_fn)(void *user, const struct trib_store_update *update);
+// Updates of rounds from `round_min` on, by round and device name.
+TRIB_CHECKED enum trib_err trib_store_updates(struct trib_store *store, uint64_t round_min,
+                                              trib_store_update_fn row, void *user);
+// Forget those of older rounds: their answers can no longer be asked for.
+TRIB_CHECKED enum trib_err trib_store_updates_prune(struct trib_store *store, uint64_t round_min);
+
+#endif // TRIB_COORDINATOR_STORE_H

@@ -1,0 +1,356 @@
+// tributary-sim: whole federations on one machine, described by a scenario.
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/args.h"
+#include "common/base/buf.h"
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/wipe.h"
+#include "common/math/safetensors.h"
+#include "common/privacy/mode.h"
+#include "simulations/report.h"
+#include "simulations/scenario.h"
+#include "simulations/world.h"
+
+#define TRIB_LOG_MODULE "sim"
+
+struct run_options {
+    const char *path; // of the scenario
+    struct trib_texts sets;
+    const char *mode;
+    const char *out;
+    uint64_t threads;
+    bool json;
+    bool quiet;
+};
+
+struct run {
+    const struct run_options *options;
+    struct trib_scenario *scenario;
+    struct trib_report *report;
+    struct trib_world *world;
+    uint64_t start_us;
+    char dir[TRIB_PATH_MAX + 1];
+    char model_path[TRIB_PATH_MAX + 1];
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static bool is_interrupted(void *user)
+{
+    (void)user;
+    return interrupted != 0;
+}
+
+// The first interrupt asks the run to stop, a second one ends the program.
+static void catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+// ---- The folder of the run
+
+// runs/<scenario>-<n> with the first free n.
+static enum trib_err make_next_dir(struct run *run)
+{
+    enum trib_err err = trib_dir_make("runs", 0777);
+    for (unsigned n = 1; !err; n++) {
+        (void)snprintf(run->dir, sizeof(run->dir), "runs/%s-%u", run->scenario->name, n);
+        if (mkdir(run->dir, 0777) == 0)
+            return TRIB_OK;
+        if (errno != EEXIST) {
+            TRIB_ERROR("%s: %s", run->dir, strerror(errno));
+            err = TRIB_ERR_IO;
+        }
+    }
+    return err;
+}
+
+static enum trib_err write_scenario(const struct run *run)
+{
+    char path[TRIB_PATH_MAX + 1];
+    enum trib_err err = trib_path_join(path, run->dir, "scenario.ini");
+    if (err)
+        return err;
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        TRIB_ERROR("%s: %s", path, strerror(errno));
+        return TRIB_ERR_IO;
+    }
+    trib_conf_write(&run->scenario->conf, file);
+    bool failed = ferror(file) != 0;
+    failed = fclose(file) != 0 || failed;
+    if (failed) {
+        TRIB_ERROR("%s: cannot be written", path);
+        return TRIB_ERR_IO;
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err make_dir(struct run *run)
+{
+    enum trib_err err = TRIB_OK;
+    if (!run->options->out) {
+        err = make_next_dir(run);
+    } else if (snprintf(run->dir, sizeof(run->dir), "%s", run->options->out) > TRIB_PATH_MAX) {
+        TRIB_ERROR("--out: too long a path");
+        err = TRIB_ERR_LIMIT;
+    } else {
+        err = trib_dir_make(run->dir, 0777);
+    }
+    if (!err)
+        err = trib_path_join(run->model_path, run->dir, "model.safetensors");
+    return err ? err : write_scenario(run);
+}
+
+// ---- Before, between and after the rounds
+
+static const char *mode_of(const struct run *run)
+{
+    return trib_privacy_mode_text((enum trib_privacy_mode)run->scenario->job_config.privacy_mode);
+}
+
+static enum trib_err open_report(struct run *run)
+{
+    const struct trib_job *job = &run->scenario->job;
+    const bool is_on = job->config.privacy_mode != TRIB_PRIVACY_OFF;
+    const struct trib_report_options options = {
+        .name = run->scenario->name,
+        .dir = run->dir,
+        .model = job->model.spec,
+        .mode = mode_of(run),
+        .clients = run->scenario->partition.clients,
+        .rounds = job->config.rounds,
+        .higher_is_better = job->model.classes > 0,
+        .epsilon_total = is_on ? job->privacy.epsilon_total : (double)NAN,
+        .json = run->options->json,
+        .quiet = run->options->quiet,
+    };
+    return trib_report_create(&options, &run->report);
+}
+
+static void introduce(struct run *run)
+{
+    const struct trib_scenario *s = run->scenario;
+    char text[512];
+    trib_report_note(run->report, "%s: %zu devices with %zu rows, %zu held out; model %s", s->name,
+                     s->partition.clients, s->train->rows, s->test->rows, s->job.model.spec);
+    trib_job_promise(&s->job, text, sizeof(text));
+    trib_report_note(run->report, "%s", text);
+    if (trib_job_warning(&s->job, text, sizeof(text)))
+        TRIB_WARN("%s", text);
+    trib_report_note(run->report, "%s", "");
+}
+
+static enum trib_err save_model(const struct run *run)
+{
+    const struct trib_world_state *state = trib_world_state(run->world);
+    const struct trib_model *model = &run->scenario->job.model;
+    char version[24];
+    char digest[TRIB_DIGEST_TEXT_SIZE];
+    char summary[256];
+    struct trib_buf head = {0};
+
+    trib_hex_encode(state->digest, TRIB_DIGEST_SIZE, digest);
+    (void)snprintf(version, sizeof(version), "%" PRIu64, state->version);
+    (void)snprintf(summary, sizeof(summary),
+                   "scenario %s: %zu devices, %" PRIu64 " rounds committed, privacy mode %s",
+                   run->scenario->name, run->scenario->partition.clients, state->committed,
+                   mode_of(run));
+    const struct trib_safetensors_text metadata[] = {
+        {"spec", model->spec},
+        {"version", version},
+        {"digest", digest},
+        {"summary", summary},
+    };
+    trib_safetensors_header(model, metadata, sizeof(metadata) / sizeof(metadata[0]), &head);
+    enum trib_err err =
+        head.failed ? TRIB_ERR_NOMEM
+                    : trib_file_write_two(run->model_path, head.data, head.size, state->params,
+                                          model->param_count * sizeof(float), 0644);
+    trib_buf_fini(&head);
+    return err;
+}
+
+static void say_goodbye(const struct run *run, double value, const char *metric)
+{
+    const struct trib_world_state *state = trib_world_state(run->world);
+    const struct trib_scenario *s = run->scenario;
+    const char *other = s->job_config.privacy_mode == TRIB_PRIVACY_OFF
+                            ? "--set round.local_epochs=5"
+                            : "--set privacy.mode=off";
+    trib_report_note(run->report, "%s", "");
+    if (state->averaged > 0)
+        trib_report_note(run->report,
+                         "version %" PRIu64 " is the mean of the last %" PRIu64
+                         " versions, which costs no privacy",
+                         state->version, state->averaged);
+    if (metric)
+        trib_report_note(run->report, "model:  %s (version %" PRIu64 ", held-out %s %.4f)",
+                         run->model_path, state->version, metric, value);
+    else
+        trib_report_note(run->report, "model:  %s (version %" PRIu64 ")", run->model_path,
+                         state->version);
+    trib_report_note(run->report, "report: %s/report.svg, rounds.csv, rounds.jsonl, scenario.ini",
+                     run->dir);
+    trib_report_note(run->report, "try:    tributary-sim run %s --mode %s %s", run->options->path,
+                     run->options->mode, other);
+}
+
+static enum trib_err finish(struct run *run)
+{
+    const struct trib_world_state *state = trib_world_state(run->world);
+    char digest[TRIB_DIGEST_TEXT_SIZE];
+    struct trib_report_end end = {.version = state->version,
+                                  .averaged = state->averaged,
+                                  .value = (double)NAN,
+                                  .model = run->model_path,
+                                  .digest = digest,
+                                  .seconds = (double)(trib_clock_mono_us() - run->start_us) / 1e6};
+    bool higher_is_better;
+    if (state->is_evaluated)
+        end.metric = trib_evaluation_primary(&state->evaluation, &end.value, &higher_is_better);
+    trib_hex_encode(state->digest, TRIB_DIGEST_SIZE, digest);
+    enum trib_err err = save_model(run);
+    if (!err)
+        err = trib_report_finish(run->report, &end);
+    if (!err)
+        say_goodbye(run, end.value, end.metric);
+    return err;
+}
+
+static enum trib_err play_rounds(struct run *run)
+{
+    enum trib_err err = TRIB_OK;
+    while (!err && !trib_world_is_over(run->world)) {
+        struct trib_round_result result;
+        err = interrupted ? TRIB_ERR_STOPPED
+                          : trib_world_play(run->world, is_interrupted, NULL, &result);
+        if (!err)
+            err = trib_report_round(run->report, &result);
+    }
+    if (!err)
+        err = trib_world_average(run->world);
+    return err;
+}
+
+static enum trib_err run_scenario(struct run *run)
+{
+    const struct run_options *options = run->options;
+    enum trib_err err = trib_scenario_create(&run->scenario);
+    if (!err)
+        err = trib_scenario_load(run->scenario, options->path, options->sets.items,
+                                 options->sets.count);
+    if (!err)
+        err = trib_scenario_open(run->scenario, true);
+    if (err == TRIB_ERR_INVAL && run->scenario->conf.error[0])
+        (void)fprintf(stderr, "%s\n", run->scenario->conf.error);
+    if (!err)
+        err = make_dir(run);
+    if (!err)
+        err = open_report(run);
+    if (err)
+        return err;
+    introduce(run);
+    err = trib_world_create(run->scenario, (unsigned)options->threads, &run->world);
+    if (err)
+        return err;
+    catch_interrupts();
+    err = play_rounds(run);
+    if (err && err != TRIB_ERR_STOPPED)
+        return err;
+    enum trib_err failed = finish(run); // an interrupted run keeps what it has
+    return failed ? failed : err;
+}
+
+// Stopped, nothing learnt, or a target missed: not what was asked for.
+static int exit_of(const struct run *run, enum trib_err err)
+{
+    if (err)
+        return (int)trib_exit_of(err);
+    const struct trib_world_state *state = trib_world_state(run->world);
+    const bool has_target = run->scenario->job_config.target_metric != TRIB_JOB_METRIC_NONE;
+    if (state->committed == 0 || (has_target && !state->target_reached))
+        return TRIB_EXIT_STOPPED;
+    return TRIB_EXIT_OK;
+}
+
+static int run_command(const struct trib_command *command, int argc, char **argv)
+{
+    struct run_options o = {.mode = "processes"};
+    const struct trib_option options[] = {
+        {"set", TRIB_OPTION_LIST, &o.sets, "SECTION.KEY=VALUE", "override a key; many times"},
+        {"mode", TRIB_OPTION_TEXT, &o.mode, "MODE", "processes or inprocess"},
+        {"out", TRIB_OPTION_TEXT, &o.out, "DIR", "where results go (runs/<scenario>-<n>)"},
+        {"threads", TRIB_OPTION_INT, &o.threads, "N", "inprocess: training threads (cores)"},
+        {"json", TRIB_OPTION_FLAG, &o.json, NULL, "one JSON object a line on stdout"},
+        {"quiet", TRIB_OPTION_FLAG, &o.quiet, NULL, "no table"},
+    };
+    int count;
+    int status;
+    if (!trib_args_parse(command, options, sizeof(options) / sizeof(options[0]), 1, 1, argc, argv,
+                         &count, &status))
+        return status;
+    o.path = argv[0];
+    if (strcmp(o.mode, "inprocess") != 0) {
+        (void)fprintf(stderr, "run: --mode %s: this build knows inprocess\n", o.mode);
+        return TRIB_EXIT_USAGE;
+    }
+    if (o.threads > 1024) {
+        (void)fprintf(stderr, "run: --threads %" PRIu64 ": at most 1024\n", o.threads);
+        return TRIB_EXIT_USAGE;
+    }
+
+    struct run run = {.options = &o, .start_us = trib_clock_mono_us()};
+    enum trib_err err = run_scenario(&run);
+    status = exit_of(&run, err);
+    trib_world_destroy(run.world);
+    trib_report_destroy(run.report);
+    trib_scenario_destroy(run.scenario);
+    return status;
+}
+
+static int keys_command(const struct trib_command *command, int argc, char **argv)
+{
+    int count;
+    int status;
+    if (!trib_args_parse(command, NULL, 0, 0, 0, argc, argv, &count, &status))
+        return status;
+    return (int)trib_exit_of(trib_scenario_print_keys(stdout));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct trib_command commands[] = {
+        {"run", "SCENARIO.ini", "run a federation and report every round", run_command},
+        {"keys", "", "list the keys of a scenario with defaults and help", keys_command},
+    };
+    static const struct trib_program program = {
+        .name = "tributary-sim",
+        .about =
+            "tributary-sim runs whole federations on one machine: devices with their own data,\n"
+            "a coordinator, rounds of training, as a scenario file describes them.",
+        .commands = commands,
+        .count = sizeof(commands) / sizeof(commands[0]),
+    };
+    trib_crypto_init();
+    return trib_program_main(&program, argc, argv);
+}

@@ -1,0 +1,222 @@
+#include "simulations/rows.h"
+
+#include <assert.h>
+#include <glob.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/log.h"
+
+#define TRIB_LOG_MODULE "data"
+
+static enum trib_err check_fit(const struct trib_dataset *dataset, const struct trib_model *model)
+{
+    char why[TRIB_PATH_MAX + 256];
+    if (!trib_dataset_check(dataset, model, why, sizeof(why)))
+        return TRIB_OK;
+    TRIB_ERROR("%s", why);
+    return TRIB_ERR_DATA;
+}
+
+// ---- A column that says the device
+
+// Close the gap that a feature leaves. The memory stays as it is.
+static void drop_feature(struct trib_dataset *dataset, size_t feature)
+{
+    float *to = dataset->x;
+    const float *from = dataset->x;
+    for (size_t r = 0; r < dataset->rows; r++) {
+        for (size_t j = 0; j < dataset->inputs; j++, from++) {
+            if (j != feature)
+                *to++ = *from;
+        }
+    }
+    dataset->inputs--;
+}
+
+// Read the file a second time with the column in the label's place: that is its values, and
+// where it stands.
+static enum trib_err read_column(const struct trib_data_config *config, const char *column,
+                                 struct trib_rows *rows)
+{
+    struct trib_dataset *dataset = rows->dataset;
+    struct trib_dataset *again;
+    struct trib_data_config other = *config;
+    (void)snprintf(other.label, sizeof(other.label), "%s", column);
+
+    enum trib_err err = trib_data_open(&other, config->train, "", 1, &again);
+    if (err)
+        return err;
+    if (again->label_column == dataset->label_column) {
+        TRIB_ERROR("%s: column '%s' is the label, so it cannot say the device", dataset->name,
+                   column);
+        err = TRIB_ERR_INVAL;
+        goto out;
+    }
+    if (dataset->inputs < 2) {
+        TRIB_ERROR("%s: no features are left without column '%s'", dataset->name, column);
+        err = TRIB_ERR_DATA;
+        goto out;
+    }
+    rows->groups = again->y;
+    again->y = NULL;
+    // Columns count from 1 and with the label, features from 0 and without.
+    rows->dropped = again->label_column - 1 - (again->label_column > dataset->label_column);
+    drop_feature(dataset, rows->dropped);
+
+out:
+    trib_dataset_free(again);
+    return err;
+}
+
+// ---- A file for each device
+
+struct part_files {
+    glob_t items;
+    glob_t labels; // idx only
+};
+
+static enum trib_err expand(const char *pattern, glob_t *ret_files)
+{
+    int failed = glob(pattern, 0, NULL, ret_files); // sorted; programs here stay in the C locale
+    if (failed == 0)
+        return TRIB_OK;
+    TRIB_ERROR("%s: %s", pattern, failed == GLOB_NOMATCH ? "no such file" : "cannot be searched");
+    return failed == GLOB_NOSPACE ? TRIB_ERR_NOMEM : TRIB_ERR_DATA;
+}
+
+static enum trib_err find_files(const struct trib_data_config *config, struct part_files *files)
+{
+    enum trib_err err = expand(config->train, &files->items);
+    if (!err && config->format == TRIB_DATA_IDX)
+        err = expand(config->train_labels, &files->labels);
+    if (err)
+        return err;
+    if (config->format == TRIB_DATA_IDX && files->labels.gl_pathc != files->items.gl_pathc) {
+        TRIB_ERROR("%s: %zu files, but %zu with labels", config->train, files->items.gl_pathc,
+                   files->labels.gl_pathc);
+        return TRIB_ERR_DATA;
+    }
+    if (files->items.gl_pathc > TRIB_DEVICES_MAX) {
+        TRIB_ERROR("%s: more than %d files", config->train, TRIB_DEVICES_MAX);
+        return TRIB_ERR_LIMIT;
+    }
+    return TRIB_OK;
+}
+
+// One data set of all parts; groups are the numbers of the parts.
+static enum trib_err join(struct trib_dataset *const *parts, size_t count, const char *name,
+                          struct trib_rows *ret_rows)
+{
+    size_t rows = 0;
+    size_t inputs = 0;
+    for (size_t p = 0; p < count; p++) {
+        rows += parts[p]->rows;
+        inputs = parts[p]->rows ? parts[p]->inputs : inputs; // all the model's, were checked
+    }
+    if (rows > TRIB_ROWS_MAX) {
+        TRIB_ERROR("%s: more than %d rows", name, TRIB_ROWS_MAX);
+        return TRIB_ERR_LIMIT;
+    }
+    enum trib_err err = trib_dataset_create(rows, inputs, false, name, &ret_rows->dataset);
+    if (err)
+        return err;
+    ret_rows->groups = trib_alloc_array(rows, sizeof(*ret_rows->groups));
+    if (!ret_rows->groups)
+        return TRIB_ERR_NOMEM;
+    size_t row = 0;
+    for (size_t p = 0; p < count; p++) {
+        const struct trib_dataset *part = parts[p];
+        memcpy(ret_rows->dataset->x + row * inputs, part->x,
+               part->rows * inputs * sizeof(*part->x));
+        memcpy(ret_rows->dataset->y + row, part->y, part->rows * sizeof(*part->y));
+        for (size_t r = 0; r < part->rows; r++)
+            ret_rows->groups[row + r] = (float)p; // exact: fewer than 2^24 devices
+        row += part->rows;
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err read_files(const struct trib_data_config *config,
+                                const struct trib_model *model, struct trib_rows *rows)
+{
+    _Static_assert(TRIB_DEVICES_MAX < 1 << 24, "a float tells devices apart");
+    struct part_files files = {0};
+    struct trib_dataset **parts = NULL;
+    size_t count = 0;
+
+    enum trib_err err = find_files(config, &files);
+    if (err)
+        goto out;
+    parts = trib_alloc_array(files.items.gl_pathc, sizeof(struct trib_dataset *));
+    if (!parts) {
+        err = TRIB_ERR_NOMEM;
+        goto out;
+    }
+    for (; count < files.items.gl_pathc; count++) {
+        const char *labels = files.labels.gl_pathc ? files.labels.gl_pathv[count] : "";
+        err = trib_data_open(config, files.items.gl_pathv[count], labels, 1, &parts[count]);
+        if (!err)
+            err = check_fit(parts[count], model);
+        if (err) {
+            count++;
+            goto out;
+        }
+    }
+    err = join(parts, count, config->train, rows);
+
+out:
+    for (size_t p = 0; p < count; p++)
+        trib_dataset_free(parts[p]);
+    free(parts);
+    globfree(&files.items);
+    globfree(&files.labels);
+    return err;
+}
+
+enum trib_err trib_rows_open(const struct trib_data_config *config, bool is_glob,
+                             const char *column, const struct trib_model *model,
+                             struct trib_rows *ret_rows)
+{
+    struct trib_rows rows = {.dropped = SIZE_MAX};
+    enum trib_err err;
+
+    assert(!is_glob || !column);
+    if (is_glob)
+        err = read_files(config, model, &rows);
+    else
+        err = trib_data_open(config, config->train, config->train_labels, 1, &rows.dataset);
+    if (!err && column)
+        err = read_column(config, column, &rows);
+    if (!err && !is_glob)
+        err = check_fit(rows.dataset, model);
+    if (err) {
+        trib_rows_close(&rows);
+        return err;
+    }
+    *ret_rows = rows;
+    return TRIB_OK;
+}
+
+void trib_rows_close(struct trib_rows *rows)
+{
+    trib_dataset_free(rows->dataset);
+    free(rows->groups);
+    *rows = (struct trib_rows){0};
+}
+
+enum trib_err trib_rows_open_test(const struct trib_data_config *config,
+                                  const struct trib_rows *rows, double scale,
+                                  struct trib_dataset **ret_test)
+{
+    struct trib_dataset *test;
+    enum trib_err err = trib_data_open(config, config->test, config->test_labels, scale, &test);
+    if (err)
+        return err;
+    if (rows->dropped < test->inputs)
+        drop_feature(test, rows->dropped);
+    *ret_test = test;
+    return TRIB_OK;
+}

@@ -1,0 +1,81 @@
+// scenario.h - an experiment as one INI file: a job, its data, who has which rows, what goes wrong.
+//
+// The keys are those of a job file ([model] [round] [strategy] [privacy]), of both halves of
+// [data], and the simulator's own: the held-out split, [partition], [faults] and what the simulated
+// devices allow, [client.policy] (DESIGN.md 7).
+//
+//     trib_scenario_load   reads the file, applies the overrides, checks: no data file is touched
+//     trib_scenario_open   reads the data, sets held-out rows aside, deals out the rest
+#ifndef TRIB_SIMULATIONS_SCENARIO_H
+#define TRIB_SIMULATIONS_SCENARIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "client/policy.h"
+#include "common/base/conf.h"
+#include "common/data/dataset.h"
+#include "common/data/source.h"
+#include "coordinator/job.h"
+#include "simulations/partition.h"
+#include "tributary/err.h"
+
+// The values of the simulator's own keys.
+struct trib_scenario_config {
+    // [data]
+    double test_fraction; // 0: there is a test file
+    uint64_t split_seed;
+    // [partition]
+    int kind; // enum trib_partition_kind
+    uint64_t clients;
+    uint64_t shards_per_client;
+    double alpha;
+    uint64_t min_rows;
+    trib_conf_text column;
+    uint64_t partition_seed;
+    // [faults]
+    double dropout;
+};
+
+// Points into itself: lives where trib_scenario_create put it.
+struct trib_scenario {
+    struct trib_conf conf; // after TRIB_ERR_INVAL conf.error says what is wrong
+    char name[TRIB_NAME_MAX + 1];
+    struct trib_scenario_config config;
+    struct trib_job_config job_config;
+    struct trib_data_config data;
+    struct trib_policy policy;
+
+    struct trib_job job; // checked; final after open
+
+    // After open:
+    struct trib_partition partition; // `rows` are the row numbers of the files
+    struct trib_dataset *train;      // the rows of d0000, then those of d0001, ...
+    struct trib_dataset *test;
+};
+
+TRIB_CHECKED enum trib_err trib_scenario_create(struct trib_scenario **ret_scenario);
+void trib_scenario_destroy(struct trib_scenario *scenario);
+
+// `overrides` are texts "section.key=value". TRIB_ERR_INVAL: conf.error names file, line and key;
+// TRIB_ERR_IO: the file cannot be read.
+TRIB_CHECKED enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *path,
+                                              const char *const *overrides, size_t override_count);
+
+// Read and deal out the data. `is_scaled`: divide features by data.scale; otherwise they stay as
+// they are written, which is what files for devices want. TRIB_ERR_DATA and TRIB_ERR_IO were
+// logged; TRIB_ERR_INVAL: conf.error; TRIB_ERR_PRIVACY: the devices refuse the job, logged.
+TRIB_CHECKED enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled);
+
+// A device's rows, borrowed from the scenario.
+struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, size_t device);
+
+// Does this device fall silent in this round (faults.dropout)?
+bool trib_scenario_drops(const struct trib_scenario *scenario, uint64_t round_number,
+                         const char *name);
+
+// Every key with its default and help.
+TRIB_CHECKED enum trib_err trib_scenario_print_keys(FILE *file);
+
+#endif // TRIB_SIMULATIONS_SCENARIO_H

@@ -1,0 +1,518 @@
+#include "simulations/world.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/pool.h"
+#include "common/privacy/accountant.h"
+#include "common/wire/codec.h"
+#include "coordinator/admit.h"
+#include "coordinator/aggregate.h"
+#include "coordinator/evaluate.h"
+#include "coordinator/round.h"
+#include "coordinator/sampler.h"
+#include "coordinator/strategy.h"
+#include "simulations/device.h"
+
+#define TRIB_LOG_MODULE "world"
+
+// Hands cohort members to its bench until none is left.
+struct worker {
+    struct trib_work work; // first: the pool gives it back
+    struct trib_world *world;
+    struct trib_bench *bench;
+};
+
+struct trib_world {
+    const struct trib_scenario *scenario; // borrowed
+    const struct trib_job *job;           // the scenario's
+    size_t clients;
+    uint32_t *by_name; // (clients) devices in the order of their names
+    uint32_t *order;   // (clients) this round's order, indices into by_name
+    struct trib_evaluator *evaluator;
+    struct trib_pool *pool;
+    struct worker *workers;
+    unsigned worker_count;
+
+    struct trib_world_state state;
+    struct trib_privacy_spent spent;
+    uint64_t round_number; // of the last round played
+    uint64_t now_ms;       // virtual
+    float *params;         // of the newest version
+    float *next;           // of the one being made
+    float *mean;           // of a round's deltas
+    double *tail;          // sums of the versions to average; NULL: none are
+    uint64_t tail_count;
+
+    // The round being played. Workers hold the lock for all of it but training.
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct trib_round round;
+    struct trib_round_member *members; // (clients)
+    struct trib_admit_round rule;
+    struct trib_sums sums;
+    uint32_t next_member; // to be trained
+    uint32_t in_flight;   // being trained
+    unsigned working;     // workers that are not done
+    enum trib_err failure;
+    trib_train_stop_fn stop;
+    void *stop_user;
+};
+
+// ---- Building
+
+// The sampler wants names in sorted order; from the 10,001st device on that is not their order.
+static int compare_names(const void *a, const void *b)
+{
+    char x[TRIB_PARTITION_NAME_SIZE];
+    char y[TRIB_PARTITION_NAME_SIZE];
+    trib_partition_name(*(const uint32_t *)a, x);
+    trib_partition_name(*(const uint32_t *)b, y);
+    return strcmp(x, y);
+}
+
+static size_t most_rows(const struct trib_partition *partition)
+{
+    size_t most = 1;
+    for (size_t d = 0; d < partition->clients; d++) {
+        size_t rows = trib_partition_size(partition, d);
+        most = rows > most ? rows : most;
+    }
+    return most;
+}
+
+static enum trib_err create_workers(struct trib_world *world, unsigned threads)
+{
+    const size_t rows_max = most_rows(&world->scenario->partition);
+    enum trib_err err = trib_pool_create(threads, &world->pool);
+    if (err)
+        return err;
+    const unsigned count = trib_pool_threads(world->pool);
+    world->workers = trib_alloc_array(count, sizeof(*world->workers));
+    if (!world->workers)
+        return TRIB_ERR_NOMEM;
+    for (; !err && world->worker_count < count; world->worker_count++) {
+        struct worker *worker = &world->workers[world->worker_count];
+        worker->world = world;
+        err = trib_bench_create(world->job, rows_max, &worker->bench);
+    }
+    return err;
+}
+
+static enum trib_err create_vectors(struct trib_world *world)
+{
+    const size_t params = world->job->model.param_count;
+    world->by_name = trib_alloc_array(world->clients, sizeof(*world->by_name));
+    world->order = trib_alloc_array(world->clients, sizeof(*world->order));
+    world->members = trib_alloc_array(world->clients, sizeof(*world->members));
+    world->params = trib_alloc_aligned(params, sizeof(*world->params));
+    world->next = trib_alloc_aligned(params, sizeof(*world->next));
+    world->mean = trib_alloc_aligned(params, sizeof(*world->mean));
+    if (trib_job_tail(world->job) > 0)
+        world->tail = trib_alloc_aligned(params, sizeof(*world->tail));
+    if (!world->by_name || !world->order || !world->members || !world->params || !world->next ||
+        !world->mean || (trib_job_tail(world->job) > 0 && !world->tail))
+        return TRIB_ERR_NOMEM;
+    return trib_sums_init(&world->sums, params);
+}
+
+enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads,
+                                struct trib_world **ret_world)
+{
+    char why[TRIB_PATH_MAX + 256];
+    struct trib_world *world = trib_alloc(sizeof(*world));
+    if (!world)
+        return TRIB_ERR_NOMEM;
+    world->scenario = scenario;
+    world->job = &scenario->job;
+    world->clients = scenario->partition.clients;
+    (void)pthread_mutex_init(&world->lock, NULL);
+    (void)pthread_cond_init(&world->changed, NULL);
+
+    enum trib_err err = create_vectors(world);
+    if (!err)
+        err = create_workers(world, threads);
+    if (err)
+        goto failed;
+    struct trib_dataset *test = scenario->test;
+    scenario->test = NULL;
+    err = trib_evaluator_take(test, &world->job->model, &world->evaluator, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("%s", why);
+        goto failed;
+    }
+    for (size_t d = 0; d < world->clients; d++)
+        world->by_name[d] = (uint32_t)d;
+    qsort(world->by_name, world->clients, sizeof(*world->by_name), compare_names);
+    trib_model_init(&world->job->model, world->job->config.model_seed, world->params);
+    trib_model_digest(&world->job->model, world->params, world->state.digest);
+    world->state.version = 1;
+    world->state.params = world->params;
+    *ret_world = world;
+    return TRIB_OK;
+
+failed:
+    trib_world_destroy(world);
+    return err;
+}
+
+void trib_world_destroy(struct trib_world *world)
+{
+    if (!world)
+        return;
+    trib_pool_destroy(world->pool);
+    for (unsigned w = 0; w < world->worker_count; w++)
+        trib_bench_destroy(world->workers[w].bench);
+    free(world->workers);
+    trib_evaluator_destroy(world->evaluator);
+    trib_sums_fini(&world->sums);
+    free(world->by_name);
+    free(world->order);
+    free(world->members);
+    free(world->params);
+    free(world->next);
+    free(world->mean);
+    free(world->tail);
+    (void)pthread_cond_destroy(&world->changed);
+    (void)pthread_mutex_destroy(&world->lock);
+    free(world);
+}
+
+bool trib_world_is_over(const struct trib_world *world)
+{
+    return world->state.target_reached || world->round_number == world->job->config.rounds;
+}
+
+const struct trib_world_state *trib_world_state(const struct trib_world *world)
+{
+    return &world->state;
+}
+
+// ---- One round
+
+// An event of our own making always belongs where we send it.
+static void must_step(struct trib_world *world, struct trib_round_input input)
+{
+    enum trib_err err = trib_round_step(&world->round, &input, world->now_ms);
+    assert(err == TRIB_OK);
+    (void)err;
+}
+
+static size_t rows_of(const struct trib_world *world, uint64_t device)
+{
+    return trib_partition_size(&world->scenario->partition, device);
+}
+
+// Ask devices in the order drawn until enough have taken. One without rows declines.
+static void select_devices(struct trib_world *world)
+{
+    const struct trib_round *round = &world->round;
+    size_t asked = 0;
+
+    trib_sampler_draw(world->job->config.round_seed, world->round_number, world->order,
+                      world->clients);
+    while (round->state == TRIB_ROUND_SELECTING) {
+        if (trib_round_offers_wanted(round) > 0 && asked == world->clients) {
+            must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_EXHAUSTED});
+            continue;
+        }
+        assert(asked < world->clients); // everyone asked has answered, so there is room for more
+        const uint32_t device = world->by_name[world->order[asked++]];
+        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OFFER, .device = device});
+        const bool has_rows = rows_of(world, device) > 0;
+        must_step(world, (struct trib_round_input){
+                             .event = has_rows ? TRIB_ROUND_EV_TAKE : TRIB_ROUND_EV_RELEASE,
+                             .member = round->member_count - 1,
+                             .code = has_rows ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_NO_DATA});
+    }
+}
+
+// The next member to train, UINT32_MAX when there is none. Never are more in flight than may still
+// be counted, so that which devices are counted does not depend on which is faster.
+static uint32_t claim(struct trib_world *world)
+{
+    const struct trib_round *round = &world->round;
+    char name[TRIB_PARTITION_NAME_SIZE];
+
+    while (!world->failure && round->state == TRIB_ROUND_COLLECTING) {
+        if (round->leases[TRIB_LEASE_COUNTED] + world->in_flight == round->plan.goal) {
+            (void)pthread_cond_wait(&world->changed, &world->lock);
+            continue;
+        }
+        if (world->next_member == round->member_count)
+            break;
+        const uint32_t member = world->next_member++;
+        trib_partition_name(round->members[member].device, name);
+        if (round->members[member].lease != TRIB_LEASE_TAKEN ||
+            trib_scenario_drops(world->scenario, world->round_number, name))
+            continue;
+        world->in_flight++;
+        return member;
+    }
+    return UINT32_MAX;
+}
+
+// The coordinator's way with an update, as the server goes it.
+static void receive(struct trib_world *world, uint32_t member,
+                    const struct trib_device_update *update, const struct trib_codec_norms *norms)
+{
+    struct trib_round *round = &world->round;
+    struct trib_round_input input = {
+        .event = TRIB_ROUND_EV_RELEASE, .member = member, .code = update->code};
+    if (update->code == TRIB_CODE_NONE) {
+        const struct trib_admit_claim claimed = {
+            .round_id = world->rule.round_id,
+            .size = update->packed_size,
+            .has_weight = world->rule.encoding->mode == TRIB_PRIVACY_OFF,
+            .weight = update->weight,
+            .base_digest = world->rule.base_digest,
+            .arch_digest = world->rule.arch_digest,
+        };
+        const uint64_t device = round->members[member].device;
+        input.code = trib_admit_begin(&world->rule, round, member, device, &claimed, NULL);
+        if (input.code == TRIB_CODE_NONE)
+            input.code = trib_admit_numbers(&world->rule, norms);
+        input.event = input.code == TRIB_CODE_NONE ? TRIB_ROUND_EV_PEND : TRIB_ROUND_EV_REFUSE;
+    }
+    if (trib_round_step(round, &input, world->now_ms))
+        return; // the round was abandoned meanwhile
+    if (input.event == TRIB_ROUND_EV_PEND) {
+        trib_sums_add(&world->sums, update->packed, world->rule.encoding->word_bits,
+                      update->weight);
+        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COUNT, .member = member});
+    } else {
+        TRIB_INFO("round=%" PRIu64 " device=d%04" PRIu64 " code=%s", world->round_number,
+                  round->members[member].device, trib_code_text(input.code));
+    }
+}
+
+static void train_members(struct trib_work *work)
+{
+    struct worker *worker = (struct worker *)work;
+    struct trib_world *world = worker->world;
+    char name[TRIB_PARTITION_NAME_SIZE];
+    uint32_t member;
+
+    (void)pthread_mutex_lock(&world->lock);
+    while ((member = claim(world)) != UINT32_MAX) {
+        const uint64_t device = world->round.members[member].device;
+        (void)pthread_mutex_unlock(&world->lock);
+
+        struct trib_device_update update;
+        struct trib_codec_norms norms = {0};
+        trib_partition_name(device, name);
+        const struct trib_device_task task = {
+            .round_number = world->round_number,
+            .name = name,
+            .base = world->params,
+            .samples = trib_scenario_samples(world->scenario, device),
+            .stop = world->stop,
+            .stop_user = world->stop_user,
+        };
+        enum trib_err err = trib_bench_run(worker->bench, &task, &update);
+        if (!err && update.code == TRIB_CODE_NONE)
+            trib_codec_norms_add(update.packed, world->job->model.param_count,
+                                 world->rule.encoding->word_bits, &norms);
+
+        (void)pthread_mutex_lock(&world->lock);
+        world->in_flight--;
+        if (err)
+            world->failure = err;
+        else
+            receive(world, member, &update, &norms);
+        (void)pthread_cond_broadcast(&world->changed);
+    }
+    world->working--;
+    (void)pthread_cond_broadcast(&world->changed);
+    (void)pthread_mutex_unlock(&world->lock);
+}
+
+// Let the workers train the cohort, and wait for them.
+static enum trib_err collect_updates(struct trib_world *world)
+{
+    trib_sums_reset(&world->sums);
+    world->next_member = 0;
+    world->failure = TRIB_OK;
+    world->working = world->worker_count;
+    for (unsigned w = 0; w < world->worker_count; w++) {
+        world->workers[w].work.run = train_members;
+        trib_pool_submit(world->pool, &world->workers[w].work);
+    }
+    (void)pthread_mutex_lock(&world->lock);
+    while (world->working > 0)
+        (void)pthread_cond_wait(&world->changed, &world->lock);
+    (void)pthread_mutex_unlock(&world->lock);
+    if (world->failure)
+        return world->failure;
+    if (world->round.state == TRIB_ROUND_COLLECTING) { // some are silent: time passes
+        world->now_ms = world->round.deadline_ms;
+        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_TICK});
+    }
+    return TRIB_OK;
+}
+
+// ---- Versions
+
+// Make `next` the newest version. `evaluation` is NULL when it was not measured.
+static void adopt(struct trib_world *world, const struct trib_evaluation *evaluation)
+{
+    float *old = world->params;
+    world->params = world->next;
+    world->next = old;
+    world->state.params = world->params;
+    world->state.version++;
+    trib_model_digest(&world->job->model, world->params, world->state.digest);
+    world->state.is_evaluated = evaluation != NULL;
+    if (evaluation) {
+        world->state.evaluation = *evaluation;
+        if (trib_job_target_is_reached(world->job, evaluation))
+            world->state.target_reached = true;
+    }
+}
+
+// Apply the mean to the base and measure: TRIB_ERR_DATA when the new version is not usable.
+static enum trib_err make_version(struct trib_world *world, bool is_measured,
+                                  struct trib_evaluation *ret_evaluation)
+{
+    const struct trib_job *job = world->job;
+    trib_sums_mean(&world->sums, job->privacy.encoding.grid, world->mean);
+    enum trib_err err = trib_strategy_fedavg(world->params, world->mean, job->model.param_count,
+                                             job->config.server_learning_rate, world->next);
+    if (!err && is_measured)
+        err = trib_evaluator_run(world->evaluator, world->next, ret_evaluation);
+    return err;
+}
+
+static enum trib_err commit(struct trib_world *world, struct trib_round_result *result)
+{
+    const struct trib_job *job = world->job;
+    const bool is_measured = trib_job_evaluates(job, world->round_number);
+    struct trib_evaluation evaluation;
+
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
+    enum trib_err err = make_version(world, is_measured, &evaluation);
+    if (err == TRIB_ERR_DATA) {
+        TRIB_WARN("round=%" PRIu64 " the new version is not finite and is not committed",
+                  world->round_number);
+        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
+                                                   .reason = TRIB_ROUND_REASON_FAILED});
+        return TRIB_OK;
+    }
+    if (err)
+        return err;
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
+    adopt(world, is_measured ? &evaluation : NULL);
+    world->state.committed++;
+    if (is_measured)
+        trib_result_set_evaluation(result, &evaluation);
+    if (world->tail && world->round_number + trib_job_tail(job) > job->config.rounds) {
+        trib_strategy_tail_add(world->tail, world->params, job->model.param_count);
+        world->tail_count++;
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err open_round(struct trib_world *world)
+{
+    const struct trib_job *job = world->job;
+    const struct trib_round_plan plan = {
+        .goal = job->goal,
+        .offers = job->offers < world->clients ? job->offers : (uint32_t)world->clients,
+        .accepted_min = job->accepted_min,
+        .select_ms = job->config.select_ms,
+        .report_ms = job->config.report_ms,
+    };
+    world->rule = (struct trib_admit_round){
+        .round_id = world->round_number,
+        .base_digest = world->state.digest,
+        .arch_digest = job->model.arch_digest,
+        .params = job->model.param_count,
+        .packed_size = trib_codec_size(job->model.param_count, job->privacy.encoding.word_bits),
+        .weight_max = job->weight_max,
+        .encoding = &job->privacy.encoding,
+    };
+    enum trib_err err =
+        trib_round_init(&world->round, &plan, world->members, (uint32_t)world->clients);
+    if (!err)
+        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OPENED});
+    return err;
+}
+
+static void describe(struct trib_world *world, struct trib_round_result *result)
+{
+    const struct trib_round *round = &world->round;
+    const struct trib_job *job = world->job;
+
+    result->id = result->round = world->round_number;
+    result->version = world->state.version;
+    (void)snprintf(result->state, sizeof(result->state), "%s", trib_round_state_name(round->state));
+    if (round->reason != TRIB_ROUND_REASON_NONE)
+        (void)snprintf(result->reason, sizeof(result->reason), "%s",
+                       trib_round_reason_name(round->reason));
+    result->asked = round->member_count;
+    result->accepted = round->leases[TRIB_LEASE_COUNTED];
+    result->refused = round->leases[TRIB_LEASE_REFUSED];
+    result->bytes_up = result->accepted * world->rule.packed_size;
+    result->bytes_down = result->asked * job->model.param_count * sizeof(float);
+    if (job->config.privacy_mode == TRIB_PRIVACY_OFF)
+        return;
+    // A device may have been in every round; what it sent is spent even when the round fails.
+    if (result->accepted + result->refused > 0)
+        trib_privacy_spend(&world->spent, &job->privacy.encoding, 1);
+    result->epsilon_pure = world->spent.epsilon_pure;
+    result->epsilon = trib_privacy_epsilon(&world->spent, job->privacy.delta);
+    result->delta = job->privacy.delta;
+}
+
+enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop, void *stop_user,
+                              struct trib_round_result *ret_result)
+{
+    const uint64_t start_us = trib_clock_mono_us();
+    struct trib_round_result result;
+
+    assert(!trib_world_is_over(world));
+    world->stop = stop;
+    world->stop_user = stop_user;
+    world->round_number++;
+    trib_result_init(&result);
+    enum trib_err err = open_round(world);
+    if (err)
+        return err;
+    select_devices(world);
+    if (world->round.state == TRIB_ROUND_COLLECTING)
+        err = collect_updates(world);
+    if (!err && world->round.state == TRIB_ROUND_SEALED)
+        err = commit(world, &result);
+    if (err)
+        return err;
+    assert(trib_round_is_final(&world->round));
+    describe(world, &result);
+    result.seconds = (double)(trib_clock_mono_us() - start_us) / 1e6;
+    *ret_result = result;
+    return TRIB_OK;
+}
+
+enum trib_err trib_world_average(struct trib_world *world)
+{
+    struct trib_evaluation evaluation;
+    const bool is_measured = world->job->config.eval_every > 0;
+    enum trib_err err = TRIB_OK;
+
+    if (world->tail_count < 2 || world->state.target_reached) // what was asked for is there
+        return TRIB_OK;
+    trib_strategy_tail_finish(world->tail, world->job->model.param_count, world->tail_count,
+                              world->next);
+    if (is_measured)
+        err = trib_evaluator_run(world->evaluator, world->next, &evaluation);
+    if (err)
+        return err;
+    adopt(world, is_measured ? &evaluation : NULL);
+    world->state.averaged = world->tail_count;
+    return TRIB_OK;
+}

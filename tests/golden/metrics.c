@@ -1,0 +1,291 @@
+// KIND metrics: columns id, fn, params, a, b, expected, rtol, note (see csv.c for the file).
+//
+// Rows go through the product's own evaluation: the predictions of a row become the inputs of a
+// model that hands them on. The product evaluates float32 models, so rows whose numbers float32
+// does not hold are skipped, and so is every value that the product does not compute.
+#include "tests/golden/golden.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/buf.h"
+#include "common/data/dataset.h"
+#include "common/math/metrics.h"
+
+enum {
+    VALUES_MAX = 1 << 16,
+    NAME_MAX = 63,
+};
+
+// ---- reading a row
+
+struct values {
+    double *items; // owned
+    size_t count;
+};
+
+// Numbers separated by blanks, up to `end`.
+static bool read_values(const char *text, const char *end, struct values *values)
+{
+    char word[64];
+    values->items = trib_alloc_array(VALUES_MAX, sizeof(*values->items));
+    for (values->count = 0; values->items; values->count++) {
+        text += strspn(text, " ");
+        if (text >= end)
+            return true;
+        size_t size = strcspn(text, " |;");
+        if (size == 0 || size >= sizeof(word) || values->count == VALUES_MAX)
+            return false;
+        (void)snprintf(word, sizeof(word), "%.*s", (int)size, text);
+        if (!golden_number(word, &values->items[values->count]))
+            return false;
+        text += size;
+    }
+    return false;
+}
+
+// The number after "<name>=" in "k=v;k=v".
+static bool read_param(const char *params, const char *name, double *ret_value)
+{
+    char word[64];
+    size_t size = strlen(name);
+    for (const char *at = params; at; at = strchr(at, ';') ? strchr(at, ';') + 1 : NULL) {
+        if (strncmp(at, name, size) == 0 && at[size] == '=') {
+            (void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(at + size + 1, ";"),
+                           at + size + 1);
+            return golden_number(word, ret_value);
+        }
+    }
+    return false;
+}
+
+static bool expects_refusal(const char *expected)
+{
+    const char *value = strrchr(expected, '=');
+    return strcmp(value ? value + 1 : expected, "error") == 0;
+}
+
+// ---- running one
+
+struct outcome {
+    enum trib_err err;
+    struct trib_evaluation evaluation;
+    struct trib_confusion confusion;
+};
+
+// Evaluate predictions of true values `truth`: row r of x is what the model passes on.
+static enum trib_err evaluate(const struct trib_model *model, const float *params,
+                              struct trib_dataset *rows, struct outcome *outcome)
+{
+    struct trib_net *net = NULL;
+    const struct trib_samples samples = trib_dataset_samples(rows);
+    char why[256];
+
+    outcome->err = trib_dataset_check(rows, model, why, sizeof(why));
+    if (outcome->err)
+        return TRIB_OK; // refused, which may be what is expected
+    enum trib_err err = trib_confusion_init(&outcome->confusion, model->classes);
+    if (!err)
+        err = trib_net_create(model, 7, &net); // batches that do not divide the rows
+    if (!err)
+        outcome->err =
+            trib_evaluate(net, params, &samples, &outcome->confusion, &outcome->evaluation);
+    trib_net_destroy(net);
+    return err;
+}
+
+// A model whose output for the unit vector of class c is class c; `truth` and `predicted` are
+// class numbers.
+static enum trib_err run_classify(size_t classes, const struct values *truth,
+                                  const struct values *predicted, struct outcome *outcome)
+{
+    char spec[64];
+    char why[256];
+    struct trib_model model;
+    struct trib_dataset *rows = NULL;
+    float *params = NULL;
+
+    (void)snprintf(spec, sizeof(spec), "%zu - dense %zu softmax", classes, classes);
+    enum trib_err err = trib_model_parse(spec, &model, why, sizeof(why));
+    if (!err)
+        err = trib_dataset_create(truth->count, classes, false, "golden", &rows);
+    if (err)
+        goto out;
+    params = trib_alloc_array(model.param_count, sizeof(*params));
+    if (!params) {
+        err = TRIB_ERR_NOMEM;
+        goto out;
+    }
+    for (size_t c = 0; c < classes; c++)
+        params[c * classes + c] = 1;
+    for (size_t r = 0; r < truth->count; r++) {
+        rows->y[r] = (float)truth->items[r];
+        if (!(predicted->items[r] >= 0 && predicted->items[r] < (double)classes)) {
+            outcome->err = TRIB_ERR_DATA; // no model of so many classes predicts that
+            goto out;
+        }
+        rows->x[r * classes + (size_t)predicted->items[r]] = 1;
+    }
+    err = evaluate(&model, params, rows, outcome);
+
+out:
+    free(params);
+    trib_dataset_free(rows);
+    return err;
+}
+
+static enum trib_err run_regress(const struct values *truth, const struct values *predicted,
+                                 struct outcome *outcome)
+{
+    static const float params[2] = {1, 0}; // y = 1 x + 0
+    char why[256];
+    struct trib_model model;
+    struct trib_dataset *rows = NULL;
+
+    enum trib_err err = trib_model_parse("1 - dense 1 linear", &model, why, sizeof(why));
+    if (!err)
+        err = trib_dataset_create(truth->count, 1, false, "golden", &rows);
+    if (!err) {
+        for (size_t r = 0; r < truth->count; r++) {
+            rows->y[r] = (float)truth->items[r];
+            rows->x[r] = (float)predicted->items[r];
+        }
+        err = evaluate(&model, params, rows, outcome);
+    }
+    trib_dataset_free(rows);
+    return err;
+}
+
+static bool is_float32(const struct values *values)
+{
+    for (size_t i = 0; i < values->count; i++) {
+        if ((double)(float)values->items[i] != values->items[i] && !isnan(values->items[i]))
+            return false;
+    }
+    return true;
+}
+
+// ---- comparing
+
+static bool find_value(const struct outcome *outcome, const char *name, double *ret_value)
+{
+    const struct trib_evaluation *e = &outcome->evaluation;
+    const struct {
+        const char *name;
+        double value;
+    } classification[] = {{"accuracy", e->accuracy},
+                          {"precision_macro", e->precision},
+                          {"recall_macro", e->recall},
+                          {"f1_macro", e->f1}},
+      regression[] = {{"mse", e->mse}, {"rmse", e->rmse}, {"mae", e->mae}, {"r2", e->r2}};
+    for (size_t i = 0; i < 4; i++) {
+        bool classifies = e->classes > 0;
+        if (strcmp(name, classifies ? classification[i].name : regression[i].name) == 0) {
+            *ret_value = classifies ? classification[i].value : regression[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_confusion(const struct outcome *outcome, const char *expected,
+                            const struct golden_row *row, struct golden_tally *tally)
+{
+    struct trib_buf text = {0};
+    size_t cells = (size_t)outcome->confusion.classes * outcome->confusion.classes;
+    for (size_t i = 0; i < cells; i++)
+        trib_buf_printf(&text, "%s%" PRIu64, i ? " " : "", outcome->confusion.counts[i]);
+    golden_check_text(tally, row, "confusion", expected, text.data ? (const char *)text.data : "");
+    trib_buf_fini(&text);
+}
+
+// One of the "k=v" of `expected`.
+static void check_value(const struct outcome *outcome, const char *name, const char *text,
+                        double rtol, const struct golden_row *row, struct golden_tally *tally)
+{
+    double expected, got;
+    if (outcome->evaluation.classes && strcmp(name, "confusion") == 0)
+        check_confusion(outcome, text, row, tally);
+    else if (!find_value(outcome, name, &got))
+        golden_skip(tally, row, name);
+    else if (!golden_number(text, &expected))
+        golden_fail(tally, row, "an expected value is not a number");
+    else
+        golden_check(tally, row, name, expected, got, rtol);
+}
+
+static void check_outcome(const struct outcome *outcome, const struct golden_row *row,
+                          struct golden_tally *tally)
+{
+    const char *expected = golden_field(row, "expected");
+    double rtol;
+
+    if (expects_refusal(expected) || outcome->err) {
+        golden_check_text(tally, row, golden_field(row, "fn"),
+                          expects_refusal(expected) ? "refused" : "values",
+                          outcome->err ? "refused" : "values");
+        return;
+    }
+    if (!golden_number(golden_field(row, "rtol"), &rtol)) {
+        golden_fail(tally, row, "the tolerance is not a number");
+        return;
+    }
+    while (*expected) {
+        char name[NAME_MAX + 1];
+        char text[4096];
+        size_t name_size = strcspn(expected, "=;");
+        size_t size = strcspn(expected, ";");
+        size_t text_size = size > name_size ? size - name_size - 1 : 0;
+        if (name_size > NAME_MAX || text_size >= sizeof(text)) {
+            golden_fail(tally, row, "an expected value is too long");
+            return;
+        }
+        (void)snprintf(name, sizeof(name), "%.*s", (int)name_size, expected);
+        (void)snprintf(text, sizeof(text), "%.*s", (int)text_size, expected + name_size + 1);
+        check_value(outcome, name, text, rtol, row, tally);
+        expected += size + (expected[size] == ';');
+    }
+}
+
+void golden_metrics(const struct golden_row *row, struct golden_tally *tally)
+{
+    const char *fn = golden_field(row, "fn");
+    const char *a = golden_field(row, "a");
+    const char *bar = strchr(a, '|');
+    struct values truth = {0};
+    struct values predicted = {0};
+    struct outcome outcome = {.err = TRIB_OK};
+    enum trib_err err = TRIB_OK;
+    double classes = 0;
+    bool classifies = strcmp(fn, "classify") == 0;
+
+    if (!classifies && strcmp(fn, "regress") != 0) {
+        golden_skip(tally, row, fn);
+        return;
+    }
+    bool is_read = bar && read_values(a, bar, &truth) &&
+                   read_values(bar + 1, a + strlen(a), &predicted) &&
+                   truth.count == predicted.count && truth.count > 0;
+    if (classifies)
+        is_read = is_read && read_param(golden_field(row, "params"), "classes", &classes) &&
+                  classes >= 2 && classes <= TRIB_CLASSES_MAX;
+    if (!is_read) {
+        golden_fail(tally, row, "the row cannot be read");
+    } else if (!is_float32(&truth) || !is_float32(&predicted)) {
+        golden_skip(tally, row, "numbers that float32 does not hold");
+    } else {
+        err = classifies ? run_classify((size_t)classes, &truth, &predicted, &outcome)
+                         : run_regress(&truth, &predicted, &outcome);
+        if (err)
+            golden_fail(tally, row, trib_err_text(err));
+        else
+            check_outcome(&outcome, row, tally);
+    }
+    trib_confusion_fini(&outcome.confusion);
+    free(truth.items);
+    free(predicted.items);
+}

@@ -1,0 +1,224 @@
+// Channels over real sockets: sessions that go wrong after the handshake, queues, large buffers.
+#include "tests/test.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/wipe.h"
+#include "tests/integration/echo.h"
+#include "tests/integration/plain.h"
+
+enum {
+    BULK_SIZE = 300000,
+};
+
+static const char *const tcp_url = "tcp://127.0.0.1:0";
+
+// ---- Behind the handshake
+
+static int raw_open(struct echo_server *server, struct trib_session *session)
+{
+    uint8_t frame[TRIB_HANDSHAKE_MAX];
+    struct trib_welcome welcome;
+    int fd = plain_connect(server);
+    plain_hello(server, echo_device_secret, session, frame);
+    plain_send(fd, frame, PLAIN_HELLO_SIZE);
+    assert_true(plain_receive(fd, frame, 2));
+    size_t size = trib_load_be16(frame);
+    assert_true(size <= sizeof(frame) && plain_receive(fd, frame, size));
+    assert_int_equal(trib_session_read_welcome(session, frame, size, &welcome), TRIB_OK);
+    return fd;
+}
+
+static size_t seal(struct trib_session *session, uint8_t type, uint8_t *frame)
+{
+    const struct trib_record record = {
+        .type = type, .payload = (const uint8_t *)"hello", .payload_size = 5};
+    size_t size;
+    assert_int_equal(trib_session_seal(session, &record, frame, &size), TRIB_OK);
+    return size;
+}
+
+static void a_session_counts_as_open_with_its_first_record(void **state)
+{
+    struct echo_server server;
+    struct trib_session session;
+    uint8_t frame[64];
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    int fd = raw_open(&server, &session);
+    assert_int_equal(echo_get(&server.opened), 0); // a replayed hello comes as far as this
+    size_t size = seal(&session, ECHO_TEXT, frame);
+    for (size_t i = 0; i < size; i++) // one byte a segment
+        plain_send(fd, frame + i, 1);
+    assert_true(plain_receive(fd, frame, size));
+    struct trib_record record;
+    assert_int_equal(trib_session_open(&session, frame + 2, size - 2, &record), TRIB_OK);
+    assert_memory_equal(record.payload, "hello", 5);
+    assert_int_equal(echo_get(&server.opened), 1);
+    (void)close(fd);
+    assert_true(echo_wait(&server.closed[TRIB_CLOSE_PEER], 1));
+    echo_server_stop(&server);
+}
+
+static void forged_replayed_and_senseless_records_end_the_session(void **state)
+{
+    struct echo_server server;
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    for (int kind = 0; kind < 4; kind++) {
+        static const enum trib_close_reason reasons[] = {
+            TRIB_CLOSE_CIPHER, TRIB_CLOSE_CIPHER, TRIB_CLOSE_MALFORMED, TRIB_CLOSE_MALFORMED};
+        struct trib_session session;
+        uint8_t frame[128];
+        uint64_t before = echo_get(&server.closed[reasons[kind]]);
+        int fd = raw_open(&server, &session);
+        size_t size = seal(&session, kind == 2 ? ECHO_NONSENSE : ECHO_TEXT, frame);
+        if (kind == 0)
+            frame[size / 2] ^= 1;
+        if (kind == 3)
+            frame[1] = 23; // one byte less than a record can have
+        plain_send(fd, frame, size);
+        if (kind == 1)
+            plain_send(fd, frame, size);
+        assert_true(echo_wait(&server.closed[reasons[kind]], before + 1));
+        (void)close(fd);
+    }
+    echo_server_stop(&server);
+}
+
+// Half of a large record keeps one of the two buffers; the others still come through the second.
+static void a_stalled_large_record_does_not_stop_the_others(void **state)
+{
+    struct echo_server server;
+    struct trib_session session;
+    (void)state;
+    echo_server_start(&server, tcp_url, 2);
+    int fd = raw_open(&server, &session);
+    uint8_t *frame = calloc(1, 40000);
+    assert_non_null(frame);
+    trib_store_be16(frame, 60000);
+    plain_send(fd, frame, 40000);
+    assert_true(echo_wait(&server.received_bytes, PLAIN_HELLO_SIZE + 40000));
+    assert_true(echo_client_exchange(&server, BULK_SIZE));
+    free(frame);
+    (void)close(fd);
+    echo_server_stop(&server);
+}
+
+// ---- Channels among themselves
+
+enum {
+    CROWD = 24
+};
+
+// More channels than large buffers: each waits for its turn and none is forgotten.
+static void few_large_buffers_serve_many_channels(void **state)
+{
+    struct echo_server server;
+    struct echo_client clients[CROWD];
+    struct trib_blob *blob = echo_blob(BULK_SIZE);
+    (void)state;
+    echo_server_start(&server, tcp_url, 2);
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_true(echo_client_dial(&clients[i], &server, echo_device_secret));
+        assert_int_equal(
+            trib_channel_send_blob(clients[i].channel, ECHO_BULK, 1, blob, 0, BULK_SIZE), TRIB_OK);
+    }
+    for (size_t i = 0; i < CROWD; i++)
+        trib_channel_start(clients[i].channel);
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_true(echo_wait(&clients[i].bulk_bytes, BULK_SIZE));
+        assert_int_equal(clients[i].mistakes, 0);
+    }
+    for (size_t i = 0; i < CROWD; i++)
+        echo_client_end(&clients[i]);
+    assert_int_equal(blob->refs, 1); // every channel gave its reference back
+    trib_blob_unref(blob);
+    echo_server_stop(&server);
+}
+
+static void control_messages_overtake_bulk_and_dropped_bulk_is_not_sent(void **state)
+{
+    struct echo_server server;
+    struct echo_client client;
+    struct trib_blob *blob = echo_blob(BULK_SIZE);
+    (void)state;
+    echo_server_start(&server, tcp_url, 2);
+    assert_true(echo_client_dial(&client, &server, echo_device_secret));
+    assert_int_equal(trib_channel_send_blob(client.channel, 3 + ECHO_BULK, 1, blob, 0, BULK_SIZE),
+                     TRIB_OK);
+    assert_int_equal(trib_channel_send_blob(client.channel, ECHO_BULK, 1, blob, 0, BULK_SIZE),
+                     TRIB_OK);
+    trib_channel_drop_blobs(client.channel, 3 + ECHO_BULK);
+    assert_int_equal(trib_channel_send(client.channel, ECHO_TEXT, 0, "x", 1), TRIB_OK);
+    trib_channel_start(client.channel);
+    assert_true(echo_wait(&client.texts, 1) && echo_wait(&client.bulk_bytes, BULK_SIZE));
+    assert_int_equal(client.bulks_before_text, 0);
+    assert_int_equal(client.bulk_bytes, BULK_SIZE);
+    assert_int_equal(client.mistakes, 0);
+    echo_client_end(&client);
+    trib_blob_unref(blob);
+    echo_server_stop(&server);
+}
+
+static void a_full_queue_closes_the_channel_once(void **state)
+{
+    struct echo_server server;
+    struct echo_client client;
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    assert_true(echo_client_dial(&client, &server, echo_device_secret));
+    for (int i = 0; i < TRIB_CHANNEL_QUEUE_MAX; i++)
+        assert_int_equal(trib_channel_send(client.channel, ECHO_TEXT, 0, "x", 1), TRIB_OK);
+    assert_int_equal(trib_channel_send(client.channel, ECHO_TEXT, 0, "x", 1), TRIB_ERR_LIMIT);
+    assert_int_equal(trib_channel_send(client.channel, ECHO_TEXT, 0, "x", 1), TRIB_ERR_STATE);
+    assert_true(echo_wait(&client.closed, 1));
+    trib_channel_close(client.channel, TRIB_CLOSE_SHUTDOWN); // too late to count
+    trib_clock_sleep_ms(20);
+    assert_int_equal(echo_get(&client.closed), 1);
+    assert_int_equal(client.reason, TRIB_CLOSE_LIMIT);
+    echo_client_end(&client);
+    echo_server_stop(&server);
+}
+
+// Nothing comes back meanwhile: bytes that are unread when a socket is closed make the kernel reset
+// the connection, and what was sent last may then be lost.
+static void close_after_sends_what_is_queued(void **state)
+{
+    struct echo_server server;
+    struct echo_client client;
+    struct trib_blob *blob = echo_blob(BULK_SIZE);
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    assert_true(echo_client_dial(&client, &server, echo_device_secret));
+    assert_int_equal(trib_channel_send_blob(client.channel, ECHO_SILENT, 1, blob, 0, BULK_SIZE),
+                     TRIB_OK);
+    trib_channel_close_after(client.channel, TRIB_CLOSE_DONE);
+    trib_channel_start(client.channel);
+    assert_true(echo_wait(&client.closed, 1));
+    assert_int_equal(client.reason, TRIB_CLOSE_DONE);
+    uint64_t sealed = (BULK_SIZE + TRIB_CHUNK_SIZE - 1) / TRIB_CHUNK_SIZE * TRIB_SEALED_OVERHEAD;
+    assert_true(echo_wait(&server.received_bytes, PLAIN_HELLO_SIZE + BULK_SIZE + sealed));
+    echo_client_end(&client);
+    trib_blob_unref(blob);
+    echo_server_stop(&server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_session_counts_as_open_with_its_first_record),
+        cmocka_unit_test(forged_replayed_and_senseless_records_end_the_session),
+        cmocka_unit_test(a_stalled_large_record_does_not_stop_the_others),
+        cmocka_unit_test(few_large_buffers_serve_many_channels),
+        cmocka_unit_test(control_messages_overtake_bulk_and_dropped_bulk_is_not_sent),
+        cmocka_unit_test(a_full_queue_closes_the_channel_once),
+        cmocka_unit_test(close_after_sends_what_is_queued),
+    };
+    trib_crypto_init();
+    return RUN_TESTS(tests);
+}
