@@ -92,30 +92,17 @@ void trib_version_destroy(struct trib_version *version)
     free(version);
 }
 
-enum trib_err trib_version_file(const struct trib_version *version, struct trib_buf *ret_header)
+static enum trib_err file_header(const struct trib_version *version, struct trib_buf *ret_header)
 {
-    enum {
-        TEXT_SIZE = TRIB_BASE64_TEXT_SIZE(TRIB_MSG_MANIFEST_MAX)
+    const struct trib_model_card card = {
+        .version = version->manifest.version,
+        .kind = version->manifest.kind,
+        .digest = version->manifest.digest,
+        .manifest = version->announcement.manifest,
+        .manifest_size = version->announcement.manifest_size,
+        .signature = version->announcement.signature,
     };
-    char number[24];
-    char digest[TRIB_DIGEST_TEXT_SIZE];
-    char signature[TRIB_BASE64_TEXT_SIZE(TRIB_SIGNATURE_SIZE)];
-    char *manifest = trib_alloc(TEXT_SIZE);
-    if (!manifest)
-        return TRIB_ERR_NOMEM;
-    (void)snprintf(number, sizeof(number), "%" PRIu64, version->manifest.version);
-    trib_hex_encode(version->manifest.digest, TRIB_DIGEST_SIZE, digest);
-    trib_base64_encode(version->announcement.manifest, version->announcement.manifest_size,
-                       manifest);
-    trib_base64_encode(version->announcement.signature, TRIB_SIGNATURE_SIZE, signature);
-    const struct trib_safetensors_text metadata[] = {
-        {"spec", version->model.spec},    {"version", number},    {"digest", digest},
-        {"kind", version->manifest.kind}, {"manifest", manifest}, {"signature", signature},
-    };
-    trib_safetensors_header(&version->model, metadata, sizeof(metadata) / sizeof(metadata[0]),
-                            ret_header);
-    free(manifest);
-    return ret_header->failed ? TRIB_ERR_NOMEM : TRIB_OK;
+    return trib_model_file_header(&version->model, &card, ret_header);
 }
 
 enum trib_err trib_version_write(const char *dir, const struct trib_version *version)
@@ -124,7 +111,7 @@ enum trib_err trib_version_write(const char *dir, const struct trib_version *ver
     struct trib_buf header = {0};
     enum trib_err err = trib_version_path(dir, version->manifest.digest, path);
     if (!err)
-        err = trib_version_file(version, &header);
+        err = file_header(version, &header);
     if (!err)
         err = trib_file_write_two(path, header.data, header.size, version->params->data,
                                   version->params->size, 0644);

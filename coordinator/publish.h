@@ -47,10 +47,6 @@ TRIB_CHECKED enum trib_err trib_version_path(const char *dir,
                                              const uint8_t digest[static TRIB_DIGEST_SIZE],
                                              char path[static TRIB_PATH_MAX + 1]);
 
-// The whole model file, header and parameters.
-TRIB_CHECKED enum trib_err trib_version_file(const struct trib_version *version,
-                                             struct trib_buf *ret_header);
-
 void trib_manifest_set_evaluation(struct trib_msg_manifest *manifest,
                                   const struct trib_evaluation *evaluation);
 

@@ -300,7 +300,8 @@ static int run_command(const struct trib_command *command, int argc, char **argv
         {"set", TRIB_OPTION_LIST, &o.sets, "SECTION.KEY=VALUE", "override a key; many times"},
         {"mode", TRIB_OPTION_TEXT, &o.mode, "MODE", "processes or inprocess"},
         {"out", TRIB_OPTION_TEXT, &o.out, "DIR", "where results go (runs/<scenario>-<n>)"},
-        {"threads", TRIB_OPTION_INT, &o.threads, "N", "inprocess: training threads (cores)"},
+        {"threads", TRIB_OPTION_INT, &o.threads, "N",
+         "inprocess: training threads of a blas=plain build (cores)"},
         {"json", TRIB_OPTION_FLAG, &o.json, NULL, "one JSON object a line on stdout"},
         {"quiet", TRIB_OPTION_FLAG, &o.quiet, NULL, "no table"},
     };

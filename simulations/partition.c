@@ -151,7 +151,7 @@ static double log_gamma_variate(struct trib_rng *rng, double alpha)
 // Dirichlet(alpha, ..., alpha) as running sums; the last is 1 but for rounding.
 static void draw_proportions(struct deal *deal, double *running)
 {
-    double top = -INFINITY;
+    double top = -(double)INFINITY;
     double total = 0;
     for (size_t d = 0; d < deal->clients; d++) {
         running[d] = log_gamma_variate(&deal->rng, deal->config->alpha);
@@ -356,6 +356,32 @@ size_t trib_partition_size(const struct trib_partition *partition, size_t device
 {
     assert(device < partition->clients);
     return partition->starts[device + 1] - partition->starts[device];
+}
+
+size_t trib_partition_size_max(const struct trib_partition *partition)
+{
+    size_t most = 0;
+    for (size_t d = 0; d < partition->clients; d++) {
+        size_t size = trib_partition_size(partition, d);
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    char x[TRIB_PARTITION_NAME_SIZE];
+    char y[TRIB_PARTITION_NAME_SIZE];
+    trib_partition_name(*(const uint32_t *)a, x);
+    trib_partition_name(*(const uint32_t *)b, y);
+    return strcmp(x, y);
+}
+
+void trib_partition_by_name(uint32_t *ret_devices, size_t clients)
+{
+    for (size_t d = 0; d < clients; d++)
+        ret_devices[d] = (uint32_t)d;
+    qsort(ret_devices, clients, sizeof(*ret_devices), compare_names);
 }
 
 void trib_partition_name(size_t device, char name[static TRIB_PARTITION_NAME_SIZE])

@@ -62,6 +62,11 @@ bool trib_partition_finds_devices(enum trib_partition_kind kind);
 // How many rows a device has.
 size_t trib_partition_size(const struct trib_partition *partition, size_t device);
 
+size_t trib_partition_size_max(const struct trib_partition *partition);
+
+// The devices 0 .. clients-1 in the order of their names, which from the 10,001st on is another.
+void trib_partition_by_name(uint32_t *ret_devices, size_t clients);
+
 // "d0007"
 void trib_partition_name(size_t device, char name[static TRIB_PARTITION_NAME_SIZE]);
 

@@ -159,7 +159,7 @@ static void bytes_cell(uint64_t bytes, char cell[static CELL_SIZE])
 static void epsilon_cell(double epsilon, char cell[static CELL_SIZE])
 {
     if (isfinite(epsilon))
-        (void)snprintf(cell, CELL_SIZE, "%.2f", epsilon);
+        (void)snprintf(cell, CELL_SIZE, "%.2f", epsilon > 0 ? epsilon : 0.0); // sums round
     else
         (void)snprintf(cell, CELL_SIZE, "-");
 }
@@ -205,7 +205,7 @@ static void print_round(struct trib_report *report, const struct trib_round_resu
     bytes_cell(result->bytes_up, up);
     bytes_cell(result->bytes_down, down);
     (void)fprintf(report->people,
-                  "%5" PRIu64 "  %7" PRIu64 "  %14s  %8s  %9s  %s%8s%s  %7s  %7s  %9s  %9s  %7.2f",
+                  "%5" PRIu64 "  %7" PRIu64 "  %14s  %8s  %9s  %s%8s%s  %7s  %7s  %9s  %9s  %7.3f",
                   result->round, result->version, devices, loss, value, change_color(report, step),
                   change, report->has_color ? "\033[0m" : "", spent, left, up, down,
                   result->seconds);
@@ -373,6 +373,7 @@ static enum trib_err write_svg(struct trib_report *report, const struct trib_rep
         .facts = facts,
         .model = model,
         .metric = report->metric[0] ? report->metric : "metric",
+        .averaged = end->averaged,
         .final = end->value,
         .best = report->best,
         .best_round = (double)report->best_round,

@@ -1,5 +1,6 @@
 #include "simulations/svg.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,8 +185,8 @@ static const struct trib_svg_point *draw_line(const struct frame *frame, const s
 static void draw_panel(const struct frame *frame, const struct panel *panel)
 {
     const struct trib_svg_chart *chart = frame->chart;
-    double low = INFINITY;
-    double high = -INFINITY;
+    double low = (double)INFINITY;
+    double high = -(double)INFINITY;
     size_t values = 0;
 
     for (size_t i = 0; i < chart->count; i++) {
@@ -226,7 +227,11 @@ static void draw_header(const struct trib_svg_chart *chart, struct trib_buf *buf
     if (isfinite(chart->final)) {
         (void)snprintf(text, sizeof(text), "%.4g", chart->final);
         put_text(buf, WIDTH - 40, 52, "class=\"title\" text-anchor=\"end\"", text);
-        (void)snprintf(text, sizeof(text), "final %s", chart->metric);
+        if (chart->averaged > 0)
+            (void)snprintf(text, sizeof(text), "final %s, mean of the last %" PRIu64 " versions",
+                           chart->metric, chart->averaged);
+        else
+            (void)snprintf(text, sizeof(text), "final %s", chart->metric);
         put_text(buf, WIDTH - 40, 80, "class=\"fact\" text-anchor=\"end\"", text);
     }
     if (isfinite(chart->best)) {

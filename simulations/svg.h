@@ -22,6 +22,7 @@ struct trib_svg_chart {
     const char *facts;  // one line
     const char *model;  // one line
     const char *metric; // what `value` is
+    uint64_t averaged;  // versions behind `final`; 0: it is the last round's
     double final, best; // NaN: none
     double best_round;
     const struct trib_svg_point *points;

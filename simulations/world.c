@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/pool.h"
+#include "common/math/blas.h"
 #include "common/privacy/accountant.h"
 #include "common/wire/codec.h"
 #include "coordinator/admit.h"
@@ -67,29 +68,14 @@ struct trib_world {
 
 // ---- Building
 
-// The sampler wants names in sorted order; from the 10,001st device on that is not their order.
-static int compare_names(const void *a, const void *b)
-{
-    char x[TRIB_PARTITION_NAME_SIZE];
-    char y[TRIB_PARTITION_NAME_SIZE];
-    trib_partition_name(*(const uint32_t *)a, x);
-    trib_partition_name(*(const uint32_t *)b, y);
-    return strcmp(x, y);
-}
-
-static size_t most_rows(const struct trib_partition *partition)
-{
-    size_t most = 1;
-    for (size_t d = 0; d < partition->clients; d++) {
-        size_t rows = trib_partition_size(partition, d);
-        most = rows > most ? rows : most;
-    }
-    return most;
-}
-
 static enum trib_err create_workers(struct trib_world *world, unsigned threads)
 {
-    const size_t rows_max = most_rows(&world->scenario->partition);
+    const size_t rows = trib_partition_size_max(&world->scenario->partition);
+    const size_t rows_max = rows ? rows : 1;
+    // OpenBLAS built for one thread keeps scratch memory without locks: two products at the same
+    // time spoil each other, silently. We cannot tell such a build from others.
+    if (strcmp(trib_blas_name(), "plain") != 0)
+        threads = 1;
     enum trib_err err = trib_pool_create(threads, &world->pool);
     if (err)
         return err;
@@ -147,9 +133,7 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
         TRIB_ERROR("%s", why);
         goto failed;
     }
-    for (size_t d = 0; d < world->clients; d++)
-        world->by_name[d] = (uint32_t)d;
-    qsort(world->by_name, world->clients, sizeof(*world->by_name), compare_names);
+    trib_partition_by_name(world->by_name, world->clients);
     trib_model_init(&world->job->model, world->job->config.model_seed, world->params);
     trib_model_digest(&world->job->model, world->params, world->state.digest);
     world->state.version = 1;
@@ -204,11 +188,6 @@ static void must_step(struct trib_world *world, struct trib_round_input input)
     (void)err;
 }
 
-static size_t rows_of(const struct trib_world *world, uint64_t device)
-{
-    return trib_partition_size(&world->scenario->partition, device);
-}
-
 // Ask devices in the order drawn until enough have taken. One without rows declines.
 static void select_devices(struct trib_world *world)
 {
@@ -225,7 +204,7 @@ static void select_devices(struct trib_world *world)
         assert(asked < world->clients); // everyone asked has answered, so there is room for more
         const uint32_t device = world->by_name[world->order[asked++]];
         must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OFFER, .device = device});
-        const bool has_rows = rows_of(world, device) > 0;
+        const bool has_rows = trib_partition_size(&world->scenario->partition, device) > 0;
         must_step(world, (struct trib_round_input){
                              .event = has_rows ? TRIB_ROUND_EV_TAKE : TRIB_ROUND_EV_RELEASE,
                              .member = round->member_count - 1,

@@ -21,7 +21,7 @@
 struct trib_world;
 
 // `scenario` was opened with scaled features, is borrowed and must outlive the world, which takes
-// its held-out rows. `threads` of 0: one for each core.
+// its held-out rows. `threads` of 0: one for each core; with OpenBLAS it is always one.
 TRIB_CHECKED enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads,
                                              struct trib_world **ret_world);
 void trib_world_destroy(struct trib_world *world);

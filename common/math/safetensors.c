@@ -1,8 +1,11 @@
 #include "common/math/safetensors.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/json.h"
 
@@ -80,4 +83,45 @@ enum trib_err trib_safetensors_find(const char *header, const char *name, char *
     memcpy(ret_value, value, size);
     ret_value[size] = '\0';
     return TRIB_OK;
+}
+
+enum trib_err trib_model_file_header(const struct trib_model *model,
+                                     const struct trib_model_card *card, struct trib_buf *buf)
+{
+    char number[24];
+    char digest[TRIB_DIGEST_TEXT_SIZE];
+    char signature[TRIB_BASE64_TEXT_SIZE(64)];
+    char *manifest = trib_alloc(TRIB_BASE64_TEXT_SIZE(card->manifest_size));
+    if (!manifest)
+        return TRIB_ERR_NOMEM;
+    (void)snprintf(number, sizeof(number), "%" PRIu64, card->version);
+    trib_hex_encode(card->digest, TRIB_DIGEST_SIZE, digest);
+    trib_base64_encode(card->manifest, card->manifest_size, manifest);
+    trib_base64_encode(card->signature, 64, signature);
+    const struct trib_safetensors_text metadata[] = {
+        {"spec", model->spec}, {"version", number},    {"digest", digest},
+        {"kind", card->kind},  {"manifest", manifest}, {"signature", signature},
+    };
+    trib_safetensors_header(model, metadata, sizeof(metadata) / sizeof(metadata[0]), buf);
+    free(manifest);
+    return buf->failed ? TRIB_ERR_NOMEM : TRIB_OK;
+}
+
+enum trib_err trib_model_file_card(const char *header, uint8_t *ret_manifest, size_t capacity,
+                                   size_t *ret_manifest_size, uint8_t ret_signature[static 64])
+{
+    char signature[TRIB_BASE64_TEXT_SIZE(64)];
+    size_t size = 0;
+    size_t text_size = TRIB_BASE64_TEXT_SIZE(capacity);
+    char *manifest = trib_alloc(text_size);
+    if (!manifest)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = trib_safetensors_find(header, "manifest", manifest, text_size);
+    if (!err)
+        err = trib_safetensors_find(header, "signature", signature, sizeof(signature));
+    if (!err && (!trib_base64_decode(manifest, ret_manifest, capacity, ret_manifest_size) ||
+                 !trib_base64_decode(signature, ret_signature, 64, &size) || size != 64))
+        err = TRIB_ERR_CORRUPT;
+    free(manifest);
+    return err;
 }

@@ -28,6 +28,25 @@ void trib_safetensors_header(const struct trib_model *model,
                              const struct trib_safetensors_text *metadata, size_t metadata_count,
                              struct trib_buf *buf);
 
+// What our model files say of themselves, besides the specification. Manifest and signature are
+// bytes whose meaning is not known here; they are kept in base64.
+struct trib_model_card {
+    uint64_t version;
+    const char *kind;
+    const uint8_t *digest;   // TRIB_DIGEST_SIZE
+    const uint8_t *manifest; // packed
+    size_t manifest_size;
+    const uint8_t *signature; // 64 bytes
+};
+// Length and header of a model file with its card.
+TRIB_CHECKED enum trib_err trib_model_file_header(const struct trib_model *model,
+                                                  const struct trib_model_card *card,
+                                                  struct trib_buf *buf);
+// The manifest and the signature out of a header. TRIB_ERR_CORRUPT if they are not there.
+TRIB_CHECKED enum trib_err trib_model_file_card(const char *header, uint8_t *ret_manifest,
+                                                size_t capacity, size_t *ret_manifest_size,
+                                                uint8_t ret_signature[static 64]);
+
 // Where the parameters begin, from the first bytes of a file. TRIB_ERR_CORRUPT if that cannot be.
 TRIB_CHECKED enum trib_err trib_safetensors_data_offset(
     const uint8_t first[static TRIB_SAFETENSORS_LENGTH_SIZE], uint64_t *ret_offset);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/wipe.h"
 #include "common/privacy/accountant.h"
 #include "common/privacy/encode.h"
@@ -161,8 +162,8 @@ static void a_norm_that_floats_lose_is_bounded_all_the_same(void **state)
     };
     struct trib_encoding e = local_encoding(12, UINT64_C(1) << 38, UINT32_MAX);
     struct trib_encode_report report;
-    float *x = malloc(COUNT * sizeof(*x));
-    int32_t *q = malloc(COUNT * sizeof(*q));
+    float *x = trib_alloc_array(COUNT, sizeof(*x));
+    int32_t *q = trib_alloc_array(COUNT, sizeof(*q));
     assert_true(x && q);
     e.grid = 0x1p-25;
     e.sinf = INT32_MAX;
@@ -286,8 +287,8 @@ static void clipping_keeps_almost_the_whole_norm(void **state)
     (void)state;
     static const size_t counts[] = {1, 650, 10000, 100000, 1000000};
     static const double multipliers[] = {0.5, 2, 7};
-    float *x = malloc(1000000 * sizeof(*x));
-    int32_t *words = malloc(1000000 * sizeof(*words));
+    float *x = trib_alloc_array(1000000, sizeof(*x));
+    int32_t *words = trib_alloc_array(1000000, sizeof(*words));
     uint64_t seed = 5;
     assert_true(x && words);
     start_noise(5);

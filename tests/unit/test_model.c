@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/wipe.h"
 #include "common/math/blas.h"
@@ -178,7 +179,7 @@ static void initial_weights_fill_their_range(void **state)
     struct trib_model model = parsed("100 - dense 200 relu - dense 100 tanh - dense 10 softmax");
     static const double limits[3] = {0.24494897, 0.14142136,
                                      0.23354968}; // sqrt(6/100), (6/300), (6/110)
-    float *params = malloc(model.param_count * sizeof(*params));
+    float *params = trib_alloc_array(model.param_count, sizeof(*params));
     assert_non_null(params);
     trib_model_init(&model, 1, params);
     for (uint32_t l = 0; l < 3; l++) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/wipe.h"
 #include "common/data/csv.h"
 #include "common/math/metrics.h"
@@ -187,7 +188,7 @@ static void digits_are_learned(void **state)
     const struct trib_samples learn = trib_dataset_samples(learn_part);
     const struct trib_samples held_out = trib_dataset_samples(test_part);
 
-    float *params = malloc(model.param_count * sizeof(*params));
+    float *params = trib_alloc_array(model.param_count, sizeof(*params));
     assert_non_null(params);
     trib_model_init(&model, 1, params);
     assert_int_equal(trib_net_create(&model, 64, &net), TRIB_OK);

@@ -1,0 +1,772 @@
+// The client: one connection, one round at a time, one worker thread.
+//
+//     connection   DOWN -> DIALING -> UP -> DOWN ...       full jitter between attempts
+//     work         IDLE -> TRAINING -> (update in the spool) -> SENDING -> IDLE
+//     model        announced -> fetching -> verified -> installed
+//
+// The three go on side by side. Everything but training and nng's callbacks happens on the thread
+// that calls trib_client_run or trib_client_step.
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/slot.h"
+#include "client/spool.h"
+#include "client/state.h"
+#include "client/task.h"
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/crash.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/base/wipe.h"
+#include "common/wire/channel.h"
+#include "tributary/client.h"
+
+#define TRIB_LOG_MODULE "client"
+
+enum {
+    RECONNECT_BASE_MS = 1000,
+    PING_MS = 30000,
+    IDLE_MS = 100000,
+    STEP_MAX_MS = 10000,
+};
+
+struct fetch {
+    bool is_active;
+    uint16_t stream;
+    struct trib_msg_new_version announcement;
+    struct trib_msg_manifest manifest;
+    struct trib_model model;
+    float *params;   // being filled, owned
+    size_t received; // bytes
+};
+
+struct upload {
+    bool has_update; // in the spool
+    bool is_begun;   // on this connection
+    bool is_ended;
+    struct trib_msg_upload_begin begin;
+    struct trib_blob *packed;
+    uint16_t stream;
+    size_t sent; // bytes handed to the channel
+    uint64_t not_before_ms;
+};
+
+struct worker {
+    struct trib_work work;   // runs on the pool
+    struct trib_work report; // comes back to the client's thread
+    struct trib_client *client;
+    bool is_running;
+    int stop; // atomic
+    struct trib_task task;
+    float *base; // copy of the global model, owned
+    enum trib_code code;
+    struct trib_msg_upload_begin begin;
+    uint8_t *packed; // owned
+};
+
+struct trib_client {
+    char dir[TRIB_PATH_MAX + 1];
+    char url[TRIB_URL_MAX + 1];
+    struct trib_client_config config; // texts are not kept in it
+    struct trib_state_keys keys;
+    struct trib_state_enrolment enrolment;
+    struct trib_state_config settings;
+    int lock_fd;
+    int stop_wanted; // atomic
+
+    struct trib_queue queue; // of struct trib_work
+    struct trib_pool *pool;  // one thread: the trainer's
+    struct trib_frames *receive_frames, *send_frames;
+
+    struct trib_dial *dial;
+    struct trib_work dialed;
+    struct trib_conn *dialed_conn;
+    struct trib_channel *channel;
+    bool is_up;
+    bool is_revoked;
+    uint64_t dial_at_ms;
+    unsigned failures;
+    uint64_t pinged_ms;
+    uint32_t retry_min_ms, retry_max_ms; // what the coordinator asked for
+    struct trib_rng jitter;
+
+    struct trib_slot slot;
+    struct fetch fetch;
+    struct upload upload;
+    struct worker worker;
+    bool has_task; // waits for its base version, or for the spool
+    struct trib_task task;
+    uint16_t next_stream;
+    uint64_t refused_models;
+};
+
+const char *trib_version(void)
+{
+    return TRIB_VERSION_TEXT;
+}
+
+void trib_client_config_init(struct trib_client_config *config)
+{
+    *config = (struct trib_client_config){
+        .struct_size = sizeof(*config),
+        .log_level = TRIB_LOG_INFO,
+    };
+}
+
+// ---- Sending
+
+static void send_packed(struct trib_client *client, enum trib_record_type type, uint16_t stream,
+                        struct trib_buf *packed)
+{
+    if (client->channel && !packed->failed)
+        (void)!trib_channel_send(client->channel, (uint8_t)type, stream, packed->data,
+                                 packed->size);
+    trib_buf_fini(packed);
+}
+
+static void send_ready(struct trib_client *client)
+{
+    struct trib_msg_ready ready = {
+        .generation = client->slot.manifest.generation,
+        .version = client->slot.manifest.version,
+        .has_spooled = client->upload.has_update,
+        .spooled_round = client->upload.begin.round_id,
+        .is_busy = client->worker.is_running,
+    };
+    struct trib_buf packed = {0};
+    memcpy(ready.digest, client->slot.manifest.digest, sizeof(ready.digest));
+    memcpy(ready.spooled_update_id, client->upload.begin.update_id,
+           sizeof(ready.spooled_update_id));
+    (void)snprintf(ready.population, sizeof(ready.population), "%.*s", TRIB_NAME_MAX,
+                   client->enrolment.population);
+    (void)snprintf(ready.software, sizeof(ready.software), "libtributary %s", TRIB_VERSION_TEXT);
+    trib_msg_ready_pack(&ready, &packed);
+    send_packed(client, TRIB_RECORD_READY, 0, &packed);
+}
+
+static void reply_task(struct trib_client *client, uint64_t round_id, enum trib_code code)
+{
+    const struct trib_msg_task_reply reply = {.round_id = round_id, .code = code};
+    struct trib_buf packed = {0};
+    trib_msg_task_reply_pack(&reply, &packed);
+    send_packed(client, TRIB_RECORD_TASK_REPLY, 0, &packed);
+}
+
+// ---- Uploading
+
+static void begin_upload(struct trib_client *client)
+{
+    struct upload *up = &client->upload;
+    struct trib_buf packed = {0};
+    if (!client->is_up || !up->has_update || up->is_begun ||
+        trib_clock_mono_ms() < up->not_before_ms)
+        return;
+    up->stream = ++client->next_stream;
+    up->sent = 0;
+    up->is_begun = true;
+    up->is_ended = false;
+    TRIB_CRASH_POINT("upload.begin");
+    trib_msg_upload_begin_pack(&up->begin, &packed);
+    send_packed(client, TRIB_RECORD_UPLOAD_BEGIN, up->stream, &packed);
+}
+
+// The end follows the chunks in the same queue, so that it cannot overtake them.
+static void end_upload(struct trib_client *client)
+{
+    struct upload *up = &client->upload;
+    struct trib_msg_upload_end end;
+    struct trib_buf packed = {0};
+    memcpy(end.update_id, up->begin.update_id, sizeof(end.update_id));
+    trib_msg_upload_end_pack(&end, &packed);
+    struct trib_blob *blob = packed.failed ? NULL : trib_blob_take(packed.data, packed.size);
+    if (!blob)
+        return; // the receipt never comes; the next connection tries again
+    (void)!trib_channel_send_blob(client->channel, TRIB_RECORD_UPLOAD_END, 0, blob, 0, blob->size);
+    trib_blob_unref(blob);
+    up->is_ended = true;
+}
+
+static bool take_credit(struct trib_client *client, const struct trib_record *record)
+{
+    struct upload *up = &client->upload;
+    struct trib_msg_credit credit;
+    if (trib_msg_credit_unpack(record->payload, record->payload_size, &credit))
+        return false;
+    if (!up->is_begun || up->is_ended ||
+        memcmp(credit.update_id, up->begin.update_id, sizeof(credit.update_id)) != 0)
+        return true; // of an upload that is over
+    if (credit.limit > up->begin.size)
+        return false;
+    if (up->sent == 0)
+        up->sent = credit.offset; // the coordinator has the beginning from an earlier connection
+    if (credit.limit > up->sent) {
+        if (trib_channel_send_blob(client->channel, TRIB_RECORD_UPLOAD_CHUNK, up->stream,
+                                   up->packed, up->sent, credit.limit))
+            return true;
+        up->sent = credit.limit;
+    }
+    if (up->sent == up->begin.size)
+        end_upload(client);
+    return true;
+}
+
+static void start_waiting_task(struct trib_client *client);
+
+static void drop_upload(struct trib_client *client)
+{
+    struct upload *up = &client->upload;
+    if (trib_spool_remove(client->dir))
+        TRIB_WARN("the spool cannot be removed; it will be offered again");
+    trib_blob_unref(up->packed);
+    *up = (struct upload){.packed = NULL};
+    start_waiting_task(client);
+}
+
+static bool take_receipt(struct trib_client *client, const struct trib_record *record)
+{
+    struct upload *up = &client->upload;
+    struct trib_msg_receipt receipt;
+    if (trib_msg_receipt_unpack(record->payload, record->payload_size, &receipt))
+        return false;
+    if (!up->has_update ||
+        memcmp(receipt.update_id, up->begin.update_id, sizeof(receipt.update_id)) != 0)
+        return true;
+    TRIB_INFO("update round_id=%" PRIu64 " receipt=%s", up->begin.round_id,
+              trib_code_text(receipt.code));
+    enum trib_code_class class = trib_code_class(receipt.code);
+    if (class == TRIB_CODE_CLASS_OK || class == TRIB_CODE_CLASS_NEVER) {
+        drop_upload(client);
+        return true;
+    }
+    uint64_t window = receipt.pace.retry_max_ms - receipt.pace.retry_min_ms;
+    up->is_begun = false; // the same bytes again
+    up->not_before_ms = trib_clock_mono_ms() + receipt.pace.retry_min_ms +
+                        trib_rng_below(&client->jitter, window + 1);
+    return true;
+}
+
+// ---- Working
+
+static void worker_run(struct trib_work *work)
+{
+    struct worker *worker = (struct worker *)work;
+    struct trib_client *client = worker->client;
+    worker->code = trib_task_run(&worker->task, client->config.trainer, client->config.trainer_user,
+                                 worker->base, client->dir, &worker->begin, &worker->packed);
+    trib_queue_put(&client->queue, &worker->report.node);
+}
+
+static void worker_report(struct trib_work *work)
+{
+    struct worker *worker =
+        (struct worker *)(void *)((char *)work - offsetof(struct worker, report));
+    struct trib_client *client = worker->client;
+    struct upload *up = &client->upload;
+
+    worker->is_running = false;
+    free(worker->base);
+    worker->base = NULL;
+    if (worker->code == TRIB_CODE_ACCEPTED) {
+        up->packed = trib_blob_take(worker->packed, worker->begin.size);
+        up->has_update = up->packed != NULL;
+        up->begin = worker->begin;
+        up->is_begun = false;
+        worker->packed = NULL;
+        if (worker->task.msg.send_tick_ms) { // when it is sent must not tell how long noise took
+            uint64_t tick = worker->task.msg.send_tick_ms;
+            up->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;
+        }
+        begin_upload(client);
+    } else {
+        bool stopped = __atomic_load_n(&worker->stop, __ATOMIC_RELAXED) != 0;
+        if (!stopped)
+            reply_task(client, worker->task.msg.round_id, worker->code);
+        start_waiting_task(client);
+    }
+}
+
+// Begin the task at hand, if its base is installed and nothing stands in the way.
+static void start_waiting_task(struct trib_client *client)
+{
+    struct worker *worker = &client->worker;
+    const struct trib_msg_task *msg = &client->task.msg;
+    if (!client->has_task || worker->is_running || client->upload.has_update ||
+        !client->slot.params ||
+        memcmp(client->slot.manifest.digest, msg->base_digest, TRIB_DIGEST_SIZE) != 0)
+        return;
+    client->has_task = false;
+    size_t size = client->task.model.param_count * sizeof(float);
+    float *base = memcmp(client->slot.model.arch_digest, client->task.model.arch_digest,
+                         TRIB_DIGEST_SIZE) == 0
+                      ? trib_alloc_aligned(client->task.model.param_count, sizeof(float))
+                      : NULL;
+    if (!base) {
+        reply_task(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
+        return;
+    }
+    memcpy(base, client->slot.params, size);
+    worker->task = client->task;
+    worker->task.device = client->enrolment.name;
+    worker->task.stop = &worker->stop;
+    worker->base = base;
+    worker->is_running = true;
+    __atomic_store_n(&worker->stop, 0, __ATOMIC_RELAXED);
+    reply_task(client, msg->round_id, TRIB_CODE_ACCEPTED);
+    trib_pool_submit(client->pool, &worker->work);
+}
+
+static bool take_task(struct trib_client *client, const struct trib_record *record)
+{
+    const struct trib_trainer *trainer = client->config.trainer;
+    struct trib_msg_task msg;
+    struct worker *worker = &client->worker;
+    if (trib_msg_task_unpack(record->payload, record->payload_size, &msg))
+        return false;
+    if (client->upload.has_update && client->upload.begin.round_id == msg.round_id)
+        return true; // it is done: the update is on its way
+    if (worker->is_running && worker->task.msg.round_id == msg.round_id) {
+        reply_task(client, msg.round_id, TRIB_CODE_ACCEPTED);
+        return true;
+    }
+    enum trib_code code = TRIB_CODE_DECLINED_POLICY;
+    if (strcmp(msg.population, client->enrolment.population) == 0)
+        code = trib_task_judge(&msg, &client->settings.policy, client->config.memory_max,
+                               &client->task);
+    if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
+        !trainer->ready(client->config.trainer_user))
+        code = TRIB_CODE_DECLINED_BUSY;
+    if (code != TRIB_CODE_ACCEPTED) {
+        reply_task(client, msg.round_id, code);
+        return true;
+    }
+    client->has_task = true;
+    if (worker->is_running) // of a round that is over: the coordinator asks for another
+        __atomic_store_n(&worker->stop, 1, __ATOMIC_RELAXED);
+    start_waiting_task(client);
+    return true;
+}
+
+static bool take_round_end(struct trib_client *client, const struct trib_record *record)
+{
+    struct trib_msg_round_end end;
+    if (trib_msg_round_end_unpack(record->payload, record->payload_size, &end))
+        return false;
+    if (client->has_task && client->task.msg.round_id == end.round_id)
+        client->has_task = false;
+    if (client->worker.is_running && client->worker.task.msg.round_id == end.round_id)
+        __atomic_store_n(&client->worker.stop, 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+// ---- Models
+
+static void report_install(struct trib_client *client, const struct trib_msg_manifest *manifest,
+                           enum trib_code code)
+{
+    struct trib_msg_installed msg = {
+        .generation = manifest->generation, .version = manifest->version, .code = code};
+    struct trib_buf packed = {0};
+    memcpy(msg.digest, manifest->digest, sizeof(msg.digest));
+    trib_msg_installed_pack(&msg, &packed);
+    send_packed(client, TRIB_RECORD_INSTALLED, 0, &packed);
+    if (code != TRIB_CODE_MODEL_INSTALLED) {
+        client->refused_models++;
+        TRIB_WARN("id=model-refused version=%" PRIu64 " code=%s refused=%" PRIu64
+                  " keeping=%" PRIu64,
+                  manifest->version, trib_code_text(code), client->refused_models,
+                  client->slot.manifest.version);
+    }
+}
+
+static void fetch_drop(struct trib_client *client)
+{
+    free(client->fetch.params);
+    client->fetch.params = NULL;
+    client->fetch.is_active = false;
+}
+
+static bool take_new_version(struct trib_client *client, const struct trib_record *record)
+{
+    struct fetch *fetch = &client->fetch;
+    struct trib_msg_new_version announcement;
+    struct trib_msg_manifest manifest = {.version = 0};
+    struct trib_model model;
+    struct trib_buf packed = {0};
+    if (trib_msg_new_version_unpack(record->payload, record->payload_size, &announcement))
+        return false;
+    enum trib_code code =
+        trib_slot_judge(&client->slot, &client->enrolment, &announcement, &manifest, &model);
+    if (code == TRIB_CODE_MODEL_INSTALLED && client->config.memory_max &&
+        model.param_count * 5 * sizeof(float) > client->config.memory_max)
+        code = TRIB_CODE_MODEL_ARCH;
+    if (code != TRIB_CODE_MODEL_INSTALLED) {
+        report_install(client, &manifest, code);
+        return true;
+    }
+    if (fetch->is_active && memcmp(fetch->manifest.digest, manifest.digest, TRIB_DIGEST_SIZE) == 0)
+        return true; // on its way
+    fetch_drop(client);
+    fetch->params = trib_alloc_aligned(model.param_count, sizeof(float));
+    if (!fetch->params)
+        return true; // announced again with the next session
+    fetch->is_active = true;
+    fetch->stream = ++client->next_stream;
+    fetch->announcement = announcement;
+    fetch->manifest = manifest;
+    fetch->model = model;
+    fetch->received = 0;
+    struct trib_msg_model_get get = {.offset = 0};
+    memcpy(get.digest, manifest.digest, sizeof(get.digest));
+    trib_msg_model_get_pack(&get, &packed);
+    send_packed(client, TRIB_RECORD_MODEL_GET, fetch->stream, &packed);
+    return true;
+}
+
+static void fetch_done(struct trib_client *client)
+{
+    struct fetch *fetch = &client->fetch;
+    const struct trib_trainer *trainer = client->config.trainer;
+    enum trib_err err = trib_slot_install(&client->slot, client->dir, &fetch->announcement,
+                                          &fetch->manifest, &fetch->model, fetch->params);
+    if (err == TRIB_ERR_CORRUPT) {
+        report_install(client, &fetch->manifest, TRIB_CODE_MODEL_DIGEST);
+    } else if (!err) {
+        fetch->params = NULL; // the slot's now
+        report_install(client, &client->slot.manifest, TRIB_CODE_MODEL_INSTALLED);
+        if (trainer->published)
+            trainer->published(client->config.trainer_user, client->slot.manifest.version,
+                               client->slot.params, client->slot.model.param_count);
+    }
+    fetch_drop(client);
+    start_waiting_task(client);
+}
+
+static bool take_model_chunk(struct trib_client *client, const struct trib_record *record)
+{
+    struct fetch *fetch = &client->fetch;
+    if (!fetch->is_active || record->stream != fetch->stream)
+        return true; // of a fetch that was dropped
+    size_t size = fetch->model.param_count * sizeof(float);
+    if (record->offset != fetch->received || record->payload_size > size - fetch->received)
+        return false;
+    memcpy((uint8_t *)fetch->params + fetch->received, record->payload, record->payload_size);
+    fetch->received += record->payload_size;
+    if (fetch->received == size)
+        fetch_done(client);
+    return true;
+}
+
+// ---- The channel
+
+static void on_opened(void *user, struct trib_channel *channel, const struct trib_welcome *welcome)
+{
+    struct trib_client *client = user;
+    (void)channel;
+    client->is_up = true;
+    client->failures = 0;
+    client->retry_min_ms = welcome->retry_min_ms;
+    client->retry_max_ms = welcome->retry_max_ms;
+    TRIB_INFO("session open url=%s", client->url);
+    send_ready(client);
+    begin_upload(client);
+}
+
+static bool on_record(void *user, struct trib_channel *channel, const struct trib_record *record)
+{
+    struct trib_client *client = user;
+    switch (record->type) {
+    case TRIB_RECORD_TASK: return take_task(client, record);
+    case TRIB_RECORD_ROUND_END: return take_round_end(client, record);
+    case TRIB_RECORD_NEW_VERSION: return take_new_version(client, record);
+    case TRIB_RECORD_MODEL_CHUNK: return take_model_chunk(client, record);
+    case TRIB_RECORD_CREDIT: return take_credit(client, record);
+    case TRIB_RECORD_RECEIPT: return take_receipt(client, record);
+    case TRIB_RECORD_PING:
+        (void)!trib_channel_send(channel, TRIB_RECORD_PONG, 0, NULL, 0);
+        return true;
+    case TRIB_RECORD_REVOKED:
+        TRIB_ERROR("id=revoked this device was revoked by the coordinator");
+        client->is_revoked = true;
+        return true;
+    default: return record->type < TRIB_RECORD_CRITICAL; // proto/README.md 3
+    }
+}
+
+// Full jitter: a uniform time up to base x 2^failures, capped; or the window the coordinator gave.
+static uint64_t pause_ms(struct trib_client *client)
+{
+    uint64_t cap = client->config.reconnect_max_ms ? client->config.reconnect_max_ms
+                                                   : client->settings.reconnect_max_ms;
+    if (client->retry_max_ms)
+        return client->retry_min_ms +
+               trib_rng_below(&client->jitter,
+                              (uint64_t)client->retry_max_ms - client->retry_min_ms + 1);
+    unsigned doublings = client->failures < 16 ? client->failures : 16;
+    uint64_t span = (uint64_t)RECONNECT_BASE_MS << doublings;
+    return trib_rng_below(&client->jitter, (span < cap ? span : cap) + 1);
+}
+
+static void on_closed(void *user, struct trib_channel *channel, enum trib_close_reason reason)
+{
+    struct trib_client *client = user;
+    bool was_up = client->is_up;
+    client->channel = NULL;
+    client->is_up = false;
+    client->upload.is_begun = false;
+    fetch_drop(client);
+    uint64_t pause = pause_ms(client);
+    client->dial_at_ms = trib_clock_mono_ms() + pause;
+    client->failures += !was_up;
+    TRIB_INFO("session closed reason=%s again_in_ms=%" PRIu64, trib_close_reason_text(reason),
+              pause);
+    trib_channel_unref(channel);
+}
+
+static const struct trib_channel_handler handler = {
+    .opened = on_opened, .record = on_record, .closed = on_closed};
+
+static void submit(void *executor, struct trib_work *work)
+{
+    trib_queue_put(executor, &work->node);
+}
+
+static void on_dialed(void *user, enum trib_err err, struct trib_conn *conn)
+{
+    struct trib_client *client = user;
+    (void)err;
+    client->dialed_conn = conn;
+    trib_queue_put(&client->queue, &client->dialed.node);
+}
+
+static void dial_is_over(struct trib_work *work)
+{
+    struct trib_client *client =
+        (struct trib_client *)(void *)((char *)work - offsetof(struct trib_client, dialed));
+    const struct trib_hello hello = {.kind = TRIB_HELLO_KNOWN};
+    const struct trib_channel_options options = {
+        .handler = &handler,
+        .user = client,
+        .submit = submit,
+        .executor = &client->queue,
+        .receive_frames = client->receive_frames,
+        .send_frames = client->send_frames,
+        .secret = client->keys.secret,
+        .coordinator = client->enrolment.coordinator_key,
+        .hello = &hello,
+    };
+    trib_dial_free(client->dial);
+    client->dial = NULL;
+    bool is_good = client->dialed_conn &&
+                   trib_channel_connect(client->dialed_conn, &options, &client->channel) == TRIB_OK;
+    client->dialed_conn = NULL;
+    if (is_good) {
+        trib_channel_start(client->channel);
+        return;
+    }
+    uint64_t pause = pause_ms(client);
+    client->dial_at_ms = trib_clock_mono_ms() + pause;
+    client->failures++;
+    TRIB_INFO("cannot reach url=%s again_in_ms=%" PRIu64, client->url, pause);
+}
+
+// ---- Time
+
+static void keep_up(struct trib_client *client, uint64_t now_ms)
+{
+    if (!client->channel && !client->dial && now_ms >= client->dial_at_ms) {
+        if (trib_link_dial(client->url, on_dialed, client, &client->dial))
+            client->dial_at_ms = now_ms + RECONNECT_BASE_MS;
+        return;
+    }
+    if (!client->channel)
+        return;
+    uint64_t silent_ms = now_ms - trib_channel_heard_ms(client->channel);
+    if (!client->is_up) {
+        if (now_ms - trib_channel_created_ms(client->channel) > TRIB_HANDSHAKE_MS)
+            trib_channel_close(client->channel, TRIB_CLOSE_SLOW);
+    } else if (silent_ms > IDLE_MS) {
+        trib_channel_close(client->channel, TRIB_CLOSE_IDLE);
+    } else if (silent_ms > PING_MS && now_ms - client->pinged_ms > PING_MS) {
+        client->pinged_ms = now_ms;
+        (void)!trib_channel_send(client->channel, TRIB_RECORD_PING, 0, NULL, 0);
+    }
+    begin_upload(client); // if it waited for its time
+}
+
+static int time_left(const struct trib_client *client, uint64_t now_ms)
+{
+    uint64_t left = STEP_MAX_MS;
+    const struct upload *up = &client->upload;
+    if (!client->channel && !client->dial)
+        left = client->dial_at_ms > now_ms ? client->dial_at_ms - now_ms : 0;
+    else if (!client->is_up)
+        left = 1000;
+    if (client->is_up && up->has_update && !up->is_begun) {
+        uint64_t wait = up->not_before_ms > now_ms ? up->not_before_ms - now_ms : 0;
+        left = wait < left ? wait : left;
+    }
+    return (int)(left < STEP_MAX_MS ? left : STEP_MAX_MS);
+}
+
+enum trib_err trib_client_step(struct trib_client *client, int *ret_timeout_ms)
+{
+    struct trib_work *work;
+    while ((work = (struct trib_work *)trib_queue_take(&client->queue, 0)))
+        work->run(work);
+    if (__atomic_load_n(&client->stop_wanted, __ATOMIC_RELAXED))
+        return TRIB_ERR_STOPPED;
+    if (client->is_revoked)
+        return TRIB_ERR_AUTH;
+    uint64_t now_ms = trib_clock_mono_ms();
+    keep_up(client, now_ms);
+    *ret_timeout_ms = time_left(client, now_ms);
+    return TRIB_OK;
+}
+
+int trib_client_poll_fd(const struct trib_client *client)
+{
+    return client->queue.fd;
+}
+
+enum trib_err trib_client_run(struct trib_client *client)
+{
+    int timeout_ms = 0;
+    for (;;) {
+        enum trib_err err = trib_client_step(client, &timeout_ms);
+        if (err)
+            return err == TRIB_ERR_STOPPED ? TRIB_OK : err;
+        struct pollfd item = {.fd = client->queue.fd, .events = POLLIN};
+        (void)poll(&item, 1, timeout_ms);
+    }
+}
+
+void trib_client_stop(struct trib_client *client)
+{
+    // Called from signal handlers: an atomic and a write, nothing else.
+    uint64_t one = 1;
+    __atomic_store_n(&client->stop_wanted, 1, __ATOMIC_RELAXED);
+    ssize_t done = write(client->queue.fd, &one, sizeof(one));
+    (void)done;
+}
+
+// ---- Life
+
+static enum trib_err load(struct trib_client *client, const char *url)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_spool spool;
+    enum trib_err err = trib_state_keys_load(client->dir, &client->keys);
+    if (!err)
+        err = trib_state_enrolment_load(client->dir, &client->enrolment);
+    if (!err)
+        err = trib_path_join(path, client->dir, "client.ini");
+    if (!err)
+        err = trib_state_config_load(path, &client->settings);
+    if (!err)
+        err = trib_state_lock(client->dir, &client->lock_fd);
+    if (!err)
+        err = trib_slot_load(client->dir, &client->enrolment, &client->slot);
+    if (err)
+        return err;
+    (void)snprintf(client->url, sizeof(client->url), "%.*s", TRIB_URL_MAX,
+                   url ? url : client->enrolment.url);
+    err = trib_spool_read(client->dir, &spool);
+    if (err == TRIB_ERR_STATE || err == TRIB_ERR_CORRUPT)
+        return TRIB_OK; // nothing to send
+    if (err)
+        return err;
+    client->upload.begin = spool.begin;
+    client->upload.packed = trib_blob_take(spool.packed, spool.begin.size);
+    client->upload.has_update = client->upload.packed != NULL;
+    TRIB_INFO("a finished update of round_id=%" PRIu64 " waits to be sent", spool.begin.round_id);
+    return client->upload.packed ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
+static void log_level_and_sink(const struct trib_client_config *config)
+{
+    trib_log_set_level(config->log_level);
+    if (config->log)
+        trib_log_set_sink(config->log, config->log_user);
+}
+
+enum trib_err trib_client_create(const struct trib_client_config *config,
+                                 struct trib_client **ret_client)
+{
+    uint64_t seed;
+    if (!config || config->struct_size != sizeof(*config) || !config->state_dir ||
+        !config->trainer || !config->trainer->train)
+        return TRIB_ERR_INVAL;
+    log_level_and_sink(config);
+    trib_crypto_init();
+    struct trib_client *client = trib_alloc(sizeof(*client));
+    if (!client)
+        return TRIB_ERR_NOMEM;
+    client->config = *config;
+    client->config.state_dir = NULL;
+    client->config.coordinator_url = NULL;
+    client->lock_fd = -1;
+    client->queue.fd = -1;
+    client->dialed.run = dial_is_over;
+    client->worker.work.run = worker_run;
+    client->worker.report.run = worker_report;
+    client->worker.client = client;
+    (void)snprintf(client->dir, sizeof(client->dir), "%s", config->state_dir);
+    trib_random_bytes(&seed, sizeof(seed));
+    trib_rng_init(&client->jitter, seed, "reconnect", 0, NULL);
+
+    enum trib_err err = trib_queue_init(&client->queue, true);
+    if (!err)
+        err = load(client, config->coordinator_url);
+    if (!err)
+        err = trib_pool_create(1, &client->pool);
+    if (!err)
+        err = trib_frames_create(1, &client->receive_frames);
+    if (!err)
+        err = trib_frames_create(1, &client->send_frames);
+    if (err) {
+        trib_client_destroy(client);
+        return err;
+    }
+    *ret_client = client;
+    return TRIB_OK;
+}
+
+void trib_client_destroy(struct trib_client *client)
+{
+    if (!client)
+        return;
+    __atomic_store_n(&client->worker.stop, 1, __ATOMIC_RELAXED);
+    if (client->dial)
+        trib_dial_cancel(client->dial);
+    if (client->channel)
+        trib_channel_close(client->channel, TRIB_CLOSE_SHUTDOWN);
+    while (client->channel || client->dial || client->worker.is_running) {
+        struct trib_work *work = (struct trib_work *)trib_queue_take(&client->queue, UINT64_MAX);
+        work->run(work);
+        if (client->channel) // a dial that came through meanwhile
+            trib_channel_close(client->channel, TRIB_CLOSE_SHUTDOWN);
+    }
+    trib_pool_destroy(client->pool);
+    for (struct trib_work *work;
+         client->queue.tail && (work = (struct trib_work *)trib_queue_take(&client->queue, 0));)
+        work->run(work);
+    trib_frames_destroy(client->receive_frames);
+    trib_frames_destroy(client->send_frames);
+    trib_slot_fini(&client->slot);
+    trib_blob_unref(client->upload.packed);
+    fetch_drop(client);
+    free(client->worker.base);
+    free(client->worker.packed);
+    trib_queue_fini(&client->queue);
+    if (client->lock_fd >= 0)
+        (void)close(client->lock_fd);
+    trib_state_keys_wipe(&client->keys);
+    free(client);
+}

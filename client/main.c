@@ -1,0 +1,205 @@
+// tributary-client - the device daemon: a thin main over libtributary.
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/enrol.h"
+#include "client/slot.h"
+#include "client/spool.h"
+#include "client/state.h"
+#include "common/base/args.h"
+#include "common/base/bytes.h"
+#include "common/base/crash.h"
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/wipe.h"
+#include "common/math/blas.h"
+#include "common/wire/noise_ik.h"
+#include "tributary/client.h"
+
+static struct trib_client *running; // for the signal handler
+
+static void on_stop(int signal_number)
+{
+    (void)signal_number;
+    trib_client_stop(running);
+}
+
+static int exit_code(enum trib_err err)
+{
+    return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : (int)trib_exit_of(err);
+}
+
+static int cmd_keygen(const struct trib_command *command, int argc, char **argv)
+{
+    const char *dir = NULL;
+    const struct trib_option options[] = {
+        {"state", TRIB_OPTION_TEXT, &dir, "DIR", "the device's state directory (required)"}};
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 1, 0, 0, argc, argv, &count, &code))
+        return code;
+    if (!dir) {
+        (void)fprintf(stderr, "keygen: --state DIR is required\n");
+        return TRIB_EXIT_USAGE;
+    }
+    struct trib_state_keys keys;
+    uint8_t public[TRIB_NOISE_KEY_SIZE];
+    char text[TRIB_KEY_TEXT_SIZE];
+    trib_crypto_init();
+    enum trib_err err = trib_state_make(dir);
+    if (!err)
+        err = trib_state_keys_make(dir, &keys);
+    if (err)
+        return exit_code(err);
+    trib_noise_public(keys.secret, public);
+    trib_state_keys_wipe(&keys);
+    trib_base64_encode(public, sizeof(public), text);
+    (void)printf("%s\n", text);
+    return TRIB_EXIT_OK;
+}
+
+static int cmd_enrol(const struct trib_command *command, int argc, char **argv)
+{
+    const char *dir = NULL;
+    const char *key = NULL;
+    const struct trib_option options[] = {
+        {"state", TRIB_OPTION_TEXT, &dir, "DIR", "the device's state directory (required)"},
+        {"key", TRIB_OPTION_TEXT, &key, "KEY",
+         "the coordinator's public key, when this device is on its allow-list"},
+    };
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 2, 1, 1, argc, argv, &count, &code))
+        return code;
+    if (!dir) {
+        (void)fprintf(stderr, "enrol: --state DIR is required\n");
+        return TRIB_EXIT_USAGE;
+    }
+    return exit_code(key ? trib_enrol_listed(argv[0], key, dir) : trib_client_enrol(argv[0], dir));
+}
+
+static int cmd_run(const struct trib_command *command, int argc, char **argv)
+{
+    const char *level = NULL;
+    bool lists_points = false;
+    const struct trib_option options[] = {
+        {"log-level", TRIB_OPTION_TEXT, &level, "LEVEL", "error, warn, info (default) or debug"},
+        {"crash-points", TRIB_OPTION_FLAG, &lists_points, NULL,
+         "list the named crash points of a test build and end"},
+    };
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_dataset *dataset = NULL;
+    struct trib_client_config config;
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 2, 0, 1, argc, argv, &count, &code))
+        return code;
+    if (lists_points) {
+        trib_crash_list();
+        return TRIB_EXIT_OK;
+    }
+    trib_client_config_init(&config);
+    if (count != 1 || (level && !trib_log_level_parse(level, &config.log_level))) {
+        (void)fprintf(stderr, "usage: tributary-client run [--log-level LEVEL] DIR\n");
+        return TRIB_EXIT_USAGE;
+    }
+    trib_log_set_level(config.log_level);
+    (void)signal(SIGPIPE, SIG_IGN);
+    enum trib_err err = trib_path_join(path, argv[0], "client.ini");
+    if (!err)
+        err = trib_dataset_open(path, &dataset); // mistakes in the data show at start
+    if (err)
+        return err == TRIB_ERR_IO ? TRIB_EXIT_DATA : exit_code(err);
+    config.state_dir = argv[0];
+    config.trainer = trib_trainer_builtin();
+    config.trainer_user = dataset;
+    err = trib_client_create(&config, &running);
+    if (!err) {
+        (void)signal(SIGTERM, on_stop);
+        (void)signal(SIGINT, on_stop);
+        err = trib_client_run(running);
+        (void)signal(SIGTERM, SIG_DFL);
+        (void)signal(SIGINT, SIG_DFL);
+        trib_client_destroy(running);
+    }
+    trib_dataset_destroy(dataset);
+    return exit_code(err);
+}
+
+static void print_status(const struct trib_state_enrolment *enrolment, const struct trib_slot *slot,
+                         bool has_spool, bool as_json)
+{
+    char digest[TRIB_DIGEST_TEXT_SIZE] = "";
+    const struct trib_msg_manifest *m = &slot->manifest;
+    if (m->version)
+        trib_hex_encode(m->digest, TRIB_DIGEST_SIZE, digest);
+    if (!as_json) {
+        (void)printf("name        %s\npopulation  %s\ncoordinator %s\nversion     %" PRIu64
+                     "\nmodel       %s\ndigest      %s\nupdate      %s\n",
+                     enrolment->name, enrolment->population, enrolment->url, m->version,
+                     m->version ? m->spec : "none installed yet", digest,
+                     has_spool ? "one waits to be sent" : "none waits");
+        return;
+    }
+    struct trib_buf json = {0};
+    trib_json_open(&json, NULL, '{');
+    trib_json_text(&json, "name", enrolment->name);
+    trib_json_text(&json, "population", enrolment->population);
+    trib_json_text(&json, "coordinator", enrolment->url);
+    trib_json_uint(&json, "version", m->version);
+    trib_json_text(&json, "model", m->version ? m->spec : NULL);
+    trib_json_text(&json, "model_digest", m->version ? digest : NULL);
+    trib_json_bool(&json, "update_waits", has_spool);
+    trib_json_close(&json, '}');
+    if (json.data)
+        (void)printf("%s\n", (const char *)json.data);
+    trib_buf_fini(&json);
+}
+
+static int cmd_status(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"}};
+    struct trib_state_enrolment enrolment;
+    struct trib_slot slot = {.params = NULL};
+    char path[TRIB_PATH_MAX + 1];
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+        return code;
+    trib_crypto_init();
+    enum trib_err err = trib_state_enrolment_load(argv[0], &enrolment);
+    if (!err)
+        err = trib_slot_load(argv[0], &enrolment, &slot);
+    if (!err)
+        err = trib_path_join(path, argv[0], "spool.update");
+    if (!err)
+        print_status(&enrolment, &slot, trib_file_exists(path), as_json);
+    trib_slot_fini(&slot);
+    return exit_code(err);
+}
+
+static const struct trib_command commands[] = {
+    {"enrol", "TOKEN|URL", "join a coordinator with a token, or with --key when on its allow-list",
+     cmd_enrol},
+    {"run", "DIR", "take part until SIGTERM", cmd_run},
+    {"status", "DIR", "what is installed, what waits", cmd_status},
+    {"keygen", "", "make the device's keys and print the public one, for an allow-list",
+     cmd_keygen},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct trib_program program = {
+        .name = "tributary-client",
+        .about = "The device side of federated learning: trains on local data, clips, adds noise,\n"
+                 "and sends encrypted integer updates. The data never leave the device.",
+        .commands = commands,
+        .count = sizeof(commands) / sizeof(commands[0]),
+    };
+    return trib_program_main(&program, argc, argv);
+}

@@ -1,0 +1,183 @@
+#include "client/slot.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/buf.h"
+#include "common/base/crash.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/math/safetensors.h"
+
+#define TRIB_LOG_MODULE "slot"
+
+#define MODEL_FILE      "model.safetensors"
+
+void trib_slot_fini(struct trib_slot *slot)
+{
+    free(slot->params);
+    *slot = (struct trib_slot){.params = NULL};
+}
+
+static bool is_newer(const struct trib_msg_manifest *manifest, const struct trib_slot *slot)
+{
+    const struct trib_msg_manifest *have = &slot->manifest;
+    if (manifest->generation != have->generation)
+        return manifest->generation > have->generation;
+    return manifest->version > have->version;
+}
+
+enum trib_code trib_slot_judge(const struct trib_slot *slot,
+                               const struct trib_state_enrolment *enrolment,
+                               const struct trib_msg_new_version *announcement,
+                               struct trib_msg_manifest *ret_manifest, struct trib_model *ret_model)
+{
+    struct trib_msg_manifest manifest;
+    struct trib_model model;
+    char why[256];
+
+    if (!trib_sign_verify(enrolment->release_key, TRIB_MANIFEST_CONTEXT, announcement->manifest,
+                          announcement->manifest_size, announcement->signature))
+        return TRIB_CODE_MODEL_UNSIGNED;
+    if (trib_msg_manifest_unpack(announcement->manifest, announcement->manifest_size, &manifest))
+        return TRIB_CODE_MODEL_ARCH; // signed, but of a kind that this version cannot read
+    if (strcmp(manifest.population, enrolment->population) != 0)
+        return TRIB_CODE_MODEL_FOREIGN;
+    if (trib_model_parse(manifest.spec, &model, why, sizeof(why)) ||
+        model.param_count != manifest.params || strcmp(model.spec, manifest.spec) != 0 ||
+        memcmp(model.arch_digest, manifest.arch_digest, TRIB_DIGEST_SIZE) != 0)
+        return TRIB_CODE_MODEL_ARCH;
+    bool is_same = manifest.generation == slot->manifest.generation &&
+                   manifest.version == slot->manifest.version;
+    if (is_same && memcmp(manifest.digest, slot->manifest.digest, TRIB_DIGEST_SIZE) != 0)
+        return TRIB_CODE_MODEL_FORKED;
+    if (!is_newer(&manifest, slot))
+        return TRIB_CODE_MODEL_OLDER;
+    *ret_manifest = manifest;
+    *ret_model = model;
+    return TRIB_CODE_MODEL_INSTALLED;
+}
+
+// ---- Reading
+
+static enum trib_err read_header(const char *path, char **ret_header, uint64_t *ret_offset)
+{
+    uint8_t first[TRIB_SAFETENSORS_LENGTH_SIZE];
+    enum trib_err err = trib_file_read_at(path, 0, first, sizeof(first));
+    if (!err)
+        err = trib_safetensors_data_offset(first, ret_offset);
+    if (err)
+        return err;
+    size_t size = (size_t)*ret_offset - sizeof(first);
+    char *header = trib_alloc(size + 1);
+    if (!header)
+        return TRIB_ERR_NOMEM;
+    err = trib_file_read_at(path, sizeof(first), header, size);
+    if (err)
+        free(header);
+    else
+        *ret_header = header;
+    return err;
+}
+
+static enum trib_err load(const char *path, const struct trib_state_enrolment *enrolment,
+                          struct trib_slot *slot)
+{
+    const struct trib_slot empty = {.params = NULL};
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    char *header = NULL;
+    uint64_t offset;
+    struct trib_msg_new_version *card = trib_alloc(sizeof(*card));
+    if (!card)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = read_header(path, &header, &offset);
+    if (!err)
+        err = trib_model_file_card(header, card->manifest, sizeof(card->manifest),
+                                   &card->manifest_size, card->signature);
+    if (!err && trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model) !=
+                    TRIB_CODE_MODEL_INSTALLED)
+        err = TRIB_ERR_CORRUPT;
+    if (err)
+        goto out;
+    slot->params = trib_alloc_aligned(slot->model.param_count, sizeof(float));
+    err = slot->params ? trib_file_read_at(path, offset, slot->params,
+                                           slot->model.param_count * sizeof(float))
+                       : TRIB_ERR_NOMEM;
+    if (err)
+        goto out;
+    trib_model_digest(&slot->model, slot->params, digest);
+    if (memcmp(digest, slot->manifest.digest, sizeof(digest)) != 0)
+        err = TRIB_ERR_CORRUPT;
+
+out:
+    free(header);
+    free(card);
+    return err;
+}
+
+enum trib_err trib_slot_load(const char *dir, const struct trib_state_enrolment *enrolment,
+                             struct trib_slot *ret_slot)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_slot slot = {.params = NULL};
+    enum trib_err err = trib_path_join(path, dir, MODEL_FILE);
+    if (err)
+        return err;
+    if (trib_file_exists(path)) {
+        err = load(path, enrolment, &slot);
+        if (err == TRIB_ERR_NOMEM || err == TRIB_ERR_IO) {
+            trib_slot_fini(&slot);
+            return err;
+        }
+        if (err) {
+            TRIB_ERROR("id=model-corrupt %s: damaged or not ours; not used, to be fetched again",
+                       path);
+            trib_slot_fini(&slot);
+        }
+    }
+    *ret_slot = slot;
+    return TRIB_OK;
+}
+
+// ---- Installing
+
+enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
+                                const struct trib_msg_new_version *announcement,
+                                const struct trib_msg_manifest *manifest,
+                                const struct trib_model *model, float *params)
+{
+    char path[TRIB_PATH_MAX + 1];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    struct trib_buf header = {0};
+
+    trib_model_digest(model, params, digest);
+    if (memcmp(digest, manifest->digest, sizeof(digest)) != 0)
+        return TRIB_ERR_CORRUPT;
+    enum trib_err err = trib_path_join(path, dir, MODEL_FILE);
+    const struct trib_model_card card = {
+        .version = manifest->version,
+        .kind = manifest->kind,
+        .digest = manifest->digest,
+        .manifest = announcement->manifest,
+        .manifest_size = announcement->manifest_size,
+        .signature = announcement->signature,
+    };
+    if (!err)
+        err = trib_model_file_header(model, &card, &header);
+    TRIB_CRASH_POINT("slot.before");
+    if (!err)
+        err = trib_file_write_two(path, header.data, header.size, params,
+                                  model->param_count * sizeof(float), 0644);
+    TRIB_CRASH_POINT("slot.installed");
+    trib_buf_fini(&header);
+    if (err)
+        return err;
+    free(slot->params);
+    slot->manifest = *manifest;
+    slot->model = *model;
+    slot->params = params;
+    TRIB_INFO("installed version=%" PRIu64 " kind=%s", manifest->version, manifest->kind);
+    return TRIB_OK;
+}

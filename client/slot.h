@@ -1,0 +1,46 @@
+// slot.h - the model a device has installed: one file, swapped whole, verified when it is read.
+//
+// A new version is taken only if its manifest is signed by the pinned release key, is of our
+// population, has a specification that matches its digest and size, and is newer by (generation,
+// version). The file is written beside the old one and renamed over it: a kill at any moment leaves
+// the old model or the new one, never half of one.
+#ifndef TRIB_CLIENT_SLOT_H
+#define TRIB_CLIENT_SLOT_H
+
+#include <stdint.h>
+
+#include "client/state.h"
+#include "common/math/model.h"
+#include "common/wire/code.h"
+#include "common/wire/message.h"
+#include "tributary/err.h"
+
+struct trib_slot {
+    struct trib_msg_manifest manifest; // version 0: nothing is installed
+    struct trib_model model;
+    float *params; // (model.param_count), owned
+};
+
+// Read DIR/model.safetensors. No file: an empty slot. A damaged or foreign one is named on the log
+// and treated as absent: it is never used.
+TRIB_CHECKED enum trib_err trib_slot_load(const char *dir,
+                                          const struct trib_state_enrolment *enrolment,
+                                          struct trib_slot *ret_slot);
+void trib_slot_fini(struct trib_slot *slot);
+
+// Would this announcement be installed? TRIB_CODE_MODEL_INSTALLED: yes, then manifest and model
+// are filled; otherwise the reason why not.
+enum trib_code trib_slot_judge(const struct trib_slot *slot,
+                               const struct trib_state_enrolment *enrolment,
+                               const struct trib_msg_new_version *announcement,
+                               struct trib_msg_manifest *ret_manifest,
+                               struct trib_model *ret_model);
+
+// Check the parameters against the manifest's digest, write the file, swap. Takes `params` when it
+// returns TRIB_OK. TRIB_ERR_CORRUPT: they are not what was signed.
+TRIB_CHECKED enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
+                                             const struct trib_msg_new_version *announcement,
+                                             const struct trib_msg_manifest *manifest,
+                                             const struct trib_model *model, float *params);
+
+#endif // TRIB_CLIENT_SLOT_H

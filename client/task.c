@@ -1,0 +1,248 @@
+#include "client/task.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/hash.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/base/wipe.h"
+#include "common/wire/codec.h"
+
+#define TRIB_LOG_MODULE "task"
+
+// ---- What the public header promises
+
+uint64_t trib_task_round(const struct trib_task *task)
+{
+    return task->msg.round_number;
+}
+
+const char *trib_task_model(const struct trib_task *task)
+{
+    return task->model.spec;
+}
+
+uint32_t trib_task_epochs(const struct trib_task *task)
+{
+    return (uint32_t)task->msg.epochs;
+}
+
+double trib_task_hyper(const struct trib_task *task, const char *name, double fallback)
+{
+    const struct {
+        const char *name;
+        double value;
+    } built_in[] = {
+        {"learning_rate", task->msg.learning_rate},
+        {"momentum", task->msg.momentum},
+        {"weight_decay", task->msg.weight_decay},
+        {"batch", (double)task->msg.batch},
+    };
+    for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++) {
+        if (strcmp(name, built_in[i].name) == 0)
+            return built_in[i].value;
+    }
+    for (uint32_t i = 0; i < task->msg.hyper_count; i++) {
+        if (strcmp(name, task->msg.hyper[i].name) == 0)
+            return task->msg.hyper[i].value;
+    }
+    return fallback;
+}
+
+int trib_task_should_stop(const struct trib_task *task)
+{
+    return __atomic_load_n(task->stop, __ATOMIC_RELAXED);
+}
+
+void trib_task_progress(struct trib_task *task, double fraction)
+{
+    TRIB_DEBUG("round=%" PRIu64 " progress=%.2f", task->msg.round_number, fraction);
+}
+
+void trib_task_metric(struct trib_task *task, const char *name, double value)
+{
+    TRIB_DEBUG("round=%" PRIu64 " local %s=%g (stays here)", task->msg.round_number, name, value);
+}
+
+// ---- Judging
+
+enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
+                               uint64_t memory_max, struct trib_task *ret_task)
+{
+    char why[256];
+    struct trib_task task = {.msg = *msg};
+
+    task.encoding = (struct trib_encoding){
+        .mode = (enum trib_privacy_mode)msg->encoding.mode,
+        .grid = msg->encoding.grid,
+        .grid_bits = msg->encoding.grid_bits,
+        .s1 = msg->encoding.s1,
+        .s2 = msg->encoding.s2,
+        .sinf = msg->encoding.sinf,
+        .word_bits = msg->encoding.word_bits,
+        .clip_l1 = msg->encoding.clip_l1,
+        .clip_l2 = msg->encoding.clip_l2,
+    };
+    if (trib_model_parse(msg->spec, &task.model, why, sizeof(why))) {
+        TRIB_WARN("round=%" PRIu64 " declined: the model %s", msg->round_number, why);
+        return TRIB_CODE_DECLINED_MODEL;
+    }
+    // Four vectors of parameters and the packed words, at most 4 bytes each
+    if (memory_max && task.model.param_count * 5 * sizeof(float) > memory_max) {
+        TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
+                  msg->round_number, task.model.param_count);
+        return TRIB_CODE_DECLINED_MODEL;
+    }
+    if (trib_encoding_check(&task.encoding)) {
+        TRIB_WARN("round=%" PRIu64 " declined: its privacy numbers make no sense",
+                  msg->round_number);
+        return TRIB_CODE_DECLINED_POLICY;
+    }
+    if (!trib_policy_allows(policy, &task.encoding, why, sizeof(why))) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", msg->round_number, why);
+        return TRIB_CODE_DECLINED_POLICY;
+    }
+#ifndef TRIB_WITH_TEST_NOISE
+    if (msg->test_seed) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for predictable noise",
+                  msg->round_number);
+        return TRIB_CODE_DECLINED_POLICY;
+    }
+#endif
+    *ret_task = task;
+    return TRIB_CODE_ACCEPTED;
+}
+
+// ---- Running
+
+void trib_task_rng(struct trib_rng *rng, uint64_t seed, uint64_t round_number, const char *device)
+{
+    trib_rng_init(rng, seed, "train", round_number, device);
+}
+
+void trib_task_noise(struct trib_noise *noise, uint64_t test_seed, uint64_t round_number,
+                     const char *device)
+{
+#ifdef TRIB_WITH_TEST_NOISE
+    static const char label[] = "tributary test noise";
+    if (test_seed) {
+        struct trib_hash hash;
+        uint8_t number[8];
+        uint8_t seed[TRIB_NOISE_SEED_SIZE];
+        trib_hash_init(&hash, NULL, 0, sizeof(seed));
+        trib_hash_update(&hash, label, sizeof(label) - 1);
+        trib_store_le64(number, test_seed);
+        trib_hash_update(&hash, number, sizeof(number));
+        trib_store_le64(number, round_number);
+        trib_hash_update(&hash, number, sizeof(number));
+        trib_hash_update(&hash, device, strlen(device));
+        trib_hash_final(&hash, seed, sizeof(seed));
+        trib_noise_init_seed(noise, seed);
+        return;
+    }
+#endif
+    (void)test_seed;
+    (void)round_number;
+    (void)device;
+    trib_noise_init(noise);
+}
+
+static enum trib_code code_of(enum trib_err err)
+{
+    if (err == TRIB_ERR_REFUSED)
+        return TRIB_CODE_DECLINED_NO_DATA;
+    if (err == TRIB_ERR_DATA)
+        return TRIB_CODE_DECLINED_MODEL;
+    return err == TRIB_ERR_PRIVACY ? TRIB_CODE_DECLINED_POLICY : TRIB_CODE_DECLINED_FAILED;
+}
+
+// The privacy boundary: delta (count floats) to packed bytes.
+static enum trib_code encode(const struct trib_task *task, const float *delta, int32_t *words,
+                             uint8_t *packed)
+{
+    const size_t count = task->model.param_count;
+    struct trib_encode_report report;
+    struct trib_noise noise;
+    trib_task_noise(&noise, task->msg.test_seed, task->msg.round_number, task->device);
+    enum trib_err err = trib_encode(&task->encoding, &noise, delta, count, words, &report);
+    trib_noise_fini(&noise);
+    if (err == TRIB_ERR_DATA) {
+        TRIB_WARN("id=update-out-of-range round=%" PRIu64
+                  ": the change has values that are not finite (%" PRIu64 ") or too large to send",
+                  task->msg.round_number, report.nonfinite);
+        return TRIB_CODE_DECLINED_RANGE;
+    }
+    if (err)
+        return TRIB_CODE_DECLINED_POLICY;
+    if (report.nonfinite)
+        TRIB_WARN("round=%" PRIu64 ": %" PRIu64 " values were not finite and count as 0",
+                  task->msg.round_number, report.nonfinite);
+    trib_codec_pack(words, count, task->encoding.word_bits, packed);
+    return TRIB_CODE_ACCEPTED;
+}
+
+static void fill_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
+                       size_t size, struct trib_msg_upload_begin *begin)
+{
+    *begin = (struct trib_msg_upload_begin){.round_id = task->msg.round_id, .size = size};
+    trib_random_bytes(begin->update_id, sizeof(begin->update_id));
+    trib_digest(packed, size, begin->digest);
+    memcpy(begin->base_digest, task->msg.base_digest, TRIB_DIGEST_SIZE);
+    memcpy(begin->arch_digest, task->model.arch_digest, TRIB_DIGEST_SIZE);
+    if (task->encoding.mode == TRIB_PRIVACY_OFF) { // with privacy on the count stays here
+        begin->has_weight = true;
+        begin->weight = examples < task->msg.weight_max ? (uint32_t)examples : task->msg.weight_max;
+    }
+}
+
+enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,
+                             const float *base, const char *dir,
+                             struct trib_msg_upload_begin *ret_begin, uint8_t **ret_packed)
+{
+    const size_t count = task->model.param_count;
+    const size_t size = trib_codec_size(count, task->encoding.word_bits);
+    enum trib_code code = TRIB_CODE_DECLINED_FAILED;
+    struct trib_msg_upload_begin begin;
+    uint64_t examples = 0;
+    float *delta = trib_alloc_aligned(count, sizeof(*delta));
+    int32_t *words = trib_alloc_aligned(count, sizeof(*words));
+    uint8_t *packed = trib_alloc_aligned(size, 1);
+    if (!delta || !words || !packed)
+        goto out;
+
+    memcpy(delta, base, count * sizeof(*delta));
+    enum trib_err err = trainer->train(user, task, delta, count, &examples);
+    if (err || examples == 0) {
+        code = code_of(err ? err : TRIB_ERR_REFUSED);
+        TRIB_INFO("round=%" PRIu64 " no update: %s", task->msg.round_number,
+                  err ? trib_err_text(err) : "the trainer used no example");
+        goto out;
+    }
+    for (size_t i = 0; i < count; i++)
+        delta[i] = delta[i] - base[i];
+    code = encode(task, delta, words, packed);
+    if (code != TRIB_CODE_ACCEPTED)
+        goto out;
+    fill_begin(task, examples, packed, size, &begin);
+    if (trib_spool_write(dir, &begin, packed)) {
+        code = TRIB_CODE_DECLINED_FAILED; // not durable, so not sent
+        goto out;
+    }
+    *ret_begin = begin;
+    *ret_packed = packed;
+    packed = NULL;
+
+out:
+    if (delta)
+        trib_wipe(delta, count * sizeof(*delta));
+    if (words)
+        trib_wipe(words, count * sizeof(*words));
+    free(delta);
+    free(words);
+    free(packed);
+    return code;
+}

@@ -1,0 +1,42 @@
+// task.h - one round's work as the trainer sees it, and its way to a finished update.
+#ifndef TRIB_CLIENT_TASK_H
+#define TRIB_CLIENT_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/policy.h"
+#include "client/spool.h"
+#include "common/base/pool.h"
+#include "common/math/model.h"
+#include "common/math/train.h"
+#include "tributary/client.h"
+
+// The public header's struct trib_task.
+struct trib_task {
+    struct trib_msg_task msg;
+    struct trib_model model;
+    struct trib_encoding encoding;
+    const char *device; // borrowed: our name
+    const int *stop;    // borrowed, atomic: non-zero asks the trainer to stop
+};
+
+// Is this a task that this device can and may do? TRIB_CODE_ACCEPTED, or why it is declined (said
+// on the log).
+enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
+                               uint64_t memory_max, struct trib_task *ret_task);
+
+// Train from `base` (param_count floats), encode, pack, and make the update durable in `dir`.
+// Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_begin and *ret_packed (owned by the caller,
+// ret_begin->size bytes) are the finished update; otherwise the reason, and nothing is sent.
+enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,
+                             const float *base, const char *dir,
+                             struct trib_msg_upload_begin *ret_begin, uint8_t **ret_packed);
+
+// The generator of a device's shuffles in a round; the simulator draws from the same.
+void trib_task_rng(struct trib_rng *rng, uint64_t seed, uint64_t round_number, const char *device);
+// The noise of a device in a round: from the system, or for tests (test_seed not 0) predictable.
+void trib_task_noise(struct trib_noise *noise, uint64_t test_seed, uint64_t round_number,
+                     const char *device);
+
+#endif // TRIB_CLIENT_TASK_H
