@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/task.h"
 #include "common/base/alloc.h"
-#include "common/base/bytes.h"
-#include "common/base/hash.h"
 #include "common/base/rand.h"
 #include "common/privacy/encode.h"
 #include "common/privacy/noise.h"
@@ -54,29 +53,6 @@ void trib_bench_destroy(struct trib_bench *bench)
     free(bench);
 }
 
-// Real noise, or for tests the noise that this device has in this round in every kind of run.
-static void init_noise(struct trib_noise *noise, uint64_t test_seed,
-                       const struct trib_device_task *task)
-{
-    static const char context[] = "tributary test noise";
-    uint8_t numbers[16];
-    uint8_t seed[TRIB_NOISE_SEED_SIZE];
-    struct trib_hash hash;
-
-    if (test_seed == 0) { // job.c refuses any other value in a normal build
-        trib_noise_init(noise);
-        return;
-    }
-    trib_store_le64(numbers, test_seed);
-    trib_store_le64(numbers + 8, task->round_number);
-    trib_hash_init(&hash, NULL, 0, sizeof(seed));
-    trib_hash_update(&hash, context, sizeof(context) - 1);
-    trib_hash_update(&hash, numbers, sizeof(numbers));
-    trib_hash_update(&hash, task->name, strlen(task->name));
-    trib_hash_final(&hash, seed, sizeof(seed));
-    trib_noise_init_seed(noise, seed);
-}
-
 // With privacy on the number of examples stays on the device and all devices weigh the same.
 static uint32_t weight_of(const struct trib_job *job, size_t rows)
 {
@@ -97,7 +73,7 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
 
     *ret_update = (struct trib_device_update){.code = TRIB_CODE_DECLINED_FAILED};
     memcpy(bench->params, task->base, count * sizeof(*bench->params));
-    trib_rng_init(&rng, job->config.round_seed, "train", task->round_number, task->name);
+    trib_task_rng(&rng, job->config.round_seed, task->round_number, task->name);
     enum trib_err err = trib_train(bench->space, &task->samples, &rng, bench->params, task->stop,
                                    task->stop_user, &loss);
     if (err)
@@ -105,7 +81,7 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
 
     for (size_t i = 0; i < count; i++)
         bench->params[i] = bench->params[i] - task->base[i];
-    init_noise(&bench->noise, job->config.test_seed, task);
+    trib_task_noise(&bench->noise, job->config.test_seed, task->round_number, task->name);
     err = trib_encode(encoding, &bench->noise, bench->params, count, bench->words, &report);
     trib_noise_fini(&bench->noise);
     if (err) {

@@ -17,6 +17,7 @@
 #include "common/base/wipe.h"
 #include "common/math/safetensors.h"
 #include "common/privacy/mode.h"
+#include "simulations/processes.h"
 #include "simulations/report.h"
 #include "simulations/scenario.h"
 #include "simulations/world.h"
@@ -37,7 +38,8 @@ struct run {
     const struct run_options *options;
     struct trib_scenario *scenario;
     struct trib_report *report;
-    struct trib_world *world;
+    struct trib_world *world;         // of mode inprocess
+    struct trib_processes *processes; // of mode processes
     uint64_t start_us;
     char dir[TRIB_PATH_MAX + 1];
     char model_path[TRIB_PATH_MAX + 1];
@@ -123,6 +125,11 @@ static enum trib_err make_dir(struct run *run)
 
 // ---- Before, between and after the rounds
 
+static const struct trib_world_state *state_of(const struct run *run)
+{
+    return run->world ? trib_world_state(run->world) : trib_processes_state(run->processes);
+}
+
 static const char *mode_of(const struct run *run)
 {
     return trib_privacy_mode_text((enum trib_privacy_mode)run->scenario->job_config.privacy_mode);
@@ -162,7 +169,7 @@ static void introduce(struct run *run)
 
 static enum trib_err save_model(const struct run *run)
 {
-    const struct trib_world_state *state = trib_world_state(run->world);
+    const struct trib_world_state *state = state_of(run);
     const struct trib_model *model = &run->scenario->job.model;
     char version[24];
     char digest[TRIB_DIGEST_TEXT_SIZE];
@@ -192,7 +199,7 @@ static enum trib_err save_model(const struct run *run)
 
 static void say_goodbye(const struct run *run, double value, const char *metric)
 {
-    const struct trib_world_state *state = trib_world_state(run->world);
+    const struct trib_world_state *state = state_of(run);
     const struct trib_scenario *s = run->scenario;
     const char *other = s->job_config.privacy_mode == TRIB_PRIVACY_OFF
                             ? "--set round.local_epochs=5"
@@ -217,7 +224,7 @@ static void say_goodbye(const struct run *run, double value, const char *metric)
 
 static enum trib_err finish(struct run *run)
 {
-    const struct trib_world_state *state = trib_world_state(run->world);
+    const struct trib_world_state *state = state_of(run);
     char digest[TRIB_DIGEST_TEXT_SIZE];
     struct trib_report_end end = {.version = state->version,
                                   .averaged = state->averaged,
@@ -252,6 +259,39 @@ static enum trib_err play_rounds(struct run *run)
     return err;
 }
 
+static enum trib_err watch_rounds(struct run *run)
+{
+    for (;;) {
+        struct trib_round_result result;
+        enum trib_err err = trib_processes_next(run->processes, &result);
+        if (err == TRIB_ERR_STATE)
+            return trib_processes_settle(run->processes);
+        if (!err)
+            err = trib_report_round(run->report, &result);
+        if (err)
+            return err;
+    }
+}
+
+static enum trib_err play(struct run *run)
+{
+    enum trib_err err;
+    catch_interrupts();
+    if (strcmp(run->options->mode, "inprocess") == 0) {
+        err = trib_world_create(run->scenario, (unsigned)run->options->threads, &run->world);
+        if (!err)
+            err = play_rounds(run);
+    } else {
+        trib_log_set_level(TRIB_LOG_WARN); // enrolments and sessions are told by the logs
+        err = trib_processes_create(run->scenario, run->dir, is_interrupted, NULL, &run->processes);
+        if (!err)
+            err = watch_rounds(run);
+        if (err == TRIB_ERR_STOPPED && run->processes && trib_processes_settle(run->processes))
+            return TRIB_ERR_STOPPED;
+    }
+    return err;
+}
+
 static enum trib_err run_scenario(struct run *run)
 {
     const struct run_options *options = run->options;
@@ -260,7 +300,7 @@ static enum trib_err run_scenario(struct run *run)
         err = trib_scenario_load(run->scenario, options->path, options->sets.items,
                                  options->sets.count);
     if (!err)
-        err = trib_scenario_open(run->scenario, true);
+        err = trib_scenario_open(run->scenario, strcmp(options->mode, "inprocess") == 0);
     if (err == TRIB_ERR_INVAL && run->scenario->conf.error[0])
         (void)fprintf(stderr, "%s\n", run->scenario->conf.error);
     if (!err)
@@ -270,12 +310,9 @@ static enum trib_err run_scenario(struct run *run)
     if (err)
         return err;
     introduce(run);
-    err = trib_world_create(run->scenario, (unsigned)options->threads, &run->world);
-    if (err)
-        return err;
-    catch_interrupts();
-    err = play_rounds(run);
-    if (err && err != TRIB_ERR_STOPPED)
+    err = play(run);
+    bool has_model = (run->world || run->processes) && state_of(run)->params;
+    if (!has_model || (err && err != TRIB_ERR_STOPPED))
         return err;
     enum trib_err failed = finish(run); // an interrupted run keeps what it has
     return failed ? failed : err;
@@ -285,8 +322,8 @@ static enum trib_err run_scenario(struct run *run)
 static int exit_of(const struct run *run, enum trib_err err)
 {
     if (err)
-        return (int)trib_exit_of(err);
-    const struct trib_world_state *state = trib_world_state(run->world);
+        return (int)trib_exit_of(err == TRIB_ERR_TIMEOUT ? TRIB_ERR_IO : err);
+    const struct trib_world_state *state = state_of(run);
     const bool has_target = run->scenario->job_config.target_metric != TRIB_JOB_METRIC_NONE;
     if (state->committed == 0 || (has_target && !state->target_reached))
         return TRIB_EXIT_STOPPED;
@@ -311,8 +348,8 @@ static int run_command(const struct trib_command *command, int argc, char **argv
                          &count, &status))
         return status;
     o.path = argv[0];
-    if (strcmp(o.mode, "inprocess") != 0) {
-        (void)fprintf(stderr, "run: --mode %s: this build knows inprocess\n", o.mode);
+    if (strcmp(o.mode, "inprocess") != 0 && strcmp(o.mode, "processes") != 0) {
+        (void)fprintf(stderr, "run: --mode %s: want processes or inprocess\n", o.mode);
         return TRIB_EXIT_USAGE;
     }
     if (o.threads > 1024) {
@@ -323,6 +360,7 @@ static int run_command(const struct trib_command *command, int argc, char **argv
     struct run run = {.options = &o, .start_us = trib_clock_mono_us()};
     enum trib_err err = run_scenario(&run);
     status = exit_of(&run, err);
+    trib_processes_destroy(run.processes);
     trib_world_destroy(run.world);
     trib_report_destroy(run.report);
     trib_scenario_destroy(run.scenario);

@@ -364,8 +364,8 @@ static enum trib_err write_svg(struct trib_report *report, const struct trib_rep
     char model[SVG_SIZE_TEXT];
     struct trib_buf buf = {0};
 
-    (void)snprintf(facts, sizeof(facts), "%" PRIu64 " devices, %zu rounds, privacy %s",
-                   options->clients, report->count, options->mode);
+    (void)snprintf(facts, sizeof(facts), "%" PRIu64 " devices, %zu round%s, privacy %s",
+                   options->clients, report->count, report->count == 1 ? "" : "s", options->mode);
     (void)snprintf(model, sizeof(model), strlen(options->model) > 90 ? "%.90s …" : "%.90s",
                    options->model);
     const struct trib_svg_chart chart = {

@@ -202,6 +202,8 @@ enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *pat
 {
     take_name(path, scenario->name);
     enum trib_err err = trib_conf_load(&scenario->conf, path);
+    if (err == TRIB_ERR_IO) // a wrong path is the user's mistake like any other
+        err = TRIB_ERR_INVAL;
     for (size_t i = 0; !err && i < override_count; i++)
         err = trib_conf_override(&scenario->conf, overrides[i]);
     if (!err)
@@ -324,7 +326,7 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
 out:
     free(rows);
     trib_rows_close(&all);
-    return err;
+    return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err; // a file that is not there is unusable data
 }
 
 struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, size_t device)

@@ -58,14 +58,14 @@ struct trib_scenario {
 TRIB_CHECKED enum trib_err trib_scenario_create(struct trib_scenario **ret_scenario);
 void trib_scenario_destroy(struct trib_scenario *scenario);
 
-// `overrides` are texts "section.key=value". TRIB_ERR_INVAL: conf.error names file, line and key;
-// TRIB_ERR_IO: the file cannot be read.
+// `overrides` are texts "section.key=value". TRIB_ERR_INVAL: conf.error names file, line and key.
 TRIB_CHECKED enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *path,
                                               const char *const *overrides, size_t override_count);
 
 // Read and deal out the data. `is_scaled`: divide features by data.scale; otherwise they stay as
-// they are written, which is what files for devices want. TRIB_ERR_DATA and TRIB_ERR_IO were
-// logged; TRIB_ERR_INVAL: conf.error; TRIB_ERR_PRIVACY: the devices refuse the job, logged.
+// they are written, which is what files for devices want. TRIB_ERR_DATA: the data are not usable,
+// logged; TRIB_ERR_INVAL: conf.error, or logged when that is empty; TRIB_ERR_PRIVACY: the devices
+// refuse the job, logged.
 TRIB_CHECKED enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled);
 
 // A device's rows, borrowed from the scenario.

@@ -21,7 +21,7 @@ struct panel {
     const char *color;
     size_t offset; // of the value in struct trib_svg_point
     double top, height;
-    bool marks_best;
+    bool is_first; // and so shows the best value and the abandoned rounds
 };
 
 struct axis {
@@ -101,7 +101,7 @@ static void put_number(struct trib_buf *buf, double x, double y, const char *att
                        double value)
 {
     char text[40];
-    (void)snprintf(text, sizeof(text), "%.4g", fabs(value) < 1e-12 ? 0.0 : value);
+    (void)snprintf(text, sizeof(text), "%.6g", fabs(value) < 1e-12 ? 0.0 : value);
     put_text(buf, x, y, attributes, text);
 }
 
@@ -131,7 +131,7 @@ static void draw_grid(const struct frame *frame, const struct panel *panel, cons
         put_line(buf, at, bottom, at, bottom + 5, "#9aa5b1");
         put_number(buf, at, bottom + 19, "class=\"tick\" text-anchor=\"middle\"", r);
     }
-    put_text(buf, RIGHT + 14, bottom + 19, "class=\"tick\"", "round");
+    put_text(buf, RIGHT + 26, bottom + 19, "class=\"tick\"", "round");
 }
 
 static void draw_abandoned(const struct frame *frame, const struct panel *panel)
@@ -199,7 +199,8 @@ static void draw_panel(const struct frame *frame, const struct panel *panel)
     }
     const struct axis axis = values ? axis_of(low, high, 5) : axis_of(0, 1, 5);
     draw_grid(frame, panel, &axis);
-    draw_abandoned(frame, panel);
+    if (panel->is_first)
+        draw_abandoned(frame, panel);
     if (values == 0) {
         put_text(frame->buf, (LEFT + RIGHT) / 2.0, panel->top + panel->height / 2,
                  "class=\"fact\" text-anchor=\"middle\"", "no values");
@@ -211,8 +212,10 @@ static void draw_panel(const struct frame *frame, const struct panel *panel)
     const double y = y_of(panel, &axis, value);
     trib_buf_printf(frame->buf, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"%s\"/>\n", x, y,
                     panel->color);
-    put_number(frame->buf, x + 10, y + 4, "class=\"last\"", value);
-    if (panel->marks_best && isfinite(chart->best) && chart->best <= axis.high &&
+    char text[40];
+    (void)snprintf(text, sizeof(text), "%.4g", value);
+    put_text(frame->buf, x + 10, y + 4, "class=\"last\"", text);
+    if (panel->is_first && isfinite(chart->best) && chart->best <= axis.high &&
         chart->best >= axis.low)
         trib_buf_printf(frame->buf, "<circle class=\"best\" cx=\"%.1f\" cy=\"%.1f\" r=\"7\"/>\n",
                         x_of(frame, chart->best_round), y_of(panel, &axis, chart->best));

@@ -348,11 +348,8 @@ static void adopt(struct trib_world *world, const struct trib_evaluation *evalua
     world->state.version++;
     trib_model_digest(&world->job->model, world->params, world->state.digest);
     world->state.is_evaluated = evaluation != NULL;
-    if (evaluation) {
+    if (evaluation)
         world->state.evaluation = *evaluation;
-        if (trib_job_target_is_reached(world->job, evaluation))
-            world->state.target_reached = true;
-    }
 }
 
 // Apply the mean to the base and measure: TRIB_ERR_DATA when the new version is not usable.
@@ -388,8 +385,10 @@ static enum trib_err commit(struct trib_world *world, struct trib_round_result *
     must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
     adopt(world, is_measured ? &evaluation : NULL);
     world->state.committed++;
-    if (is_measured)
+    if (is_measured) {
         trib_result_set_evaluation(result, &evaluation);
+        world->state.target_reached = trib_job_target_is_reached(job, &evaluation);
+    }
     if (world->tail && world->round_number + trib_job_tail(job) > job->config.rounds) {
         trib_strategy_tail_add(world->tail, world->params, job->model.param_count);
         world->tail_count++;
@@ -483,8 +482,8 @@ enum trib_err trib_world_average(struct trib_world *world)
     const bool is_measured = world->job->config.eval_every > 0;
     enum trib_err err = TRIB_OK;
 
-    if (world->tail_count < 2 || world->state.target_reached) // what was asked for is there
-        return TRIB_OK;
+    if (world->round_number < world->job->config.rounds || world->tail_count < 2)
+        return TRIB_OK; // stopped, or nothing to average
     trib_strategy_tail_finish(world->tail, world->job->model.param_count, world->tail_count,
                               world->next);
     if (is_measured)

@@ -42,7 +42,7 @@ struct trib_world_state {
     uint64_t version;    // the newest; 1: the initial model
     uint64_t averaged;   // versions averaged into it; 0: it comes from a round
     uint64_t committed;  // rounds
-    bool target_reached; // never without a target
+    bool target_reached; // by a round's version; never without a target
     bool is_evaluated;   // is the newest version?
     struct trib_evaluation evaluation;
     const float *params; // of the newest version, borrowed from the world until it changes

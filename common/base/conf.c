@@ -331,10 +331,12 @@ static void print_value(const struct trib_conf_entry *entry, FILE *file)
     }
 }
 
+// An empty text is one when the default is not: left out, it would come back as the default.
 static bool has_value(const struct trib_conf_entry *entry)
 {
-    bool is_text = entry->key->type == TRIB_CONF_TEXT || entry->key->type == TRIB_CONF_PATH;
-    return !is_text || *(const char *)entry->field;
+    const struct trib_conf_key *key = entry->key;
+    bool is_text = key->type == TRIB_CONF_TEXT || key->type == TRIB_CONF_PATH;
+    return !is_text || *(const char *)entry->field || (key->fallback && *key->fallback);
 }
 
 // Is this the first entry of its section?

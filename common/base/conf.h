@@ -86,7 +86,8 @@ enum trib_err trib_conf_reject(struct trib_conf *conf, const char *section, cons
 void trib_conf_choice_text(const char *choices, int index, char *text, size_t size);
 
 // The resolved configuration as an INI file, section by section in the order in which sections
-// first appear. Keys that equal their default are written too, keys without a value are not.
+// first appear. Keys that equal their default are written too, texts that are empty by default
+// and still are, are not.
 void trib_conf_write(const struct trib_conf *conf, FILE *file);
 
 // "section.key  default  help", for `tributary-sim keys`, --help and the manual.

@@ -88,6 +88,11 @@ static void overrides_win_and_are_checked_like_the_file(void **state)
 {
     (void)state;
     struct trib_scenario *s;
+    assert_int_equal(trib_scenario_create(&s), TRIB_OK);
+    assert_int_equal(trib_scenario_load(s, "/nowhere/s.ini", NULL, 0), TRIB_ERR_INVAL);
+    assert_non_null(strstr(s->conf.error, "/nowhere/s.ini"));
+    trib_scenario_destroy(s);
+
     const char *good[] = {"round.cohort=1", "data.train=elsewhere.csv"};
     assert_int_equal(load(BASE, good, 2, &s), TRIB_OK);
     assert_int_equal(s->job.goal, 1);
@@ -222,6 +227,11 @@ static void unusable_data_is_an_error_at_open(void **state)
     struct trib_scenario *s;
     (void)put_file("rows.csv", "a,b,y\n1,2,0\n1,2,7\n1,2,0\n"); // no class 7
     assert_int_equal(load(BASE, NULL, 0, &s), TRIB_OK);
+    assert_int_equal(trib_scenario_open(s, true), TRIB_ERR_DATA);
+    trib_scenario_destroy(s);
+
+    const char *absent[] = {"data.train=/nowhere/rows.csv"};
+    assert_int_equal(load(BASE, absent, 1, &s), TRIB_OK);
     assert_int_equal(trib_scenario_open(s, true), TRIB_ERR_DATA);
     trib_scenario_destroy(s);
 
