@@ -50,8 +50,9 @@ static enum trib_err add_member(struct worker *worker, const struct trib_aggrega
         size_t part = size - at < TRIB_SEGMENT_BLOCK ? size - at : TRIB_SEGMENT_BLOCK;
         size_t block = (offset + at) / TRIB_SEGMENT_BLOCK;
         if (trib_crc32c(0, worker->packed + at, part) != member->checksums[block]) {
-            TRIB_ERROR("id=segment-corrupt slot=%u block=%zu does not match its checksum",
-                       member->slot, block);
+            TRIB_ERROR(
+                "id=segment-corrupt round=%llu slot=%u block=%zu does not match its checksum",
+                (unsigned long long)trib_segment_round(run->segment), member->slot, block);
             return TRIB_ERR_CORRUPT;
         }
     }

@@ -42,6 +42,8 @@ static enum trib_err commit_batch(struct trib_commit *commit, struct trib_commit
     for (size_t i = 0; i < count; i++) {
         ops[i]->result = ops[i]->prepare ? ops[i]->prepare(ops[i]) : TRIB_OK;
         is_needed = is_needed || ops[i]->apply;
+        if (ops[i]->result == TRIB_ERR_IO)
+            return TRIB_ERR_IO; // a file is not durable: nothing of this batch may be promised
     }
     if (!is_needed)
         return TRIB_OK;

@@ -184,6 +184,9 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
         return trib_conf_reject(conf, "privacy", "target_epsilon",
                                 "privacy is on, so say target_epsilon (or noise_multiplier), or "
                                 "privacy.mode = off");
+    if (is_on && config->noise_multiplier > 0 && config->target_epsilon > 0)
+        return trib_conf_reject(conf, "privacy", "noise_multiplier",
+                                "cannot go with target_epsilon: one follows from the other");
     if (is_on && config->privacy_rounds != 0 && config->privacy_rounds < config->rounds)
         return trib_conf_reject(conf, "privacy", "rounds",
                                 "is less than round.rounds: the target would be overspent");

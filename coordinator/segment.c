@@ -34,6 +34,8 @@ struct trib_segment {
     size_t slot_size;
     size_t stride; // bytes from one slot to the next
     uint32_t slot_count;
+    bool is_dirty;  // atomic: written since the last sync began
+    bool is_broken; // atomic: a sync failed, what is on disk is not known
     char path[TRIB_PATH_MAX + 1];
 };
 
@@ -112,11 +114,15 @@ enum trib_err trib_segment_create(const char *dir, uint64_t round, size_t slot_s
     if (!segment)
         return TRIB_ERR_NOMEM;
     segment->slot_count = slot_count;
-    segment->fd = open(segment->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    // One that is there already belongs to a round that was never opened: no row names it.
+    (void)unlink(segment->path);
+    segment->fd = open(segment->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (segment->fd < 0) {
         err = failure(segment, "cannot create");
-        goto failed;
+        trib_segment_unref(segment);
+        return err;
     }
+    segment->is_dirty = true;
     // A full disk shows here, before any device has trained, and not in the middle of a round.
     off_t size = place(segment, slot_count, 0);
     int refused = posix_fallocate(segment->fd, 0, size);
@@ -163,11 +169,13 @@ enum trib_err trib_segment_open(const char *dir, uint64_t round, size_t slot_siz
     if (!err)
         err = transfer(segment, 0, header, sizeof(header), false);
     if (!err) {
+        struct stat info;
         segment->slot_count = trib_load_le32(header + 24);
         fill_header(segment, wanted);
-        if (memcmp(header, wanted, sizeof(header)) != 0) {
-            TRIB_ERROR("id=segment-corrupt %s: not the segment of round %" PRIu64, segment->path,
-                       round);
+        if (memcmp(header, wanted, sizeof(header)) != 0 || fstat(segment->fd, &info) ||
+            info.st_size < place(segment, segment->slot_count, 0)) {
+            TRIB_ERROR("id=segment-corrupt %s: not the whole segment of round %" PRIu64,
+                       segment->path, round);
             err = TRIB_ERR_CORRUPT;
         }
     }
@@ -194,6 +202,11 @@ void trib_segment_unref(struct trib_segment *segment)
     free(segment);
 }
 
+uint64_t trib_segment_round(const struct trib_segment *segment)
+{
+    return segment->round;
+}
+
 uint32_t trib_segment_slot_count(const struct trib_segment *segment)
 {
     return segment->slot_count;
@@ -217,7 +230,9 @@ enum trib_err trib_segment_write(struct trib_segment *segment, uint32_t slot, si
         void *plain;
     } from = {.borrowed = data};
     assert(slot < segment->slot_count && offset + size <= segment->slot_size);
-    return transfer(segment, place(segment, slot, offset), from.plain, size, true);
+    enum trib_err err = transfer(segment, place(segment, slot, offset), from.plain, size, true);
+    __atomic_store_n(&segment->is_dirty, true, __ATOMIC_RELEASE);
+    return err;
 }
 
 enum trib_err trib_segment_read(struct trib_segment *segment, uint32_t slot, size_t offset,
@@ -229,8 +244,14 @@ enum trib_err trib_segment_read(struct trib_segment *segment, uint32_t slot, siz
 
 enum trib_err trib_segment_sync(struct trib_segment *segment)
 {
+    if (__atomic_load_n(&segment->is_broken, __ATOMIC_ACQUIRE))
+        return TRIB_ERR_IO; // the kernel may have dropped the pages: a second try would lie
+    if (!__atomic_exchange_n(&segment->is_dirty, false, __ATOMIC_ACQ_REL))
+        return TRIB_OK; // nothing new: the sync of an earlier update covered this one
     TRIB_CRASH_POINT("segment.written");
     enum trib_err err = fdatasync(segment->fd) ? failure(segment, "cannot fdatasync") : TRIB_OK;
+    if (err)
+        __atomic_store_n(&segment->is_broken, true, __ATOMIC_RELEASE);
     TRIB_CRASH_POINT("segment.synced");
     return err;
 }

@@ -34,6 +34,7 @@ TRIB_CHECKED enum trib_err trib_segment_open(const char *dir, uint64_t round, si
 struct trib_segment *trib_segment_ref(struct trib_segment *segment);
 void trib_segment_unref(struct trib_segment *segment); // NULL is fine
 
+uint64_t trib_segment_round(const struct trib_segment *segment);
 uint32_t trib_segment_slot_count(const struct trib_segment *segment);
 size_t trib_segment_slot_size(const struct trib_segment *segment);
 // How many checksums a slot has.
@@ -43,7 +44,8 @@ TRIB_CHECKED enum trib_err trib_segment_write(struct trib_segment *segment, uint
                                               size_t offset, const void *data, size_t size);
 TRIB_CHECKED enum trib_err trib_segment_read(struct trib_segment *segment, uint32_t slot,
                                              size_t offset, void *data, size_t size);
-// Make all that was written durable. A failed one is final: the data may be gone.
+// Make all that was written before durable; nothing to do when an earlier sync covered it. A failed
+// one is final, and so are all after it: the data may be gone.
 TRIB_CHECKED enum trib_err trib_segment_sync(struct trib_segment *segment);
 
 // Remove DIR/<round>.seg; not there is fine.

@@ -534,6 +534,7 @@ static void tick_sessions(struct trib_server *server, uint64_t now_ms)
 {
     for (struct trib_session_link *s = server->sessions; s; s = s->next) {
         uint64_t silent_ms = now_ms - trib_channel_heard_ms(s->channel);
+        trib_channel_tick(s->channel);
         if (!trib_channel_is_open(s->channel)) {
             if (now_ms - trib_channel_created_ms(s->channel) > TRIB_HANDSHAKE_MS)
                 trib_server_close(s, TRIB_CLOSE_SLOW);

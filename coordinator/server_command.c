@@ -290,21 +290,23 @@ static void cmd_jobs_submit(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
     const struct trib_admin_request *request = trib_admin_request_of(call);
-    char why[TRIB_CONF_ERROR_SIZE];
+    struct trib_job_text text = {.text = (const char *)request->body,
+                                 .size = request->body_size,
+                                 .name = request->body_name,
+                                 .dir = request->body_dir};
     struct trib_active_job *job;
     char *config;
     if (server->job) {
-        (void)snprintf(
-            why, sizeof(why), "job %" PRIu64 " is %s; one job runs at a time: wait, or cancel it",
-            server->job->id, trib_job_state_text((enum trib_job_state)server->job->row.state));
-        fail(call, TRIB_EXIT_USAGE, why);
+        (void)snprintf(text.why, sizeof(text.why),
+                       "job %" PRIu64 " is %s; one job runs at a time: wait, or cancel it",
+                       server->job->id,
+                       trib_job_state_text((enum trib_job_state)server->job->row.state));
+        fail(call, TRIB_EXIT_USAGE, text.why);
         return;
     }
-    enum trib_err err =
-        trib_jobs_parse(server, (const char *)request->body, request->body_size, request->body_name,
-                        request->body_dir, &job, &config, why, sizeof(why));
+    enum trib_err err = trib_jobs_parse(server, &text, &job, &config);
     if (err) {
-        fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, why);
+        fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, text.why);
         return;
     }
     struct query *q = query_create(call, ask_submit);

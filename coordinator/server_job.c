@@ -45,32 +45,31 @@ static char *resolved_text(const struct trib_conf *conf)
     return text;
 }
 
-enum trib_err trib_jobs_parse(struct trib_server *server, const char *text, size_t size,
-                              const char *name, const char *dir, struct trib_active_job **ret_job,
-                              char **ret_config, char *why, size_t why_size)
+enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
+                              struct trib_active_job **ret_job, char **ret_config)
 {
     struct trib_conf *conf = trib_alloc(sizeof(*conf));
     struct trib_job_config config;
     char *resolved = NULL;
     enum trib_err err = TRIB_ERR_NOMEM;
     struct trib_active_job *active = trib_alloc(sizeof(*active));
-    (void)snprintf(why, why_size, "out of memory");
+    (void)snprintf(text->why, sizeof(text->why), "out of memory");
     if (!conf || !active)
         goto out;
     trib_conf_init(conf);
     trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &active->data);
     trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
     trib_job_conf_add(conf, &config);
-    err = trib_conf_parse(conf, text, size, name, dir);
+    err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
     if (!err)
         err = trib_job_check(conf, &config, trib_peers_count(server->peers), &active->job);
     if (err) {
-        (void)snprintf(why, why_size, "%s", conf->error);
+        (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;
     }
     if (config.eval_every > 0)
-        err = trib_evaluator_create(&active->data, &active->job.model, &active->evaluator, why,
-                                    why_size);
+        err = trib_evaluator_create(&active->data, &active->job.model, &active->evaluator,
+                                    text->why, sizeof(text->why));
     if (err)
         goto out;
     resolved = resolved_text(conf);
@@ -407,7 +406,6 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
     struct recovery recovery = {.server = server};
     struct trib_active_job *active;
     char *config = NULL;
-    char why[1024];
 
     enum trib_err err = trib_store_version_head(server->store, take_head, &recovery);
     if (!err)
@@ -416,10 +414,11 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
         err = trib_store_jobs(server->store, take_job, &recovery);
     if (err || !recovery.config)
         goto out;
-    err = trib_jobs_parse(server, recovery.config, strlen(recovery.config), "stored job", "/",
-                          &active, &config, why, sizeof(why));
+    struct trib_job_text text = {
+        .text = recovery.config, .size = strlen(recovery.config), .name = "stored job", .dir = "/"};
+    err = trib_jobs_parse(server, &text, &active, &config);
     if (err) {
-        TRIB_ERROR("job=%" PRIu64 " cannot go on: %s", recovery.row.id, why);
+        TRIB_ERROR("job=%" PRIu64 " cannot go on: %s", recovery.row.id, text.why);
         goto out;
     }
     active->id = recovery.row.id;

@@ -926,6 +926,12 @@ static void take_update(void *user, const struct trib_store_update *update)
         run && update->round == run->id ? trib_round_find(&run->round, update->device) : UINT32_MAX;
     if (member == UINT32_MAX)
         return;
+    if (update->slot >= trib_segment_slot_count(run->segment) || update->weight == 0) {
+        TRIB_ERROR("id=store-corrupt the ledger names slot %" PRIu32 " and weight %" PRIu32,
+                   update->slot, update->weight);
+        recovery->err = TRIB_ERR_CORRUPT;
+        return;
+    }
     run->members[member].lease = TRIB_LEASE_COUNTED;
     run->uploads[member].state = TRIB_UPLOAD_PENDING;
     run->uploads[member].slot = update->slot;

@@ -236,11 +236,16 @@ void trib_rounds_free(struct trib_server *server);
 
 // ---- server_job.c
 TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
-// Parse and check a job file; the error text goes to `why`.
-TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, const char *text,
-                                           size_t size, const char *name, const char *dir,
-                                           struct trib_active_job **ret_job, char **ret_config,
-                                           char *why, size_t why_size);
+// Parse and check a job file; the error text goes to text->why.
+struct trib_job_text {
+    const char *text;
+    size_t size;
+    const char *name; // for messages
+    const char *dir;  // for relative paths
+    char why[2048];   // what was wrong
+};
+TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
+                                           struct trib_active_job **ret_job, char **ret_config);
 void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job);
 void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);
 void trib_jobs_free(struct trib_active_job *job);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
@@ -65,6 +66,9 @@ static const char schema[] =
     " UNIQUE(round, device), UNIQUE(round, slot));";
 
 // ---- Running statements
+
+// Set while rows are read, on the one thread that does so: a key or digest has the wrong size.
+static _Thread_local bool row_is_malformed;
 
 static enum trib_err failure(struct trib_store *store, int code, const char *sql)
 {
@@ -134,13 +138,18 @@ static enum trib_err run_list(struct trib_store *store, const char *sql,
     if (err)
         return err;
     bind(stmt, kinds, args);
+    row_is_malformed = false;
     int code;
     while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
         if (reader)
             reader->row((void *)(uintptr_t)reader, stmt);
     }
-    if (code != SQLITE_DONE)
+    if (code != SQLITE_DONE) {
         err = failure(store, code, sql);
+    } else if (row_is_malformed) {
+        TRIB_ERROR("id=store-corrupt %s: a row has a field of the wrong size", store->path);
+        err = TRIB_ERR_CORRUPT;
+    }
     (void)sqlite3_reset(stmt);
     (void)sqlite3_clear_bindings(stmt);
     return err;
@@ -162,6 +171,18 @@ static enum trib_err query(struct trib_store *store, const char *sql, const stru
     va_start(args, kinds);
     enum trib_err err = run_list(store, sql, reader, kinds, args);
     va_end(args);
+    return err;
+}
+
+// The same for a change of exactly one row. TRIB_ERR_STATE: there is no such row.
+static enum trib_err run_one(struct trib_store *store, const char *sql, const char *kinds, ...)
+{
+    va_list args;
+    va_start(args, kinds);
+    enum trib_err err = run_list(store, sql, NULL, kinds, args);
+    va_end(args);
+    if (!err && sqlite3_changes(store->db) != 1)
+        err = TRIB_ERR_STATE;
     return err;
 }
 
@@ -189,6 +210,8 @@ static void bytes_at(sqlite3_stmt *stmt, int column, uint8_t *out, size_t size)
     memset(out, 0, size);
     if (data && (size_t)sqlite3_column_bytes(stmt, column) == size)
         memcpy(out, data, size);
+    else
+        row_is_malformed = true;
 }
 
 // ---- Opening
@@ -249,7 +272,13 @@ static enum trib_err settle_schema(struct trib_store *store)
                    version, SCHEMA_VERSION);
         return TRIB_ERR_STATE;
     }
-    err = execute(store, "BEGIN IMMEDIATE");
+    err = pragma_number(store, "SELECT count(*) FROM sqlite_schema", &version);
+    if (!err && version != 0) {
+        TRIB_ERROR("%s: is a database of another program", store->path);
+        return TRIB_ERR_STATE;
+    }
+    if (!err)
+        err = execute(store, "BEGIN IMMEDIATE");
     if (!err)
         err = execute(store, schema);
     (void)snprintf(sql, sizeof(sql), "PRAGMA user_version=%d; PRAGMA application_id=%d",
@@ -271,6 +300,7 @@ enum trib_err trib_store_open(const char *path, struct trib_store **ret_store)
         err = TRIB_ERR_IO;
         goto failed;
     }
+    (void)chmod(path, 0600); // it holds hashes of tokens; the directory is closed to others as well
     // The exclusive lock is taken by the first write and kept until the process ends.
     if (sqlite3_exec(store->db,
                      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
@@ -373,7 +403,7 @@ enum trib_err trib_store_device_insert(struct trib_store *store,
 
 enum trib_err trib_store_device_revoke(struct trib_store *store, uint64_t id, uint64_t now_ms)
 {
-    return run(store, "UPDATE device SET revoked=1, revoked_ms=? WHERE id=?", "ii", now_ms, id);
+    return run_one(store, "UPDATE device SET revoked=1, revoked_ms=? WHERE id=?", "ii", now_ms, id);
 }
 
 enum trib_err trib_store_token_insert(struct trib_store *store,
@@ -387,7 +417,7 @@ enum trib_err trib_store_token_insert(struct trib_store *store,
 enum trib_err trib_store_token_use(struct trib_store *store, const uint8_t id[8], uint64_t device)
 {
     enum trib_err err =
-        run(store, "UPDATE token SET uses_left=uses_left-1 WHERE id=?", "b", id, (size_t)8);
+        run_one(store, "UPDATE token SET uses_left=uses_left-1 WHERE id=?", "b", id, (size_t)8);
     return err ? err : run(store, "INSERT INTO token_use VALUES(?,?)", "bi", id, (size_t)8, device);
 }
 
@@ -458,12 +488,12 @@ enum trib_err trib_store_job_insert(struct trib_store *store, const struct trib_
 
 enum trib_err trib_store_job_update(struct trib_store *store, const struct trib_store_job *job)
 {
-    return run(store,
-               "UPDATE job SET state=?, ended_ms=?, start_version=?, rounds_done=?,"
-               " epsilon_pure=?, rho=?, reason=? WHERE id=?",
-               "iiiirrti", (uint64_t)job->state, job->ended_ms, job->start_version,
-               job->rounds_done, job->epsilon_pure, job->rho, job->reason ? job->reason : "",
-               job->id);
+    return run_one(store,
+                   "UPDATE job SET state=?, ended_ms=?, start_version=?, rounds_done=?,"
+                   " epsilon_pure=?, rho=?, reason=? WHERE id=?",
+                   "iiiirrti", (uint64_t)job->state, job->ended_ms, job->start_version,
+                   job->rounds_done, job->epsilon_pure, job->rho, job->reason ? job->reason : "",
+                   job->id);
 }
 
 static void read_job(void *user, sqlite3_stmt *stmt)
@@ -571,20 +601,21 @@ enum trib_err trib_store_round_insert(struct trib_store *store,
 
 enum trib_err trib_store_round_state(struct trib_store *store, uint64_t id, uint32_t state)
 {
-    return run(store, "UPDATE round SET state=? WHERE id=?", "ii", (uint64_t)state, id);
+    return run_one(store, "UPDATE round SET state=? WHERE id=?", "ii", (uint64_t)state, id);
 }
 
 // SQLite stores a NaN as NULL.
 enum trib_err trib_store_round_end(struct trib_store *store, uint64_t id, uint32_t state,
                                    uint64_t ended_ms, const struct trib_round_result *r)
 {
-    return run(store,
-               "UPDATE round SET state=?, ended_ms=?, version=?, state_text=?, reason=?, asked=?,"
-               " accepted=?, refused=?, loss=?, metric=?, value=?, metrics=?, epsilon_pure=?,"
-               " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=? WHERE id=?",
-               "iiittiiirtrtrrriiri", (uint64_t)state, ended_ms, r->version, r->state, r->reason,
-               r->asked, r->accepted, r->refused, r->loss, r->metric, r->value, r->metrics,
-               r->epsilon_pure, r->epsilon, r->delta, r->bytes_up, r->bytes_down, r->seconds, id);
+    return run_one(
+        store,
+        "UPDATE round SET state=?, ended_ms=?, version=?, state_text=?, reason=?, asked=?,"
+        " accepted=?, refused=?, loss=?, metric=?, value=?, metrics=?, epsilon_pure=?,"
+        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=? WHERE id=?",
+        "iiittiiirtrtrrriiri", (uint64_t)state, ended_ms, r->version, r->state, r->reason, r->asked,
+        r->accepted, r->refused, r->loss, r->metric, r->value, r->metrics, r->epsilon_pure,
+        r->epsilon, r->delta, r->bytes_up, r->bytes_down, r->seconds, id);
 }
 
 static double real_at(sqlite3_stmt *stmt, int column)

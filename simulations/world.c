@@ -72,9 +72,8 @@ static enum trib_err create_workers(struct trib_world *world, unsigned threads)
 {
     const size_t rows = trib_partition_size_max(&world->scenario->partition);
     const size_t rows_max = rows ? rows : 1;
-    // OpenBLAS built for one thread keeps scratch memory without locks: two products at the same
-    // time spoil each other, silently. We cannot tell such a build from others.
-    if (strcmp(trib_blas_name(), "plain") != 0)
+    // With a library whose callers must take turns, threads would only wait for each other.
+    if (!trib_blas_is_concurrent())
         threads = 1;
     enum trib_err err = trib_pool_create(threads, &world->pool);
     if (err)

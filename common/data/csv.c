@@ -139,6 +139,8 @@ static enum trib_err parse_row(const struct reader *r, const char *line, size_t 
             *ret_y = value;
         else
             *x++ = value / scale;
+        if (column != r->label && !isfinite(value / scale))
+            return reject(r, column + 1, "too large for data.scale", line, length);
         column++;
         if (!comma)
             break;
@@ -213,6 +215,13 @@ enum trib_err trib_csv_read(const char *path, const struct trib_csv_options *opt
     r.columns = 1;
     if (rows > 0 && take_line(&peek, &line, &size))
         r.columns = count_columns(line, size);
+    if (rows > 0 && options->header == TRIB_CSV_HEADER_YES &&
+        count_columns(header, header_size) != r.columns) {
+        TRIB_ERROR("%s:1: the header names %zu columns, the first row has %zu", path,
+                   count_columns(header, header_size), r.columns);
+        err = TRIB_ERR_DATA;
+        goto out;
+    }
     if (rows > 0 && (r.columns < 2 || r.columns > TRIB_COLUMNS_MAX)) {
         err = reject(&r, 1, "a row wants features and a label, so 2 columns or more", NULL, 0);
         goto out;

@@ -10,6 +10,7 @@
 #define TRIB_LOG_MODULE "blas"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool is_concurrent = true; // may two threads multiply at once?
 static char kernels_name[64] = "plain";
 
 // ---- Plain C: four rows of c at a time, so that each row of b is read from cache
@@ -70,7 +71,11 @@ static const char *better_core_type(void)
 struct library {
     void *handle;
     char *(*core_name)(void);
+    int (*parallel)(void); // 0: the serial build, which shares its buffers between threads unlocked
 };
+
+// Debian's serial OpenBLAS spoils the products of concurrent callers: those take turns.
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 static bool load_library(struct library *library)
 {
@@ -82,7 +87,9 @@ static bool load_library(struct library *library)
     memcpy(&openblas_sgemm, &symbol, sizeof(symbol));
     symbol = dlsym(library->handle, "openblas_get_corename");
     memcpy(&library->core_name, &symbol, sizeof(symbol));
-    if (openblas_sgemm && library->core_name)
+    symbol = dlsym(library->handle, "openblas_get_parallel");
+    memcpy(&library->parallel, &symbol, sizeof(symbol));
+    if (openblas_sgemm && library->core_name && library->parallel)
         return true;
     (void)dlclose(library->handle);
     openblas_sgemm = NULL;
@@ -106,8 +113,10 @@ static void choose_kernels(void)
         if (!load_library(&library))
             return;
     }
+    is_concurrent = library.parallel() != 0;
     (void)snprintf(kernels_name, sizeof(kernels_name), "openblas %s", library.core_name());
-    TRIB_INFO("kernels=openblas core=%s threads=1", library.core_name());
+    TRIB_INFO("kernels=openblas core=%s threads=1 concurrent=%s", library.core_name(),
+              is_concurrent ? "yes" : "no");
 }
 
 #else
@@ -130,14 +139,24 @@ const char *trib_blas_name(void)
     return kernels_name;
 }
 
+bool trib_blas_is_concurrent(void)
+{
+    trib_blas_init();
+    return is_concurrent;
+}
+
 void trib_gemm(const struct trib_gemm *p)
 {
     trib_blas_init();
 #ifdef TRIB_WITH_OPENBLAS
     if (openblas_sgemm) {
+        if (!is_concurrent)
+            (void)pthread_mutex_lock(&turn);
         openblas_sgemm(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
                        p->transpose_b ? CblasTrans : CblasNoTrans, p->m, p->n, p->k, p->alpha, p->a,
                        p->lda, p->b, p->ldb, p->beta, p->c, p->ldc);
+        if (!is_concurrent)
+            (void)pthread_mutex_unlock(&turn);
         return;
     }
 #endif

@@ -15,6 +15,9 @@ void trib_blas_init(void);
 // "openblas SkylakeX" or "plain".
 const char *trib_blas_name(void);
 
+// Do several threads multiply at once? Otherwise they take turns: the results are right all the same.
+bool trib_blas_is_concurrent(void);
+
 // c (m,n) = alpha * op(a) (m,k) * op(b) (k,n) + beta * c, all row-major; ld* are row strides.
 struct trib_gemm {
     bool transpose_a, transpose_b;

@@ -90,7 +90,10 @@ static void finish_regression(const struct regression *sums, struct trib_evaluat
     evaluation->mse = sums->square / rows;
     evaluation->mae = sums->absolute / rows;
     evaluation->rmse = sqrt(evaluation->mse);
-    evaluation->r2 = sums->target_spread > 0 ? 1 - sums->square / sums->target_spread : (double)NAN;
+    if (sums->target_spread > 0)
+        evaluation->r2 = 1 - sums->square / sums->target_spread;
+    else
+        evaluation->r2 = sums->square > 0 ? 0 : 1; // targets that do not vary
 }
 
 enum trib_err trib_evaluate(struct trib_net *net, const float *params,

@@ -26,7 +26,7 @@ struct trib_evaluation {
     double accuracy;
     double precision, recall, f1; // macro: means over all classes; 0/0 counts as 0
     // regression
-    double mse, mae, rmse, r2; // r2: NaN when the targets do not vary
+    double mse, mae, rmse, r2; // r2 of targets that do not vary: 1 if all are met, else 0
 };
 
 TRIB_CHECKED enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes);

@@ -214,6 +214,12 @@ static enum trib_err plan_local(const struct trib_privacy_config *config,
                                 struct trib_privacy_plan *plan, char *why, size_t why_size)
 {
     double z = config->noise_multiplier;
+    if (z == 0 && config->target_epsilon <= 0) {
+        (void)snprintf(
+            why, why_size,
+            "privacy is on: privacy.target_epsilon or privacy.noise_multiplier is wanted");
+        return TRIB_ERR_INVAL;
+    }
     if (z == 0) {
         double rho = trib_zcdp_rho(config->target_epsilon, plan->delta) / (double)config->rounds;
         z = 1 / sqrt(2 * rho);

@@ -35,7 +35,8 @@ void trib_noise_init(struct trib_noise *noise);
 
 // A known seed gives known noise, which hides nothing: for tests, and for programs built with
 // TRIB_WITH_TEST_NOISE.
-void trib_noise_init_seed(struct trib_noise *noise, const uint8_t seed[static TRIB_NOISE_SEED_SIZE]);
+void trib_noise_init_seed(struct trib_noise *noise,
+                          const uint8_t seed[static TRIB_NOISE_SEED_SIZE]);
 
 void trib_noise_fini(struct trib_noise *noise);
 

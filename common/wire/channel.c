@@ -14,6 +14,7 @@
 enum {
     SMALL_SIZE = 512,
     FRAME_SIZE = TRIB_FRAME_PREFIX_SIZE + TRIB_FRAME_MAX,
+    LINGER_MS = 1000, // for a peer to read our last message
 };
 
 // ---- Blobs
@@ -114,8 +115,9 @@ struct trib_channel {
     bool is_receiving, is_sending;
     bool has_received; // `received_size` bytes came, or none: the peer is gone
     size_t received_size;
-    bool has_failed; // a send failed
-    bool is_gone;    // nng is done with the connection
+    bool has_failed;    // a send failed
+    uint64_t linger_ms; // when the last message before closing was sent; 0: not yet
+    bool is_gone;       // nng is done with the connection
     bool wants_close;
     bool closes_when_sent;
     enum trib_close_reason reason;
@@ -332,8 +334,18 @@ static void take_record(struct trib_channel *channel, uint8_t *body, size_t size
         fail(channel, TRIB_CLOSE_MALFORMED);
 }
 
+static bool is_leaving(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool leaves = channel->closes_when_sent;
+    (void)pthread_mutex_unlock(&channel->lock);
+    return leaves;
+}
+
 static void take_frame(struct trib_channel *channel, uint8_t *body, size_t size)
 {
+    if (is_leaving(channel))
+        return; // read only so that nothing is left unread
     if (channel->session.state == TRIB_SESSION_OPEN)
         take_record(channel, body, size);
     else if (channel->is_client)
@@ -524,6 +536,29 @@ static void send_next(struct trib_channel *channel)
     trib_conn_send(channel->conn, out, size);
 }
 
+// Everything was sent. Closing now, with bytes of the peer unread, would make the kernel reset the
+// connection and drop what the peer has not read yet: wait until it goes, or for a moment.
+static void linger(struct trib_channel *channel, enum trib_close_reason reason)
+{
+    const uint64_t now_ms = trib_clock_mono_ms();
+    (void)pthread_mutex_lock(&channel->lock);
+    if (channel->linger_ms == 0)
+        channel->linger_ms = now_ms;
+    bool is_over = now_ms >= channel->linger_ms + LINGER_MS;
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_over || channel->session.state != TRIB_SESSION_OPEN)
+        fail(channel, reason);
+}
+
+void trib_channel_tick(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool is_lingering = channel->linger_ms != 0;
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_lingering)
+        wake(channel);
+}
+
 static void work_send(struct trib_channel *channel)
 {
     (void)pthread_mutex_lock(&channel->lock);
@@ -540,7 +575,7 @@ static void work_send(struct trib_channel *channel)
     if (is_sending)
         return;
     if (closes) {
-        fail(channel, reason);
+        linger(channel, reason);
         return;
     }
     if (channel->session.state != TRIB_SESSION_OPEN)

@@ -122,6 +122,8 @@ void trib_channel_drop_blobs(struct trib_channel *channel, uint8_t type);
 // Close at once, or when what is queued now was sent. The first reason counts. Any thread.
 void trib_channel_close(struct trib_channel *channel, enum trib_close_reason reason);
 void trib_channel_close_after(struct trib_channel *channel, enum trib_close_reason reason);
+// Call now and then: ends the wait of close_after for a peer that does not go by itself (1 s).
+void trib_channel_tick(struct trib_channel *channel);
 
 void trib_channel_set_user(struct trib_channel *channel, void *user); // from its own handlers only
 void *trib_channel_user(const struct trib_channel *channel);
