@@ -202,15 +202,23 @@ void trib_admin_list(const struct trib_admin_row *row, struct trib_buf *buf)
     }
 }
 
+// A table is for people: JSON texts and the kind of event are for --json.
+static bool is_shown(const struct trib_admin_field *field)
+{
+    return field->kind != TRIB_ADMIN_JSON && strcmp(field->name, "event") != 0;
+}
+
 void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf)
 {
     if (reply->row_count == 0)
         return;
     const struct trib_admin_row *head = &reply->rows[0];
     int width[TRIB_ADMIN_FIELDS_MAX];
+    bool shown[TRIB_ADMIN_FIELDS_MAX];
     char cell[CELL_SIZE];
 
     for (size_t j = 0; j < head->count; j++) {
+        shown[j] = is_shown(&head->fields[j]);
         width[j] = (int)strlen(head->fields[j].name);
         for (size_t i = 0; i < reply->row_count; i++) {
             const struct trib_admin_field *field =
@@ -222,19 +230,23 @@ void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf
                 width[j] = (int)strlen(cell);
         }
     }
-    for (size_t j = 0; j < head->count; j++)
-        trib_buf_printf(buf, "%s%*s", j ? "  " : "",
-                        is_numeric(&head->fields[j]) ? width[j] : -width[j], head->fields[j].name);
+    for (size_t j = 0; j < head->count; j++) {
+        if (shown[j])
+            trib_buf_printf(buf, "%*s  ", is_numeric(&head->fields[j]) ? width[j] : -width[j],
+                            head->fields[j].name);
+    }
     trib_buf_text(buf, "\n");
     for (size_t i = 0; i < reply->row_count; i++) {
         for (size_t j = 0; j < head->count; j++) {
             const struct trib_admin_field *field =
                 trib_admin_find(&reply->rows[i], head->fields[j].name);
+            if (!shown[j])
+                continue;
             (void)snprintf(cell, sizeof(cell), "-");
             if (field)
                 cell_text(field, cell, sizeof(cell));
-            trib_buf_printf(buf, "%s%*s", j ? "  " : "",
-                            is_numeric(&head->fields[j]) ? width[j] : -width[j], cell);
+            trib_buf_printf(buf, "%*s  ", is_numeric(&head->fields[j]) ? width[j] : -width[j],
+                            cell);
         }
         trib_buf_text(buf, "\n");
     }

@@ -344,7 +344,7 @@ static bool is_leaving(struct trib_channel *channel)
 
 static void take_frame(struct trib_channel *channel, uint8_t *body, size_t size)
 {
-    if (is_leaving(channel))
+    if (channel->session.state == TRIB_SESSION_OPEN && is_leaving(channel))
         return; // read only so that nothing is left unread
     if (channel->session.state == TRIB_SESSION_OPEN)
         take_record(channel, body, size);

@@ -36,6 +36,9 @@ static void show(const struct trib_admin_reply *reply, bool as_json)
     if (as_json) {
         for (size_t i = 0; i < reply->row_count; i++)
             trib_admin_row_json(&reply->rows[i], &text);
+    } else if (reply->row_count == 1 && reply->rows[0].count == 1 &&
+               reply->rows[0].fields[0].text) {
+        trib_buf_printf(&text, "%s\n", reply->rows[0].fields[0].text); // a token: for $(...)
     } else if (reply->row_count == 1) {
         trib_admin_list(&reply->rows[0], &text);
     } else {
