@@ -1,7 +1,7 @@
 // spool.h - the finished update, durable before its first byte is sent.
 //
 // One at a time. Whatever happens, the device sends these very bytes again until it has an answer:
-// a second update with fresh noise for the same round would leak (RELIABILITY.md 2). On disk:
+// a second update with fresh noise for the same round would leak (docs/durability.md). On disk:
 //
 //     offset  size  field (little-endian)
 //     0       8     "TRIBSPL1"

@@ -1,4 +1,4 @@
-// admit.h - may this update be counted? Pure rules, cheapest first (RELIABILITY.md 3).
+// admit.h - may this update be counted? Pure rules, cheapest first (docs/durability.md).
 //
 // Steps 0 to 4 (listener, frames, handshake, records, message form) are wire/'s; durability is
 // commit.h's. Here: standing, round, lease, base, idempotency, shape, numbers, norms.

@@ -7,7 +7,7 @@
 // An operation's `prepare` runs before the transaction (files: write, fsync, rename), its `apply`
 // inside it. An `apply` that fails with TRIB_ERR_STATE is undone alone and says so in `result`;
 // any other failure, and a failed fsync or COMMIT, ends the process: what is on disk is the truth,
-// and a restart begins from it (RELIABILITY.md 2).
+// and a restart begins from it (docs/durability.md).
 #ifndef TRIB_COORDINATOR_COMMIT_H
 #define TRIB_COORDINATOR_COMMIT_H
 

@@ -220,7 +220,7 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
 
 bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
 {
-    const double snr_min = 0.05; // PRIVACY.md 1.4: below it the model learns nothing
+    const double snr_min = 0.05; // docs/privacy-math.md 1.4: below it the model learns nothing
     if (job->config.privacy_mode == TRIB_PRIVACY_OFF || job->privacy.snr >= snr_min)
         return false;
     (void)snprintf(text, size,

@@ -1,7 +1,7 @@
 // job.h - what a training job is told: the keys of its file, their checks, and what follows from them.
 //
 // A job file holds a scenario's [model] [round] [strategy] [privacy] and the held-out half of
-// [data] (DESIGN.md 7). The simulator adds its own tables to the same struct trib_conf.
+// [data] (docs/operating.md). The simulator adds its own tables to the same struct trib_conf.
 //
 //     JOB:  ACTIVE <-> PAUSED,  either -> DONE | FAILED | CANCELLED (final)
 #ifndef TRIB_COORDINATOR_JOB_H

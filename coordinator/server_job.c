@@ -1,12 +1,16 @@
 // Jobs: from a file to rounds, and from the last round to the version that stays.
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/map.h"
 #include "coordinator/server_state.h"
 #include "coordinator/strategy.h"
 
@@ -378,7 +382,8 @@ void trib_jobs_finish(struct trib_server *server)
 struct recovery {
     struct trib_server *server;
     struct trib_store_job row;
-    char *config; // owned
+    char *config;          // owned
+    struct trib_map *kept; // digests of the versions in the store
     enum trib_err err;
 };
 
@@ -401,13 +406,69 @@ static void take_head(void *user, const struct trib_store_version *v)
                                       v->signature, &server->head);
 }
 
+// ---- Model files without a row: a commit that was killed between its file and its transaction
+
+static void keep_digest(void *user, const struct trib_store_version *v)
+{
+    struct recovery *recovery = user;
+    if (!recovery->err) // any pointer will do: only the key matters
+        recovery->err = trib_map_put(recovery->kept, v->digest, sizeof(v->digest), recovery);
+}
+
+static enum trib_err remove_strays(struct trib_server *server, struct recovery *recovery)
+{
+    char models[TRIB_PATH_MAX + 1];
+    char path[TRIB_PATH_MAX + 1];
+    const struct dirent *entry;
+    enum trib_err err = trib_path_join(models, server->dir, "models");
+    DIR *entries = err ? NULL : opendir(models);
+    if (!entries) {
+        TRIB_ERROR("%s: cannot be listed", models);
+        return TRIB_ERR_IO;
+    }
+    while (!err && (entry = readdir(entries))) {
+        uint8_t digest[TRIB_DIGEST_SIZE];
+        char hex[TRIB_DIGEST_TEXT_SIZE];
+        const char *dot = strrchr(entry->d_name, '.');
+        if (!dot || entry->d_name[0] == '.')
+            continue;
+        (void)snprintf(hex, sizeof(hex), "%.*s", (int)strcspn(entry->d_name, "."), entry->d_name);
+        bool is_model =
+            strcmp(dot, ".safetensors") == 0 && trib_hex_decode(hex, digest, sizeof(digest));
+        bool is_stray = strcmp(dot, ".tmp") == 0 ||
+                        (is_model && !trib_map_get(recovery->kept, digest, sizeof(digest)));
+        if (!is_stray)
+            continue;
+        err = trib_path_join(path, models, entry->d_name);
+        if (!err)
+            err = trib_file_remove(path);
+    }
+    (void)closedir(entries);
+    return err;
+}
+
+static enum trib_err clean_models(struct trib_server *server, struct recovery *recovery)
+{
+    enum trib_err err = trib_map_create(&recovery->kept);
+    if (!err)
+        err = trib_store_versions(server->store, 0, UINT32_MAX, keep_digest, recovery);
+    if (!err)
+        err = recovery->err;
+    if (!err)
+        err = remove_strays(server, recovery);
+    trib_map_destroy(recovery->kept);
+    return err;
+}
+
 enum trib_err trib_jobs_recover(struct trib_server *server)
 {
     struct recovery recovery = {.server = server};
     struct trib_active_job *active;
     char *config = NULL;
 
-    enum trib_err err = trib_store_version_head(server->store, take_head, &recovery);
+    enum trib_err err = clean_models(server, &recovery);
+    if (!err)
+        err = trib_store_version_head(server->store, take_head, &recovery);
     if (!err)
         err = recovery.err;
     if (!err)

@@ -1,4 +1,4 @@
-// Rounds: carrying out what the state machine of round.h asks for, durably (RELIABILITY.md 2).
+// Rounds: carrying out what the state machine of round.h asks for, durably (docs/durability.md).
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 //
 // The keys are those of a job file ([model] [round] [strategy] [privacy]), of both halves of
 // [data], and the simulator's own: the held-out split, [partition], [faults] and what the simulated
-// devices allow, [client.policy] (DESIGN.md 7).
+// devices allow, [client.policy] (docs/operating.md).
 //
 //     trib_scenario_load   reads the file, applies the overrides, checks: no data file is touched
 //     trib_scenario_open   reads the data, sets held-out rows aside, deals out the rest

@@ -8,7 +8,7 @@
 
 #include "tributary/err.h"
 
-// What a process ends with (DESIGN.md 7).
+// What a process ends with (docs/operating.md).
 enum trib_exit {
     TRIB_EXIT_OK = 0,
     TRIB_EXIT_USAGE = 2,    // usage or configuration

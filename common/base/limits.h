@@ -5,7 +5,7 @@
 #define TRIB_BASE_LIMITS_H
 
 enum {
-    // ---- wire (PROTOCOL.md 2, 3)
+    // ---- wire (docs/protocol.md)
     TRIB_FRAME_MAX = 65535,      // Noise 3: a message is at most 65535 bytes
     TRIB_AEAD_TAG_SIZE = 16,     // ChaCha20-Poly1305
     TRIB_RECORD_HEADER_SIZE = 8, // type, flags, stream, offset

@@ -1,7 +1,7 @@
 // blas.h - the one seam to matrix products.
 //
 // With -Dblas=openblas the products are OpenBLAS's, on one thread: parallelism is across clients,
-// never inside a small product (ENGINE.md 1). With -Dblas=plain, or when the library is not there,
+// never inside a small product (docs/architecture.md). With -Dblas=plain, or when the library is not there,
 // they are plain C. For one build, machine and choice of kernels the bits are always the same.
 #ifndef TRIB_MATH_BLAS_H
 #define TRIB_MATH_BLAS_H

@@ -1,4 +1,4 @@
-// model.h - a model is one line of text and one flat vector of float32 parameters (DESIGN.md 6).
+// model.h - a model is one line of text and one flat vector of float32 parameters (docs/models.md).
 //
 //     spec  := input { "-" layer }                e.g. 784 - dense 200 relu - dense 10 softmax
 //     input := N | CxHxW

@@ -1,7 +1,7 @@
 // safetensors.h - the model file: u64 little-endian header length, JSON header, raw tensors.
 //
 // Our files hold `<layer>.weight` (out, in) and `<layer>.bias` (out), F32, in the order of the flat
-// parameter vector, so that the data section is that vector (DESIGN.md 6). The header is padded
+// parameter vector, so that the data section is that vector (docs/models.md). The header is padded
 // with blanks to a multiple of 8.
 #ifndef TRIB_MATH_SAFETENSORS_H
 #define TRIB_MATH_SAFETENSORS_H

@@ -172,7 +172,7 @@ static void place_on_grid(const struct trib_privacy_config *config, double z, ui
         e->sinf = floor_to_count(config->clip_linf / e->grid);
 }
 
-// PRIVACY.md 2.2: with s2 >= 4 sqrt(P) rounding adds at most 1/64 to the squared norm.
+// docs/privacy-math.md 2.2: with s2 >= 4 sqrt(P) rounding adds at most 1/64 to the squared norm.
 static enum trib_err choose_grid(const struct trib_privacy_config *config, double z,
                                  struct trib_encoding *e, char *why, size_t why_size)
 {
@@ -191,7 +191,7 @@ static enum trib_err choose_grid(const struct trib_privacy_config *config, doubl
     return TRIB_ERR_INVAL;
 }
 
-// PRIVACY.md 3.4 with n = 1: a noised word leaves its range with a chance of 2^-40 a vector.
+// docs/privacy-math.md 3.4 with n = 1: a noised word leaves its range with a chance of 2^-40 a vector.
 static enum trib_err choose_word(const struct trib_privacy_config *config, struct trib_encoding *e,
                                  char *why, size_t why_size)
 {

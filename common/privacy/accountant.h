@@ -1,6 +1,6 @@
 // accountant.h - what a round and a job cost in privacy, and which noise meets a target.
 //
-// Unit: one device (zero-out adjacency). Two ledgers with proven reductions (PRIVACY.md 1.3, 5):
+// Unit: one device (zero-out adjacency). Two ledgers with proven reductions (docs/privacy-math.md 1.3, 5):
 // pure epsilon adds up; rho of zero-concentrated differential privacy (Bun & Steinke 2016) adds up
 // and turns into (epsilon, delta) at the end. Discrete Laplace noise of scale t on integers with
 // sum |q| <= s1 and sum q^2 <= s2^2 costs pure epsilon s1/t and, by the dual-norm bound, rho.
@@ -14,7 +14,7 @@
 #include "tributary/err.h"
 
 // rho of continuous Laplace noise for L1 norm d1 and L2 norm d2 (in noise scales):
-// d1 h(d2^2/d1), h(u) = 1 - (1 - e^-u)/u (PRIVACY.md 1.3). d1, d2 >= 0.
+// d1 h(d2^2/d1), h(u) = 1 - (1 - e^-u)/u (docs/privacy-math.md 1.3). d1, d2 >= 0.
 double trib_zcdp_laplace(double d1, double d2);
 // The same for discrete Laplace noise of scale t on integers. Also at most d2^2/2.
 double trib_zcdp_discrete_laplace(double t, double d1, double d2);
@@ -65,7 +65,7 @@ struct trib_privacy_plan {
     double rho_round;
     double epsilon_pure_total;
     double epsilon_total; // at delta
-    double snr;           // predicted, per coordinate of the mean and round (PRIVACY.md 7)
+    double snr; // predicted, per coordinate of the mean and round (docs/privacy-math.md 7)
 };
 
 // TRIB_ERR_INVAL with a text for people in `why`.

@@ -3,7 +3,7 @@
 // With privacy on a delta is clipped and rounded to integers q with sum |q| <= s1,
 // sum q^2 <= s2^2 and |q| <= sinf, checked in integers, and in mode local each gets discrete
 // Laplace noise of scale t = 2^grid_bits. The guarantee (pure epsilon = s1 / t) rests on these
-// integers alone: whatever the floats did before cannot change it (PRIVACY.md 2.2).
+// integers alone: whatever the floats did before cannot change it (docs/privacy-math.md 2.2).
 //
 // One integer is `grid` (gamma) in units of the parameters: x is about q * grid.
 #ifndef TRIB_PRIVACY_ENCODE_H

@@ -1,4 +1,4 @@
-// mode.h - who may see what: the four privacy modes (PRIVACY.md 7) and their names.
+// mode.h - who may see what: the four privacy modes (docs/privacy-math.md 7) and their names.
 #ifndef TRIB_PRIVACY_MODE_H
 #define TRIB_PRIVACY_MODE_H
 

@@ -208,6 +208,14 @@ static bool is_shown(const struct trib_admin_field *field)
     return field->kind != TRIB_ADMIN_JSON && strcmp(field->name, "event") != 0;
 }
 
+// No blanks behind the last column.
+static void end_line(struct trib_buf *buf)
+{
+    while (buf->size > 0 && buf->data[buf->size - 1] == ' ')
+        buf->size--;
+    trib_buf_text(buf, "\n");
+}
+
 void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf)
 {
     if (reply->row_count == 0)
@@ -235,7 +243,7 @@ void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf
             trib_buf_printf(buf, "%*s  ", is_numeric(&head->fields[j]) ? width[j] : -width[j],
                             head->fields[j].name);
     }
-    trib_buf_text(buf, "\n");
+    end_line(buf);
     for (size_t i = 0; i < reply->row_count; i++) {
         for (size_t j = 0; j < head->count; j++) {
             const struct trib_admin_field *field =
@@ -248,6 +256,6 @@ void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf
             trib_buf_printf(buf, "%*s  ", is_numeric(&head->fields[j]) ? width[j] : -width[j],
                             cell);
         }
-        trib_buf_text(buf, "\n");
+        end_line(buf);
     }
 }

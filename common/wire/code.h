@@ -1,5 +1,5 @@
 // code.h - what can become of an update: one closed list, the same on the wire, in the store and in
-// reports (RELIABILITY.md 3). Numbers never change their meaning.
+// reports (docs/durability.md). Numbers never change their meaning.
 #ifndef TRIB_WIRE_CODE_H
 #define TRIB_WIRE_CODE_H
 

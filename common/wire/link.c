@@ -263,7 +263,7 @@ static bool is_socket_of(int fd, const char *url, uint16_t port)
 
 // nng listens with a backlog of 128 and offers no way to say otherwise; listen(2) may be called
 // again on the same descriptor, which is found by its address. A storm of 10,000 clients was
-// served in 0.6 s instead of 15 s (PROTOCOL.md 1).
+// served in 0.6 s instead of 15 s (docs/protocol.md).
 static void raise_backlog(const char *url, uint16_t port)
 {
     struct rlimit limit = {.rlim_cur = 1024};

@@ -141,7 +141,7 @@ static void epsilon_is_monotonic(void **state)
 static void rho_is_the_inverse_of_epsilon(void **state)
 {
     (void)state;
-    // PRIVACY.md 1.3: rho of some targets at delta = 1e-6
+    // docs/privacy-math.md 1.3: rho of some targets at delta = 1e-6
     static const double known[][2] = {
         {1, 0.0244}, {2, 0.0882}, {4, 0.3111}, {8, 1.0524}, {16, 3.3505}};
     for (int i = 0; i < 5; i++)
@@ -189,7 +189,7 @@ static void both_ledgers_add_up_and_the_smaller_is_told(void **state)
 
 // ---- plans
 
-static struct trib_privacy_config example(void) // PRIVACY.md 7
+static struct trib_privacy_config example(void) // docs/privacy-math.md 7
 {
     return (struct trib_privacy_config){.mode = TRIB_PRIVACY_LOCAL,
                                         .clip_l2 = 1,

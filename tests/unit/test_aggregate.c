@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -327,9 +328,9 @@ static int bench(void)
     const size_t blocks = trib_segment_checksum_count(size);
     struct trib_aggregate_member members[COUNT];
     struct trib_segment *segment = NULL;
-    uint8_t *packed = malloc(size);
+    uint8_t *packed = trib_alloc_array(size, 1);
     uint32_t *checksums = calloc(COUNT * blocks, sizeof(*checksums));
-    float *mean = malloc(PARAMS * sizeof(*mean));
+    float *mean = trib_alloc_array(PARAMS, sizeof(*mean));
     uint64_t seed = 1;
     enum trib_err err = packed && checksums && mean && mkdtemp(dir) ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)

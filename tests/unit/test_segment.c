@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "coordinator/segment.h"
@@ -79,8 +80,8 @@ static void fill(uint8_t *data, uint32_t slot)
 
 static void assert_slot(struct trib_segment *segment, uint32_t slot)
 {
-    uint8_t *wanted = malloc(SLOT_SIZE);
-    uint8_t *got = malloc(SLOT_SIZE);
+    uint8_t *wanted = trib_alloc_array(SLOT_SIZE, 1);
+    uint8_t *got = trib_alloc_array(SLOT_SIZE, 1);
     assert_non_null(wanted);
     assert_non_null(got);
     fill(wanted, slot);
@@ -105,7 +106,7 @@ static void slots_written_in_mixed_pieces_are_independent(void **state)
         PIECE = 10007,
         PIECES = (SLOT_SIZE + PIECE - 1) / PIECE
     };
-    uint8_t *data = malloc((size_t)SLOTS * SLOT_SIZE);
+    uint8_t *data = trib_alloc_array(SLOTS, SLOT_SIZE);
     uint32_t order[SLOTS * PIECES];
     uint64_t seed = 5;
     struct stat info;
@@ -150,7 +151,7 @@ struct writer {
 static void *writer_main(void *user)
 {
     struct writer *writer = user;
-    uint8_t *data = malloc(SLOT_SIZE);
+    uint8_t *data = trib_alloc_array(SLOT_SIZE, 1);
     writer->err = data ? TRIB_OK : TRIB_ERR_NOMEM;
     if (data)
         fill(data, writer->slot);
@@ -219,7 +220,7 @@ static void a_slot_that_was_cut_off_is_never_read_as_data(void **state)
     const struct place *place = *state;
     struct stat info;
     struct trib_segment *segment = create(place);
-    uint8_t *data = malloc(SLOT_SIZE);
+    uint8_t *data = trib_alloc_array(SLOT_SIZE, 1);
     assert_non_null(data);
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
         fill(data, slot);
@@ -262,7 +263,7 @@ static void checksums_cover_every_byte_of_a_slot(void **state)
 static void a_removed_segment_is_gone_but_its_handles_stay_good(void **state)
 {
     const struct place *place = *state;
-    uint8_t *data = malloc(SLOT_SIZE);
+    uint8_t *data = trib_alloc_array(SLOT_SIZE, 1);
     assert_non_null(data);
     fill(data, 3);
     struct trib_segment *segment = create(place);
