@@ -1,6 +1,5 @@
 // Rounds: carrying out what the state machine of round.h asks for, durably (docs/durability.md).
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "common/wire/codec.h"
 #include "coordinator/sampler.h"
 #include "coordinator/server_state.h"
-#include "coordinator/strategy.h"
 
 #define TRIB_LOG_MODULE "round"
 
@@ -371,20 +369,42 @@ static void open_round(struct trib_server *server)
 
 // ---- Sealing
 
+// Every lease as it stands, to be written in one transaction.
+struct trib_lease_list *trib_rounds_leases(const struct trib_round_run *run)
+{
+    const uint32_t count = run->round.member_count;
+    struct trib_lease_list *list = trib_alloc(sizeof(*list) + count * sizeof(list->leases[0]));
+    if (!list)
+        return NULL;
+    list->count = count;
+    for (uint32_t i = 0; i < count; i++)
+        list->leases[i] = (struct trib_store_lease){.round = run->id,
+                                                    .device = run->members[i].device,
+                                                    .order = i,
+                                                    .state = run->members[i].lease,
+                                                    .code = run->members[i].code};
+    return list;
+}
+
+enum trib_err trib_lease_list_put(const struct trib_lease_list *list, struct trib_store *store)
+{
+    enum trib_err err = TRIB_OK;
+    for (uint32_t i = 0; i < list->count && !err; i++)
+        err = trib_store_lease_put(store, &list->leases[i]);
+    return err;
+}
+
 struct seal_op {
     struct trib_server_op op;
     uint64_t round_id;
-    uint32_t count;
-    struct trib_store_lease leases[];
+    struct trib_lease_list *leases; // owned
 };
 
 static enum trib_err seal_apply(struct trib_commit_op *commit_op, struct trib_store *store)
 {
     struct seal_op *op = (struct seal_op *)commit_op;
     enum trib_err err = trib_store_round_state(store, op->round_id, TRIB_ROUND_SEALED);
-    for (uint32_t i = 0; i < op->count && !err; i++)
-        err = trib_store_lease_put(store, &op->leases[i]);
-    return err;
+    return err ? err : trib_lease_list_put(op->leases, store);
 }
 
 static void seal_finish(struct trib_server *server, struct trib_server_op *server_op)
@@ -393,401 +413,25 @@ static void seal_finish(struct trib_server *server, struct trib_server_op *serve
     TRIB_CRASH_POINT("round.sealed");
     if (op->op.op.result == TRIB_OK && server->run && server->run->id == op->round_id)
         (void)!step(server, TRIB_ROUND_EV_SEAL_DURABLE);
+    free(op->leases);
     free(op);
-}
-
-static struct seal_op *lease_snapshot(const struct trib_round_run *run)
-{
-    const uint32_t count = run->round.member_count;
-    struct seal_op *op = trib_alloc(sizeof(*op) + count * sizeof(op->leases[0]));
-    if (!op)
-        return NULL;
-    op->round_id = run->id;
-    op->count = count;
-    for (uint32_t i = 0; i < count; i++)
-        op->leases[i] = (struct trib_store_lease){.round = run->id,
-                                                  .device = run->members[i].device,
-                                                  .order = i,
-                                                  .state = run->members[i].lease,
-                                                  .code = run->members[i].code};
-    return op;
 }
 
 static void seal_round(struct trib_server *server)
 {
-    struct seal_op *op = lease_snapshot(server->run);
-    if (!op)
+    struct seal_op *op = trib_alloc(sizeof(*op));
+    if (op)
+        op->leases = trib_rounds_leases(server->run);
+    if (!op || !op->leases) {
+        free(op);
         return; // again with the next event
+    }
+    op->round_id = server->run->id;
     server->run->is_sealing = true;
     trib_upload_finish_all(server);
     op->op.op.apply = seal_apply;
     op->op.finish = seal_finish;
     trib_server_submit(server, &op->op);
-}
-
-// ---- Aggregating, on a worker
-
-struct aggregation {
-    struct trib_work work; // first
-    struct trib_server_event event;
-    struct trib_server *server;
-    const struct trib_active_job *job; // stays until this is back
-    uint64_t round_id;
-    bool evaluates;
-    struct trib_segment *segment; // a reference
-    struct trib_blob *base;       // a reference
-    struct trib_aggregate_plan plan;
-    struct trib_aggregate_member *members; // owned
-    struct trib_msg_manifest manifest;
-    struct trib_evaluation evaluation;
-    struct trib_version *version; // the result
-    enum trib_err err;
-};
-
-static enum trib_err aggregate(struct aggregation *a)
-{
-    const struct trib_job *job = &a->job->job;
-    const size_t count = job->model.param_count;
-    float *mean = trib_alloc_aligned(count, sizeof(*mean));
-    enum trib_err err = mean ? TRIB_OK : TRIB_ERR_NOMEM;
-    if (!err)
-        err =
-            trib_aggregate_segment(&a->plan, a->segment, trib_pool_threads(a->server->pool), mean);
-    if (!err) // in place: the mean becomes the next version
-        err = trib_strategy_fedavg((const float *)(const void *)a->base->data, mean, count,
-                                   job->config.server_learning_rate, mean);
-    if (!err && a->evaluates) {
-        err = trib_evaluator_run(a->job->evaluator, mean, &a->evaluation);
-        if (!err)
-            trib_manifest_set_evaluation(&a->manifest, &a->evaluation);
-    }
-    if (!err)
-        err = trib_version_make(&a->server->identity, &job->model, mean, &a->manifest, &a->version);
-    free(mean);
-    return err;
-}
-
-static void aggregation_run(struct trib_work *work)
-{
-    struct aggregation *a = (struct aggregation *)work;
-    a->err = aggregate(a);
-    trib_server_post(a->server, &a->event);
-}
-
-static void aggregation_free(struct aggregation *a)
-{
-    trib_segment_unref(a->segment);
-    trib_blob_unref(a->base);
-    trib_version_destroy(a->version);
-    free(a->members);
-    free(a);
-}
-
-static void fill_result(struct trib_server *server, struct trib_round_result *result,
-                        enum trib_round_state state, const struct trib_evaluation *evaluation)
-{
-    struct trib_round_run *run = server->run;
-    const struct trib_active_job *active = server->job;
-    trib_result_init(result);
-    result->id = run->id;
-    result->round = run->number;
-    result->version = server->head->manifest.version + (state == TRIB_ROUND_COMMITTED);
-    (void)snprintf(result->state, sizeof(result->state), "%s", trib_round_state_name(state));
-    if (state == TRIB_ROUND_ABANDONED)
-        (void)snprintf(result->reason, sizeof(result->reason), "%s",
-                       trib_round_reason_name(run->round.reason));
-    result->asked = run->round.member_count;
-    result->accepted = run->round.leases[TRIB_LEASE_COUNTED];
-    result->refused = run->round.leases[TRIB_LEASE_REFUSED];
-    if (evaluation)
-        trib_result_set_evaluation(result, evaluation);
-    if (active->job.config.privacy_mode != TRIB_PRIVACY_OFF) {
-        result->epsilon_pure = active->spent.epsilon_pure;
-        result->epsilon = trib_privacy_epsilon(&active->spent, active->job.privacy.delta);
-        result->delta = active->job.privacy.delta;
-    }
-    result->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED) - run->bytes_up;
-    result->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED) - run->bytes_down;
-    result->seconds = (double)(trib_clock_mono_ms() - run->opened_ms) / 1000;
-}
-
-// The round's end in the store: leases, result, the job's progress, and for a committed one the
-// version.
-struct end_op {
-    struct trib_server_op op;
-    struct trib_version *version; // NULL: abandoned
-    struct trib_store_version row;
-    char metrics[TRIB_RESULT_METRICS_SIZE];
-    struct trib_round_result result;
-    enum trib_round_state state;
-    struct trib_store_job job;
-    struct seal_op *leases;
-    uint64_t ended_ms;
-    uint64_t prune_before;
-};
-
-static enum trib_err end_prepare(struct trib_commit_op *commit_op)
-{
-    struct end_op *op = (struct end_op *)commit_op;
-    return op->version ? trib_version_write(op->op.server->dir, op->version) : TRIB_OK;
-}
-
-static enum trib_err end_apply(struct trib_commit_op *commit_op, struct trib_store *store)
-{
-    struct end_op *op = (struct end_op *)commit_op;
-    enum trib_err err = TRIB_OK;
-    if (op->version)
-        err = trib_store_version_insert(store, &op->row);
-    if (!err)
-        err = trib_store_round_end(store, op->result.id, op->state, op->ended_ms, &op->result);
-    for (uint32_t i = 0; i < op->leases->count && !err; i++)
-        err = trib_store_lease_put(store, &op->leases->leases[i]);
-    if (!err)
-        err = trib_store_job_update(store, &op->job);
-    if (!err)
-        err = trib_store_updates_prune(store, op->prune_before);
-    return err;
-}
-
-// The segment has done its work: gone from the disk, on the thread that may wait for disks.
-struct sweep_op {
-    struct trib_server_op op;
-    uint64_t round_id;
-};
-
-static enum trib_err sweep_prepare(struct trib_commit_op *commit_op)
-{
-    struct sweep_op *op = (struct sweep_op *)commit_op;
-    return trib_segment_remove(op->op.server->updates_dir, op->round_id);
-}
-
-static void sweep_finish(struct trib_server *server, struct trib_server_op *server_op)
-{
-    (void)server;
-    free(server_op);
-}
-
-static void sweep(struct trib_server *server, uint64_t round_id)
-{
-    struct sweep_op *op = trib_alloc(sizeof(*op));
-    if (!op)
-        return; // start-up removes it
-    op->round_id = round_id;
-    op->op.op.prepare = sweep_prepare;
-    op->op.finish = sweep_finish;
-    trib_server_submit(server, &op->op);
-}
-
-static void tell_round_end(struct trib_server *server)
-{
-    const struct trib_round_run *run = server->run;
-    const struct trib_msg_round_end msg = {.round_id = run->id};
-    for (uint32_t i = 0; i < run->round.member_count; i++) {
-        struct trib_peer *peer = trib_peers_by_id(server->peers, run->members[i].device);
-        struct trib_buf packed = {0};
-        if (run->members[i].lease == TRIB_LEASE_COUNTED || !peer || !peer->live)
-            continue;
-        trib_msg_round_end_pack(&msg, &packed);
-        trib_server_send(peer->live, TRIB_RECORD_ROUND_END, &packed);
-    }
-}
-
-// The checksums of a round's updates are needed no more; their ids are, for DUPLICATE.
-static void forget_checksums(struct trib_server *server, uint64_t round_id)
-{
-    for (struct trib_known_update *k = server->known_list; k; k = k->next) {
-        if (k->round == round_id) {
-            free(k->checksums);
-            k->checksums = NULL;
-        }
-    }
-}
-
-static void end_finish(struct trib_server *server, struct trib_server_op *server_op)
-{
-    struct end_op *op = (struct end_op *)server_op;
-    struct trib_round_run *run = server->run;
-    struct trib_active_job *active = server->job;
-    if (op->op.op.result != TRIB_OK) {
-        trib_server_stop_failed(server);
-        goto out;
-    }
-    TRIB_CRASH_POINT("round.ended");
-    active->row = op->job;
-    if (op->version) {
-        (void)!step(server, TRIB_ROUND_EV_COMMIT_DURABLE);
-        trib_jobs_set_head(server, op->version);
-        op->version = NULL;
-    }
-    TRIB_INFO("round=%" PRIu64 " %s%s%s version=%" PRIu64 " accepted=%" PRIu64 "/%" PRIu64
-              " %s=%.4f seconds=%.2f",
-              run->number, op->result.state, op->result.reason[0] ? " reason=" : "",
-              op->result.reason, op->result.version, op->result.accepted, op->result.asked,
-              op->result.metric[0] ? op->result.metric : "value", op->result.value,
-              op->result.seconds);
-    tell_round_end(server);
-    forget_checksums(server, run->id);
-    sweep(server, run->id);
-    bool is_over = run->target_is_reached || active->row.rounds_done >= active->job.config.rounds;
-    const char *failure = run->failure;
-    trib_rounds_free(server);
-    if (failure)
-        trib_jobs_end(server, TRIB_JOB_FAILED, failure);
-    else if (active->wants_cancel)
-        trib_jobs_end(server, TRIB_JOB_CANCELLED, "by the operator");
-    else if (is_over)
-        trib_jobs_finish(server);
-
-out:
-    trib_version_destroy(op->version);
-    free(op->leases);
-    free(op);
-}
-
-static void submit_end(struct trib_server *server, struct trib_version *version,
-                       const struct trib_evaluation *evaluation)
-{
-    struct trib_round_run *run = server->run;
-    struct trib_active_job *active = server->job;
-    struct end_op *op = trib_alloc(sizeof(*op));
-    if (op)
-        op->leases = lease_snapshot(run);
-    if (!op || !op->leases) {
-        free(op);
-        trib_version_destroy(version);
-        trib_server_stop_failed(server);
-        return;
-    }
-    run->is_ending = true;
-    if (!version) {
-        trib_upload_finish_all(server);
-        // Privacy is spent as soon as something noised left a device, whatever became of it.
-        if (run->round.leases[TRIB_LEASE_COUNTED] + run->round.leases[TRIB_LEASE_REFUSED] > 0)
-            trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
-    }
-    op->version = version;
-    op->state = version ? TRIB_ROUND_COMMITTED : TRIB_ROUND_ABANDONED;
-    fill_result(server, &op->result, op->state, evaluation);
-    op->ended_ms = trib_clock_wall_ms();
-    op->job = active->row;
-    op->job.rounds_done = run->number;
-    op->job.epsilon_pure = active->spent.epsilon_pure;
-    op->job.rho = active->spent.rho;
-    op->prune_before =
-        run->id > TRIB_SERVER_LEDGER_ROUNDS ? run->id - TRIB_SERVER_LEDGER_ROUNDS : 0;
-    if (version) {
-        const struct trib_msg_manifest *m = &version->manifest;
-        op->row = (struct trib_store_version){
-            .version = m->version,
-            .generation = m->generation,
-            .parent = m->parent,
-            .job = m->job,
-            .round = m->round_id,
-            .round_number = m->round_number,
-            .kind = version->manifest.kind,
-            .spec = version->model.spec,
-            .params = m->params,
-            .manifest = version->announcement.manifest,
-            .manifest_size = version->announcement.manifest_size,
-            .created_ms = m->created_ms,
-            .metrics = op->result.metrics[0] ? op->metrics : NULL,
-            .has_value = op->result.metrics[0] != '\0',
-            .value = op->result.value,
-        };
-        memcpy(op->metrics, op->result.metrics, sizeof(op->metrics));
-        memcpy(op->row.digest, m->digest, TRIB_DIGEST_SIZE);
-        memcpy(op->row.signature, version->announcement.signature, TRIB_SIGNATURE_SIZE);
-    }
-    op->op.op.prepare = end_prepare;
-    op->op.op.apply = end_apply;
-    op->op.finish = end_finish;
-    trib_server_submit(server, &op->op);
-}
-
-static void aggregation_done(struct trib_server *server, struct trib_server_event *event)
-{
-    struct aggregation *a =
-        (struct aggregation *)(void *)((char *)event - offsetof(struct aggregation, event));
-    struct trib_round_run *run = server->run;
-    server->ops_in_flight--;
-    bool is_current = run && run->id == a->round_id && run->round.state == TRIB_ROUND_AGGREGATING;
-    if (is_current && a->err) {
-        TRIB_ERROR("id=aggregate-failed round=%" PRIu64 ": %s", run->number, trib_err_text(a->err));
-        run->failure = a->err == TRIB_ERR_DATA ? "the model is no longer finite"
-                                               : "a round could not be aggregated; see the log";
-        (void)!trib_rounds_step(server,
-                                &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
-                                                           .reason = TRIB_ROUND_REASON_FAILED});
-    } else if (is_current) {
-        run->target_is_reached =
-            a->evaluates && trib_job_target_is_reached(&server->job->job, &a->evaluation);
-        struct trib_version *version = a->version;
-        a->version = NULL;
-        submit_end(server, version, a->evaluates ? &a->evaluation : NULL);
-    }
-    aggregation_free(a);
-}
-
-static uint32_t collect_members(struct trib_server *server, struct trib_aggregate_member *members)
-{
-    uint32_t count = 0;
-    for (const struct trib_known_update *k = server->known_list; k; k = k->next) {
-        if (k->round == server->run->id)
-            members[count++] = (struct trib_aggregate_member){
-                .slot = k->slot, .weight = k->weight, .checksums = k->checksums};
-    }
-    return count;
-}
-
-static void start_aggregation(struct trib_server *server)
-{
-    struct trib_round_run *run = server->run;
-    struct trib_active_job *active = server->job;
-    const struct trib_job *job = &active->job;
-    const uint32_t counted = run->round.leases[TRIB_LEASE_COUNTED];
-    struct aggregation *a = trib_alloc(sizeof(*a));
-    if (a)
-        a->members = trib_alloc_array(counted, sizeof(*a->members));
-    if (!a || !a->members) {
-        free(a);
-        return; // again with the next event
-    }
-    run->is_aggregating = true;
-    trib_privacy_spend(&active->spent, &job->privacy.encoding, 1);
-    a->work.run = aggregation_run;
-    a->event.handle = aggregation_done;
-    a->server = server;
-    a->job = active;
-    a->round_id = run->id;
-    a->evaluates = active->evaluator && trib_job_evaluates(job, run->number);
-    a->segment = trib_segment_ref(run->segment);
-    a->base = trib_blob_ref(server->head->params);
-    a->plan = (struct trib_aggregate_plan){.params = job->model.param_count,
-                                           .word_bits = job->privacy.encoding.word_bits,
-                                           .grid = job->privacy.encoding.grid,
-                                           .count = collect_members(server, a->members),
-                                           .members = a->members};
-    a->manifest = (struct trib_msg_manifest){
-        .generation = server->generation,
-        .version = server->head->manifest.version + 1,
-        .parent = server->head->manifest.version,
-        .job = active->id,
-        .round_id = run->id,
-        .round_number = run->number,
-        .kind = "round",
-        .accepted = counted,
-        .created_ms = trib_clock_wall_ms(),
-        .mode = job->privacy.encoding.mode,
-    };
-    (void)snprintf(a->manifest.population, sizeof(a->manifest.population), "%.*s", TRIB_NAME_MAX,
-                   server->config.population);
-    if (job->config.privacy_mode != TRIB_PRIVACY_OFF) {
-        a->manifest.epsilon_pure = active->spent.epsilon_pure;
-        a->manifest.epsilon = trib_privacy_epsilon(&active->spent, job->privacy.delta);
-        a->manifest.delta = job->privacy.delta;
-    }
-    server->ops_in_flight++;
-    trib_pool_submit(server->pool, &a->work);
 }
 
 // ---- What devices say
@@ -859,11 +503,11 @@ void trib_rounds_pump(struct trib_server *server)
         return;
     case TRIB_ROUND_AGGREGATING:
         if (!run->is_aggregating)
-            start_aggregation(server);
+            trib_rounds_aggregate(server);
         return;
     case TRIB_ROUND_ABANDONED:
         if (!run->is_ending)
-            submit_end(server, NULL, NULL);
+            trib_rounds_end(server);
         return;
     case TRIB_ROUND_COMMITTED: return;
     }

@@ -234,6 +234,18 @@ uint32_t trib_rounds_member(const struct trib_server *server, const struct trib_
 TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
 
+struct trib_lease_list {
+    uint32_t count;
+    struct trib_store_lease leases[];
+};
+struct trib_lease_list *trib_rounds_leases(const struct trib_round_run *run); // NULL: no memory
+TRIB_CHECKED enum trib_err trib_lease_list_put(const struct trib_lease_list *list,
+                                               struct trib_store *store);
+
+// ---- server_end.c
+void trib_rounds_aggregate(struct trib_server *server); // a sealed round becomes a version
+void trib_rounds_end(struct trib_server *server);       // an abandoned one ends
+
 // ---- server_job.c
 TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
 // Parse and check a job file; the error text goes to text->why.
