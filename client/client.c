@@ -34,6 +34,7 @@ enum {
     RECONNECT_BASE_MS = 1000,
     PING_MS = 30000,
     IDLE_MS = 100000,
+    SESSION_MS = 24 * 3600 * 1000, // a session's keys serve no longer
     STEP_MAX_MS = 10000,
 };
 
@@ -591,6 +592,9 @@ static void keep_up(struct trib_client *client, uint64_t now_ms)
     if (!client->is_up) {
         if (now_ms - trib_channel_created_ms(client->channel) > TRIB_HANDSHAKE_MS)
             trib_channel_close(client->channel, TRIB_CLOSE_SLOW);
+    } else if (now_ms - trib_channel_created_ms(client->channel) > SESSION_MS &&
+               !client->upload.is_begun && !client->fetch.is_active) {
+        trib_channel_close(client->channel, TRIB_CLOSE_DONE); // fresh keys once a day
     } else if (silent_ms > IDLE_MS) {
         trib_channel_close(client->channel, TRIB_CLOSE_IDLE);
     } else if (silent_ms > PING_MS && now_ms - client->pinged_ms > PING_MS) {

@@ -34,6 +34,7 @@ struct trib_coordinator_config {
     trib_conf_text population;
     uint64_t connections_max;
     uint64_t handshakes_per_second;
+    uint64_t handshakes_per_source;
     uint64_t threads; // 0: one for each core
 };
 

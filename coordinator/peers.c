@@ -14,12 +14,14 @@
 #include "common/base/log.h"
 #include "common/base/map.h"
 #include "common/base/wipe.h"
+#include "common/wire/link.h"
 #include "common/wire/token.h"
 
 #define TRIB_LOG_MODULE "peers"
 
 enum {
     REPLAY_SLOTS = 1024,     // recent ephemeral keys
+    SOURCES = 1024,          // addresses whose handshakes are counted
     ALLOW_LIST_MAX = 1 << 26 // bytes of the file
 };
 
@@ -32,6 +34,16 @@ struct listed {
     trib_name name;
     trib_name group;
     struct listed *next;
+};
+
+struct bucket {
+    double left; // handshakes that may still be done now
+    uint64_t filled_ms;
+};
+
+struct source {
+    char address[TRIB_PEER_TEXT_SIZE];
+    struct bucket bucket;
 };
 
 struct trib_peers {
@@ -49,23 +61,26 @@ struct trib_peers {
     uint8_t replay[REPLAY_SLOTS][TRIB_NOISE_KEY_SIZE];
     size_t replay_next;
     struct trib_map *replayed; // ephemeral: a slot of `replay`
-    double budget;             // handshakes that may still be done now
-    uint64_t budget_ms;
-    uint64_t handshakes_per_second;
+    struct bucket budget;      // of all
+    struct source sources[SOURCES];
+    size_t source_next;
+    struct trib_map *by_address; // struct source
+    uint64_t handshakes_per_second, handshakes_per_source;
 };
 
-enum trib_err trib_peers_create(uint64_t handshakes_per_second, struct trib_peers **ret_peers)
+enum trib_err trib_peers_create(uint64_t handshakes_per_second, uint64_t handshakes_per_source,
+                                struct trib_peers **ret_peers)
 {
     struct trib_peers *peers = trib_alloc(sizeof(*peers));
     if (!peers)
         return TRIB_ERR_NOMEM;
     (void)pthread_mutex_init(&peers->lock, NULL);
     peers->handshakes_per_second = handshakes_per_second;
-    peers->budget = (double)handshakes_per_second;
+    peers->handshakes_per_source = handshakes_per_source;
     if (trib_map_create(&peers->by_key) || trib_map_create(&peers->by_name) ||
         trib_map_create(&peers->by_id) || trib_map_create(&peers->tokens) ||
         trib_map_create(&peers->token_uses) || trib_map_create(&peers->allowed) ||
-        trib_map_create(&peers->replayed)) {
+        trib_map_create(&peers->replayed) || trib_map_create(&peers->by_address)) {
         trib_peers_destroy(peers);
         return TRIB_ERR_NOMEM;
     }
@@ -103,6 +118,7 @@ void trib_peers_destroy(struct trib_peers *peers)
     trib_map_destroy(peers->token_uses);
     trib_map_destroy(peers->allowed);
     trib_map_destroy(peers->replayed);
+    trib_map_destroy(peers->by_address);
     (void)pthread_mutex_destroy(&peers->lock);
     free(peers);
 }
@@ -371,18 +387,43 @@ static bool is_replay(struct trib_peers *peers, const uint8_t ephemeral[static T
     return trib_map_put(peers->replayed, slot, TRIB_NOISE_KEY_SIZE, slot) != TRIB_OK;
 }
 
-static bool budget_allows(struct trib_peers *peers, uint64_t now_ms)
+// A token bucket that holds one second's worth.
+static bool bucket_take(struct bucket *bucket, uint64_t per_second, uint64_t now_ms)
 {
-    const double rate = (double)peers->handshakes_per_second;
-    if (peers->budget_ms)
-        peers->budget += rate * (double)(now_ms - peers->budget_ms) / 1000;
-    peers->budget_ms = now_ms;
-    if (peers->budget > rate)
-        peers->budget = rate;
-    if (peers->budget < 1)
+    const double rate = (double)per_second;
+    if (bucket->filled_ms == 0)
+        bucket->left = rate;
+    else
+        bucket->left += rate * (double)(now_ms - bucket->filled_ms) / 1000;
+    bucket->filled_ms = now_ms ? now_ms : 1;
+    bucket->left = bucket->left < rate ? bucket->left : rate;
+    if (bucket->left < 1)
         return false;
-    peers->budget -= 1;
+    bucket->left -= 1;
     return true;
+}
+
+// The bucket of an address; the one that came into the table first makes room for a new one.
+static struct source *source_of(struct trib_peers *peers, const char *address)
+{
+    size_t size = strlen(address);
+    struct source *source = trib_map_get(peers->by_address, address, size);
+    if (source)
+        return source;
+    source = &peers->sources[peers->source_next];
+    peers->source_next = (peers->source_next + 1) % SOURCES;
+    if (source->address[0])
+        (void)trib_map_remove(peers->by_address, source->address, strlen(source->address));
+    *source = (struct source){.bucket = {.filled_ms = 0}};
+    (void)snprintf(source->address, sizeof(source->address), "%s", address);
+    return trib_map_put(peers->by_address, address, size, source) ? NULL : source;
+}
+
+static bool budget_allows(struct trib_peers *peers, const char *address, uint64_t now_ms)
+{
+    struct source *source = source_of(peers, address);
+    return source && bucket_take(&source->bucket, peers->handshakes_per_source, now_ms) &&
+           bucket_take(&peers->budget, peers->handshakes_per_second, now_ms);
 }
 
 static bool token_is_good(const struct trib_peers *peers, const struct trib_hello *hello,
@@ -404,13 +445,14 @@ static bool token_is_good(const struct trib_peers *peers, const struct trib_hell
 }
 
 enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_hello *hello,
-                                   uint64_t now_ms, uint64_t wall_ms, struct trib_peer **ret_peer)
+                                   const char *source, uint64_t now_ms, uint64_t wall_ms,
+                                   struct trib_peer **ret_peer)
 {
     enum trib_verdict verdict = TRIB_VERDICT_UNKNOWN;
     *ret_peer = NULL;
     (void)pthread_mutex_lock(&peers->lock);
     struct trib_peer *peer = trib_map_get(peers->by_key, hello->static_key, 32);
-    if (!budget_allows(peers, now_ms)) {
+    if (!budget_allows(peers, source, now_ms)) {
         verdict = TRIB_VERDICT_BUSY;
     } else if (is_replay(peers, hello->ephemeral)) {
         verdict = TRIB_VERDICT_REPLAY;

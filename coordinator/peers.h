@@ -38,7 +38,9 @@ enum trib_verdict {
 
 struct trib_peers;
 
+// Handshakes a second that are judged at all, and of those from one address.
 TRIB_CHECKED enum trib_err trib_peers_create(uint64_t handshakes_per_second,
+                                             uint64_t handshakes_per_source,
                                              struct trib_peers **ret_peers);
 void trib_peers_destroy(struct trib_peers *peers);
 TRIB_CHECKED enum trib_err trib_peers_load(struct trib_peers *peers, struct trib_store *store,
@@ -48,9 +50,10 @@ TRIB_CHECKED enum trib_err trib_peers_load(struct trib_peers *peers, struct trib
 TRIB_CHECKED enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path,
                                             uint64_t wall_ms);
 
-// Any thread. For DEVICE *ret_peer is set.
+// Any thread. `source` is the address it comes from, without a port. For DEVICE *ret_peer is set.
 enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_hello *hello,
-                                   uint64_t now_ms, uint64_t wall_ms, struct trib_peer **ret_peer);
+                                   const char *source, uint64_t now_ms, uint64_t wall_ms,
+                                   struct trib_peer **ret_peer);
 
 // ---- State thread
 

@@ -152,10 +152,14 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
 {
     struct trib_session_link *session = user;
     struct trib_server *server = session->server;
-    (void)channel;
+    char source[TRIB_PEER_TEXT_SIZE];
     (void)ret_welcome;
-    switch (trib_peers_judge(server->peers, hello, trib_clock_mono_ms(), trib_clock_wall_ms(),
-                             &session->peer)) {
+    trib_channel_peer_text(channel, source);
+    char *port = strrchr(source, ':');
+    if (port)
+        *port = '\0';
+    switch (trib_peers_judge(server->peers, hello, source, trib_clock_mono_ms(),
+                             trib_clock_wall_ms(), &session->peer)) {
     case TRIB_VERDICT_DEVICE: return true;
     case TRIB_VERDICT_TOKEN: session->enrolment.how = TRIB_VERDICT_TOKEN; break;
     case TRIB_VERDICT_LISTED: session->enrolment.how = TRIB_VERDICT_LISTED; break;
@@ -593,7 +597,8 @@ static enum trib_err make_parts(struct trib_server *server)
     if (!err)
         err = trib_map_create(&server->known);
     if (!err)
-        err = trib_peers_create(server->config.handshakes_per_second, &server->peers);
+        err = trib_peers_create(server->config.handshakes_per_second,
+                                server->config.handshakes_per_source, &server->peers);
     if (!err)
         err = trib_peers_load(server->peers, server->store, server->started_ms);
     if (!err && server->config.allow_list[0])

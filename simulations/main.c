@@ -218,8 +218,8 @@ static void say_goodbye(const struct run *run, double value, const char *metric)
                          state->version);
     trib_report_note(run->report, "report: %s/report.svg, rounds.csv, rounds.jsonl, scenario.ini",
                      run->dir);
-    trib_report_note(run->report, "try:    tributary-sim run %s --mode %s %s", run->options->path,
-                     run->options->mode, other);
+    trib_report_note(run->report, "try:    %s run %s --mode %s %s", program_invocation_name,
+                     run->options->path, run->options->mode, other);
 }
 
 static enum trib_err finish(struct run *run)
