@@ -1,0 +1,369 @@
+// tributaryctl devices ..., rounds ..., models ...
+#include "coordinator/server_command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/rand.h"
+
+#define TRIB_LOG_MODULE "command"
+
+enum {
+    EXPORT_STEP = 4 << 20, // bytes of a model file in one answer
+    TOKEN_USES_MAX = 1000000,
+};
+
+// ---- devices
+
+void trib_cmd_devices_ls(struct trib_admin_call *call)
+{
+    struct trib_server *server = trib_admin_server(call);
+    struct trib_admin_reply reply = {.exit_code = 0};
+    for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
+        const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        char key[TRIB_KEY_TEXT_SIZE];
+        char when[TRIB_CLOCK_TEXT_SIZE];
+        const char *state = peer->row.is_revoked                 ? "revoked"
+                            : peer->live && peer->live->is_ready ? "connected"
+                                                                 : "away";
+        trib_base64_encode(peer->row.key, sizeof(peer->row.key), key);
+        trib_clock_text(peer->row.enrolled_ms, when);
+        (void)trib_admin_row_add(&reply);
+        trib_admin_text(&reply, "name", peer->row.name);
+        trib_admin_text(&reply, "group", peer->row.group);
+        trib_admin_text(&reply, "state", state);
+        trib_admin_number(&reply, "version", peer->version);
+        trib_admin_text(&reply, "install",
+                        peer->install_code ? trib_code_text(peer->install_code) : NULL);
+        trib_admin_text(&reply, "enrolled", when);
+        trib_admin_text(&reply, "key", key);
+    }
+    trib_admin_answer(call, &reply);
+}
+
+static enum trib_err ask_token(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_token_insert(store, &q->row.token);
+}
+
+static void token_answer(struct trib_server *server, struct trib_server_op *op)
+{
+    struct trib_query *q = (struct trib_query *)op;
+    char text[TRIB_TOKEN_TEXT_SIZE];
+    if (op->op.result || trib_peers_token_add(server->peers, &q->row.token)) {
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the token could not be stored");
+    } else {
+        trib_token_write(&q->secret, text);
+        (void)trib_admin_row_add(&q->reply);
+        trib_admin_text(&q->reply, "token", text);
+    }
+    trib_admin_answer(q->call, &q->reply);
+    trib_query_free(q);
+}
+
+// "90s", "15m", "24h", "7d"; 0 if it is none of them.
+static uint64_t parse_duration_ms(const char *text)
+{
+    char *end;
+    if (text[0] < '1' || text[0] > '9' || strlen(text) > 9)
+        return 0;
+    uint64_t value = strtoull(text, &end, 10);
+    switch (*end && !end[1] ? *end : '\0') {
+    case 's': return value * 1000;
+    case 'm': return value * 60000;
+    case 'h': return value * 3600000;
+    case 'd': return value * 86400000;
+    default: return 0;
+    }
+}
+
+static bool name_is_good(const char *name)
+{
+    size_t size = strlen(name);
+    return size >= 1 && size <= TRIB_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+               size;
+}
+
+void trib_cmd_devices_token(struct trib_admin_call *call)
+{
+    struct trib_server *server = trib_admin_server(call);
+    const char *name = trib_command_option(call, "--name");
+    const char *ttl = trib_command_option(call, "--ttl");
+    uint64_t uses = trib_command_number(call, "--uses", 1);
+    uint64_t ttl_ms = parse_duration_ms(ttl ? ttl : "24h");
+    const char *wrong = NULL;
+
+    if (name && uses != 1)
+        wrong = "--name goes with --uses 1: names are unique";
+    else if (name && !name_is_good(name))
+        wrong = "a name has 1 to 63 letters, digits, dots, dashes or underscores";
+    else if (name && !trib_peers_name_is_free(server->peers, name))
+        wrong = "there is a device, or a token, of that name already";
+    else if (ttl_ms == 0)
+        wrong = "--ttl wants a time like 90s, 15m, 24h or 7d";
+    else if (uses == 0 || uses > TOKEN_USES_MAX)
+        wrong = "--uses wants a number from 1 to 1000000";
+    if (wrong) {
+        trib_command_fail(call, TRIB_EXIT_USAGE, wrong);
+        return;
+    }
+    struct trib_query *q = trib_query_create(call, ask_token);
+    if (!q)
+        return;
+    struct trib_store_token *row = &q->row.token;
+    trib_random_bytes(q->secret.id, sizeof(q->secret.id));
+    trib_random_bytes(q->secret.secret, sizeof(q->secret.secret));
+    memcpy(q->secret.coordinator, server->identity.public, sizeof(q->secret.coordinator));
+    memcpy(q->secret.url, server->url, sizeof(q->secret.url));
+    memcpy(row->id, q->secret.id, sizeof(row->id));
+    trib_token_hash(q->secret.secret, row->secret_hash);
+    (void)snprintf(row->name, sizeof(row->name), "%s", name ? name : "");
+    row->uses_left = uses;
+    row->expires_ms = trib_clock_wall_ms() + ttl_ms;
+    q->op.finish = token_answer;
+    trib_query_submit(q);
+}
+
+void trib_cmd_devices_approve(struct trib_admin_call *call)
+{
+    trib_command_fail(
+        call, TRIB_EXIT_USAGE,
+        "the pending list is off (enrol.pending = no): enrol with a token or the allow-list");
+}
+
+static enum trib_err ask_revoke(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_device_revoke(store, q->a, q->b);
+}
+
+static void revoke_answer(struct trib_server *server, struct trib_server_op *op)
+{
+    struct trib_query *q = (struct trib_query *)op;
+    struct trib_peer *peer = q->peer;
+    if (op->op.result) {
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the revocation could not be stored");
+    } else {
+        struct trib_session_link *session = peer->live;
+        uint32_t member = trib_rounds_member(server, peer);
+        trib_peers_revoke(server->peers, peer, q->b);
+        TRIB_WARN("id=device-revoked device=%s", peer->row.name);
+        if (member != UINT32_MAX && server->run->members[member].lease != TRIB_LEASE_COUNTED) {
+            (void)!trib_rounds_step(server,
+                                    &(struct trib_round_input){.event = TRIB_ROUND_EV_RELEASE,
+                                                               .member = member,
+                                                               .code = TRIB_CODE_REVOKED});
+        }
+        if (session) {
+            (void)!trib_channel_send(session->channel, TRIB_RECORD_REVOKED, 0, NULL, 0);
+            trib_channel_close_after(session->channel, TRIB_CLOSE_REVOKED);
+            session->is_ready = false;
+        }
+    }
+    trib_admin_answer(q->call, &q->reply);
+    trib_query_free(q);
+}
+
+void trib_cmd_devices_revoke(struct trib_admin_call *call)
+{
+    struct trib_server *server = trib_admin_server(call);
+    struct trib_peer *peer = trib_peers_by_name(server->peers, trib_command_word(call, 2));
+    if (!peer) {
+        trib_command_fail(call, TRIB_EXIT_USAGE, "no device of that name; devices ls lists them");
+        return;
+    }
+    struct trib_query *q = trib_query_create(call, ask_revoke);
+    if (!q)
+        return;
+    q->a = peer->row.id;
+    q->b = trib_clock_wall_ms();
+    q->peer = peer;
+    q->op.finish = revoke_answer;
+    trib_query_submit(q);
+}
+
+// ---- rounds
+
+static void put_round(void *user, const struct trib_store_round *round)
+{
+    struct trib_query *q = user;
+    trib_result_to_row(&round->result, &q->reply);
+}
+
+static enum trib_err ask_rounds(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_rounds(store, q->a, q->b, q->c, put_round, q);
+}
+
+void trib_cmd_rounds_ls(struct trib_admin_call *call)
+{
+    struct trib_query *q = trib_query_create(call, ask_rounds);
+    if (!q)
+        return;
+    q->a = trib_command_number(call, "--job", 0);
+    q->b = trib_command_number(call, "--after", 0);
+    q->c = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
+    trib_query_submit(q);
+}
+
+static void put_lease(void *user, const struct trib_store_lease *lease, const char *name)
+{
+    struct trib_query *q = user;
+    (void)trib_admin_row_add(&q->reply);
+    trib_admin_number(&q->reply, "order", lease->order);
+    trib_admin_text(&q->reply, "device", name);
+    trib_admin_text(&q->reply, "lease", trib_lease_state_name((enum trib_lease_state)lease->state));
+    trib_admin_text(&q->reply, "why",
+                    lease->code ? trib_code_text((enum trib_code)lease->code) : NULL);
+}
+
+static enum trib_err ask_round(struct trib_query *q, struct trib_store *store)
+{
+    enum trib_err err = trib_store_leases(store, q->a, put_lease, q);
+    if (!err && q->reply.row_count == 0)
+        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no round %" PRIu64, q->a);
+    return err;
+}
+
+void trib_cmd_rounds_show(struct trib_admin_call *call)
+{
+    uint64_t id;
+    if (!trib_command_parse(trib_command_word(call, 2), &id)) {
+        trib_command_fail(call, TRIB_EXIT_USAGE, "want the id of a round (rounds ls)");
+        return;
+    }
+    struct trib_query *q = trib_query_create(call, ask_round);
+    if (!q)
+        return;
+    q->a = id;
+    trib_query_submit(q);
+}
+
+// ---- models
+
+static void put_version(struct trib_admin_reply *reply, const struct trib_store_version *v)
+{
+    char hex[TRIB_DIGEST_TEXT_SIZE];
+    char when[TRIB_CLOCK_TEXT_SIZE];
+    trib_hex_encode(v->digest, TRIB_DIGEST_SIZE, hex);
+    trib_clock_text(v->created_ms, when);
+    (void)trib_admin_row_add(reply);
+    trib_admin_number(reply, "version", v->version);
+    trib_admin_number(reply, "generation", v->generation);
+    trib_admin_number(reply, "parent", v->parent);
+    trib_admin_text(reply, "kind", v->kind);
+    trib_admin_number(reply, "job", v->job);
+    trib_admin_number(reply, "round", v->round_number);
+    if (v->has_value)
+        trib_admin_real(reply, "value", v->value);
+    else
+        trib_admin_text(reply, "value", NULL);
+    trib_admin_text(reply, "created", when);
+    trib_admin_text(reply, "model_digest", hex);
+}
+
+static void put_model(void *user, const struct trib_store_version *v)
+{
+    put_version(&((struct trib_query *)user)->reply, v);
+}
+
+static enum trib_err ask_models(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_versions(store, q->a, q->b, put_model, q);
+}
+
+void trib_cmd_models_ls(struct trib_admin_call *call)
+{
+    struct trib_query *q = trib_query_create(call, ask_models);
+    if (!q)
+        return;
+    q->a = trib_command_number(call, "--after", 0);
+    q->b = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
+    trib_query_submit(q);
+}
+
+static void put_model_whole(void *user, const struct trib_store_version *v)
+{
+    struct trib_query *q = user;
+    if (v->version != q->a + 1)
+        return;
+    q->found = true;
+    memcpy(q->digest, v->digest, sizeof(q->digest));
+    put_version(&q->reply, v);
+    trib_admin_text(&q->reply, "spec", v->spec);
+    trib_admin_number(&q->reply, "params", v->params);
+    trib_admin_json(&q->reply, "metrics", v->metrics && *v->metrics ? v->metrics : NULL);
+}
+
+static enum trib_err ask_model(struct trib_query *q, struct trib_store *store)
+{
+    enum trib_err err = trib_store_versions(store, q->a, 1, put_model_whole, q);
+    if (!err && !q->found)
+        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no version %" PRIu64, q->a + 1);
+    return err;
+}
+
+// A piece of the model's file, from offset b on.
+static enum trib_err ask_model_bytes(struct trib_query *q, struct trib_store *store)
+{
+    char path[TRIB_PATH_MAX + 1];
+    uint8_t first[8];
+    enum trib_err err = ask_model(q, store);
+    if (err || !q->found)
+        return err;
+    err = trib_version_path(q->op.server->dir, q->digest, path);
+    if (!err)
+        err = trib_file_read_at(path, 0, first, sizeof(first));
+    if (err)
+        return err;
+    uint64_t size = 8 + trib_load_le64(first) +
+                    trib_admin_find_number(&q->reply.rows[0], "params") * sizeof(float);
+    uint64_t left = q->b < size ? size - q->b : 0;
+    size_t step = left < EXPORT_STEP ? (size_t)left : EXPORT_STEP;
+    trib_admin_number(&q->reply, "size", size);
+    if (step == 0)
+        return TRIB_OK;
+    q->reply.body = trib_alloc(step);
+    if (!q->reply.body)
+        return TRIB_ERR_NOMEM;
+    q->reply.body_size = step;
+    return trib_file_read_at(path, q->b, q->reply.body, step);
+}
+
+static void model_query(struct trib_admin_call *call,
+                        enum trib_err (*ask)(struct trib_query *, struct trib_store *))
+{
+    struct trib_server *server = trib_admin_server(call);
+    const char *word = trib_command_word(call, 2);
+    uint64_t version = server->head ? server->head->manifest.version : 0;
+    if (strcmp(word, "latest") != 0 && !trib_command_parse(word, &version))
+        version = 0;
+    if (version == 0) {
+        trib_command_fail(call, TRIB_EXIT_USAGE,
+                          "want the number of a version, or latest (models ls)");
+        return;
+    }
+    struct trib_query *q = trib_query_create(call, ask);
+    if (!q)
+        return;
+    q->a = version - 1;
+    q->b = trib_command_number(call, "--offset", 0);
+    trib_query_submit(q);
+}
+
+void trib_cmd_models_show(struct trib_admin_call *call)
+{
+    model_query(call, ask_model);
+}
+
+void trib_cmd_models_export(struct trib_admin_call *call)
+{
+    model_query(call, ask_model_bytes);
+}

@@ -1,0 +1,215 @@
+// tributaryctl jobs ...
+#include "coordinator/server_command.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+
+static enum trib_err ask_submit(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_job_insert(store, &q->row.job, &q->row.job.id);
+}
+
+static void submit_answer(struct trib_server *server, struct trib_server_op *op)
+{
+    struct trib_query *q = (struct trib_query *)op;
+    char text[512];
+    if (op->op.result || server->job) {
+        trib_jobs_free(q->job);
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the job could not be stored");
+    } else {
+        q->job->id = q->row.job.id;
+        q->job->row = q->row.job;
+        q->job->row.name = q->job->row.config = q->job->row.reason = NULL;
+        (void)trib_admin_row_add(&q->reply);
+        trib_admin_number(&q->reply, "job", q->job->id);
+        trib_admin_text(&q->reply, "model", q->job->job.model.spec);
+        trib_admin_number(&q->reply, "params", q->job->job.model.param_count);
+        trib_job_promise(&q->job->job, text, sizeof(text));
+        trib_admin_text(&q->reply, "privacy", text);
+        trib_admin_text(&q->reply, "warning",
+                        trib_job_warning(&q->job->job, text, sizeof(text)) ? text : NULL);
+        trib_jobs_activate(server, q->job);
+    }
+    trib_admin_answer(q->call, &q->reply);
+    trib_query_free(q);
+}
+
+void trib_cmd_jobs_submit(struct trib_admin_call *call)
+{
+    struct trib_server *server = trib_admin_server(call);
+    const struct trib_admin_request *request = trib_admin_request_of(call);
+    struct trib_job_text text = {.text = (const char *)request->body,
+                                 .size = request->body_size,
+                                 .name = request->body_name,
+                                 .dir = request->body_dir};
+    struct trib_active_job *job;
+    char *config;
+    if (server->job) {
+        (void)snprintf(text.why, sizeof(text.why),
+                       "job %" PRIu64 " is %s; one job runs at a time: wait, or cancel it",
+                       server->job->id,
+                       trib_job_state_text((enum trib_job_state)server->job->row.state));
+        trib_command_fail(call, TRIB_EXIT_USAGE, text.why);
+        return;
+    }
+    enum trib_err err = trib_jobs_parse(server, &text, &job, &config);
+    if (err) {
+        trib_command_fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, text.why);
+        return;
+    }
+    struct trib_query *q = trib_query_create(call, ask_submit);
+    if (!q) {
+        trib_jobs_free(job);
+        free(config);
+        return;
+    }
+    q->job = job;
+    q->text = config;
+    q->row.job = (struct trib_store_job){.name = trib_path_base(request->body_name),
+                                         .config = config,
+                                         .state = TRIB_JOB_ACTIVE,
+                                         .submitted_ms = trib_clock_wall_ms()};
+    q->op.finish = submit_answer;
+    trib_query_submit(q);
+}
+
+struct job_view {
+    struct trib_query *query;
+    struct trib_store_version best;
+    bool has_best;
+};
+
+static void take_best(void *user, const struct trib_store_version *v)
+{
+    struct job_view *view = user;
+    view->best = *v;
+    view->has_best = true;
+}
+
+static void put_job(void *user, const struct trib_store_job *job)
+{
+    struct trib_query *q = user;
+    char when[TRIB_CLOCK_TEXT_SIZE];
+    if (q->a && q->a != job->id)
+        return;
+    q->found = true;
+    trib_clock_text(job->submitted_ms, when);
+    (void)trib_admin_row_add(&q->reply);
+    trib_admin_number(&q->reply, "job", job->id);
+    trib_admin_text(&q->reply, "name", job->name);
+    trib_admin_text(&q->reply, "state", trib_job_state_text((enum trib_job_state)job->state));
+    trib_admin_number(&q->reply, "rounds_done", job->rounds_done);
+    trib_admin_number(&q->reply, "start_version", job->start_version);
+    trib_admin_real(&q->reply, "epsilon_pure", job->epsilon_pure);
+    trib_admin_real(&q->reply, "rho", job->rho);
+    trib_admin_text(&q->reply, "submitted", when);
+    trib_admin_text(&q->reply, "reason", job->reason && *job->reason ? job->reason : NULL);
+}
+
+static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
+{
+    enum trib_err err = trib_store_jobs(store, put_job, q);
+    if (!err && q->a && !q->found)
+        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no job %" PRIu64, q->a);
+    if (err || !q->a || !q->found)
+        return err;
+    // the best version of the one that is shown, by the direction of its metric
+    struct job_view view = {.query = q};
+    err = trib_store_version_best(store, q->a, q->b != 0, take_best, &view);
+    if (!err && view.has_best) {
+        trib_admin_real(&q->reply, "best", view.best.value);
+        trib_admin_number(&q->reply, "best_round", view.best.round_number);
+        trib_admin_number(&q->reply, "best_version", view.best.version);
+    }
+    return err;
+}
+
+void trib_cmd_jobs_ls(struct trib_admin_call *call)
+{
+    struct trib_query *q = trib_query_create(call, ask_jobs);
+    if (q)
+        trib_query_submit(q);
+}
+
+static bool job_id(struct trib_admin_call *call, uint64_t *ret_id)
+{
+    if (trib_command_parse(trib_command_word(call, 2), ret_id) && *ret_id > 0)
+        return true;
+    trib_command_fail(call, TRIB_EXIT_USAGE, "want the number of a job");
+    return false;
+}
+
+void trib_cmd_jobs_show(struct trib_admin_call *call)
+{
+    uint64_t id;
+    if (!job_id(call, &id))
+        return;
+    struct trib_query *q = trib_query_create(call, ask_jobs);
+    if (!q)
+        return;
+    const char *direction = trib_command_option(call, "--best");
+    q->a = id;
+    q->b = !direction || strcmp(direction, "low") != 0;
+    trib_query_submit(q);
+}
+
+static enum trib_err ask_job_update(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_job_update(store, &q->row.job);
+}
+
+static void set_job_state(struct trib_admin_call *call, enum trib_job_state state)
+{
+    struct trib_server *server = trib_admin_server(call);
+    uint64_t id;
+    if (!job_id(call, &id))
+        return;
+    if (!server->job || server->job->id != id || server->job->is_ending) {
+        trib_command_fail(call, TRIB_EXIT_USAGE, "that job is not running");
+        return;
+    }
+    server->job->row.state = state;
+    struct trib_query *q = trib_query_create(call, ask_job_update);
+    if (!q)
+        return;
+    q->row.job = server->job->row;
+    trib_query_submit(q);
+}
+
+void trib_cmd_jobs_pause(struct trib_admin_call *call)
+{
+    set_job_state(call, TRIB_JOB_PAUSED); // the open round ends first
+}
+
+void trib_cmd_jobs_start(struct trib_admin_call *call)
+{
+    set_job_state(call, TRIB_JOB_ACTIVE);
+}
+
+void trib_cmd_jobs_cancel(struct trib_admin_call *call)
+{
+    struct trib_server *server = trib_admin_server(call);
+    struct trib_admin_reply reply = {.exit_code = 0};
+    uint64_t id;
+    if (!job_id(call, &id))
+        return;
+    if (!server->job || server->job->id != id || server->job->is_ending) {
+        trib_command_fail(call, TRIB_EXIT_USAGE, "that job is not running");
+        return;
+    }
+    server->job->wants_cancel = true;
+    if (!server->run && !server->job->is_starting) {
+        trib_jobs_end(server, TRIB_JOB_CANCELLED, "by the operator");
+    } else if (server->run && (server->run->round.state == TRIB_ROUND_SELECTING ||
+                               server->run->round.state == TRIB_ROUND_COLLECTING)) {
+        (void)!trib_rounds_step(server,
+                                &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
+                                                           .reason = TRIB_ROUND_REASON_CANCELLED});
+    }
+    trib_admin_answer(call, &reply);
+}

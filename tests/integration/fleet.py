@@ -1,0 +1,291 @@
+"""A real coordinator and real clients on loopback, in a directory that goes away.
+
+    with Fleet() as fleet:
+        fleet.start_coordinator()
+        fleet.add_device("d0", rows)
+        fleet.start_device("d0")
+        job = fleet.submit(MODEL, rounds=5)
+        fleet.wait_for_job(job)
+
+Whatever happens, nothing that was started outlives the block; when it ends with an exception, the
+last lines of every log are shown. Each test file ends with fleet.main().
+"""
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE_S = 90.0  # for what takes a moment: generous, since sanitizers and busy machines are slow
+LOG_LINES = 25
+
+build = None  # the build directory, of main()
+
+
+def program(name):
+    folders = {"tributary-coordinator": "coordinator", "tributaryctl": "coordinator/ctl",
+               "tributary-client": "client", "custom_trainer": "client",
+               "tributary-sim": "simulations"}
+    return str(build / folders[name] / name)
+
+
+def run(name, *arguments, **options):
+    """Run a program to its end; what it printed is text."""
+    options = {"timeout": PATIENCE_S, "stdin": subprocess.DEVNULL, **options}
+    return subprocess.run([program(name), *map(str, arguments)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, **options)
+
+
+def crash_points(name):
+    """The named crash points of a program; none in a build without them."""
+    return run(name, "run", "--crash-points").stdout.split()
+
+
+def wait_until(is_true, what, patience_s=PATIENCE_S, step_s=0.01):
+    """Ask until the answer is true, and return it."""
+    until = time.monotonic() + patience_s
+    while True:
+        answer = is_true()
+        if answer:
+            return answer
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {patience_s:g} s in vain: {what}")
+        time.sleep(step_s)
+
+
+def free_port():
+    """A port that stays ours between two runs: below those that the system gives to dialers."""
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(20000, 30000)
+        with contextlib.closing(socket.socket()) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise AssertionError("no free port")
+
+
+def children_of(pid):
+    """The processes that `pid` started, as {pid: command line}."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            stat = (entry / "stat").read_text() if entry.name.isdigit() else ""
+            if stat and int(stat.rsplit(")", 1)[1].split()[1]) == pid:
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().decode()
+        except OSError:
+            pass  # it ended meanwhile
+    return found
+
+
+def is_alive(pid, command):
+    """Is that process still there, and still the same program?"""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode() == command != ""
+    except OSError:
+        return False
+
+
+def digits():
+    """The handwritten digits that come with the simulator, as lines of CSV."""
+    with gzip.open(SOURCE / "simulations/data/digits.csv.gz", "rt") as file:
+        return file.read().splitlines()
+
+
+class Model:
+    """A safetensors file, read by the book and not by our own code."""
+
+    def __init__(self, path):
+        self.data = pathlib.Path(path).read_bytes()
+        size, = struct.unpack_from("<Q", self.data)
+        self.header = json.loads(self.data[8:8 + size])
+        self.metadata = self.header.pop("__metadata__")
+        self.params = self.data[8 + size:]
+
+    def digest(self):
+        text = self.metadata["spec"].encode() + b"\0"
+        return hashlib.blake2b(text + self.params, digest_size=32).hexdigest()
+
+    def floats(self):
+        return struct.unpack(f"<{len(self.params) // 4}f", self.params)
+
+
+class Fleet:
+    def __init__(self, url=None):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="trib-"))
+        self.dir = self.root / "coordinator"
+        self.port = free_port()
+        self.processes = {}  # name: running process
+        self.jobs = 0
+        options = ["--url", url] if url else []
+        made = run("tributary-coordinator", "init", self.dir, "--listen",
+                   f"tcp://127.0.0.1:{self.port}", *options)
+        if made.returncode:
+            raise AssertionError(made.stderr)
+        self.key = made.stdout.strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind and not issubclass(kind, unittest.SkipTest):
+            self.show_logs()
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def show_logs(self):
+        for log in sorted(self.root.glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            print(f"--- {log.name}", *lines, sep="\n", file=sys.stderr)
+
+    # ---- Processes
+
+    def start(self, name, arguments, environment=None):
+        with open(self.root / f"{name}.log", "ab") as log:
+            process = subprocess.Popen([str(word) for word in arguments], stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=log,
+                                       env={**os.environ, **(environment or {})})
+        self.processes[name] = process
+        return process
+
+    def end(self, name, number=signal.SIGTERM):
+        """Send a signal and wait; the exit status."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        return process.wait(PATIENCE_S)
+
+    def kill(self, name):
+        self.end(name, signal.SIGKILL)
+
+    def log(self, name):
+        return (self.root / f"{name}.log").read_text(errors="replace")
+
+    # ---- The coordinator
+
+    def start_coordinator(self, environment=None, may_die=False):
+        """Start it and wait until it answers; False if it died before, and that may be."""
+        process = self.start("coordinator",
+                             [program("tributary-coordinator"), "run", self.dir], environment)
+
+        def is_up():
+            return process.poll() is not None or self.try_ctl("status").returncode == 0
+
+        wait_until(is_up, "the coordinator answers")
+        if process.poll() is None:
+            return True
+        if not may_die:
+            raise AssertionError(f"the coordinator ended with {process.returncode}")
+        return False
+
+    def try_ctl(self, *words):
+        return run("tributaryctl", "--dir", self.dir, *words)
+
+    def ctl(self, *words):
+        """Ask the coordinator; its answer as a list of objects."""
+        done = self.try_ctl(*words, "--json")
+        if done.returncode:
+            raise AssertionError(f"tributaryctl {' '.join(map(str, words))}: exit "
+                                 f"{done.returncode}: {done.stderr.strip()}")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def status(self):
+        return self.ctl("status")[0]
+
+    def token(self, *options):
+        return self.ctl("devices", "token", *options)[0]["token"]
+
+    def device(self, name):
+        return next(row for row in self.ctl("devices", "ls") if row["name"] == name)
+
+    # ---- Devices
+
+    def enrol(self, token, name, *options):
+        return run("tributary-client", "enrol", token, *options, "--state", self.root / name)
+
+    def write_data(self, name, rows, scale=16):
+        """A device's rows, and the file that says how to read them."""
+        folder = self.root / name
+        (folder / "data.csv").write_text("".join(row + "\n" for row in rows))
+        (folder / "client.ini").write_text(
+            f"[data]\ntrain = data.csv\nscale = {scale}\n"
+            "[client]\nreconnect_max_ms = 200\n"
+            "[client.policy]\nallowed_modes = off,local\n")
+
+    def add_device(self, name, rows, scale=16):
+        done = self.enrol(self.token("--name", name), name)
+        if done.returncode:
+            raise AssertionError(f"enrol {name}: exit {done.returncode}: {done.stderr}")
+        self.write_data(name, rows, scale)
+
+    def start_device(self, name, environment=None, trainer="tributary-client"):
+        words = [program(trainer), self.root / name]
+        if trainer == "tributary-client":
+            words.insert(1, "run")
+        return self.start(name, words, environment)
+
+    def wait_connected(self, count):
+        wait_until(lambda: self.status()["connected"] == count, f"{count} devices are connected")
+
+    # ---- Jobs
+
+    def write_job(self, spec, test, scale=16, mode="off", **round_keys):
+        self.jobs += 1
+        folder = self.root / f"job{self.jobs}"
+        folder.mkdir()
+        (folder / "test.csv").write_text("".join(row + "\n" for row in test))
+        lines = "".join(f"{key} = {value}\n" for key, value in round_keys.items())
+        path = folder / "job.ini"
+        path.write_text(f"[model]\nspec = {spec}\nseed = 1\n[round]\n{lines}"
+                        f"[privacy]\nmode = {mode}\n"
+                        f"[data]\ntest = test.csv\nscale = {scale}\n")
+        return path
+
+    def submit(self, *arguments, **options):
+        return self.ctl("jobs", "submit", self.write_job(*arguments, **options))[0]["job"]
+
+    def wait_for_job(self, job, state="done"):
+        def is_over():
+            now = self.ctl("jobs", "show", job)[0]
+            return now if now["state"] != "active" else None
+
+        ended = wait_until(is_over, f"job {job} ends")
+        if ended["state"] != state:
+            raise AssertionError(f"the job ended as {ended}")
+        return ended
+
+    def model_digest(self):
+        return self.ctl("models", "show", "latest")[0]["model_digest"]
+
+
+class Case(unittest.TestCase):
+    """A test; what fails in it is shown whole."""
+    maxDiff = None
+    longMessage = True
+
+
+def main():
+    """Run the tests of the calling file: FILE.py BUILD_DIR [TEST]..."""
+    global build
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {sys.argv[0]} BUILD_DIR [CLASS.TEST]...")
+    build = pathlib.Path(sys.argv.pop(1)).resolve()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # clean up first
+    result = unittest.main(module="__main__", verbosity=2, exit=False).result
+    for test, why in result.skipped:
+        print(f"{why}:\n[  SKIPPED ] {test.id().rsplit('.', 1)[1]}")
+    sys.exit(0 if result.wasSuccessful() else 1)

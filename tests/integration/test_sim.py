@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""tributary-sim as a user meets it: the same model in both modes, exit codes, files, no strays."""
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import xml.etree.ElementTree
+
+import fleet
+
+SCENARIOS = fleet.SOURCE / "simulations/scenarios"
+ROUND_FIELDS = ["event", "round", "version", "asked", "accepted", "refused", "loss", "metric",
+                "value", "metrics", "epsilon_pure", "epsilon", "delta", "bytes_up", "bytes_down",
+                "seconds"]
+DONE_FIELDS = ["event", "rounds", "version", "metric", "value", "best", "best_round", "model",
+               "model_digest", "seconds"]
+ENDLESS = ["--set", "round.rounds=100000"]
+
+
+class Run:
+    """One finished run of the simulator: its exit status and what it said."""
+
+    def __init__(self, out, *words):
+        self.out = pathlib.Path(out)
+        self.done = fleet.run("tributary-sim", "run", *words, "--json", "--out", out)
+        self.status = self.done.returncode
+        events = [json.loads(line) for line in self.done.stdout.splitlines()]
+        self.rounds = [event for event in events if event["event"] == "round"]
+        self.last = events[-1] if events else None
+
+
+class SimTest(fleet.Case):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="trib-sim-")
+        self.addCleanup(folder.cleanup)
+        self.dir = pathlib.Path(folder.name)
+
+    def play(self, scenario, mode, *words, status=0):
+        run = Run(self.dir / mode, SCENARIOS / f"{scenario}.ini", "--mode", mode, *words)
+        self.assertEqual(run.status, status, run.done.stderr)
+        return run
+
+    def play_both(self, scenario, *words):
+        processes = self.play(scenario, "processes", *words)
+        inprocess = self.play(scenario, "inprocess", *words)
+        self.assertEqual(processes.last["model_digest"], inprocess.last["model_digest"])
+        return processes
+
+    @contextlib.contextmanager
+    def endless_run(self):
+        """A run in the middle of its rounds, with the processes that it started."""
+        (self.dir / "tmp").mkdir()
+        words = [fleet.program("tributary-sim"), "run", str(SCENARIOS / "digits-off.ini"), *ENDLESS,
+                 "--mode", "processes", "--json", "--out", str(self.dir / "out")]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "TMPDIR": str(self.dir / "tmp")}) as sim:
+            try:
+                self.assertEqual(json.loads(sim.stdout.readline())["event"], "round")
+                yield sim, fleet.children_of(sim.pid)
+            finally:
+                sim.kill()
+
+    def assert_nothing_left(self, children):
+        self.assertEqual([pid for pid in children if fleet.is_alive(pid, children[pid])], [])
+        self.assertEqual(list((self.dir / "tmp").iterdir()), [])
+
+    # ---- What is learnt
+
+    def test_digits_give_the_same_model_in_both_modes(self):
+        run = self.play_both("digits-off")
+        self.assertGreaterEqual(run.last["value"], 0.94)
+
+    def test_breast_cancer_gives_the_same_model_in_both_modes(self):
+        run = self.play_both("breast-cancer")
+        self.assertGreaterEqual(run.last["value"], 0.94)
+
+    def test_local_noise_leaves_most_of_the_model_and_says_what_it_costs(self):
+        run = self.play("digits", "processes")
+        self.assertGreaterEqual(run.last["value"], 0.80)
+        spent = [event["epsilon"] for event in run.rounds]
+        self.assertEqual(spent, sorted(spent))
+        self.assertGreater(spent[0], 0)
+        self.assertLessEqual(spent[-1], 64)
+        for event in run.rounds:
+            self.assertLessEqual(event["epsilon"], event["epsilon_pure"])
+            self.assertEqual(event["delta"], 1e-5)
+
+    def test_seeded_noise_gives_the_same_model_in_both_modes(self):
+        seeded = ["--set", "privacy.test_seed=7", "--set", "round.rounds=5"]
+        probe = fleet.run("tributary-sim", "keys")
+        if "test_seed" not in probe.stdout:
+            self.skipTest("a build without -Dtest_noise=true")
+        run = self.play_both("digits", *seeded)
+        other = self.play("digits", "inprocess", "--set", "privacy.test_seed=8", *seeded[2:])
+        self.assertNotEqual(run.last["model_digest"], other.last["model_digest"])
+
+    def test_unseeded_noise_is_never_the_same(self):
+        few = ["--set", "round.rounds=1"]
+        first = self.play("digits", "inprocess", *few)
+        second = self.play("digits", "inprocess", *few)
+        self.assertNotEqual(first.last["model_digest"], second.last["model_digest"])
+
+    # ---- What is said and written
+
+    def test_events_have_the_promised_fields(self):
+        run = self.play("digits-off", "processes", "--set", "round.rounds=3")
+        self.assertEqual(len(run.rounds), 3)
+        for number, event in enumerate(run.rounds, 1):
+            self.assertEqual(list(event)[:len(ROUND_FIELDS)], ROUND_FIELDS)
+            self.assertEqual((event["round"], event["version"], event["state"]),
+                             (number, number + 1, "committed"))
+            self.assertEqual((event["asked"], event["accepted"], event["refused"]), (20, 20, 0))
+            self.assertEqual((event["epsilon"], event["epsilon_pure"], event["delta"]), (None,) * 3)
+            self.assertEqual(event["value"], event["metrics"]["accuracy"])
+            # 650 parameters in 24-bit words from 20 devices, and 32-bit words to them
+            self.assertGreater(event["bytes_up"], 20 * 650 * 3)
+            self.assertGreater(event["bytes_down"], 19 * 650 * 4)
+        self.assertEqual(list(run.last)[:len(DONE_FIELDS)], DONE_FIELDS)
+        self.assertEqual((run.last["event"], run.last["rounds"], run.last["version"]), ("done", 3, 4))
+        best = max(run.rounds, key=lambda event: event["value"])
+        self.assertEqual((run.last["best"], run.last["best_round"]), (best["value"], best["round"]))
+
+    def test_out_holds_what_was_promised(self):
+        for mode in ["processes", "inprocess"]:
+            run = self.play("digits-off", mode, "--set", "round.rounds=2")
+            model = fleet.Model(run.out / "model.safetensors")
+            self.assertEqual(run.last["model"], str(run.out / "model.safetensors"))
+            self.assertEqual(run.last["model_digest"], model.digest())
+            self.assertEqual(model.metadata["digest"], model.digest())
+            self.assertEqual(model.metadata["spec"], "64 - dense 10 softmax")
+            self.assertEqual({name: tensor["shape"] for name, tensor in model.header.items()},
+                             {"0.weight": [10, 64], "0.bias": [10]})
+            lines = (run.out / "rounds.jsonl").read_text().splitlines()
+            self.assertEqual([json.loads(line) for line in lines], run.rounds)
+            with open(run.out / "rounds.csv", newline="") as file:
+                rows = list(csv.DictReader(file))
+            self.assertEqual([int(row["version"]) for row in rows], [2, 3])
+            self.assertEqual([float(row["value"]) for row in rows],
+                             [event["value"] for event in run.rounds])
+            root = xml.etree.ElementTree.parse(run.out / "report.svg").getroot()
+            self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
+        logs = {path.name for path in (self.dir / "processes/logs").iterdir()}
+        self.assertEqual(logs, {"coordinator.log", *(f"d{i:04}.log" for i in range(20))})
+
+    def test_the_scenario_as_resolved_gives_the_same_model_again(self):
+        first = self.play("digits-off", "inprocess", "--set", "round.rounds=2")
+        again = Run(self.dir / "again", first.out / "scenario.ini", "--mode", "inprocess")
+        self.assertEqual(again.status, 0, again.done.stderr)
+        self.assertEqual(again.last["model_digest"], first.last["model_digest"])
+
+    # ---- Exit codes
+
+    def test_a_missing_scenario_is_a_usage_error(self):
+        run = Run(self.dir / "out", self.dir / "absent.ini")
+        self.assertEqual(run.status, 2)
+        self.assertIn("absent.ini", run.done.stderr)
+
+    def test_missing_data_is_told_from_a_missing_scenario(self):
+        run = self.play("digits-off", "inprocess", "--set", f"data.train={self.dir}/absent.csv",
+                        status=5)
+        self.assertIn("absent.csv", run.done.stderr)
+
+    def test_a_wrong_key_is_named_with_its_line(self):
+        path = self.dir / "wrong.ini"
+        for text, line in [("[model]\nspec = 2 - dense 2\nsped = 1\n", 3),
+                           ("[round]\nrounds = 1\nrounds = 2\n", 3),
+                           ("[round]\nrounds = many\n", 2)]:
+            path.write_text(text)
+            run = Run(self.dir / "out", path)
+            self.assertEqual(run.status, 2)
+            self.assertIn(f"wrong.ini:{line}:", run.done.stderr)
+        run = self.play("digits-off", "inprocess", "--set", "round.ronds=1", status=2)
+        self.assertIn("ronds", run.done.stderr)
+
+    def test_a_target_ends_the_run_when_it_is_met_and_fails_it_when_it_is_missed(self):
+        target = ["--set", "round.target_metric=accuracy", "--set"]
+        for mode in ["processes", "inprocess"]:
+            run = self.play("digits-off", mode, *target, "round.target_value=0.9")
+            self.assertGreaterEqual(run.rounds[-1]["value"], 0.9)
+            self.assertTrue(all(event["value"] < 0.9 for event in run.rounds[:-1]))
+            run = self.play("digits-off", mode, *target, "round.target_value=0.999",
+                            "--set", "round.rounds=2", status=7)
+            self.assertEqual(run.last["event"], "done")
+
+    def test_an_interrupted_run_keeps_its_model_and_leaves_nothing_behind(self):
+        with self.endless_run() as (sim, children):
+            self.assertEqual(len(children), 21)
+            sim.send_signal(signal.SIGINT)
+            output, _ = sim.communicate(timeout=fleet.PATIENCE_S)
+            self.assertEqual(sim.returncode, 7)
+        self.assert_nothing_left(children)
+        last = json.loads(output.splitlines()[-1])
+        self.assertEqual(last["event"], "done")
+        self.assertEqual(last["model_digest"],
+                         fleet.Model(self.dir / "out/model.safetensors").digest())
+
+    def test_a_killed_client_ends_the_run_and_its_log_is_shown(self):
+        with self.endless_run() as (sim, children):
+            victim = next(pid for pid, line in children.items() if "tributary-client" in line)
+            os.kill(victim, signal.SIGKILL)
+            _, errors = sim.communicate(timeout=fleet.PATIENCE_S)
+            self.assertEqual(sim.returncode, 6)
+        self.assert_nothing_left(children)
+        self.assertRegex(errors, r"d\d{4} was killed by signal 9")
+        self.assertRegex(errors, r"--- last lines of \S+/d\d{4}\.log\n(?:.*receipt=ACCEPTED.*\n)+?")
+
+    def test_a_killed_coordinator_ends_the_run(self):
+        with self.endless_run() as (sim, children):
+            victim = next(pid for pid, line in children.items() if "tributary-coordinator" in line)
+            os.kill(victim, signal.SIGKILL)
+            _, errors = sim.communicate(timeout=fleet.PATIENCE_S)
+            self.assertEqual(sim.returncode, 6)
+        self.assert_nothing_left(children)
+        self.assertIn("coordinator was killed by signal 9", errors)
+
+    def test_a_killed_simulator_takes_its_children_along(self):
+        with self.endless_run() as (sim, children):
+            sim.kill()
+            sim.wait()
+            fleet.wait_until(lambda: not any(fleet.is_alive(*child) for child in children.items()),
+                             "the children are gone", patience_s=10)
+
+
+if __name__ == "__main__":
+    fleet.main()
