@@ -172,7 +172,13 @@ static enum trib_err enrol(const char *dir, const char *url,
         .hello = hello,
     };
     err = converse(&c, url, &options);
-    if (!err && c.reply.code != TRIB_CODE_ACCEPTED) {
+    if (!err && c.reply.code == TRIB_CODE_RETRY_LATER) {
+        TRIB_WARN(
+            "%s: this device waits for the operator's approval (devices approve); enrol again "
+            "afterwards",
+            url);
+        err = TRIB_ERR_AUTH;
+    } else if (!err && c.reply.code != TRIB_CODE_ACCEPTED) {
         TRIB_ERROR("%s: enrolment refused: %s", url, trib_code_text(c.reply.code));
         err = TRIB_ERR_AUTH;
     }

@@ -36,6 +36,8 @@ static const struct trib_conf_key keys[] = {
      "workers; 0: one for each core", 0, 64, NULL},
     {"enrol", "allow_list", TRIB_CONF_PATH, offsetof(struct trib_coordinator_config, allow_list),
      "", "file of keys that may enrol without a token", 0, 0, NULL},
+    {"enrol", "pending", TRIB_CONF_BOOL, offsetof(struct trib_coordinator_config, pending), "no",
+     "unknown keys may ask, and wait for devices approve", 0, 0, NULL},
 };
 
 struct paths {

@@ -31,6 +31,7 @@ struct trib_coordinator_config {
     trib_conf_text listen;
     trib_conf_text url;        // what tokens carry; "" : the listen URL
     trib_conf_text allow_list; // file of keys that may enrol without a token; "" : none
+    bool pending;              // may unknown keys ask to be let in?
     trib_conf_text population;
     uint64_t connections_max;
     uint64_t handshakes_per_second;

@@ -66,6 +66,9 @@ struct trib_peers {
     size_t source_next;
     struct trib_map *by_address; // struct source
     uint64_t handshakes_per_second, handshakes_per_source;
+    bool pending_allowed;
+    struct trib_pending *pending; // (TRIB_PENDING_MAX), owned, made when first needed
+    size_t pending_count;
 };
 
 enum trib_err trib_peers_create(uint64_t handshakes_per_second, uint64_t handshakes_per_source,
@@ -111,6 +114,7 @@ void trib_peers_destroy(struct trib_peers *peers)
         free(token);
     }
     free_listed(peers->allowed_list);
+    free(peers->pending);
     trib_map_destroy(peers->by_key);
     trib_map_destroy(peers->by_name);
     trib_map_destroy(peers->by_id);
@@ -464,6 +468,8 @@ enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_h
         *ret_peer = peer;
     } else if (!peer && trib_map_get(peers->allowed, hello->static_key, 32)) {
         verdict = TRIB_VERDICT_LISTED;
+    } else if (!peer && peers->pending_allowed) {
+        verdict = TRIB_VERDICT_PENDING;
     }
     (void)pthread_mutex_unlock(&peers->lock);
     return verdict;
@@ -477,6 +483,77 @@ static void give_name(const uint8_t key[static 32], trib_name name)
     trib_digest(key, 32, digest);
     trib_hex_encode(digest, 6, hex);
     (void)snprintf(name, sizeof(trib_name), "dev-%s", hex);
+}
+
+// ---- Those who wait
+
+void trib_peers_pending_allow(struct trib_peers *peers, bool allow)
+{
+    peers->pending_allowed = allow; // set once, before anybody is judged
+}
+
+static void forget_old(struct trib_peers *peers, uint64_t wall_ms)
+{
+    const uint64_t age_max = TRIB_PENDING_DAYS * 86400000ull;
+    for (size_t i = 0; i < peers->pending_count;) {
+        if (wall_ms > peers->pending[i].asked_ms + age_max)
+            peers->pending[i] = peers->pending[--peers->pending_count];
+        else
+            i++;
+    }
+}
+
+enum trib_err trib_peers_pending_add(struct trib_peers *peers, const struct trib_pending *pending,
+                                     uint64_t wall_ms)
+{
+    size_t from_source = 0;
+    if (!peers->pending)
+        peers->pending = trib_alloc_array(TRIB_PENDING_MAX, sizeof(*peers->pending));
+    if (!peers->pending)
+        return TRIB_ERR_NOMEM;
+    forget_old(peers, wall_ms);
+    for (size_t i = 0; i < peers->pending_count; i++) {
+        if (memcmp(peers->pending[i].key, pending->key, sizeof(pending->key)) == 0)
+            return TRIB_OK;
+        from_source += strcmp(peers->pending[i].source, pending->source) == 0;
+    }
+    if (peers->pending_count == TRIB_PENDING_MAX || from_source >= TRIB_PENDING_PER_SOURCE)
+        return TRIB_ERR_LIMIT;
+    struct trib_pending *row = &peers->pending[peers->pending_count++];
+    *row = *pending;
+    row->asked_ms = wall_ms;
+    give_name(row->key, row->name);
+    return TRIB_OK;
+}
+
+size_t trib_peers_pending_count(const struct trib_peers *peers)
+{
+    return peers->pending_count;
+}
+
+const struct trib_pending *trib_peers_pending_at(const struct trib_peers *peers, size_t index)
+{
+    return &peers->pending[index];
+}
+
+const struct trib_pending *trib_peers_pending_find(const struct trib_peers *peers, const char *text)
+{
+    for (size_t i = 0; i < peers->pending_count; i++) {
+        const char *name = peers->pending[i].name;
+        if (strcmp(name, text) == 0 || strcmp(name + strlen("dev-"), text) == 0)
+            return &peers->pending[i];
+    }
+    return NULL;
+}
+
+void trib_peers_pending_drop(struct trib_peers *peers, const uint8_t key[static 32])
+{
+    for (size_t i = 0; i < peers->pending_count; i++) {
+        if (memcmp(peers->pending[i].key, key, 32) == 0) {
+            peers->pending[i] = peers->pending[--peers->pending_count];
+            return;
+        }
+    }
 }
 
 enum trib_err trib_peers_plan(struct trib_peers *peers, const struct trib_enrolment *enrolment,

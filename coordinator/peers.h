@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/wire/link.h"
 #include "common/wire/message.h"
 #include "common/wire/session.h"
 #include "coordinator/store.h"
@@ -31,6 +32,7 @@ enum trib_verdict {
     TRIB_VERDICT_DEVICE,  // enrolled
     TRIB_VERDICT_TOKEN,   // proves a token: may enrol
     TRIB_VERDICT_LISTED,  // on the allow-list: may enrol
+    TRIB_VERDICT_PENDING, // unknown, but may ask to be let in (enrol.pending = yes)
     TRIB_VERDICT_UNKNOWN, // silence
     TRIB_VERDICT_REPLAY,  // silence
     TRIB_VERDICT_BUSY,    // the handshake budget is used up: silence
@@ -60,7 +62,7 @@ enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_h
 // How a key would be enrolled: fills name, group and key of the row. STATE: the key has no right
 // to; LIMIT: the name is taken. When the key is enrolled already, *ret_peer is that device.
 struct trib_enrolment {
-    enum trib_verdict how; // TOKEN or LISTED
+    enum trib_verdict how; // TOKEN, LISTED or PENDING
     uint8_t token_id[TRIB_TOKEN_ID_SIZE];
     uint8_t key[32];
 };
@@ -75,6 +77,32 @@ TRIB_CHECKED enum trib_err trib_peers_add(struct trib_peers *peers,
 TRIB_CHECKED enum trib_err trib_peers_token_add(struct trib_peers *peers,
                                                 const struct trib_store_token *token);
 void trib_peers_revoke(struct trib_peers *peers, struct trib_peer *peer, uint64_t wall_ms);
+
+// ---- Keys that asked and wait for an operator: in memory only, forgotten with the process and after
+// seven days, so that strangers cannot fill a disk
+enum {
+    TRIB_PENDING_MAX = 1000,
+    TRIB_PENDING_PER_SOURCE = 5,
+    TRIB_PENDING_DAYS = 7,
+};
+struct trib_pending {
+    uint8_t key[32];
+    uint8_t sign_key[32];
+    trib_name name; // it will have: "dev-" and its fingerprint
+    char source[TRIB_PEER_TEXT_SIZE];
+    uint64_t asked_ms;
+};
+void trib_peers_pending_allow(struct trib_peers *peers, bool allow);
+// TRIB_ERR_LIMIT: too many wait, or too many from this address. Asking again changes nothing.
+TRIB_CHECKED enum trib_err trib_peers_pending_add(struct trib_peers *peers,
+                                                  const struct trib_pending *pending,
+                                                  uint64_t wall_ms);
+size_t trib_peers_pending_count(const struct trib_peers *peers);
+const struct trib_pending *trib_peers_pending_at(const struct trib_peers *peers, size_t index);
+// By its name or its fingerprint; NULL if nobody like that waits.
+const struct trib_pending *trib_peers_pending_find(const struct trib_peers *peers,
+                                                   const char *text);
+void trib_peers_pending_drop(struct trib_peers *peers, const uint8_t key[static 32]);
 
 // Devices sorted by name, revoked ones too.
 size_t trib_peers_count(const struct trib_peers *peers);

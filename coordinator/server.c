@@ -163,11 +163,13 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
     case TRIB_VERDICT_DEVICE: return true;
     case TRIB_VERDICT_TOKEN: session->enrolment.how = TRIB_VERDICT_TOKEN; break;
     case TRIB_VERDICT_LISTED: session->enrolment.how = TRIB_VERDICT_LISTED; break;
+    case TRIB_VERDICT_PENDING: session->enrolment.how = TRIB_VERDICT_PENDING; break;
     case TRIB_VERDICT_UNKNOWN: *ret_reason = TRIB_CLOSE_UNKNOWN; return false;
     case TRIB_VERDICT_REPLAY: *ret_reason = TRIB_CLOSE_REPLAY; return false;
     case TRIB_VERDICT_BUSY: *ret_reason = TRIB_CLOSE_BUDGET; return false;
     }
     session->may_only_enrol = true;
+    (void)snprintf(session->source, sizeof(session->source), "%s", source);
     memcpy(session->enrolment.token_id, hello->token_id, sizeof(hello->token_id));
     memcpy(session->enrolment.key, hello->static_key, sizeof(hello->static_key));
     return true;
@@ -395,6 +397,21 @@ static void enrol_finish(struct trib_server *server, struct trib_server_op *serv
     free(op);
 }
 
+// A key that nobody knows: it waits until an operator approves it, and asks again then.
+static void handle_request(struct trib_session_link *session, const struct trib_msg_enrol *msg)
+{
+    struct trib_pending pending = {.asked_ms = 0};
+    memcpy(pending.key, session->enrolment.key, sizeof(pending.key));
+    memcpy(pending.sign_key, msg->sign_key, sizeof(pending.sign_key));
+    memcpy(pending.source, session->source, sizeof(pending.source));
+    enum trib_err err =
+        trib_peers_pending_add(session->server->peers, &pending, trib_clock_wall_ms());
+    if (!err)
+        TRIB_INFO("id=enrol-request from=%s waits for devices approve", pending.source);
+    answer_enrolment(session->server, session->channel,
+                     err ? TRIB_CODE_RATE_LIMITED : TRIB_CODE_RETRY_LATER, "");
+}
+
 static void handle_enrol(struct trib_session_link *session, const uint8_t *data, size_t size)
 {
     struct trib_server *server = session->server;
@@ -402,8 +419,16 @@ static void handle_enrol(struct trib_session_link *session, const uint8_t *data,
     struct trib_store_device row;
     struct trib_peer *peer;
 
-    if (!session->may_only_enrol || trib_msg_enrol_unpack(data, size, &msg)) {
+    if (trib_msg_enrol_unpack(data, size, &msg)) {
         trib_server_close(session, TRIB_CLOSE_MALFORMED);
+        return;
+    }
+    if (session->peer) { // enrolled already; its answer was lost, or it was approved meanwhile
+        answer_enrolment(server, session->channel, TRIB_CODE_ACCEPTED, session->peer->row.name);
+        return;
+    }
+    if (session->enrolment.how == TRIB_VERDICT_PENDING) {
+        handle_request(session, &msg);
         return;
     }
     if (trib_peers_plan(server->peers, &session->enrolment, &row, &peer)) {
@@ -599,6 +624,8 @@ static enum trib_err make_parts(struct trib_server *server)
     if (!err)
         err = trib_peers_create(server->config.handshakes_per_second,
                                 server->config.handshakes_per_source, &server->peers);
+    if (!err)
+        trib_peers_pending_allow(server->peers, server->config.pending);
     if (!err)
         err = trib_peers_load(server->peers, server->store, server->started_ms);
     if (!err && server->config.allow_list[0])

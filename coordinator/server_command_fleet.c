@@ -22,6 +22,23 @@ enum {
 
 // ---- devices
 
+// Somebody who asked to be let in; the same columns as a device.
+static void put_pending(struct trib_admin_reply *reply, const struct trib_pending *pending)
+{
+    char key[TRIB_KEY_TEXT_SIZE];
+    char when[TRIB_CLOCK_TEXT_SIZE];
+    trib_base64_encode(pending->key, sizeof(pending->key), key);
+    trib_clock_text(pending->asked_ms, when);
+    (void)trib_admin_row_add(reply);
+    trib_admin_text(reply, "name", pending->name);
+    trib_admin_text(reply, "group", "");
+    trib_admin_text(reply, "state", "pending");
+    trib_admin_number(reply, "version", 0);
+    trib_admin_text(reply, "install", NULL);
+    trib_admin_text(reply, "enrolled", when);
+    trib_admin_text(reply, "key", key);
+}
+
 void trib_cmd_devices_ls(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
@@ -45,6 +62,8 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
         trib_admin_text(&reply, "enrolled", when);
         trib_admin_text(&reply, "key", key);
     }
+    for (size_t i = 0; i < trib_peers_pending_count(server->peers); i++)
+        put_pending(&reply, trib_peers_pending_at(server->peers, i));
     trib_admin_answer(call, &reply);
 }
 
@@ -132,11 +151,49 @@ void trib_cmd_devices_token(struct trib_admin_call *call)
     trib_query_submit(q);
 }
 
+static enum trib_err ask_approve(struct trib_query *q, struct trib_store *store)
+{
+    return trib_store_device_insert(store, &q->row.device, &q->row.device.id);
+}
+
+static void approve_answer(struct trib_server *server, struct trib_server_op *op)
+{
+    struct trib_query *q = (struct trib_query *)op;
+    struct trib_peer *peer;
+    if (op->op.result || trib_peers_add(server->peers, &q->row.device, NULL, &peer)) {
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the device could not be stored");
+    } else {
+        peer->gone_ms = trib_clock_mono_ms();
+        trib_peers_pending_drop(server->peers, peer->row.key);
+        TRIB_INFO("device=%s enrolled by=approval", peer->row.name);
+        (void)trib_admin_row_add(&q->reply);
+        trib_admin_text(&q->reply, "name", peer->row.name);
+    }
+    trib_admin_answer(q->call, &q->reply);
+    trib_query_free(q);
+}
+
 void trib_cmd_devices_approve(struct trib_admin_call *call)
 {
-    trib_command_fail(
-        call, TRIB_EXIT_USAGE,
-        "the pending list is off (enrol.pending = no): enrol with a token or the allow-list");
+    struct trib_server *server = trib_admin_server(call);
+    const struct trib_pending *pending =
+        trib_peers_pending_find(server->peers, trib_command_word(call, 2));
+    if (!pending) {
+        trib_command_fail(call, TRIB_EXIT_USAGE,
+                          server->config.pending
+                              ? "nobody of that fingerprint waits; devices ls lists who does"
+                              : "nobody waits: the pending list is off (enrol.pending = no)");
+        return;
+    }
+    struct trib_query *q = trib_query_create(call, ask_approve);
+    if (!q)
+        return;
+    memcpy(q->row.device.name, pending->name, sizeof(q->row.device.name));
+    memcpy(q->row.device.key, pending->key, sizeof(q->row.device.key));
+    memcpy(q->row.device.sign_key, pending->sign_key, sizeof(q->row.device.sign_key));
+    q->row.device.enrolled_ms = trib_clock_wall_ms();
+    q->op.finish = approve_answer;
+    trib_query_submit(q);
 }
 
 static enum trib_err ask_revoke(struct trib_query *q, struct trib_store *store)

@@ -73,6 +73,7 @@ struct trib_session_link {
     struct trib_peer *peer;       // who it is; set by the worker that judges the handshake
     struct trib_enrolment enrolment;
     bool may_only_enrol;
+    char source[TRIB_PEER_TEXT_SIZE]; // the address, of a session that may only enrol
     bool is_ready;
     uint64_t pinged_ms;
     struct trib_upload_sink sink;

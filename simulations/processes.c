@@ -32,6 +32,7 @@ enum {
     SETTLE_MS = 15000,
     POLL_MS = 5,
     STOP_MS = 5000,
+    DEATH_MS = 500,
     SUB_SIZE = TRIB_PATH_MAX + 1,
 };
 
@@ -76,6 +77,19 @@ static enum trib_err check(struct trib_processes *p)
             return TRIB_ERR_IO;
     }
     return TRIB_OK;
+}
+
+// Nobody answers: most likely the coordinator is just ending, and its log says why.
+static enum trib_err look_for_death(struct trib_processes *p, enum trib_err err)
+{
+    const uint64_t until_ms = trib_clock_mono_ms() + DEATH_MS;
+    while ((err == TRIB_ERR_CONNECT || err == TRIB_ERR_PROTO) && trib_clock_mono_ms() < until_ms) {
+        enum trib_err found = check(p);
+        if (found)
+            return found;
+        trib_clock_sleep_ms(POLL_MS);
+    }
+    return err;
 }
 
 static enum trib_err status_number(struct trib_processes *p, const char *name, uint64_t *ret_value)
@@ -416,7 +430,7 @@ enum trib_err trib_processes_next(struct trib_processes *p, struct trib_round_re
         if (!err)
             err = job_state(p, state, sizeof(state));
         if (err)
-            return err;
+            return look_for_death(p, err);
         is_over = strcmp(state, "active") != 0;
         if (strcmp(state, "failed") == 0)
             return TRIB_ERR_IO;

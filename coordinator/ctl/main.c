@@ -30,7 +30,7 @@ static int explain(enum trib_err err)
     return err == TRIB_ERR_PROTO ? TRIB_EXIT_PEER : trib_exit_of(err);
 }
 
-static void show(const struct trib_admin_reply *reply, bool as_json)
+static void show(const struct trib_admin_reply *reply, bool as_table, bool as_json)
 {
     struct trib_buf text = {0};
     if (as_json) {
@@ -39,7 +39,7 @@ static void show(const struct trib_admin_reply *reply, bool as_json)
     } else if (reply->row_count == 1 && reply->rows[0].count == 1 &&
                reply->rows[0].fields[0].text) {
         trib_buf_printf(&text, "%s\n", reply->rows[0].fields[0].text); // a token: for $(...)
-    } else if (reply->row_count == 1) {
+    } else if (reply->row_count == 1 && !as_table) {
         trib_admin_list(&reply->rows[0], &text);
     } else {
         trib_admin_table(reply, &text);
@@ -55,7 +55,9 @@ static int ask(struct trib_admin_request *request, bool as_json)
     enum trib_err err = trib_ctl_call(dir, request, TIMEOUT_MS, &reply);
     if (err)
         return explain(err);
-    show(&reply, as_json);
+    size_t words = request->word_count; // "devices ls" is a table, however many there are
+    bool as_table = words >= 2 && strcmp(request->words[1], "ls") == 0;
+    show(&reply, as_table, as_json);
     int code = (int)reply.exit_code;
     if (code)
         (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
@@ -227,8 +229,7 @@ static const struct trib_command commands[] = {
     {"jobs cancel", "ID", "end it; the open round is abandoned", cmd_one},
     {"devices ls", "", "every device, its version and state", cmd_plain},
     {"devices token", "", "print an enrolment token", cmd_token},
-    {"devices approve", "FINGERPRINT", "let a pending device in (the pending list is off)",
-     cmd_one},
+    {"devices approve", "FINGERPRINT", "let a device in that waits (enrol.pending = yes)", cmd_one},
     {"devices revoke", "NAME", "throw a device out, at once and for good", cmd_one},
     {"rounds ls", "", "every round that has ended", cmd_list},
     {"rounds show", "ID", "who was asked, counted, refused, and why", cmd_one},
