@@ -217,6 +217,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
               op->result.seconds);
     tell_round_end(server);
     forget_checksums(server, run->id);
+    trib_known_prune(server, op->prune_before);
     sweep(server, run->id);
     bool is_over = run->target_is_reached || active->row.rounds_done >= active->job.config.rounds;
     const char *failure = run->failure;

@@ -264,6 +264,8 @@ static void started(struct trib_server *server, struct trib_server_op *server_op
             trib_jobs_set_head(server, op->version);
             op->version = NULL;
         }
+        if (server->job->wants_cancel)
+            trib_jobs_end(server, TRIB_JOB_CANCELLED, "by the operator");
     }
     version_op_free(op);
 }

@@ -223,6 +223,9 @@ void trib_upload_release(struct trib_server *server, uint32_t member);
 struct trib_known_update *trib_known_add(struct trib_server *server,
                                          const struct trib_store_update *update);
 
+// Forget updates of rounds before this one, as the store does.
+void trib_known_prune(struct trib_server *server, uint64_t round_min);
+
 // ---- server_round.c
 // Do whatever can be done now: open a round, offer, seal, aggregate, end. After every event.
 void trib_rounds_pump(struct trib_server *server);

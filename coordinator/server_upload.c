@@ -423,6 +423,22 @@ struct trib_known_update *trib_known_add(struct trib_server *server,
     return known;
 }
 
+void trib_known_prune(struct trib_server *server, uint64_t round_min)
+{
+    struct trib_known_update **link = &server->known_list;
+    while (*link) {
+        struct trib_known_update *known = *link;
+        if (known->round >= round_min) {
+            link = &known->next;
+            continue;
+        }
+        *link = known->next;
+        (void)trib_map_remove(server->known, known->id, sizeof(known->id));
+        free(known->checksums);
+        free(known);
+    }
+}
+
 static void accept_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct accept_op *op = (struct accept_op *)server_op;
