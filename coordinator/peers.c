@@ -460,15 +460,17 @@ enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_h
         verdict = TRIB_VERDICT_BUSY;
     } else if (is_replay(peers, hello->ephemeral)) {
         verdict = TRIB_VERDICT_REPLAY;
+    } else if (peer && peer->row.is_revoked) {
+        // Silence, for good: not even a fresh token brings a revoked key back.
     } else if (hello->kind == TRIB_HELLO_TOKEN) {
         if (token_is_good(peers, hello, wall_ms))
             verdict = TRIB_VERDICT_TOKEN;
-    } else if (peer && !peer->row.is_revoked) {
+    } else if (peer) {
         verdict = TRIB_VERDICT_DEVICE;
         *ret_peer = peer;
-    } else if (!peer && trib_map_get(peers->allowed, hello->static_key, 32)) {
+    } else if (trib_map_get(peers->allowed, hello->static_key, 32)) {
         verdict = TRIB_VERDICT_LISTED;
-    } else if (!peer && peers->pending_allowed) {
+    } else if (peers->pending_allowed) {
         verdict = TRIB_VERDICT_PENDING;
     }
     (void)pthread_mutex_unlock(&peers->lock);

@@ -17,6 +17,7 @@
 #include "common/base/wipe.h"
 #include "common/math/safetensors.h"
 #include "common/privacy/mode.h"
+#include "simulations/bench.h"
 #include "simulations/processes.h"
 #include "simulations/report.h"
 #include "simulations/scenario.h"
@@ -381,6 +382,11 @@ int main(int argc, char **argv)
     static const struct trib_command commands[] = {
         {"run", "SCENARIO.ini", "run a federation and report every round", run_command},
         {"keys", "", "list the keys of a scenario with defaults and help", keys_command},
+        {"bench coordinator", "", "a real coordinator under real clients that do not train",
+         trib_bench_coordinator},
+        {"bench train", "", "the training loop on one thread", trib_bench_train},
+        {"bench start", "", "how fast a client is there, and how small", trib_bench_start},
+        {"bench client", "DIR", "one client of bench coordinator", trib_bench_client},
     };
     static const struct trib_program program = {
         .name = "tributary-sim",

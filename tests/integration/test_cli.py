@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Command lines: help and versions everywhere, mistakes are named, and a trainer of one's own."""
+import re
+
+import fleet
+
+PROGRAMS = ["tributary-coordinator", "tributaryctl", "tributary-client", "tributary-sim"]
+
+
+def commands_of(program):
+    """The commands that a program's help lists."""
+    text = fleet.run(program, "--help").stdout
+    listed = re.findall(r"^  ((?:[a-z]+ ?)+?)(?:  +|\s(?=[A-Z]))", text, re.MULTILINE)
+    return [name.split() for name in listed]
+
+
+class CommandLineTest(fleet.Case):
+    def all_commands(self):
+        for program in PROGRAMS:
+            commands = commands_of(program)
+            self.assertGreaterEqual(len(commands), 2, program)
+            for command in commands:
+                yield program, command
+
+    def test_every_program_has_help_and_a_version(self):
+        for program in PROGRAMS:
+            help_, version = fleet.run(program, "--help"), fleet.run(program, "--version")
+            self.assertEqual((help_.returncode, version.returncode), (0, 0), program)
+            self.assertRegex(version.stdout, rf"^{program} \d+\.\d+\.\d+\n$")
+            self.assertIn(program, help_.stdout)
+            self.assertEqual(help_.stderr + version.stderr, "")
+
+    def test_every_command_has_help(self):
+        seen = set()
+        for program, command in self.all_commands():
+            done = fleet.run(program, *command, "--help")
+            self.assertEqual(done.returncode, 0, (program, command, done.stderr))
+            self.assertIn(" ".join(command), done.stdout)
+            seen.add((program, *command))
+        for expected in [("tributary-coordinator", "init"), ("tributary-client", "enrol"),
+                         ("tributaryctl", "devices", "token"), ("tributary-sim", "run")]:
+            self.assertIn(expected, seen)
+
+    def test_an_unknown_option_is_a_usage_error(self):
+        for program, command in self.all_commands():
+            done = fleet.run(program, *command, "--no-such-option")
+            self.assertEqual(done.returncode, 2, (program, command))
+            self.assertIn("no-such-option", done.stderr)
+        for program in PROGRAMS:
+            for words in [["no-such-command"], ["--no-such-option"]]:
+                done = fleet.run(program, *words)
+                self.assertEqual(done.returncode, 2, (program, words))
+                self.assertIn("no-such", done.stderr)
+
+    def test_a_missing_operand_is_a_usage_error(self):
+        for program, words in [("tributary-coordinator", ["init"]), ("tributary-client", ["enrol"]),
+                               ("tributary-client", ["run"]), ("tributary-sim", ["run"]),
+                               ("tributaryctl", ["jobs", "submit"])]:
+            self.assertEqual(fleet.run(program, *words).returncode, 2, (program, words))
+
+    def test_nobody_at_the_admin_socket_is_said(self):
+        done = fleet.run("tributaryctl", "--dir", "/nonexistent", "status")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("/nonexistent", done.stderr)
+
+    def test_a_second_init_or_coordinator_leaves_the_first_alone(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            key = (tried.dir / "coordinator.key").read_bytes()
+            again = fleet.run("tributary-coordinator", "init", tried.dir)
+            self.assertEqual(again.returncode, 2)
+            self.assertEqual((tried.dir / "coordinator.key").read_bytes(), key)
+            second = fleet.run("tributary-coordinator", "run", tried.dir)
+            self.assertNotEqual(second.returncode, 0)
+            self.assertEqual(tried.status()["devices"], 0)
+            self.assertEqual(tried.end("coordinator"), 0)
+
+    def test_a_wrong_configuration_is_named_with_its_line(self):
+        with fleet.Fleet() as tried:
+            path = tried.dir / "tributary.ini"
+            lines = path.read_text().count("\n")
+            path.write_text(path.read_text() + "lisen = tcp://127.0.0.1:1\n")
+            done = fleet.run("tributary-coordinator", "run", tried.dir)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(f"tributary.ini:{lines + 1}:", done.stderr)
+
+    def test_a_wrong_job_is_named_with_its_line(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            path = tried.write_job("2 - dense 2 softmax", ["1,1,0"], rounds=1)
+            good = path.read_text()
+            for wrong, line in [(good.replace("rounds = 1", "ronds = 1"), 5),
+                                (good.replace("rounds = 1", "rounds = -1"), 5)]:
+                path.write_text(wrong)
+                done = tried.try_ctl("jobs", "submit", path)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(f"job.ini:{line}:", done.stderr)
+            self.assertEqual(tried.ctl("jobs", "ls"), [])
+
+    def test_a_trainer_of_ones_own_takes_part(self):
+        """The example of client.h fits y = 2 x + 1; three of them do so together."""
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for name in ["a", "b", "c"]:
+                tried.add_device(name, [])
+                tried.start_device(name, trainer="custom_trainer")
+            tried.wait_connected(3)
+            held_out = ["4,9", "5,11", "-1,-1"]
+            job = tried.submit("1 - dense 1 linear", held_out, scale=1, rounds=20, cohort=3,
+                               local_epochs=20, learning_rate=0.05)
+            tried.wait_for_job(job)
+            path = tried.root / "line.safetensors"
+            self.assertEqual(tried.try_ctl("models", "export", "latest", "--out", path).returncode, 0)
+            slope, start = fleet.Model(path).floats()
+            self.assertAlmostEqual(slope, 2, delta=1e-3)
+            self.assertAlmostEqual(start, 1, delta=1e-3)
+
+
+if __name__ == "__main__":
+    fleet.main()
