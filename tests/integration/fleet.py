@@ -134,6 +134,7 @@ class Fleet:
         made = run("tributary-coordinator", "init", self.dir, "--listen",
                    f"tcp://127.0.0.1:{self.port}", *options)
         if made.returncode:
+            shutil.rmtree(self.root)
             raise AssertionError(made.stderr)
         self.key = made.stdout.strip()
 

@@ -36,7 +36,11 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self.listener.accept()
-                far = socket.create_connection(("127.0.0.1", self.target_port))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.target_port))
+                except OSError:  # nobody is there: neither are we
+                    near.close()
+                    continue
                 with self.lock:
                     self.sockets += [near, far]
                 for source, sink, record in [(near, far, self.up), (far, near, self.down)]:

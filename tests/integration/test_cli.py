@@ -110,7 +110,8 @@ class CommandLineTest(fleet.Case):
                                local_epochs=20, learning_rate=0.05)
             tried.wait_for_job(job)
             path = tried.root / "line.safetensors"
-            self.assertEqual(tried.try_ctl("models", "export", "latest", "--out", path).returncode, 0)
+            done = tried.try_ctl("models", "export", "latest", "--out", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
             slope, start = fleet.Model(path).floats()
             self.assertAlmostEqual(slope, 2, delta=1e-3)
             self.assertAlmostEqual(start, 1, delta=1e-3)

@@ -156,7 +156,7 @@ class EnrolTest(fleet.Case):
             token = tried.token()
             begin = time.monotonic()
             tried.ctl("devices", "revoke", "bad")
-            fleet.wait_until(lambda: tried.status()["connections_open"] == 1, "the session is closed")
+            fleet.wait_until(lambda: tried.status()["connections_open"] == 1, "the session ends")
             self.assertLess(time.monotonic() - begin, 1)
             self.assertEqual(tried.device("bad")["state"], "revoked")
             self.assertEqual(tried.processes.pop("bad").wait(fleet.PATIENCE_S), 3)

@@ -75,7 +75,7 @@ class RestartTest(fleet.Case):
                          + now["uploads_in_flight"], now)
 
     def assert_well(self, tried, job):
-        """The job is done, everybody counted once in every round, the model is what it should be."""
+        """The job is done, everybody counted once in every round, the model is the right one."""
         tried.wait_for_job(job)
         ended = tried.ctl("rounds", "ls", "--job", job)
         self.assertEqual([(row["round"], row["state"]) for row in ended],

@@ -88,7 +88,8 @@ class WireTest(fleet.Case):
             tried.wait_for_job(job)
             fleet.wait_until(lambda: tried.status()["on_newest_version"] == 2, "all have it")
             models = [fleet.Model(tried.root / name / "model.safetensors") for name in NAMES]
-            keys = [base64.urlsafe_b64decode(row["key"] + "=") for row in tried.ctl("devices", "ls")]
+            keys = [base64.urlsafe_b64decode(row["key"] + "=")
+                    for row in tried.ctl("devices", "ls")]
             mine = self.files_of(tried.root / NAMES[0]) + self.files_of(tried.root / NAMES[1])
             up, down = watch.take()
             wire = up + down
