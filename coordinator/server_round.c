@@ -522,6 +522,7 @@ void trib_rounds_tick(struct trib_server *server, uint64_t now_ms)
         const struct trib_peer *peer = trib_peers_by_id(server->peers, run->members[i].device);
         if (run->round.state == TRIB_ROUND_SELECTING &&
             run->members[i].lease == TRIB_LEASE_OFFERED && peer &&
+            (!run->is_resumed || peer->row.is_revoked) &&
             !trib_server_is_present(server, peer, now_ms))
             (void)!trib_rounds_step(
                 server, &(struct trib_round_input){.event = TRIB_ROUND_EV_RELEASE, .member = i});
@@ -621,6 +622,7 @@ enum trib_err trib_rounds_recover(struct trib_server *server)
         }
     }
     if (server->run) {
+        server->run->is_resumed = true;
         trib_round_resume(&server->run->round, row->state == TRIB_ROUND_SEALED,
                           trib_clock_mono_ms());
         TRIB_INFO("round=%" PRIu64 " goes on state=%s counted=%" PRIu32, server->run->number,

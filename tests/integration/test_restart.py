@@ -137,6 +137,19 @@ class RestartTest(fleet.Case):
 
         self.assertGreater(self.kill_at_random(3, 2, kill_one), 2)
 
+    def test_devices_that_return_late_are_waited_for(self):
+        with Restarts() as tried:
+            tried.begin(rounds=4)
+            job = tried.submit_next()
+            for name in ["d0", "d1"]:
+                tried.kill(name)
+            tried.kill("coordinator")
+            tried.start_coordinator()
+            time.sleep(11)  # longer than a device that leaves a running coordinator is waited for
+            for name in ["d0", "d1"]:
+                tried.start_device(name)
+            self.assert_well(tried, job)
+
     def sweep(self, program, victim):
         points = fleet.crash_points(program)
         if not points:

@@ -1,0 +1,123 @@
+#include "client/policy.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/privacy/accountant.h"
+
+// Pure epsilon of a round: s1 / 2^grid_bits = 0.5
+static const struct trib_encoding local = {.mode = TRIB_PRIVACY_LOCAL,
+                                           .grid = 1e-4,
+                                           .grid_bits = 12,
+                                           .s1 = 2048,
+                                           .s2 = 512,
+                                           .sinf = 512,
+                                           .word_bits = 24};
+
+static struct trib_policy defaults(void)
+{
+    struct trib_conf conf;
+    struct trib_policy policy;
+    trib_conf_init(&conf);
+    trib_policy_conf_add(&conf, &policy);
+    return policy;
+}
+
+static struct trib_policy with_modes(const char *modes)
+{
+    struct trib_policy policy = defaults();
+    (void)snprintf(policy.allowed_modes, sizeof(policy.allowed_modes), "%s", modes);
+    return policy;
+}
+
+static bool allows_mode(const struct trib_policy *policy, enum trib_privacy_mode mode)
+{
+    char why[256];
+    struct trib_encoding encoding = local;
+    encoding.mode = mode;
+    return trib_policy_allows(policy, &encoding, why, sizeof(why));
+}
+
+static void by_default_nobody_else_sees_an_update(void **state)
+{
+    (void)state;
+    const struct trib_policy policy = defaults();
+    assert_true(allows_mode(&policy, TRIB_PRIVACY_LOCAL));
+    assert_true(allows_mode(&policy, TRIB_PRIVACY_DISTRIBUTED));
+    assert_false(allows_mode(&policy, TRIB_PRIVACY_OFF));
+    assert_false(allows_mode(&policy, TRIB_PRIVACY_CENTRAL));
+}
+
+static void only_whole_words_of_the_list_count(void **state)
+{
+    (void)state;
+    struct trib_policy policy = with_modes(" off ,, local");
+    assert_true(allows_mode(&policy, TRIB_PRIVACY_OFF));
+    assert_true(allows_mode(&policy, TRIB_PRIVACY_LOCAL));
+    assert_false(allows_mode(&policy, TRIB_PRIVACY_CENTRAL));
+    policy = with_modes("loca,locals,of");
+    assert_false(allows_mode(&policy, TRIB_PRIVACY_LOCAL));
+    assert_false(allows_mode(&policy, TRIB_PRIVACY_OFF));
+    policy = with_modes("");
+    for (int mode = TRIB_PRIVACY_OFF; mode <= TRIB_PRIVACY_CENTRAL; mode++)
+        assert_false(allows_mode(&policy, (enum trib_privacy_mode)mode));
+}
+
+static void an_unknown_word_is_named(void **state)
+{
+    (void)state;
+    char word[8];
+    struct trib_policy policy = with_modes("off,local,distributed,central");
+    assert_true(trib_policy_check(&policy, word, sizeof(word)));
+    policy = with_modes("local, lokal, off");
+    assert_false(trib_policy_check(&policy, word, sizeof(word)));
+    assert_string_equal(word, "lokal");
+    policy = with_modes("a-word-that-is-longer-than-the-room");
+    assert_false(trib_policy_check(&policy, word, sizeof(word)));
+    assert_string_equal(word, "a-word-");
+}
+
+// What the coordinator claims a round to cost does not matter: the integers decide.
+static void a_round_that_costs_more_than_the_limit_is_refused(void **state)
+{
+    (void)state;
+    char why[256];
+    struct trib_policy policy = defaults();
+    policy.max_epsilon_pure_round = 0.5;
+    assert_true(trib_policy_allows(&policy, &local, why, sizeof(why)));
+    struct trib_encoding dearer = local;
+    dearer.s1++;
+    assert_false(trib_policy_allows(&policy, &dearer, why, sizeof(why)));
+    assert_non_null(strstr(why, "max_epsilon_pure_round"));
+
+    policy = defaults();
+    const double rho = trib_rho_of(&local);
+    assert_true(rho > 0);
+    policy.max_rho_round = rho;
+    assert_true(trib_policy_allows(&policy, &local, why, sizeof(why)));
+    policy.max_rho_round = rho * 0.999;
+    assert_false(trib_policy_allows(&policy, &local, why, sizeof(why)));
+    assert_non_null(strstr(why, "max_rho_round"));
+}
+
+static void limits_do_not_apply_to_a_mode_without_a_promise(void **state)
+{
+    (void)state;
+    struct trib_policy policy = with_modes("off");
+    policy.max_epsilon_pure_round = 1e-9;
+    policy.max_rho_round = 1e-9;
+    assert_true(allows_mode(&policy, TRIB_PRIVACY_OFF));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(by_default_nobody_else_sees_an_update),
+        cmocka_unit_test(only_whole_words_of_the_list_count),
+        cmocka_unit_test(an_unknown_word_is_named),
+        cmocka_unit_test(a_round_that_costs_more_than_the_limit_is_refused),
+        cmocka_unit_test(limits_do_not_apply_to_a_mode_without_a_promise),
+    };
+    return RUN_TESTS(tests);
+}
