@@ -120,7 +120,7 @@ struct trib_round_run {
     uint64_t bytes_up, bytes_down; // the counters when it opened
     bool is_sealing, is_aggregating, is_ending;
     bool target_is_reached;
-    bool is_resumed; // after a restart devices may take all of SELECTING to return
+    bool is_resumed;     // after a restart devices may take all of SELECTING to return
     const char *failure; // why the job cannot go on, or NULL
 };
 

@@ -139,14 +139,16 @@ class RestartTest(fleet.Case):
 
     def test_devices_that_return_late_are_waited_for(self):
         with Restarts() as tried:
-            tried.begin(rounds=4)
-            job = tried.submit_next()
-            for name in ["d0", "d1"]:
+            tried.begin(rounds=2)
+            late = ["d0", "d1"]
+            for name in late:
                 tried.kill(name)
+            job = tried.submit_next()  # they left a moment ago, so they are asked
+            time.sleep(2)  # the others report, and the round stays open
             tried.kill("coordinator")
             tried.start_coordinator()
             time.sleep(11)  # longer than a device that leaves a running coordinator is waited for
-            for name in ["d0", "d1"]:
+            for name in late:
                 tried.start_device(name)
             self.assert_well(tried, job)
 
