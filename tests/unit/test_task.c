@@ -1,0 +1,341 @@
+#include "client/task.h"
+#include "tests/unit/files.h"
+
+#include <math.h>
+
+#include "common/base/hash.h"
+#include "common/wire/codec.h"
+
+#define SPEC "3 - dense 2 softmax"
+
+enum {
+    PARAMS = 8
+};
+
+static struct trib_policy policy;
+static struct trib_msg_task msg;
+static int stop;
+
+// What the trainer of these tests does.
+static struct {
+    enum trib_err err;
+    uint64_t examples;
+    float step; // added to each parameter
+} script;
+
+static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
+                           uint64_t *ret_examples)
+{
+    assert_ptr_equal(user, &script);
+    assert_int_equal(trib_task_round(task), 3);
+    assert_string_equal(trib_task_model(task), SPEC);
+    assert_int_equal(count, PARAMS);
+    for (size_t i = 0; i < count; i++)
+        params[i] += script.step;
+    *ret_examples = script.examples;
+    return script.err;
+}
+
+static const struct trib_trainer trainer = {.struct_size = sizeof(trainer), .train = train};
+
+static int set_up(void **state)
+{
+    (void)state;
+    policy = (struct trib_policy){.allowed_modes = "off,local"};
+    script.err = TRIB_OK;
+    script.examples = 20;
+    script.step = 0.25f;
+    msg = (struct trib_msg_task){.round_id = 9,
+                                 .round_number = 3,
+                                 .population = "default",
+                                 .spec = SPEC,
+                                 .base_version = 4,
+                                 .base_digest = {1, 2, 3},
+                                 .epochs = 5,
+                                 .batch = 16,
+                                 .learning_rate = 0.5,
+                                 .weight_max = 1000,
+                                 .encoding = {.grid = 0x1p-10, .word_bits = 24}};
+    return 0;
+}
+
+static void use_local_privacy(void)
+{
+    msg.encoding = (struct trib_msg_encoding){.mode = TRIB_PRIVACY_LOCAL,
+                                              .grid = 0x1p-10,
+                                              .grid_bits = 6,
+                                              .s1 = 2048,
+                                              .s2 = 1024,
+                                              .sinf = 1024,
+                                              .word_bits = 24};
+}
+
+static enum trib_code judge(uint64_t memory_max)
+{
+    struct trib_task task;
+    return trib_task_judge(&msg, &policy, memory_max, &task);
+}
+
+struct outcome {
+    enum trib_code code;
+    struct trib_msg_upload_begin begin;
+    uint8_t *packed;
+    bool is_spooled;
+};
+
+// Judge and run `msg` as the device `name`, and take the spooled update away again.
+static struct outcome run(const char *name)
+{
+    static const float base[PARAMS] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct outcome outcome = {.packed = NULL};
+    struct trib_task task;
+    struct trib_spool spool;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    task.device = name;
+    task.stop = &stop;
+    outcome.code =
+        trib_task_run(&task, &trainer, &script, base, files_dir, &outcome.begin, &outcome.packed);
+    if (trib_spool_read(files_dir, &spool) == TRIB_OK) {
+        outcome.is_spooled = true;
+        assert_int_equal(spool.begin.size, outcome.begin.size);
+        assert_memory_equal(spool.packed, outcome.packed, spool.begin.size);
+        assert_memory_equal(spool.begin.update_id, outcome.begin.update_id, TRIB_MSG_ID_SIZE);
+        trib_spool_fini(&spool);
+        assert_int_equal(trib_spool_remove(files_dir), TRIB_OK);
+    }
+    return outcome;
+}
+
+static void a_task_is_declined_for_what_is_wrong_with_it(void **state)
+{
+    (void)state;
+    assert_int_equal(judge(0), TRIB_CODE_ACCEPTED);
+    assert_int_equal(judge(PARAMS * 5 * sizeof(float)), TRIB_CODE_ACCEPTED);
+    assert_int_equal(judge(PARAMS * 5 * sizeof(float) - 1), TRIB_CODE_DECLINED_MODEL);
+    (void)snprintf(msg.spec, sizeof(msg.spec), "3 - telepathy 2");
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_MODEL);
+    (void)set_up(state);
+    msg.encoding.grid = 0;
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+    msg.encoding.grid = (double)NAN;
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+    (void)set_up(state);
+    msg.encoding.mode = 77; // of a later version
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+    (void)set_up(state);
+    msg.encoding.word_bits = 12;
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+    (void)set_up(state);
+    (void)snprintf(policy.allowed_modes, sizeof(policy.allowed_modes), "local");
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+    use_local_privacy();
+    assert_int_equal(judge(0), TRIB_CODE_ACCEPTED);
+    policy.max_epsilon_pure_round = 2048.0 / 64 - 0.01;
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+}
+
+static void a_test_seed_is_for_test_builds_only(void **state)
+{
+    (void)state;
+    use_local_privacy();
+    msg.test_seed = 1;
+#ifdef TRIB_WITH_TEST_NOISE
+    assert_int_equal(judge(0), TRIB_CODE_ACCEPTED);
+#else
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_POLICY);
+#endif
+}
+
+static void without_privacy_the_rounded_delta_and_its_weight_are_sent(void **state)
+{
+    (void)state;
+    int32_t words[PARAMS];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    struct trib_model model;
+    char why[128];
+    const struct outcome got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_ACCEPTED);
+    assert_true(got.is_spooled);
+    assert_int_equal(got.begin.size, trib_codec_size(PARAMS, 24));
+    trib_codec_unpack(got.packed, PARAMS, 24, words);
+    for (int i = 0; i < PARAMS; i++)
+        assert_int_equal(words[i], 256); // 0.25 / 2^-10
+    assert_true(got.begin.has_weight);
+    assert_int_equal(got.begin.weight, 20);
+    assert_int_equal(got.begin.round_id, 9);
+    assert_memory_equal(got.begin.base_digest, msg.base_digest, TRIB_DIGEST_SIZE);
+    assert_int_equal(trib_model_parse(SPEC, &model, why, sizeof(why)), TRIB_OK);
+    assert_memory_equal(got.begin.arch_digest, model.arch_digest, TRIB_DIGEST_SIZE);
+    trib_digest(got.packed, got.begin.size, digest);
+    assert_memory_equal(got.begin.digest, digest, sizeof(digest));
+    free(got.packed);
+}
+
+static void a_weight_is_never_above_what_the_round_allows(void **state)
+{
+    (void)state;
+    const uint64_t examples[] = {999, 1000, 1001, UINT64_MAX};
+    for (size_t i = 0; i < 4; i++) {
+        script.examples = examples[i];
+        const struct outcome got = run("d0");
+        assert_int_equal(got.code, TRIB_CODE_ACCEPTED);
+        assert_int_equal(got.begin.weight, examples[i] < 1000 ? examples[i] : 1000);
+        free(got.packed);
+    }
+}
+
+static void with_privacy_the_number_of_examples_stays_on_the_device(void **state)
+{
+    (void)state;
+    use_local_privacy();
+    const struct outcome got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_ACCEPTED);
+    assert_true(got.is_spooled);
+    assert_false(got.begin.has_weight);
+    assert_int_equal(got.begin.weight, 0);
+    free(got.packed);
+}
+
+// The same delta twice: the noise differs, and so does the id of the update.
+static void with_privacy_no_two_updates_are_alike(void **state)
+{
+    (void)state;
+    use_local_privacy();
+    const struct outcome first = run("d0");
+    const struct outcome second = run("d0");
+    assert_memory_not_equal(first.packed, second.packed, first.begin.size);
+    assert_memory_not_equal(first.begin.update_id, second.begin.update_id, TRIB_MSG_ID_SIZE);
+    free(first.packed);
+    free(second.packed);
+}
+
+static void predictable_noise_follows_the_seed_the_round_and_the_device(void **state)
+{
+    (void)state;
+#ifdef TRIB_WITH_TEST_NOISE
+    use_local_privacy();
+    msg.test_seed = 5;
+    const struct outcome first = run("d0");
+    const struct outcome again = run("d0");
+    const struct outcome other = run("d1");
+    assert_memory_equal(first.packed, again.packed, first.begin.size);
+    assert_memory_not_equal(first.packed, other.packed, first.begin.size);
+    msg.test_seed = 6;
+    const struct outcome reseeded = run("d0");
+    assert_memory_not_equal(first.packed, reseeded.packed, first.begin.size);
+    free(first.packed);
+    free(again.packed);
+    free(other.packed);
+    free(reseeded.packed);
+#else
+    skip(); // this build has no predictable noise
+#endif
+}
+
+static void a_trainer_that_fails_sends_nothing(void **state)
+{
+    (void)state;
+    const struct {
+        enum trib_err err;
+        uint64_t examples;
+        float step;
+        enum trib_code code;
+    } cases[] = {
+        {TRIB_ERR_REFUSED, 20, 0, TRIB_CODE_DECLINED_NO_DATA},
+        {TRIB_OK, 0, 0, TRIB_CODE_DECLINED_NO_DATA},
+        {TRIB_ERR_DATA, 20, 0, TRIB_CODE_DECLINED_MODEL},
+        {TRIB_ERR_PRIVACY, 20, 0, TRIB_CODE_DECLINED_POLICY},
+        {TRIB_ERR_STOPPED, 20, 0, TRIB_CODE_DECLINED_FAILED},
+        {TRIB_ERR_NOMEM, 20, 0, TRIB_CODE_DECLINED_FAILED},
+        {TRIB_OK, 20, INFINITY, TRIB_CODE_DECLINED_RANGE},
+        {TRIB_OK, 20, NAN, TRIB_CODE_DECLINED_RANGE},
+        {TRIB_OK, 20, 8193, TRIB_CODE_DECLINED_RANGE}, // 2^13 / 2^-10 = 2^23: no 24-bit word
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        script.err = cases[i].err;
+        script.examples = cases[i].examples;
+        script.step = cases[i].step;
+        const struct outcome got = run("d0");
+        assert_int_equal(got.code, cases[i].code);
+        assert_null(got.packed);
+        assert_false(got.is_spooled);
+    }
+}
+
+static void what_cannot_be_made_durable_is_not_sent(void **state)
+{
+    (void)state;
+    static const float base[PARAMS];
+    struct trib_task task;
+    struct trib_msg_upload_begin begin;
+    uint8_t *packed = NULL;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    task.device = "d0";
+    task.stop = &stop;
+    assert_int_equal(trib_task_run(&task, &trainer, &script, base, "/nonexistent", &begin, &packed),
+                     TRIB_CODE_DECLINED_FAILED);
+    assert_null(packed);
+}
+
+static void a_trainer_finds_every_number_of_its_task(void **state)
+{
+    (void)state;
+    struct trib_task task;
+    msg.momentum = 0.75;
+    msg.weight_decay = 0.125;
+    msg.hyper_count = 1;
+    msg.hyper[0] = (struct trib_msg_hyper){.name = "dropout", .value = 0.5};
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    task.stop = &stop;
+    assert_int_equal(trib_task_epochs(&task), 5);
+    assert_true(trib_task_hyper(&task, "learning_rate", -1) == 0.5);
+    assert_true(trib_task_hyper(&task, "momentum", -1) == 0.75);
+    assert_true(trib_task_hyper(&task, "weight_decay", -1) == 0.125);
+    assert_true(trib_task_hyper(&task, "batch", -1) == 16);
+    assert_true(trib_task_hyper(&task, "dropout", -1) == 0.5);
+    assert_true(trib_task_hyper(&task, "absent", -1) == -1);
+    assert_int_equal(trib_task_should_stop(&task), 0);
+    stop = 1;
+    assert_int_equal(trib_task_should_stop(&task), 1);
+    stop = 0;
+}
+
+static void shuffles_differ_by_seed_round_and_device_and_repeat(void **state)
+{
+    (void)state;
+    struct trib_rng first, again, seeded, later, other;
+    trib_task_rng(&first, 1, 1, "d0");
+    trib_task_rng(&again, 1, 1, "d0");
+    trib_task_rng(&seeded, 2, 1, "d0");
+    trib_task_rng(&later, 1, 2, "d0");
+    trib_task_rng(&other, 1, 1, "d1");
+    assert_memory_equal(&first, &again, sizeof(first));
+    assert_memory_not_equal(&first, &seeded, sizeof(first));
+    assert_memory_not_equal(&first, &later, sizeof(first));
+    assert_memory_not_equal(&first, &other, sizeof(first));
+}
+
+static int tear_down(void **state)
+{
+    static const char *const names[] = {"spool.update", NULL};
+    (void)state;
+    return files_teardown(names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_task_is_declined_for_what_is_wrong_with_it, set_up),
+        cmocka_unit_test_setup(a_test_seed_is_for_test_builds_only, set_up),
+        cmocka_unit_test_setup(without_privacy_the_rounded_delta_and_its_weight_are_sent, set_up),
+        cmocka_unit_test_setup(a_weight_is_never_above_what_the_round_allows, set_up),
+        cmocka_unit_test_setup(with_privacy_the_number_of_examples_stays_on_the_device, set_up),
+        cmocka_unit_test_setup(with_privacy_no_two_updates_are_alike, set_up),
+        cmocka_unit_test_setup(predictable_noise_follows_the_seed_the_round_and_the_device, set_up),
+        cmocka_unit_test_setup(a_trainer_that_fails_sends_nothing, set_up),
+        cmocka_unit_test_setup(what_cannot_be_made_durable_is_not_sent, set_up),
+        cmocka_unit_test_setup(a_trainer_finds_every_number_of_its_task, set_up),
+        cmocka_unit_test_setup(shuffles_differ_by_seed_round_and_device_and_repeat, set_up),
+    };
+    return cmocka_run_group_tests(tests, files_setup, tear_down);
+}
