@@ -395,12 +395,11 @@ static bool is_replay(struct trib_peers *peers, const uint8_t ephemeral[static T
 static bool bucket_take(struct bucket *bucket, uint64_t per_second, uint64_t now_ms)
 {
     const double rate = (double)per_second;
-    if (bucket->filled_ms == 0)
-        bucket->left = rate;
-    else
-        bucket->left += rate * (double)(now_ms - bucket->filled_ms) / 1000;
-    bucket->filled_ms = now_ms ? now_ms : 1;
+    // A worker reads the clock before it waits for the lock, so `now_ms` may be a little behind.
+    uint64_t passed_ms = now_ms > bucket->filled_ms ? now_ms - bucket->filled_ms : 0;
+    bucket->left = bucket->filled_ms ? bucket->left + rate * (double)passed_ms / 1000 : rate;
     bucket->left = bucket->left < rate ? bucket->left : rate;
+    bucket->filled_ms += passed_ms;
     if (bucket->left < 1)
         return false;
     bucket->left -= 1;

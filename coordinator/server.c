@@ -562,7 +562,8 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
 static void tick_sessions(struct trib_server *server, uint64_t now_ms)
 {
     for (struct trib_session_link *s = server->sessions; s; s = s->next) {
-        uint64_t silent_ms = now_ms - trib_channel_heard_ms(s->channel);
+        uint64_t heard_ms = trib_channel_heard_ms(s->channel); // may be later than `now_ms`
+        uint64_t silent_ms = now_ms > heard_ms ? now_ms - heard_ms : 0;
         trib_channel_tick(s->channel);
         if (!trib_channel_is_open(s->channel)) {
             if (now_ms - trib_channel_created_ms(s->channel) > TRIB_HANDSHAKE_MS)

@@ -1,0 +1,280 @@
+#include "coordinator/job.h"
+#include "tests/test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/math/metrics.h"
+
+#define MODEL "[model]\nspec = 64 - dense 10 softmax\n"
+#define OFF   "[privacy]\nmode = off\n"
+
+static char says[TRIB_CONF_ERROR_SIZE]; // what the last parse() said
+
+static enum trib_err parse(const char *text, uint64_t population, struct trib_job *ret_job)
+{
+    struct trib_conf conf;
+    struct trib_job_config config;
+    trib_conf_init(&conf);
+    trib_job_conf_add(&conf, &config);
+    enum trib_err err = trib_conf_parse(&conf, text, strlen(text), "job.ini", ".");
+    if (!err)
+        err = trib_job_check(&conf, &config, population, ret_job);
+    (void)snprintf(says, sizeof(says), "%s", err ? conf.error : "");
+    return err;
+}
+
+static struct trib_job good(const char *text)
+{
+    struct trib_job job;
+    if (parse(text, 0, &job))
+        fail_msg("refused: %s", says);
+    return job;
+}
+
+static void a_model_and_a_mode_are_enough(void **state)
+{
+    (void)state;
+    const struct trib_job job = good(MODEL OFF);
+    assert_int_equal(job.model.param_count, 650);
+    assert_int_equal(job.config.rounds, 10);
+    assert_int_equal(job.goal, 10);
+    assert_int_equal(job.offers, 10);
+    assert_int_equal(job.accepted_min, 5);
+    assert_int_equal(job.train.epochs, 1);
+    assert_int_equal(job.train.batch, 32);
+    assert_true(job.train.learning_rate == 0.1);
+    assert_true(job.config.server_learning_rate == 1);
+    assert_int_equal(job.privacy.encoding.mode, TRIB_PRIVACY_OFF);
+    assert_int_equal(trib_job_tail(&job), 0);
+}
+
+static void privacy_is_on_unless_switched_off(void **state)
+{
+    (void)state;
+    const struct trib_job job = good(MODEL "[privacy]\ntarget_epsilon = 8\n");
+    assert_int_equal(job.privacy.encoding.mode, TRIB_PRIVACY_LOCAL);
+    assert_true(job.privacy.epsilon_total <= 8);
+    assert_true(job.privacy.epsilon_total > 7.5); // and not much is given away
+    assert_true(job.privacy.epsilon_pure_round > 0);
+}
+
+static void every_refusal_names_file_line_and_key(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text, *says;
+    } bad[] = {
+        {OFF, "job.ini: model.spec: "},
+        {"[model]\nspec = 64 - telepathy 10\n", "job.ini:2: model.spec: "},
+        {MODEL OFF "[round]\nmin_accepted = 11\n", "job.ini:6: round.min_accepted: "},
+        {MODEL OFF "[round]\ntarget_metric = mse\n", "job.ini:6: round.target_metric: "},
+        {MODEL OFF "[round]\ntarget_metric = r2\n", "job.ini:6: round.target_metric: "},
+        {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = accuracy\n",
+         "job.ini:6: round.target_metric: "},
+        {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = f1\n",
+         "job.ini:6: round.target_metric: "},
+        {MODEL OFF "[round]\ntarget_metric = loss\neval_every = 0\n",
+         "job.ini:7: round.eval_every: "},
+        {MODEL, "job.ini: privacy.target_epsilon: "},
+        {MODEL "[privacy]\nmode = local\n", "job.ini: privacy.target_epsilon: "},
+        {MODEL "[privacy]\ntarget_epsilon = 8\nnoise_multiplier = 1\n",
+         "job.ini:5: privacy.noise_multiplier: "},
+        {MODEL "[privacy]\ntarget_epsilon = 8\nrounds = 9\n", "job.ini:5: privacy.rounds: "},
+        {MODEL "[privacy]\nmode = central\ntarget_epsilon = 8\n", "job.ini:4: privacy.mode: "},
+        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n", "job.ini:4: privacy.mode: "},
+        {MODEL OFF "[round]\nrounds = 0\n", "job.ini:6: round.rounds"},
+        {MODEL OFF "[round]\ncohort = 16385\n", "job.ini:6: round.cohort"},
+        {MODEL OFF "[round]\nover_selection = 0.9\n", "job.ini:6: round.over_selection"},
+        {MODEL OFF "[round]\nlocal_epochs = 0\n", "job.ini:6: round.local_epochs"},
+        {MODEL OFF "[round]\nlearning_rate = nan\n", "job.ini:6: round.learning_rate"},
+        {MODEL OFF "[round]\nlearning_rate = -1\n", "job.ini:6: round.learning_rate"},
+        {MODEL OFF "[round]\nmomentum = 1\n", "job.ini:6: round.momentum"},
+        {MODEL OFF "[round]\noptimizer = adam\n", "job.ini:6: round.optimizer"},
+        {MODEL OFF "[round]\nselect_ms = 0\n", "job.ini:6: round.select_ms"},
+        {MODEL OFF "[strategy]\nname = fedprox\n", "job.ini:6: strategy.name"},
+        {MODEL OFF "[strategy]\ntail_average = 1.5\n", "job.ini:6: strategy.tail_average"},
+        {MODEL "[privacy]\nmode = none\n", "job.ini:4: privacy.mode"},
+        {MODEL OFF "word_bits = 12\n", "job.ini:5: privacy.word_bits"},
+        {MODEL OFF "[round]\nlearning_rat = 1\n", "job.ini:6: round.learning_rat"},
+        {MODEL OFF "[model]\nspec = 4 - dense 1 linear\n", "job.ini:6: model.spec"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct trib_job job;
+        if (parse(bad[i].text, 0, &job) != TRIB_ERR_INVAL)
+            fail_msg("taken: %s", bad[i].text);
+        if (strncmp(says, bad[i].says, strlen(bad[i].says)) != 0)
+            fail_msg("said '%s', wanted '%s'", says, bad[i].says);
+    }
+}
+
+static void a_test_seed_is_for_test_builds_only(void **state)
+{
+    (void)state;
+    struct trib_job job;
+    enum trib_err err = parse(MODEL OFF "test_seed = 1\n", 0, &job);
+#ifdef TRIB_WITH_TEST_NOISE
+    assert_int_equal(err, TRIB_OK);
+#else
+    assert_int_equal(err, TRIB_ERR_INVAL);
+    assert_non_null(strstr(says, "job.ini:5: privacy.test_seed"));
+#endif
+}
+
+// aggregate.h relies on it: the weights of a round add up to less than 2^32.
+static void no_round_can_weigh_too_much(void **state)
+{
+    (void)state;
+    const unsigned cohorts[] = {1, 2, 3, 4095, 4096, 4097, 10000, 16383, TRIB_COHORT_MAX};
+    for (size_t i = 0; i < sizeof(cohorts) / sizeof(cohorts[0]); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), MODEL OFF "[round]\ncohort = %u\n", cohorts[i]);
+        const struct trib_job job = good(text);
+        assert_int_equal(job.goal, cohorts[i]);
+        assert_in_range(job.weight_max, 1u << 17, 1u << 20); // useful, and bounded
+        assert_true((uint64_t)job.goal * job.weight_max < 1ull << 32);
+    }
+}
+
+static void more_devices_are_asked_than_counted_when_told_to(void **state)
+{
+    (void)state;
+    struct trib_job job = good(MODEL OFF "[round]\ncohort = 7\nover_selection = 1.3\n");
+    assert_int_equal(job.goal, 7);
+    assert_int_equal(job.offers, 10); // 9.1 rounded up
+    assert_int_equal(job.accepted_min, 4);
+    job = good(MODEL OFF "[round]\ncohort = 1\n");
+    assert_int_equal(job.accepted_min, 1);
+    job = good(MODEL OFF "[round]\ncohort = 7\nmin_accepted = 7\n");
+    assert_int_equal(job.accepted_min, 7);
+}
+
+static void the_tail_is_a_share_of_the_rounds_and_needs_privacy(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text;
+        uint64_t tail;
+    } cases[] = {
+        {MODEL "[privacy]\ntarget_epsilon = 8\n", 5},
+        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\ntail_average = 0\n", 0},
+        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\ntail_average = 1\n", 10},
+        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\ntail_average = 0.11\n", 2},
+        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\ntail_average = 0.1\n", 0}, // of one
+        {MODEL OFF "[strategy]\ntail_average = 1\n", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct trib_job job = good(cases[i].text);
+        assert_int_equal(trib_job_tail(&job), cases[i].tail);
+    }
+}
+
+static void a_target_is_reached_from_its_good_side(void **state)
+{
+    (void)state;
+    const struct trib_evaluation evaluation = {
+        .loss = 0.5, .accuracy = 0.75, .f1 = 0.5, .mse = 0.5, .r2 = 0.75};
+    const struct {
+        enum trib_job_metric metric;
+        double value;
+        bool is_reached;
+    } cases[] = {
+        {TRIB_JOB_METRIC_NONE, 0, false},         {TRIB_JOB_METRIC_ACCURACY, 0.75, true},
+        {TRIB_JOB_METRIC_ACCURACY, 0.751, false}, {TRIB_JOB_METRIC_F1, 0.5, true},
+        {TRIB_JOB_METRIC_F1, 0.6, false},         {TRIB_JOB_METRIC_LOSS, 0.5, true},
+        {TRIB_JOB_METRIC_LOSS, 0.49, false},      {TRIB_JOB_METRIC_MSE, 0.5, true},
+        {TRIB_JOB_METRIC_MSE, 0.49, false},       {TRIB_JOB_METRIC_R2, 0.75, true},
+        {TRIB_JOB_METRIC_R2, 0.8, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct trib_job job = good(MODEL OFF);
+        job.config.target_metric = (int)cases[i].metric;
+        job.config.target_value = cases[i].value;
+        assert_int_equal(trib_job_target_is_reached(&job, &evaluation), cases[i].is_reached);
+    }
+    const struct trib_evaluation broken = {.accuracy = NAN, .loss = NAN};
+    const struct trib_job job = good(MODEL OFF "[round]\ntarget_metric = loss\ntarget_value = 1\n");
+    assert_false(trib_job_target_is_reached(&job, &broken));
+}
+
+static void the_last_round_is_always_evaluated(void **state)
+{
+    (void)state;
+    struct trib_job job = good(MODEL OFF "[round]\nrounds = 10\neval_every = 4\n");
+    for (uint64_t number = 1; number <= 10; number++)
+        assert_int_equal(trib_job_evaluates(&job, number),
+                         number == 4 || number == 8 || number == 10);
+    job = good(MODEL OFF "[round]\neval_every = 0\n");
+    for (uint64_t number = 1; number <= 10; number++)
+        assert_false(trib_job_evaluates(&job, number));
+}
+
+static void a_model_that_drowns_in_noise_is_warned_about(void **state)
+{
+    (void)state;
+    char text[512];
+    struct trib_job job = good(MODEL "[privacy]\ntarget_epsilon = 0.1\n");
+    assert_true(job.privacy.snr < 0.05);
+    assert_true(trib_job_warning(&job, text, sizeof(text)));
+    assert_non_null(strstr(text, "below 0.05"));
+    job = good(MODEL "[privacy]\ntarget_epsilon = 100000\n[round]\ncohort = 1000\n");
+    assert_true(job.privacy.snr > 0.05);
+    assert_false(trib_job_warning(&job, text, sizeof(text)));
+    job = good(MODEL OFF);
+    assert_false(trib_job_warning(&job, text, sizeof(text)));
+}
+
+static void the_promise_says_the_unit_and_the_adversary(void **state)
+{
+    (void)state;
+    char text[512];
+    struct trib_job job = good(MODEL "[privacy]\ntarget_epsilon = 8\n");
+    trib_job_promise(&job, text, sizeof(text));
+    assert_non_null(strstr(text, "one device"));
+    assert_non_null(strstr(text, "including the coordinator"));
+    assert_non_null(strstr(text, "at delta 1e-06 over the job"));
+    job = good(MODEL OFF);
+    trib_job_promise(&job, text, sizeof(text));
+    assert_non_null(strstr(text, "no formal privacy"));
+}
+
+static void the_default_delta_follows_the_population(void **state)
+{
+    (void)state;
+    struct trib_job job;
+    assert_int_equal(parse(MODEL "[privacy]\ntarget_epsilon = 8\n", 1000000, &job), TRIB_OK);
+    assert_true(fabs(job.privacy.delta - 1e-7) < 1e-20);
+    assert_int_equal(parse(MODEL "[privacy]\ntarget_epsilon = 8\n", 5, &job), TRIB_OK);
+    assert_true(fabs(job.privacy.delta - 1e-6) < 1e-19);
+}
+
+static void only_active_and_paused_jobs_can_go_on(void **state)
+{
+    (void)state;
+    for (int i = TRIB_JOB_ACTIVE; i <= TRIB_JOB_MISSED; i++) {
+        enum trib_job_state job_state = (enum trib_job_state)i;
+        assert_int_equal(trib_job_state_is_final(job_state), i > TRIB_JOB_PAUSED);
+        assert_string_not_equal(trib_job_state_text(job_state), "unknown");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_and_a_mode_are_enough),
+        cmocka_unit_test(privacy_is_on_unless_switched_off),
+        cmocka_unit_test(every_refusal_names_file_line_and_key),
+        cmocka_unit_test(a_test_seed_is_for_test_builds_only),
+        cmocka_unit_test(no_round_can_weigh_too_much),
+        cmocka_unit_test(more_devices_are_asked_than_counted_when_told_to),
+        cmocka_unit_test(the_tail_is_a_share_of_the_rounds_and_needs_privacy),
+        cmocka_unit_test(a_target_is_reached_from_its_good_side),
+        cmocka_unit_test(the_last_round_is_always_evaluated),
+        cmocka_unit_test(a_model_that_drowns_in_noise_is_warned_about),
+        cmocka_unit_test(the_promise_says_the_unit_and_the_adversary),
+        cmocka_unit_test(the_default_delta_follows_the_population),
+        cmocka_unit_test(only_active_and_paused_jobs_can_go_on),
+    };
+    return RUN_TESTS(tests);
+}
