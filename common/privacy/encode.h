@@ -19,10 +19,11 @@
 
 struct trib_encoding {
     enum trib_privacy_mode mode;
-    double grid;             // gamma, above 0
-    uint32_t grid_bits;      // t = 2^grid_bits; privacy on
-    uint64_t s1, s2, sinf;   // bounds on the integers; privacy on
-    uint32_t word_bits;      // 16, 24 or 32: an integer on the wire
+    double grid;           // gamma, above 0
+    uint32_t grid_bits;    // t = 2^grid_bits; privacy on
+    uint64_t s1, s2, sinf; // bounds on the integers; privacy on
+    uint32_t word_bits;    // 16, 24 or 32: an integer on the wire
+    uint32_t shares; // m: honest shares that make up the whole noise; mode distributed, else 0
     double clip_l1, clip_l2; // privacy off: clip to these norms; 0: do not
 };
 
