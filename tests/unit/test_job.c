@@ -193,7 +193,7 @@ static void a_target_is_reached_from_its_good_side(void **state)
         job.config.target_value = cases[i].value;
         assert_int_equal(trib_job_target_is_reached(&job, &evaluation), cases[i].is_reached);
     }
-    const struct trib_evaluation broken = {.accuracy = NAN, .loss = NAN};
+    const struct trib_evaluation broken = {.accuracy = (double)NAN, .loss = (double)NAN};
     const struct trib_job job = good(MODEL OFF "[round]\ntarget_metric = loss\ntarget_value = 1\n");
     assert_false(trib_job_target_is_reached(&job, &broken));
 }
