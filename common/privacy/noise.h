@@ -53,4 +53,9 @@ bool trib_noise_bern_exp(struct trib_noise *noise, uint32_t u, unsigned grid_bit
 // P(x) = (1 - l) / (1 + l) * l^|x| with l = exp(-1/t). Variance 2 l / (1 - l)^2, about 2 t^2.
 int64_t trib_noise_dlap(struct trib_noise *noise, unsigned grid_bits);
 
+// All of the noise of mode central: discrete Laplace noise of scale 2^grid_bits on each of `count`
+// sums. |sum| < 2^62 on entry: then no sum overflows (noise of 2^62 has probability e^-(2^38)).
+void trib_noise_central_add(struct trib_noise *noise, int64_t *sums, size_t count,
+                            unsigned grid_bits);
+
 #endif // TRIB_PRIVACY_NOISE_H
