@@ -167,6 +167,8 @@ static enum trib_code encode(const struct trib_task *task, const float *delta, i
     const size_t count = task->model.param_count;
     struct trib_encode_report report;
     struct trib_noise noise;
+    if (task->encoding.mode == TRIB_PRIVACY_DISTRIBUTED)
+        return TRIB_CODE_DECLINED_POLICY; // these words go out unmasked: a share hides nothing
     trib_task_noise(&noise, task->msg.test_seed, task->msg.round_number, task->device);
     enum trib_err err = trib_encode(&task->encoding, &noise, delta, count, words, &report);
     trib_noise_fini(&noise);

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/privacy/polya.h"
+
 __extension__ typedef unsigned __int128 uint128;
 
 enum {
@@ -29,6 +31,9 @@ enum trib_err trib_encoding_check(const struct trib_encoding *e)
     if (e->word_bits != 16 && e->word_bits != 24 && e->word_bits != 32)
         return TRIB_ERR_INVAL;
     if (!(e->grid >= grid_min && e->grid <= grid_max))
+        return TRIB_ERR_INVAL;
+    if (e->mode == TRIB_PRIVACY_DISTRIBUTED ? e->shares == 0 || e->shares > TRIB_POLYA_SHARES_MAX
+                                            : e->shares != 0)
         return TRIB_ERR_INVAL;
     switch (e->mode) {
     case TRIB_PRIVACY_OFF:
@@ -211,18 +216,26 @@ enum trib_err trib_encode(const struct trib_encoding *encoding, struct trib_nois
                           const float *delta, size_t count, int32_t *ret_words,
                           struct trib_encode_report *ret_report)
 {
-    if (encoding->mode != TRIB_PRIVACY_OFF && encoding->mode != TRIB_PRIVACY_LOCAL)
-        return TRIB_ERR_STATE;
     enum trib_err err = trib_encode_clip(encoding, noise, delta, count, ret_words, ret_report);
-    if (!err && encoding->mode == TRIB_PRIVACY_LOCAL)
-        add_laplace(encoding, noise, ret_words, count);
-    return err;
+    if (err)
+        return err;
+    switch (encoding->mode) {
+    case TRIB_PRIVACY_OFF:
+    case TRIB_PRIVACY_CENTRAL: break; // no noise, or the coordinator's
+    case TRIB_PRIVACY_LOCAL: add_laplace(encoding, noise, ret_words, count); break;
+    case TRIB_PRIVACY_DISTRIBUTED:
+        trib_polya_add(noise, ret_words, count, encoding->grid_bits, encoding->shares);
+        break;
+    }
+    return TRIB_OK;
 }
 
 uint64_t trib_encoding_word_max(const struct trib_encoding *encoding, uint64_t count)
 {
     const uint64_t limit = word_limit(encoding);
-    if (encoding->mode == TRIB_PRIVACY_OFF)
+    if (encoding->mode == TRIB_PRIVACY_CENTRAL)
+        return encoding->sinf;
+    if (encoding->mode != TRIB_PRIVACY_LOCAL)
         return limit;
     // P(|noise| > n) < 2 e^(-n/t) for one coordinate; a union bound over `count` of them.
     const double tail = log(2.0 * (double)count) + 40 * log(2.0);

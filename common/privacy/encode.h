@@ -1,8 +1,9 @@
 // encode.h - the privacy boundary: a float delta goes in, integers within exact bounds come out.
 //
 // With privacy on a delta is clipped and rounded to integers q with sum |q| <= s1,
-// sum q^2 <= s2^2 and |q| <= sinf, checked in integers, and in mode local each gets discrete
-// Laplace noise of scale t = 2^grid_bits. The guarantee (pure epsilon = s1 / t) rests on these
+// sum q^2 <= s2^2 and |q| <= sinf, checked in integers. Then comes discrete Laplace noise of scale
+// t = 2^grid_bits: all of it here (local), a share of it here (distributed), or all of it on the
+// sum, by the coordinator (central). The guarantee (pure epsilon = s1 / t) rests on these
 // integers alone: whatever the floats did before cannot change it (docs/privacy-math.md 2.2).
 //
 // One integer is `grid` (gamma) in units of the parameters: x is about q * grid.
@@ -50,15 +51,22 @@ TRIB_CHECKED enum trib_err trib_encode_clip(const struct trib_encoding *encoding
                                             size_t count, int32_t *ret_words,
                                             struct trib_encode_report *ret_report);
 
-// The whole boundary of mode local and mode off: clip, round, and for local add the noise and
-// clamp to the word (a wrap could flip a sign; clamping is post-processing). TRIB_ERR_STATE for
-// the other modes.
+// The whole boundary, in every mode: clip and round, and then
+//   off          nothing
+//   local        discrete Laplace noise; clamped to the word (a wrap could flip a sign; clamping is
+//                post-processing)
+//   distributed  a share of the noise, 1/shares of it (polya.h). Not clamped: words are counted
+//                modulo 2^32, and 2^word_bits divides that. They are for a mask and nothing else:
+//                alone a share hides next to nothing
+//   central      nothing: who receives the words sees q, and adds trib_noise_central_add to the sum
+// On failure nothing in `ret_words` is to be used.
 TRIB_CHECKED enum trib_err trib_encode(const struct trib_encoding *encoding,
                                        struct trib_noise *noise, const float *delta, size_t count,
                                        int32_t *ret_words, struct trib_encode_report *ret_report);
 
 // The largest |word| that an honest device sends, but for a chance of 2^-40 in a vector of `count`
-// coordinates with noise. Never above 2^(word_bits - 1) - 1.
+// coordinates with noise. Never above 2^(word_bits - 1) - 1, which is the answer where words are
+// masked (distributed).
 uint64_t trib_encoding_word_max(const struct trib_encoding *encoding, uint64_t count);
 
 #endif // TRIB_PRIVACY_ENCODE_H

@@ -10,6 +10,7 @@
 #include "common/base/wipe.h"
 #include "common/privacy/accountant.h"
 #include "common/privacy/encode.h"
+#include "common/privacy/polya.h"
 
 __extension__ typedef unsigned __int128 uint128;
 
@@ -109,6 +110,8 @@ static void fill_encoding(struct trib_encoding *e, uint64_t *seed)
         .s2 = up_to_bits(seed, TRIB_ENCODING_S2_BITS),
         .word_bits = words[test_rand(seed) % 3],
     };
+    if (e->mode == TRIB_PRIVACY_DISTRIBUTED)
+        e->shares = (uint32_t)up_to_bits(seed, 14);
     const uint64_t word_max = (UINT64_C(1) << (e->word_bits - 1)) - 1;
     e->sinf = e->s1 < e->s2 ? e->s1 : e->s2;
     e->sinf = e->sinf < word_max ? e->sinf : word_max;
@@ -362,108 +365,73 @@ static void the_noise_is_dlap_and_nothing_else(void **state)
         assert_int_equal(words[i], q[i] + trib_noise_dlap(&noise, 12));
 }
 
-static void an_audit_finds_the_claimed_epsilon_and_no_more(void **state)
+static void assert_same_bounds_in_every_mode(const struct trib_encoding *e, const float *x,
+                                             size_t count, uint8_t seed)
+{
+    enum {
+        COUNT_MAX = 48
+    };
+    int32_t words[COUNT_MAX], q[COUNT_MAX];
+    struct trib_encode_report report, clipped;
+
+    start_noise(seed);
+    assert_int_equal(trib_encode(e, &noise, x, count, words, &report), TRIB_OK);
+    start_noise(seed);
+    assert_int_equal(trib_encode_clip(e, &noise, x, count, q, &clipped), TRIB_OK);
+    assert_bounds(e, q, count);
+    assert_true(report.l1 == clipped.l1 && report.nonfinite == clipped.nonfinite);
+    if (e->mode == TRIB_PRIVACY_DISTRIBUTED) // what is sent is within the bounds, and a share
+        trib_polya_add(&noise, q, count, e->grid_bits, e->shares);
+    if (e->mode != TRIB_PRIVACY_LOCAL)
+        assert_memory_equal(words, q, count * sizeof(*q));
+    for (size_t i = 0; i < count && e->mode == TRIB_PRIVACY_LOCAL; i++)
+        assert_true(llabs(words[i]) < INT64_C(1) << (e->word_bits - 1));
+}
+
+static void hostile_vectors_are_bounded_under_the_noise_of_every_mode(void **state)
 {
     (void)state;
-    // One coordinate, t = S1 = 16, so epsilon = 1. The event "at least S1" has the largest ratio
-    // between the update S1 and no update; e^epsilon exactly, by the law of the noise.
     enum {
-        TRIALS = 1000000
+        VECTORS = 10000,
+        COUNT_MAX = 48
     };
-    static const float inputs[2] = {16, 0};
-    struct trib_encoding e = local_encoding(4, 16, 16);
+    uint64_t seed = 15;
+    int modes[TRIB_PRIVACY_CENTRAL + 1] = {0};
+    for (int v = 0; v < VECTORS; v++) {
+        float x[COUNT_MAX];
+        struct trib_encoding e;
+        size_t count = v % 5 == 0 ? 1 : 1 + test_rand(&seed) % COUNT_MAX;
+        fill_encoding(&e, &seed);
+        fill_hostile(x, count, &seed);
+        assert_same_bounds_in_every_mode(&e, x, count, (uint8_t)v);
+        modes[e.mode]++;
+    }
+    for (int mode = TRIB_PRIVACY_LOCAL; mode <= TRIB_PRIVACY_CENTRAL; mode++)
+        assert_true(modes[mode] > VECTORS / 5);
+}
+
+static void shares_are_not_clamped(void **state)
+{
+    (void)state;
+    // Noise far beyond a 16-bit word: what is cut off stays a sum modulo 2^16 (the mask does that),
+    // so the words themselves must go past the word's ends.
+    enum {
+        COUNT = 1000
+    };
+    static const float x[COUNT] = {0};
+    struct trib_encoding e = local_encoding(20, 1000, 1000);
     struct trib_encode_report report;
-    double share[2];
+    int32_t words[COUNT];
+    int beyond = 0;
 
-    start_noise(8);
-    for (int side = 0; side < 2; side++) {
-        int hits = 0;
-        for (int i = 0; i < TRIALS; i++) {
-            int32_t word;
-            assert_int_equal(trib_encode(&e, &noise, &inputs[side], 1, &word, &report), TRIB_OK);
-            hits += word >= 16;
-        }
-        share[side] = (double)hits / TRIALS;
-    }
-    // A lower bound on epsilon with 99.9 %: 3.09 standard errors of the logarithm of the ratio.
-    double error =
-        sqrt((1 - share[0]) / (TRIALS * share[0]) + (1 - share[1]) / (TRIALS * share[1]));
-    double lower = log(share[0] / share[1]) - 3.09 * error;
-    assert_true(lower <= trib_epsilon_pure(&e)); // not too little noise
-    assert_true(lower >= 0.98);                  // nor too much
-}
-
-// ---- privacy on: the low bits of floats
-
-static double naive_laplace(double x, uint64_t *seed) // the textbook sampler, scale 1
-{
-    double u = (double)(test_rand(seed) >> 11) * 0x1p-53 - 0.5;
-    return x - copysign(1, u) * log(1 - 2 * fabs(u));
-}
-
-// Can the textbook sampler turn `x` into exactly `y`? Look at the uniforms around the inverse.
-static bool naive_reaches(double x, double y)
-{
-    double z = y - x;
-    double centre = nearbyint((1 - exp(-fabs(z))) / 2 * 0x1p53);
-    for (int offset = -40; offset <= 40; offset++) {
-        double u = (centre + offset) * 0x1p-53;
-        if (x + copysign(1, z) * -log(1 - 2 * u) == y)
-            return true;
-    }
-    return false;
-}
-
-static void floats_would_betray_their_input(void **state)
-{
-    (void)state;
-    // The negative control for the next test: of the textbook sampler's outputs on 0, most cannot
-    // come from 1, so one look tells the inputs apart (Mironov 2012).
-    enum {
-        DRAWS = 20000
-    };
-    uint64_t seed = 9;
-    int own = 0, other = 0;
-    for (int i = 0; i < DRAWS; i++) {
-        double y = naive_laplace(0, &seed);
-        own += naive_reaches(0, y);
-        other += naive_reaches(1, y);
-    }
-    assert_true(own > 0.99 * DRAWS); // the search does find what is there
-    assert_true(DRAWS - other >= 0.70 * DRAWS);
-}
-
-static void every_noised_output_can_come_from_both_neighbours(void **state)
-{
-    (void)state;
-    enum {
-        DRAWS = 200000,
-        REACH = 64
-    };
-    // Inputs that differ in their last bits too, and reach past the grid on both sides.
-    static const float inputs[2] = {0.0f, 8.000001f};
-    struct trib_encoding e = local_encoding(3, 8, 8);
-    struct trib_encode_report report;
-    uint32_t counts[2][2 * REACH + 1] = {{0}};
-
-    start_noise(10);
-    for (int side = 0; side < 2; side++) {
-        for (int i = 0; i < DRAWS; i++) {
-            int32_t word; // whole steps of the grid by type: there are no low bits to look at
-            assert_int_equal(trib_encode(&e, &noise, &inputs[side], 1, &word, &report), TRIB_OK);
-            // The exact law of this output under both inputs, q = 0 and q = 8, is positive.
-            assert_true(exp(-fabs((double)word) / 8) > 0 && exp(-fabs(word - 8.0) / 8) > 0);
-            if (abs(word) <= REACH)
-                counts[side][word + REACH]++;
-        }
-    }
-    // And seen: whatever one input gives at all often, the other gives too, within e^(S1/t) = e.
-    for (int z = 0; z <= 2 * REACH; z++) {
-        double high = fmax(counts[0][z], counts[1][z]);
-        double low = fmin(counts[0][z], counts[1][z]);
-        if (high >= 200)
-            assert_true(low > 0 && high / low < exp(1) * (1 + 5 * sqrt(1 / low + 1 / high)));
-    }
+    e.mode = TRIB_PRIVACY_DISTRIBUTED;
+    e.shares = 2;
+    e.word_bits = 16;
+    start_noise(16);
+    assert_int_equal(trib_encode(&e, &noise, x, COUNT, words, &report), TRIB_OK);
+    for (int i = 0; i < COUNT; i++)
+        beyond += words[i] < -32768 || words[i] > 32767;
+    assert_true(beyond > COUNT / 2);
 }
 
 // ---- privacy off
@@ -587,19 +555,25 @@ static void an_encoding_that_contradicts_itself_is_refused(void **state)
     assert_int_equal(trib_encoding_check(&narrow), TRIB_ERR_INVAL);
 }
 
-static void modes_with_noise_elsewhere_are_refused(void **state)
+static void shares_go_with_mode_distributed_and_with_no_other(void **state)
 {
     (void)state;
-    const float x = 1;
-    int32_t word = 77;
-    struct trib_encode_report report;
     struct trib_encoding e = local_encoding(12, 1000, 300);
-    start_noise(12);
-    e.mode = TRIB_PRIVACY_DISTRIBUTED;
-    assert_int_equal(trib_encode(&e, &noise, &x, 1, &word, &report), TRIB_ERR_STATE);
-    e.mode = TRIB_PRIVACY_CENTRAL;
-    assert_int_equal(trib_encode(&e, &noise, &x, 1, &word, &report), TRIB_ERR_STATE);
-    assert_int_equal(word, 77);
+    for (int mode = TRIB_PRIVACY_LOCAL; mode <= TRIB_PRIVACY_CENTRAL; mode++) {
+        const bool splits = mode == TRIB_PRIVACY_DISTRIBUTED;
+        e.mode = (enum trib_privacy_mode)mode;
+        e.shares = 0;
+        assert_int_equal(trib_encoding_check(&e), splits ? TRIB_ERR_INVAL : TRIB_OK);
+        e.shares = 1;
+        assert_int_equal(trib_encoding_check(&e), splits ? TRIB_OK : TRIB_ERR_INVAL);
+        e.shares = TRIB_POLYA_SHARES_MAX;
+        assert_int_equal(trib_encoding_check(&e), splits ? TRIB_OK : TRIB_ERR_INVAL);
+        e.shares = TRIB_POLYA_SHARES_MAX + 1;
+        assert_int_equal(trib_encoding_check(&e), TRIB_ERR_INVAL);
+    }
+    e = off24;
+    e.shares = 1;
+    assert_int_equal(trib_encoding_check(&e), TRIB_ERR_INVAL);
 }
 
 static void admission_takes_every_honest_word(void **state)
@@ -628,6 +602,10 @@ static void admission_takes_every_honest_word(void **state)
     e.grid_bits = 24;
     assert_true(trib_encoding_word_max(&e, COUNT) == 32767);
     assert_true(trib_encoding_word_max(&off24, COUNT) == 8388607);
+    e.mode = TRIB_PRIVACY_CENTRAL; // no noise on the device
+    assert_true(trib_encoding_word_max(&e, COUNT) == 1000);
+    e.mode = TRIB_PRIVACY_DISTRIBUTED; // under a mask any word may come
+    assert_true(trib_encoding_word_max(&e, COUNT) == 32767);
 }
 
 int main(void)
@@ -641,15 +619,14 @@ int main(void)
         cmocka_unit_test(clipping_keeps_almost_the_whole_norm),
         cmocka_unit_test(local_words_stay_in_their_width),
         cmocka_unit_test(the_noise_is_dlap_and_nothing_else),
-        cmocka_unit_test(an_audit_finds_the_claimed_epsilon_and_no_more),
-        cmocka_unit_test(floats_would_betray_their_input),
-        cmocka_unit_test(every_noised_output_can_come_from_both_neighbours),
+        cmocka_unit_test(hostile_vectors_are_bounded_under_the_noise_of_every_mode),
+        cmocka_unit_test(shares_are_not_clamped),
         cmocka_unit_test(off_rounds_to_nearest_ties_to_even),
         cmocka_unit_test(off_is_within_half_a_step),
         cmocka_unit_test(off_refuses_what_does_not_fit),
         cmocka_unit_test(off_clips_only_when_told_to),
         cmocka_unit_test(an_encoding_that_contradicts_itself_is_refused),
-        cmocka_unit_test(modes_with_noise_elsewhere_are_refused),
+        cmocka_unit_test(shares_go_with_mode_distributed_and_with_no_other),
         cmocka_unit_test(admission_takes_every_honest_word),
     };
     trib_crypto_init();
