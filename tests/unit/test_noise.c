@@ -5,7 +5,7 @@
 
 #include "common/base/wipe.h"
 #include "common/privacy/noise.h"
-#include "tests/unit/chi_square.h"
+#include "tests/unit/law.h"
 
 static void start(struct trib_noise *noise, uint8_t seed)
 {
@@ -19,8 +19,13 @@ static void a_seed_gives_the_same_noise_on_every_machine(void **state)
 {
     (void)state;
     // Computed from the definitions with an independent ChaCha20 in another language.
-    static const int64_t first[16] = {-4501, -6329, 7649, 2430, -714, 2216, -10092, -859,
-                                      959,   17,    2540, 733,  854,  1754, -1736,  1038};
+    static const int64_t first[64] = {
+        -4501, -6329, 7649, 2430,   -714,  2216,  -10092, -859,  959,   17,    2540,
+        733,   854,   1754, -1736,  1038,  -418,  9522,   957,   -1458, -6527, -242,
+        -9170, 1187,  -294, -10518, 1323,  -1512, 18942,  2380,  -4240, -1366, -208,
+        -280,  453,   1495, -10957, -3179, 5440,  -3049,  298,   932,   -9666, -841,
+        3752,  3737,  7333, -9306,  -1855, 1355,  -972,   -6808, -8349, 1804,  -2743,
+        7442,  -206,  1657, 1670,   -938,  821,   -76,    -2402, 2698};
     struct trib_noise noise;
     int64_t sum = 0;
     uint64_t mixed = 0;
@@ -28,7 +33,7 @@ static void a_seed_gives_the_same_noise_on_every_machine(void **state)
     start(&noise, 0);
     for (int i = 0; i < 5000; i++) { // about twelve blocks of the stream
         int64_t x = trib_noise_dlap(&noise, 12);
-        if (i < 16)
+        if (i < 64)
             assert_true(x == first[i]);
         sum += x;
         mixed = mixed * 31 + (uint64_t)x;
@@ -59,6 +64,39 @@ static void what_was_used_is_erased(void **state)
     trib_noise_fini(&noise);
     assert_memory_equal(&noise, &nothing, sizeof(noise));
     trib_noise_fini(NULL);
+}
+
+static void nothing_handed_out_is_left_in_memory(void **state)
+{
+    (void)state;
+    enum {
+        WORDS = 3000 // nearly three blocks
+    };
+    struct trib_noise noise, other;
+    uint64_t handed[WORDS];
+    size_t found = 0;
+
+    start(&noise, 4);
+    start(&other, 4);
+    for (int i = 0; i < WORDS; i++) {
+        handed[i] = trib_noise_bits(&noise, 32);
+        handed[i] |= (uint64_t)trib_noise_bits(&noise, 32) << 32;
+        if (i % 97 && i != WORDS - 1)
+            continue;
+        for (size_t at = 0; at + 4 <= sizeof(noise); at++) { // halves of words too
+            uint32_t here;
+            memcpy(&here, (const uint8_t *)&noise + at, sizeof(here));
+            for (int w = i; w >= 0 && w > i - 64; w--)
+                found += here && (here == (uint32_t)handed[w] || here == handed[w] >> 32);
+        }
+    }
+    assert_int_equal(found, 0);
+    // The search does find what is still to come: the next word of an untouched generator.
+    for (size_t at = 0; at + 8 <= sizeof(other); at++)
+        found += memcmp((const uint8_t *)&other + at, &handed[0], 8) == 0;
+    assert_int_equal(found, 1);
+    trib_noise_fini(&noise);
+    trib_noise_fini(&other);
 }
 
 static void two_generators_share_nothing(void **state)
@@ -152,13 +190,6 @@ static void bern_exp_has_its_probability(void **state)
     trib_noise_fini(&noise);
 }
 
-// P(X <= x) of discrete Laplace noise, exact: l^-x / (1 + l) below 0, 1 - l^(x+1) / (1 + l) above.
-static double dlap_cdf(int64_t x, double t)
-{
-    double l = exp(-1 / t);
-    return x < 0 ? exp((double)x / t) / (1 + l) : 1 - exp(-(double)(x + 1) / t) / (1 + l);
-}
-
 // Cells of `width` values; the outermost take the tails.
 static void assert_dlap(unsigned grid_bits, int64_t width, uint8_t seed)
 {
@@ -180,7 +211,7 @@ static void assert_dlap(unsigned grid_bits, int64_t width, uint8_t seed)
     }
     double before = 0;
     for (int c = 0; c < CELLS; c++) {
-        double upto = c == CELLS - 1 ? 1 : dlap_cdf(low + (c + 1) * width - 1, t);
+        double upto = c == CELLS - 1 ? 1 : law_dlap_cdf(low + (c + 1) * width - 1, t);
         chi_square_add(&chi, DRAWS * (upto - before), counts[c]);
         before = upto;
     }
@@ -221,8 +252,8 @@ static void the_law_of_another_scale_is_noticed(void **state)
         counts[cell < CELLS ? cell : CELLS]++;
     }
     for (int c = 1; c <= CELLS; c++) { // cell 0 is narrower, by the two signs of 0
-        double upto = c == CELLS ? 1 : dlap_cdf(8 * c + 7, t);
-        chi_square_add(&chi, DRAWS * 2 * (upto - dlap_cdf(8 * c - 1, t)), counts[c]);
+        double upto = c == CELLS ? 1 : law_dlap_cdf(8 * c + 7, t);
+        chi_square_add(&chi, DRAWS * 2 * (upto - law_dlap_cdf(8 * c - 1, t)), counts[c]);
     }
     assert_true(chi_square_deviate(&chi) > CHI_SQUARE_MAX);
     trib_noise_fini(&noise);
@@ -253,18 +284,60 @@ static void dlap_has_its_moments_at_a_working_scale(void **state)
     trib_noise_fini(&noise);
 }
 
+static void dlap_follows_the_exact_law_at_large_scales(void **state)
+{
+    (void)state;
+    static const unsigned grid_bits[] = {10, 12, 16, 20, 24};
+    enum {
+        DRAWS = 200000
+    };
+    static int32_t sample[DRAWS];
+    struct trib_noise noise;
+    start(&noise, 19);
+    for (size_t b = 0; b < sizeof(grid_bits) / sizeof(grid_bits[0]); b++) {
+        const double t = ldexp(1, (int)grid_bits[b]);
+        for (int i = 0; i < DRAWS; i++)
+            sample[i] = (int32_t)trib_noise_dlap(&noise, grid_bits[b]);
+        assert_true(law_dlap_distance(sample, DRAWS, t) < LAW_DISTANCE_MAX);
+        assert_true(law_dlap_distance(sample, DRAWS, t * 1.06) > LAW_DISTANCE_MAX);
+    }
+    trib_noise_fini(&noise);
+}
+
+static void central_noise_is_one_dlap_on_each_sum(void **state)
+{
+    (void)state;
+    static const int64_t before[] = {0, 1, -1, INT64_C(1) << 61, -(INT64_C(1) << 61), 77};
+    enum {
+        COUNT = sizeof(before) / sizeof(before[0])
+    };
+    int64_t sums[COUNT];
+    struct trib_noise noise;
+    start(&noise, 20);
+    memcpy(sums, before, sizeof(sums));
+    trib_noise_central_add(&noise, sums, COUNT, 24);
+    start(&noise, 20);
+    for (int i = 0; i < COUNT; i++)
+        assert_true(sums[i] - before[i] == trib_noise_dlap(&noise, 24));
+    trib_noise_central_add(&noise, NULL, 0, 24);
+    trib_noise_fini(&noise);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_seed_gives_the_same_noise_on_every_machine),
         cmocka_unit_test(what_was_used_is_erased),
+        cmocka_unit_test(nothing_handed_out_is_left_in_memory),
         cmocka_unit_test(two_generators_share_nothing),
         cmocka_unit_test(bits_are_fair_and_stay_in_range),
         cmocka_unit_test(below_is_uniform),
         cmocka_unit_test(bern_exp_has_its_probability),
         cmocka_unit_test(dlap_follows_the_exact_law),
         cmocka_unit_test(the_law_of_another_scale_is_noticed),
+        cmocka_unit_test(dlap_follows_the_exact_law_at_large_scales),
         cmocka_unit_test(dlap_has_its_moments_at_a_working_scale),
+        cmocka_unit_test(central_noise_is_one_dlap_on_each_sum),
     };
     trib_crypto_init();
     return RUN_TESTS(tests);

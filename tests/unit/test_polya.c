@@ -214,7 +214,7 @@ static void the_law_of_another_share_is_noticed(void **state)
     (void)state;
     // The negative control: noise of 1/62 for a device that owes 1/60, and of half the scale.
     enum {
-        COUNT = 4000000
+        COUNT = 2000000
     };
     int32_t *words = zeros(COUNT);
     struct chi_square chi;
@@ -303,7 +303,7 @@ static void a_share_follows_its_law_at_every_scale_and_cohort(void **state)
     static const uint32_t shares[] = {1, 2, 3, 100, 1000, 9999, TRIB_POLYA_SHARES_MAX};
     static const unsigned grid_bits[] = {0, 5, 12, 17, 23, 24};
     enum {
-        COUNT = 200000
+        COUNT = 80000
     };
     int32_t *words = zeros(COUNT);
     start(7);
@@ -422,7 +422,7 @@ static void all_shares_together_are_discrete_laplace(void **state)
     static const uint32_t shares[] = {2, 3, 10, 60};
     static const unsigned grid_bits[] = {0, 4, 12, 16, 24};
     enum {
-        COUNT = 100000
+        COUNT = 40000
     };
     int32_t *words = zeros(COUNT);
     start(11);
