@@ -1,6 +1,6 @@
 // What privacy noise costs: nanoseconds of CPU time for a coordinate, the median of several runs.
 //
-//     ninja -C build bench_noise && build/tests/bench/bench_noise
+//     ninja -C build tests/bench/bench_noise && build/tests/bench/bench_noise
 //
 // Not a test: figures of a shared machine decide nothing. docs/privacy-math.md 2.3 and 3.3 quote it.
 

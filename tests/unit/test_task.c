@@ -209,6 +209,27 @@ static void with_privacy_no_two_updates_are_alike(void **state)
     free(second.packed);
 }
 
+static void a_share_of_the_noise_is_never_sent_unmasked(void **state)
+{
+    (void)state;
+    static const float base[PARAMS] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct trib_msg_upload_begin begin;
+    uint8_t *packed = NULL;
+    struct trib_task task;
+    struct trib_spool spool;
+
+    use_local_privacy();
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    task.device = "anna";
+    task.stop = &stop;
+    task.encoding.mode = TRIB_PRIVACY_DISTRIBUTED;
+    task.encoding.shares = 60;
+    assert_int_equal(trib_task_run(&task, &trainer, &script, base, files_dir, &begin, &packed),
+                     TRIB_CODE_DECLINED_POLICY);
+    assert_null(packed);
+    assert_int_not_equal(trib_spool_read(files_dir, &spool), TRIB_OK);
+}
+
 static void predictable_noise_follows_the_seed_the_round_and_the_device(void **state)
 {
     (void)state;
@@ -331,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup(a_weight_is_never_above_what_the_round_allows, set_up),
         cmocka_unit_test_setup(with_privacy_the_number_of_examples_stays_on_the_device, set_up),
         cmocka_unit_test_setup(with_privacy_no_two_updates_are_alike, set_up),
+        cmocka_unit_test_setup(a_share_of_the_noise_is_never_sent_unmasked, set_up),
         cmocka_unit_test_setup(predictable_noise_follows_the_seed_the_round_and_the_device, set_up),
         cmocka_unit_test_setup(a_trainer_that_fails_sends_nothing, set_up),
         cmocka_unit_test_setup(what_cannot_be_made_durable_is_not_sent, set_up),
