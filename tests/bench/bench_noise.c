@@ -9,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/rand.h"
 #include "common/base/wipe.h"
 #include "common/privacy/noise.h"
 #include "common/privacy/polya.h"
@@ -30,6 +31,15 @@ static void draw_words(struct work *work)
 {
     for (size_t i = 0; i < COUNT; i++) // 64 bits a step
         work->sink += trib_noise_bits(&work->noise, 32) ^ trib_noise_bits(&work->noise, 32);
+}
+
+static void ask_system(struct work *work)
+{
+    for (size_t i = 0; i < COUNT; i++) { // what the buffer saves
+        uint64_t word;
+        trib_random_bytes(&word, sizeof(word));
+        work->sink += word;
+    }
 }
 
 static void draw_laplace(struct work *work)
@@ -79,6 +89,7 @@ int main(void)
     }
     printf("ns of CPU time a coordinate, median of %d runs over %d coordinates\n", REPEATS, COUNT);
     printf("generator, 64 bits          %8.2f\n", median_ns(&work, draw_words));
+    printf("system call, 64 bits        %8.2f\n", median_ns(&work, ask_system));
     for (size_t i = 0; i < sizeof(laplace_bits) / sizeof(laplace_bits[0]); i++) {
         work.grid_bits = laplace_bits[i];
         printf("dlap t=2^%-2u                %8.2f\n", work.grid_bits,
