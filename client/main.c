@@ -39,7 +39,8 @@ static int cmd_keygen(const struct trib_command *command, int argc, char **argv)
         {"state", TRIB_OPTION_TEXT, &dir, "DIR", "the device's state directory (required)"}};
     int count;
     int code;
-    if (!trib_args_parse(command, options, 1, 0, 0, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (!dir) {
         (void)fprintf(stderr, "keygen: --state DIR is required\n");
@@ -72,7 +73,12 @@ static int cmd_enrol(const struct trib_command *command, int argc, char **argv)
     };
     int count;
     int code;
-    if (!trib_args_parse(command, options, 2, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 2,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (!dir) {
         (void)fprintf(stderr, "enrol: --state DIR is required\n");
@@ -95,7 +101,9 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     struct trib_client_config config;
     int count;
     int code;
-    if (!trib_args_parse(command, options, 2, 0, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {
+        .command = command, .options = options, .option_count = 2, .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (lists_points) {
         trib_crash_list();
@@ -169,7 +177,12 @@ static int cmd_status(const struct trib_command *command, int argc, char **argv)
     char path[TRIB_PATH_MAX + 1];
     int count;
     int code;
-    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     trib_crypto_init();
     enum trib_err err = trib_state_enrolment_load(argv[0], &enrolment);

@@ -49,7 +49,12 @@ static int cmd_init(const struct trib_command *command, int argc, char **argv)
     };
     int count;
     int code;
-    if (!trib_args_parse(command, options, 2, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 2,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
 
     struct trib_identity identity;
@@ -75,7 +80,9 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     };
     int count;
     int code;
-    if (!trib_args_parse(command, options, 2, 0, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {
+        .command = command, .options = options, .option_count = 2, .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (lists_points) {
         trib_crash_list();

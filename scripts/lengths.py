@@ -13,10 +13,6 @@ import sources
 LINES_MAX = 70
 PARAMETERS_MAX = 7
 
-EXCUSED = {  # function: why it may
-    "trib_args_parse": "called once by every command, whose locals are its parameters",
-}
-
 BODY = re.compile(r"\)\s*\n\{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
 
 
@@ -41,7 +37,7 @@ def complaints_of(name, text):
         lines = found[1].count("\n") + 2
         if lines > LINES_MAX:
             yield name, number, f"{called} has {lines} lines, {LINES_MAX} is the most"
-        if count > PARAMETERS_MAX and called not in EXCUSED:
+        if count > PARAMETERS_MAX:
             yield name, number, f"{called} takes {count} parameters, {PARAMETERS_MAX} is the most"
 
 

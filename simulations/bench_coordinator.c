@@ -47,7 +47,8 @@ int trib_bench_client(const struct trib_command *command, int argc, char **argv)
     struct trib_client_config config;
     int count;
     int code;
-    if (!trib_args_parse(command, NULL, 0, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command, .operand_min = 1, .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     trib_client_config_init(&config);
     config.state_dir = argv[0];
@@ -169,7 +170,8 @@ int trib_bench_coordinator(const struct trib_command *command, int argc, char **
     struct trib_bench_fleet fleet;
     int count;
     int code;
-    if (!trib_args_parse(command, options, 5, 0, 0, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 5};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (load.clients < 1 || load.clients > 10000 || load.params < 2 || load.rounds < 1 ||
         load.params > TRIB_LAYER_UNITS_MAX || (load.word_bits != 24 && load.word_bits != 32)) {
@@ -250,7 +252,8 @@ int trib_bench_start(const struct trib_command *command, int argc, char **argv)
     double start_ms = 0;
     int count;
     int code;
-    if (!trib_args_parse(command, options, 1, 0, 0, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     trib_log_set_level(TRIB_LOG_WARN);
     trib_buf_printf(&config, "[data]\ntrain = rows.csv\n%s", off_config);

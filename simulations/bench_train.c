@@ -187,7 +187,8 @@ int trib_bench_train(const struct trib_command *command, int argc, char **argv)
     double rate = 0;
     int count;
     int code;
-    if (!trib_args_parse(command, options, 3, 0, 0, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 3};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (!spec || batch == 0 || batch > ROWS_MAX ||
         trib_model_parse(spec, &job.model, why, sizeof(why))) {

@@ -345,8 +345,12 @@ static int run_command(const struct trib_command *command, int argc, char **argv
     };
     int count;
     int status;
-    if (!trib_args_parse(command, options, sizeof(options) / sizeof(options[0]), 1, 1, argc, argv,
-                         &count, &status))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = sizeof(options) / sizeof(options[0]),
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &status))
         return status;
     o.path = argv[0];
     if (strcmp(o.mode, "inprocess") != 0 && strcmp(o.mode, "processes") != 0) {
@@ -372,7 +376,8 @@ static int keys_command(const struct trib_command *command, int argc, char **arg
 {
     int count;
     int status;
-    if (!trib_args_parse(command, NULL, 0, 0, 0, argc, argv, &count, &status))
+    const struct trib_usage usage = {.command = command};
+    if (!trib_args_parse(&usage, argc, argv, &count, &status))
         return status;
     return (int)trib_exit_of(trib_scenario_print_keys(stdout));
 }

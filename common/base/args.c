@@ -117,9 +117,11 @@ int trib_program_main(const struct trib_program *program, int argc, char **argv)
     return TRIB_EXIT_USAGE;
 }
 
-static void print_command_help(const struct trib_command *command,
-                               const struct trib_option *options, size_t count)
+static void print_command_help(const struct trib_usage *usage)
 {
+    const struct trib_command *command = usage->command;
+    const struct trib_option *options = usage->options;
+    const size_t count = usage->option_count;
     (void)printf("usage: %s %s %s%s\n\n%s\n", running ? running->name : "", command->name,
                  count ? "[OPTIONS] " : "", command->operands, command->help);
     if (count)
@@ -169,11 +171,13 @@ static bool take_option(const struct trib_command *command, const struct trib_op
     return false;
 }
 
-bool trib_args_parse(const struct trib_command *command, const struct trib_option *options,
-                     size_t option_count, int operand_min, int operand_max, int argc, char **argv,
-                     int *ret_count, int *ret_exit)
+bool trib_args_parse(const struct trib_usage *usage, int argc, char **argv, int *ret_count,
+                     int *ret_exit)
 {
     struct option table[OPTIONS_MAX + 2] = {{0}};
+    const struct trib_command *command = usage->command;
+    const struct trib_option *options = usage->options;
+    const size_t option_count = usage->option_count;
     assert(option_count <= OPTIONS_MAX);
 
     for (size_t i = 0; i < option_count; i++) {
@@ -193,7 +197,7 @@ bool trib_args_parse(const struct trib_command *command, const struct trib_optio
         if (found == -1)
             break;
         if (found == OPTION_HELP || found == 'h') {
-            print_command_help(command, options, option_count);
+            print_command_help(usage);
             *ret_exit = TRIB_EXIT_OK;
             return false;
         }
@@ -208,7 +212,7 @@ bool trib_args_parse(const struct trib_command *command, const struct trib_optio
     }
 
     int count = argc - optind;
-    if (count < operand_min || count > operand_max) {
+    if (count < usage->operand_min || count > usage->operand_max) {
         (void)fprintf(stderr, "usage: %s %s %s\n", running ? running->name : "", command->name,
                       command->operands);
         return false;

@@ -63,11 +63,17 @@ struct trib_program {
 // main(): finds the command, handles --help and --version. Returns what main returns.
 int trib_program_main(const struct trib_program *program, int argc, char **argv);
 
-// Options of one command. False when the command is over: *ret_exit says how (after --help or a
-// mistake, which was printed). On success argv[0 .. *ret_count) are the operands, of which there
-// must be operand_min to operand_max.
-bool trib_args_parse(const struct trib_command *command, const struct trib_option *options,
-                     size_t option_count, int operand_min, int operand_max, int argc, char **argv,
-                     int *ret_count, int *ret_exit);
+// What may stand behind a command.
+struct trib_usage {
+    const struct trib_command *command;
+    const struct trib_option *options; // option_count of them; --help is there by itself
+    size_t option_count;
+    int operand_min, operand_max;
+};
+
+// Read a command's options and operands. False when the command is over: *ret_exit says how (after
+// --help or a mistake, which was printed). On success argv[0 .. *ret_count) are the operands.
+bool trib_args_parse(const struct trib_usage *usage, int argc, char **argv, int *ret_count,
+                     int *ret_exit);
 
 #endif // TRIB_BASE_ARGS_H

@@ -93,8 +93,12 @@ static int simple(const struct trib_command *command, struct pair *pairs, size_t
     for (size_t i = 0; i < pair_count; i++)
         options[i + 1] = (struct trib_option){pairs[i].name + 2, TRIB_OPTION_TEXT, &pairs[i].value,
                                               pairs[i].word, pairs[i].help};
-    if (!trib_args_parse(command, options, pair_count + 1, operands, operands, argc, argv, &count,
-                         &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = pair_count + 1,
+                                     .operand_min = operands,
+                                     .operand_max = operands};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     (void)snprintf(name, sizeof(name), "%s", command->name);
     add_words(&request, name, count, argv);
@@ -153,7 +157,12 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
     struct trib_buf file = {0};
     int count;
     int code;
-    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     enum trib_err err = trib_file_read(argv[0], TRIB_CONF_FILE_MAX, &file);
     if (!err)
@@ -185,7 +194,12 @@ static int cmd_export(const struct trib_command *command, int argc, char **argv)
     struct trib_buf whole = {0};
     int count;
     int code;
-    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     for (uint64_t size = 1; whole.size < size;) {
         char offset[24];
