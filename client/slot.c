@@ -89,6 +89,7 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
     uint8_t digest[TRIB_DIGEST_SIZE];
     char *header = NULL;
     uint64_t offset;
+    uint64_t size;
     struct trib_msg_new_version *card = trib_alloc(sizeof(*card));
     if (!card)
         return TRIB_ERR_NOMEM;
@@ -99,6 +100,11 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
     if (!err && trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model) !=
                     TRIB_CODE_MODEL_INSTALLED)
         err = TRIB_ERR_CORRUPT;
+    if (err)
+        goto out;
+    err = trib_file_size(path, &size);
+    if (!err && size != offset + slot->model.param_count * sizeof(float))
+        err = TRIB_ERR_CORRUPT; // cut short, or bytes behind it that other readers stumble over
     if (err)
         goto out;
     slot->params = trib_alloc_aligned(slot->model.param_count, sizeof(float));

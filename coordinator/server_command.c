@@ -141,7 +141,9 @@ void trib_cmd_status(struct trib_admin_call *call)
     uint64_t newest = 0;
     for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
         const struct trib_peer *peer = trib_peers_at(server->peers, i);
-        ready += peer->live && peer->live->is_ready;
+        if (!peer->live || !peer->live->is_ready)
+            continue; // what one that is away said last may be true no more
+        ready++;
         newest += server->head && peer->version == server->head->manifest.version;
     }
     (void)trib_admin_row_add(&reply);

@@ -7,7 +7,7 @@
 #include "coordinator/server_state.h"
 
 enum {
-    TRIB_COMMAND_LIST_MAX = 100000, // rows of an answer
+    TRIB_COMMAND_LIST_MAX = TRIB_ADMIN_ROWS_MAX, // rows of an answer
 };
 
 // ---- Words of a request

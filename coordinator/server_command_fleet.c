@@ -248,6 +248,12 @@ void trib_cmd_devices_revoke(struct trib_admin_call *call)
 
 // ---- rounds
 
+static uint64_t list_limit(const struct trib_admin_call *call)
+{
+    uint64_t limit = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
+    return limit < TRIB_COMMAND_LIST_MAX ? limit : TRIB_COMMAND_LIST_MAX;
+}
+
 static void put_round(void *user, const struct trib_store_round *round)
 {
     struct trib_query *q = user;
@@ -266,7 +272,7 @@ void trib_cmd_rounds_ls(struct trib_admin_call *call)
         return;
     q->a = trib_command_number(call, "--job", 0);
     q->b = trib_command_number(call, "--after", 0);
-    q->c = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
+    q->c = list_limit(call);
     trib_query_submit(q);
 }
 
@@ -342,7 +348,7 @@ void trib_cmd_models_ls(struct trib_admin_call *call)
     if (!q)
         return;
     q->a = trib_command_number(call, "--after", 0);
-    q->b = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
+    q->b = list_limit(call);
     trib_query_submit(q);
 }
 

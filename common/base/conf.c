@@ -1,6 +1,7 @@
 #include "common/base/conf.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <ini.h>
 #include <inttypes.h>
@@ -249,6 +250,20 @@ enum trib_err trib_conf_load(struct trib_conf *conf, const char *path)
     return err;
 }
 
+// inih strips blanks around a value and takes " ;" for a comment, and knows no quotes.
+static bool fits_a_file(const char *value)
+{
+    size_t size = strlen(value);
+    for (size_t i = 0; i < size; i++) {
+        bool is_blank = isspace((unsigned char)value[i]);
+        bool is_edge = i == 0 || i == size - 1;
+        if (value[i] == '\n' || (is_blank && is_edge) ||
+            (value[i] == ';' && (i == 0 || isspace((unsigned char)value[i - 1]))))
+            return false;
+    }
+    return true;
+}
+
 enum trib_err trib_conf_override(struct trib_conf *conf, const char *assignment)
 {
     trib_conf_text section;
@@ -268,6 +283,8 @@ enum trib_err trib_conf_override(struct trib_conf *conf, const char *assignment)
     struct trib_conf_entry *entry = find(conf, section, name);
     if (!entry)
         wrong = "is not a key";
+    else if (!fits_a_file(equals + 1)) // the run's scenario.ini would not read back the same
+        wrong = "may not begin or end with a blank, nor hold a line end or a comment (;)";
     else
         wrong = set_value(entry, equals + 1, ".");
     if (wrong) {

@@ -113,6 +113,15 @@ enum trib_err trib_file_read_at(const char *path, uint64_t offset, void *data, s
     return err;
 }
 
+enum trib_err trib_file_size(const char *path, uint64_t *ret_size)
+{
+    struct stat info;
+    if (stat(path, &info))
+        return failure("cannot look at", path);
+    *ret_size = (uint64_t)info.st_size;
+    return TRIB_OK;
+}
+
 static int write_all(int fd, const uint8_t *data, size_t size)
 {
     while (size > 0) {

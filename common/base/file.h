@@ -22,6 +22,8 @@ TRIB_CHECKED enum trib_err trib_file_read(const char *path, size_t size_max,
 TRIB_CHECKED enum trib_err trib_file_read_at(const char *path, uint64_t offset, void *data,
                                              size_t size);
 
+TRIB_CHECKED enum trib_err trib_file_size(const char *path, uint64_t *ret_size);
+
 // Write `path`.tmp, fsync, rename over `path`, fsync the directory: after TRIB_OK the new bytes
 // survive a power cut, before it the old ones do. `mode` as for open(2).
 TRIB_CHECKED enum trib_err trib_file_write(const char *path, const void *data, size_t size,

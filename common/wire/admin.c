@@ -14,8 +14,10 @@
 
 struct trib_admin_row *trib_admin_row_add(struct trib_admin_reply *reply)
 {
-    if (reply->failed)
+    if (reply->failed || reply->row_count == TRIB_ADMIN_ROWS_MAX) {
+        reply->failed = true;
         return NULL;
+    }
     if (reply->row_count == reply->row_capacity) {
         size_t capacity = reply->row_capacity ? reply->row_capacity * 2 : 8;
         struct trib_admin_row *rows = trib_alloc_array(capacity, sizeof(*rows));

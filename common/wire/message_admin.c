@@ -174,6 +174,13 @@ enum trib_err trib_admin_reply_unpack(const uint8_t *data, size_t size,
     if (!in)
         return TRIB_ERR_PROTO;
 
+    bool fits = in->n_rows <= TRIB_ADMIN_ROWS_MAX;
+    for (size_t i = 0; fits && i < in->n_rows; i++)
+        fits = in->rows[i]->n_fields <= TRIB_ADMIN_FIELDS_MAX;
+    if (!fits) {
+        tributary__v1__admin_reply__free_unpacked(in, NULL);
+        return TRIB_ERR_PROTO;
+    }
     struct trib_admin_reply reply = {0};
     for (size_t i = 0; i < in->n_rows; i++) {
         (void)trib_admin_row_add(&reply);

@@ -167,6 +167,44 @@ static void a_row_holds_no_more_fields_than_its_limit(void **state)
     trib_admin_reply_fini(&reply);
 }
 
+static void a_reply_of_too_many_rows_or_fields_is_refused(void **state)
+{
+    static const uint8_t empty_row[] = {3 << 3 | 2, 0};
+    static const uint8_t empty_field[] = {1 << 3 | 2, 0};
+    struct trib_admin_reply reply = {.exit_code = 0};
+    struct trib_admin_reply got;
+    struct trib_buf buf = {.data = NULL};
+    (void)state;
+    for (size_t i = 0; i < TRIB_ADMIN_ROWS_MAX; i++)
+        assert_non_null(trib_admin_row_add(&reply));
+    trib_admin_reply_pack(&reply, &buf);
+    assert_int_equal(buf.size, PREFIX + TRIB_ADMIN_ROWS_MAX * sizeof(empty_row));
+    assert_memory_equal(buf.data + PREFIX, empty_row, sizeof(empty_row));
+    assert_int_equal(trib_admin_reply_unpack(buf.data + PREFIX, buf.size - PREFIX, &got), TRIB_OK);
+    assert_int_equal(got.row_count, TRIB_ADMIN_ROWS_MAX);
+    trib_admin_reply_fini(&got);
+    trib_buf_append(&buf, empty_row, sizeof(empty_row));
+    assert_int_equal(trib_admin_reply_unpack(buf.data + PREFIX, buf.size - PREFIX, &got),
+                     TRIB_ERR_PROTO);
+    assert_null(trib_admin_row_add(&reply)); // nor is such a reply built
+    assert_true(reply.failed);
+    trib_admin_reply_fini(&reply);
+
+    for (size_t fields = TRIB_ADMIN_FIELDS_MAX; fields <= TRIB_ADMIN_FIELDS_MAX + 1; fields++) {
+        const uint8_t row[] = {empty_row[0], (uint8_t)(fields * sizeof(empty_field))};
+        trib_buf_clear(&buf);
+        trib_buf_append(&buf, row, sizeof(row));
+        for (size_t i = 0; i < fields; i++)
+            trib_buf_append(&buf, empty_field, sizeof(empty_field));
+        assert_false(buf.failed);
+        enum trib_err err = trib_admin_reply_unpack(buf.data, buf.size, &got);
+        assert_int_equal(err, fields > TRIB_ADMIN_FIELDS_MAX ? TRIB_ERR_PROTO : TRIB_OK);
+        if (!err)
+            trib_admin_reply_fini(&got);
+    }
+    trib_buf_fini(&buf);
+}
+
 static void a_table_has_aligned_columns(void **state)
 {
     struct trib_admin_reply reply = {.exit_code = 0};
@@ -238,6 +276,7 @@ int main(void)
         cmocka_unit_test(a_reply_arrives_with_every_kind_of_value),
         cmocka_unit_test(a_failure_arrives_with_its_exit_code_and_text),
         cmocka_unit_test(a_row_holds_no_more_fields_than_its_limit),
+        cmocka_unit_test(a_reply_of_too_many_rows_or_fields_is_refused),
         cmocka_unit_test(a_table_has_aligned_columns),
         cmocka_unit_test(truncated_and_changed_bytes_are_refused_or_harmless),
     };

@@ -200,6 +200,39 @@ static void conf_reads_values_and_names_file_line_and_key(void **state)
     assert_string_equal(target.path, "rel");
 }
 
+// What a file would read back as something else is refused where it is given.
+static void an_override_is_what_a_file_can_hold(void **state)
+{
+    static const char *const wrong[] = {"a.text=;",  "a.text=;x", "a.text=x ;y", "a.text=x\t;y",
+                                        "a.text= x", "a.text=x ", "a.text=x\ny", "a.path=;x"};
+    static const char *const good[] = {"x;y", "x y", "#x", "a=b", ""};
+    struct trib_conf conf;
+    struct target target;
+    (void)state;
+    parse(&conf, &target, "", NULL);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_int_equal(trib_conf_override(&conf, wrong[i]), TRIB_ERR_INVAL);
+        assert_non_null(strstr(conf.error, "comment (;)"));
+        assert_string_equal(target.text, "hello");
+    }
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        char assignment[64];
+        char *text = NULL;
+        size_t size = 0;
+        struct target again;
+        parse(&conf, &target, "", NULL);
+        (void)snprintf(assignment, sizeof(assignment), "a.text=%s", good[i]);
+        assert_int_equal(trib_conf_override(&conf, assignment), TRIB_OK);
+        FILE *file = open_memstream(&text, &size);
+        assert_non_null(file);
+        trib_conf_write(&conf, file);
+        (void)fclose(file);
+        parse(&conf, &again, text, NULL);
+        assert_string_equal(again.text, good[i]);
+        free(text);
+    }
+}
+
 static void conf_written_reads_back_the_same(void **state)
 {
     (void)state;
@@ -301,6 +334,7 @@ int main(void)
         cmocka_unit_test(map_behaves_like_a_table),
         cmocka_unit_test(rng_is_the_same_on_every_machine),
         cmocka_unit_test(conf_reads_values_and_names_file_line_and_key),
+        cmocka_unit_test(an_override_is_what_a_file_can_hold),
         cmocka_unit_test(conf_written_reads_back_the_same),
         cmocka_unit_test(files_are_written_whole_or_not_at_all),
         cmocka_unit_test(json_puts_commas_and_escapes),

@@ -219,6 +219,28 @@ static void a_damaged_file_counts_as_absent(void **state)
     trib_buf_fini(&whole);
 }
 
+static void bytes_behind_the_parameters_are_damage(void **state)
+{
+    (void)state;
+    struct trib_slot slot = {.params = NULL};
+    struct trib_buf whole = {0};
+    assert_int_equal(install(&slot, files_dir, params), TRIB_OK);
+    trib_slot_fini(&slot);
+    const char *path = files_put(0, "model.safetensors", NULL, 0);
+    assert_int_equal(trib_file_read(path, 1 << 16, &whole), TRIB_OK);
+    trib_buf_append(&whole, "\0", 1);
+    assert_false(whole.failed);
+    assert_int_equal(trib_file_write(path, whole.data, whole.size, 0600), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_null(slot.params);
+    files_assert_logged("id=model-corrupt");
+    assert_int_equal(trib_file_write(path, whole.data, whole.size - 1, 0600), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_non_null(slot.params);
+    trib_slot_fini(&slot);
+    trib_buf_fini(&whole);
+}
+
 static void a_file_signed_by_another_key_counts_as_absent(void **state)
 {
     (void)state;
@@ -249,6 +271,7 @@ int main(void)
         cmocka_unit_test_setup(an_installed_model_is_there_after_a_restart, set_up),
         cmocka_unit_test_setup(a_failed_installation_leaves_the_old_model, set_up),
         cmocka_unit_test_setup(a_damaged_file_counts_as_absent, set_up),
+        cmocka_unit_test_setup(bytes_behind_the_parameters_are_damage, set_up),
         cmocka_unit_test_setup(a_file_signed_by_another_key_counts_as_absent, set_up),
     };
     return cmocka_run_group_tests(tests, files_setup, tear_down);
