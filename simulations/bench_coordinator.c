@@ -1,7 +1,6 @@
 #include "simulations/bench.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +11,7 @@
 #include "common/base/log.h"
 #include "common/wire/session.h"
 #include "simulations/bench_fleet.h"
-#include "tributary/client.h"
+#include "simulations/own_client.h"
 
 #define TRIB_LOG_MODULE "bench"
 
@@ -32,36 +31,16 @@ static enum trib_err add_constant(void *user, struct trib_task *task, float *par
     return TRIB_OK;
 }
 
-static struct trib_client *running; // for the signal handler
-
-static void on_stop(int number)
-{
-    (void)number;
-    trib_client_stop(running);
-}
-
 int trib_bench_client(const struct trib_command *command, int argc, char **argv)
 {
     static const struct trib_trainer trainer = {.struct_size = sizeof(trainer),
                                                 .train = add_constant};
-    struct trib_client_config config;
+    const struct trib_usage usage = {.command = command, .operand_min = 1, .operand_max = 1};
     int count;
     int code;
-    const struct trib_usage usage = {.command = command, .operand_min = 1, .operand_max = 1};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
-    trib_client_config_init(&config);
-    config.state_dir = argv[0];
-    config.trainer = &trainer;
-    config.log_level = TRIB_LOG_WARN;
-    enum trib_err err = trib_client_create(&config, &running);
-    if (err)
-        return (int)trib_exit_of(err);
-    (void)signal(SIGTERM, on_stop);
-    err = trib_client_run(running);
-    (void)signal(SIGTERM, SIG_IGN);
-    trib_client_destroy(running);
-    return (int)trib_exit_of(err);
+    return trib_own_client_run(argv[0], TRIB_LOG_WARN, &trainer, NULL);
 }
 
 // ---- The coordinator under load

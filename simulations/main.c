@@ -18,6 +18,7 @@
 #include "common/math/safetensors.h"
 #include "common/privacy/mode.h"
 #include "simulations/bench.h"
+#include "simulations/own_client.h"
 #include "simulations/processes.h"
 #include "simulations/report.h"
 #include "simulations/scenario.h"
@@ -392,6 +393,7 @@ int main(int argc, char **argv)
         {"bench train", "", "the training loop on one thread", trib_bench_train},
         {"bench start", "", "how fast a client is there, and how small", trib_bench_start},
         {"bench client", "DIR", "one client of bench coordinator", trib_bench_client},
+        {"device", "DIR", "one device of a run with faults", trib_faulty_device},
     };
     static const struct trib_program program = {
         .name = "tributary-sim",

@@ -221,32 +221,45 @@ static enum trib_err write_job(const struct trib_processes *p, struct trib_buf *
 
 // ---- Starting
 
-static enum trib_err start(struct trib_processes *p, const char *name, const char *folder,
-                           const char *program, const char *dir)
+static enum trib_err start(struct trib_processes *p, const char *name, const char *const *argv)
+{
+    char log[SUB_SIZE];
+    if (snprintf(log, sizeof(log), "%s/logs/%s.log", p->dir, name) > TRIB_PATH_MAX)
+        return TRIB_ERR_LIMIT;
+    enum trib_err err = trib_child_start(&p->children[p->child_count], name, log, argv);
+    p->child_count += !err;
+    return err;
+}
+
+// Devices are the real program; those that are to fail are the same library with a trainer that
+// falls silent (own_client.h).
+static enum trib_err start_device(struct trib_processes *p, const char *name, const char *dir)
 {
     char path[SUB_SIZE];
-    char log[SUB_SIZE];
-    const char *const argv[] = {path, "run", dir, NULL};
-    enum trib_err err = trib_child_find(folder, program, path);
-    if (!err && snprintf(log, sizeof(log), "%s/logs/%s.log", p->dir, name) > TRIB_PATH_MAX)
-        err = TRIB_ERR_LIMIT;
-    if (!err)
-        err = trib_child_start(&p->children[p->child_count], name, log, argv);
-    if (!err)
-        p->child_count++;
-    return err;
+    char dropout[TRIB_REAL_TEXT_SIZE];
+    const char *const plain[] = {path, "run", dir, NULL};
+    const char *const faulty[] = {path, "device", dir, "--dropout", dropout, NULL};
+    trib_real_text(p->scenario->config.dropout, dropout);
+    const bool is_faulty = p->scenario->config.dropout > 0;
+    enum trib_err err = trib_child_find(is_faulty ? "simulations" : "client",
+                                        is_faulty ? "tributary-sim" : "tributary-client", path);
+    return err ? err : start(p, name, is_faulty ? faulty : plain);
 }
 
 static enum trib_err start_coordinator(struct trib_processes *p)
 {
     struct trib_identity identity;
+    char path[SUB_SIZE];
+    const char *const argv[] = {path, "run", p->coordinator, NULL};
     enum trib_err err = trib_path_join(p->coordinator, p->state_dir, "coordinator");
     if (!err)
         err = trib_identity_make(p->coordinator, "tcp://127.0.0.1:0", NULL, &identity);
     if (err)
         return err;
     trib_identity_wipe(&identity);
-    err = start(p, "coordinator", "coordinator", "tributary-coordinator", p->coordinator);
+    err = trib_child_find("coordinator", "tributary-coordinator", path);
+    if (!err)
+        err = start(p, "coordinator", argv);
     return err ? err : wait_for(p, "uptime_seconds", 0, START_MS);
 }
 
@@ -279,7 +292,7 @@ static enum trib_err start_devices(struct trib_processes *p)
         if (!err)
             err = enrol(p, name, dir);
         if (!err)
-            err = start(p, name, "client", "tributary-client", dir);
+            err = start_device(p, name, dir);
         if (!err)
             err = check(p);
     }
@@ -326,10 +339,6 @@ enum trib_err trib_processes_create(struct trib_scenario *scenario, const char *
                                     trib_stop_fn stop, void *stop_user,
                                     struct trib_processes **ret_processes)
 {
-    if (scenario->config.dropout > 0) {
-        TRIB_ERROR("faults.dropout is for --mode inprocess in this version");
-        return TRIB_ERR_INVAL;
-    }
     struct trib_processes *p = trib_alloc(sizeof(*p));
     if (!p)
         return TRIB_ERR_NOMEM;

@@ -8,8 +8,8 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/base/rand.h"
 #include "common/privacy/mode.h"
+#include "simulations/own_client.h"
 #include "simulations/rows.h"
 
 #define TRIB_LOG_MODULE "scenario"
@@ -344,7 +344,6 @@ struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, 
 bool trib_scenario_drops(const struct trib_scenario *scenario, uint64_t round_number,
                          const char *name)
 {
-    struct trib_rng rng;
-    trib_rng_init(&rng, scenario->job_config.round_seed, "dropout", round_number, name);
-    return trib_rng_real(&rng) < scenario->config.dropout;
+    return trib_faults_drop(scenario->config.dropout, scenario->job_config.round_seed, round_number,
+                            name);
 }

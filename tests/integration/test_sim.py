@@ -50,6 +50,10 @@ class SimTest(fleet.Case):
         self.assertEqual(processes.last["model_digest"], inprocess.last["model_digest"])
         return processes
 
+    def lines_of(self, mode):
+        lines = (self.dir / mode / "rounds.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
     @contextlib.contextmanager
     def endless_run(self):
         """A run in the middle of its rounds, with the processes that it started."""
@@ -97,6 +101,19 @@ class SimTest(fleet.Case):
         run = self.play_both("digits", *seeded)
         other = self.play("digits", "inprocess", "--set", "privacy.test_seed=8", *seeded[2:])
         self.assertNotEqual(run.last["model_digest"], other.last["model_digest"])
+
+    def test_silent_devices_are_the_same_ones_in_both_modes(self):
+        run = self.play_both("digits-off", "--set", "faults.dropout=0.3", "--set",
+                             "round.rounds=3", "--set", "round.min_accepted=1", "--set",
+                             "round.report_ms=4000")
+        counted = [event["accepted"] for event in run.rounds]
+        self.assertEqual([event["state"] for event in run.rounds], ["committed"] * 3)
+        again = self.lines_of("inprocess")
+        self.assertEqual(counted, [event["accepted"] for event in again])
+        self.assertTrue(all(0 < count < 20 for count in counted), counted)
+        logs = [path.read_text() for path in (run.out / "logs").glob("d*.log")]
+        silent = sum(log.count(" silent") for log in logs)
+        self.assertEqual(silent, 3 * 20 - sum(counted))  # they took the task, and sent nothing
 
     def test_unseeded_noise_is_never_the_same(self):
         few = ["--set", "round.rounds=1"]
