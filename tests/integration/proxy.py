@@ -13,6 +13,8 @@ class Proxy:
         self.up, self.down = bytearray(), bytearray()  # to the target, from the target
         self.break_after = None  # bytes up to the one that is changed
         self.broken = 0
+        self.cut_after = None  # bytes up to the end of the connection
+        self.cuts = 0
         self.sockets = []
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.accept, daemon=True)]
@@ -53,10 +55,14 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 with self.lock:
-                    record += data
+                    is_last = False
                     if record is self.up:
-                        data = self.spoil(data)
+                        data, is_last = self.cut(self.spoil(data))
+                    record += data
                 sink.sendall(data)
+                if is_last:
+                    source.shutdown(socket.SHUT_RDWR)
+                    break
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
@@ -64,6 +70,23 @@ class Proxy:
         """Change one bit of what goes up, so many bytes from now."""
         with self.lock:
             self.break_after = after
+
+    def cut_next(self, after):
+        """Hang up on both sides, so many bytes up from now."""
+        with self.lock:
+            self.cut_after = after
+
+    def cut(self, data):
+        """What of `data` still goes through, and whether it is the last."""
+        if self.cut_after is None:
+            return data, False
+        if len(data) < self.cut_after:
+            self.cut_after -= len(data)
+            return data, False
+        data = data[:self.cut_after]
+        self.cut_after = None
+        self.cuts += 1
+        return data, True
 
     def spoil(self, data):
         if self.break_after is None:

@@ -145,6 +145,73 @@ class EnrolTest(fleet.Case):
             mode = os.stat(tried.root / "one/device.key").st_mode & 0o777
             self.assertEqual(mode, 0o600)
 
+    # ---- The pending list
+
+    def test_who_asks_waits_until_somebody_approves(self):
+        with self.watched_fleet() as (tried, watch):
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write("[enrol]\npending = yes\n")
+            tried.end("coordinator")
+            tried.start_coordinator()
+
+            def ask(name):
+                done = tried.enrol(watch.url, name, "--key", tried.key)
+                return done.returncode, done.stderr
+
+            def waiting():
+                return {row["key"]: row for row in tried.ctl("devices", "ls")
+                        if row["state"] == "pending"}
+
+            keys = {}
+            for name in ["wanted", "stranger"]:
+                made = fleet.run("tributary-client", "keygen", "--state", tried.root / name)
+                keys[name] = made.stdout.strip()
+                for _ in range(2):  # asking again changes nothing
+                    status, said = ask(name)
+                    self.assertEqual(status, 3, said)
+                    self.assertIn("waits for the operator's approval", said)
+                self.assertFalse((tried.root / name / "enrolment.ini").exists())
+                tried.write_data(name, ROWS)
+            self.assertEqual(set(waiting()), set(keys.values()))
+            self.assertEqual(tried.status()["devices"], 0)
+            tried.start_device("wanted")  # without an enrolment there is nothing to run
+            self.assertEqual(tried.processes.pop("wanted").wait(fleet.PATIENCE_S), 2)
+
+            wrong = tried.try_ctl("devices", "approve", "0123456789abcdef")
+            self.assertEqual(wrong.returncode, 2)
+            self.assertIn("nobody of that fingerprint", wrong.stderr)
+            name = waiting()[keys["wanted"]]["name"]
+            self.assertRegex(name, r"^dev-[0-9a-f]+$")
+            approved = tried.ctl("devices", "approve", name.removeprefix("dev-"))
+            self.assertEqual([row["name"] for row in approved], [name])
+            self.assertEqual(set(waiting()), {keys["stranger"]})
+
+            self.assertEqual(ask("wanted")[0], 0)
+            tried.start_device("wanted")
+            tried.wait_connected(1)
+            self.assertEqual(tried.device(name)["key"], keys["wanted"])
+            job = tried.submit("2 - dense 2 softmax", ROWS, rounds=2, cohort=1)
+            tried.wait_for_job(job)
+            leases = [tried.ctl("rounds", "show", row["id"]) for row in tried.ctl("rounds", "ls")]
+            self.assertEqual([[(lease["device"], lease["lease"]) for lease in round_]
+                              for round_ in leases], [[(name, "counted")]] * 2)
+            self.assertEqual(ask("stranger")[0], 3)
+            self.assertFalse((tried.root / "stranger/enrolment.ini").exists())
+
+            tried.kill("coordinator")  # who waits is forgotten, who was approved is not
+            tried.start_coordinator()
+            self.assertEqual(waiting(), {})
+            tried.wait_connected(1)
+
+    def test_a_fleet_that_takes_no_requests_is_silent_and_says_so_to_its_operator(self):
+        with self.watched_fleet() as (tried, watch):
+            done = tried.enrol(watch.url, "one", "--key", tried.key)
+            self.assert_told_nothing(done, watch)
+            refused = tried.try_ctl("devices", "approve", "0123456789abcdef")
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("enrol.pending = no", refused.stderr)
+            self.assertEqual(tried.ctl("devices", "ls"), [])
+
     # ---- Revocation
 
     def test_a_revoked_device_is_out_at_once_and_for_good(self):

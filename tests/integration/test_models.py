@@ -44,6 +44,19 @@ class ModelsTest(fleet.Case):
             tried.try_ctl("models", "export", 1, "--out", exported)
             self.assertNotEqual(fleet.Model(exported).digest(), digest)
 
+    def test_a_device_that_is_away_does_not_count_as_one_of_the_newest_version(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.start(tried, "one", "two")
+            tried.wait_connected(2)
+            tried.wait_for_job(tried.submit(SPEC, ROWS, cohort=2, **JOB))
+            self.wait_installed(tried, 2)
+            tried.kill("two")
+            fleet.wait_until(lambda: tried.status()["connected"] == 1, "it is missed")
+            self.assertEqual(tried.status()["on_newest_version"], 1)
+            tried.start_device("two")
+            self.wait_installed(tried, 2)
+
     def test_a_model_that_was_tampered_with_is_fetched_again(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()

@@ -13,6 +13,10 @@ NAMES = ["canary-sparrow", "canary-finch"]
 POPULATION = "canary-stream"
 GROUP = "canary-ward"
 NUMBER = 12345.6789
+WIDE = "2 - dense 1000 relu - dense 500 relu - dense 2 softmax"
+WIDE_PARAMS = 2 * 1000 + 1000 + 1000 * 500 + 500 + 500 * 2 + 2
+WIDE_ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
+RECORD_MAX = 65536  # bytes that are lost at most when a record is cut
 WINDOW = 12  # bytes that tell one text from another: chance makes them equal once in 2^70 tries
 
 
@@ -116,6 +120,40 @@ class WireTest(fleet.Case):
             self.assertGreater(len(params), 650 * 4 * 0.9)
             self.assertEqual(len(windows(wire) & params), 0)
             self.assertEqual(len(windows(mine) & params), len(params))
+
+    def play_wide(self, cut_after):
+        """One round of one device with a large model; its rounds, status, digest, bytes up."""
+        with proxy.Proxy() as watch, fleet.Fleet(url=watch.url) as tried:
+            watch.target_port = tried.port
+            tried.start_coordinator()
+            tried.add_device("one", WIDE_ROWS)
+            tried.start_device("one")
+            tried.wait_connected(1)
+            watch.take()
+            if cut_after:
+                watch.cut_next(cut_after)
+            job = tried.submit(WIDE, WIDE_ROWS, rounds=1, cohort=1, batch=16, learning_rate=0.01)
+            tried.wait_for_job(job)
+            self.assertEqual(watch.cuts, 1 if cut_after else 0)
+            return (tried.ctl("rounds", "ls"), tried.status(), tried.model_digest(),
+                    len(watch.take()[0]))
+
+    def test_an_upload_that_is_cut_goes_on_where_it_was(self):
+        rounds, status, digest, up = self.play_wide(None)
+        self.assertEqual((status["uploads_begun"], status["uploads_cut"]), (1, 0))
+        size = WIDE_PARAMS * 3  # words of 24 bits
+        self.assertGreater(up, size)
+        for cut_after in [size // 4, size // 2, size * 9 // 10]:
+            with self.subTest(cut_after=cut_after):
+                cut_rounds, cut_status, cut_digest, cut_up = self.play_wide(cut_after)
+                self.assertEqual((cut_status["uploads_begun"], cut_status["uploads_cut"]), (2, 1))
+                self.assertEqual(cut_status["receipts"], {"ACCEPTED": 1})
+                self.assertEqual([row["accepted"] for row in cut_rounds], [1])
+                self.assertEqual(cut_digest, digest)
+                # Both connections together sent the update once, but for what was under way when
+                # the first one broke, and what a second handshake costs.
+                self.assertLess(cut_up, up + 3 * RECORD_MAX)
+                self.assertGreaterEqual(cut_up, up)
 
     def test_the_same_federation_never_looks_the_same(self):
         captures = []
