@@ -158,9 +158,24 @@ void trib_cmd_jobs_show(struct trib_admin_call *call)
     trib_query_submit(q);
 }
 
-static enum trib_err ask_job_update(struct trib_query *q, struct trib_store *store)
+// Only the state is new: what a round that has just ended wrote into the row must not go back.
+static void take_stored(void *user, const struct trib_store_job *job)
 {
-    return trib_store_job_update(store, &q->row.job);
+    struct trib_query *q = user;
+    if (job->id != q->a)
+        return;
+    q->row.job = *job;
+    q->row.job.state = (uint32_t)q->b;
+    q->row.job.name = q->row.job.config = q->row.job.reason = NULL; // an active job has no reason
+    q->found = true;
+}
+
+static enum trib_err ask_job_state(struct trib_query *q, struct trib_store *store)
+{
+    enum trib_err err = trib_store_jobs(store, take_stored, q);
+    if (!err && !q->found)
+        err = TRIB_ERR_STATE;
+    return err ? err : trib_store_job_update(store, &q->row.job);
 }
 
 static void set_job_state(struct trib_admin_call *call, enum trib_job_state state)
@@ -174,10 +189,11 @@ static void set_job_state(struct trib_admin_call *call, enum trib_job_state stat
         return;
     }
     server->job->row.state = state;
-    struct trib_query *q = trib_query_create(call, ask_job_update);
+    struct trib_query *q = trib_query_create(call, ask_job_state);
     if (!q)
         return;
-    q->row.job = server->job->row;
+    q->a = id;
+    q->b = state;
     trib_query_submit(q);
 }
 

@@ -202,7 +202,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         goto out;
     }
     TRIB_CRASH_POINT("round.ended");
-    active->row = op->job;
+    trib_jobs_take_row(active, &op->job);
     if (op->version) {
         (void)!trib_rounds_step(server,
                                 &(struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});

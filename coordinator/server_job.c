@@ -250,6 +250,13 @@ static void version_op_free(struct version_op *op)
     free(op);
 }
 
+void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_job *row)
+{
+    const uint32_t state = active->row.state;
+    active->row = *row;
+    active->row.state = state;
+}
+
 static void started(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct version_op *op = (struct version_op *)server_op;
@@ -259,7 +266,7 @@ static void started(struct trib_server *server, struct trib_server_op *server_op
         trib_server_stop_failed(server);
     } else {
         server->job->is_starting = false;
-        server->job->row = op->job_row;
+        trib_jobs_take_row(server->job, &op->job_row);
         if (op->version) {
             trib_jobs_set_head(server, op->version);
             op->version = NULL;

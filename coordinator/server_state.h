@@ -264,6 +264,8 @@ struct trib_job_text {
 TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                                            struct trib_active_job **ret_job, char **ret_config);
 void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job);
+// A row that has become durable. The state stays: the operator may have paused it meanwhile.
+void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_job *row);
 void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);
 void trib_jobs_free(struct trib_active_job *job);
 // The job's first version, when the head does not fit it.

@@ -152,6 +152,27 @@ class RestartTest(fleet.Case):
                 tried.start_device(name)
             self.assert_well(tried, job)
 
+    def test_a_job_that_is_paused_at_any_moment_stays_so_and_gives_the_same_model(self):
+        rng = random.Random(4)
+        with Restarts() as tried:
+            tried.begin(rounds=12)
+            job = tried.submit_next()
+            for _ in range(4):
+                time.sleep(rng.uniform(0, 0.03))
+                tried.ctl("jobs", "pause", job)
+                fleet.wait_until(lambda: not tried.status()["round_state"], "no round is open")
+                done = len(tried.ctl("rounds", "ls", "--job", job))
+                self.assertLess(done, tried.rounds)
+                for _ in range(2):  # what is durable says the same
+                    now = tried.ctl("jobs", "show", job)[0]
+                    self.assertEqual((now["state"], now["rounds_done"]), ("paused", done))
+                    tried.kill("coordinator")
+                    tried.start_coordinator()
+                    tried.wait_connected(DEVICES)
+                self.assertEqual(len(tried.ctl("rounds", "ls", "--job", job)), done)
+                tried.ctl("jobs", "start", job)
+            self.assert_well(tried, job)
+
     def sweep(self, program, victim):
         points = fleet.crash_points(program)
         if not points:
