@@ -1,16 +1,23 @@
 // What tributaryctl can ask for: the table of commands, what they share, status and doctor.
 #include "coordinator/server_command.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/math/blas.h"
+
+enum {
+    ROOM_MIN = 256 << 20 // bytes that should be free
+};
 
 // ---- Words of a request: "--name value" pairs behind the operands
 
@@ -184,11 +191,48 @@ static void check(struct trib_admin_reply *reply, const char *hop, bool is_ok, c
         trib_admin_fail(reply, TRIB_EXIT_INTERNAL, "%s: %s", hop, detail);
 }
 
+// Is there room, and can a file be made durable? The store and the updates lie in one directory.
+static void check_disk(struct trib_admin_reply *reply, const struct trib_server *server)
+{
+    struct statvfs disk = {.f_bavail = 0};
+    char path[TRIB_PATH_MAX + 1];
+    char text[TRIB_PATH_MAX + 128];
+    bool has_room =
+        statvfs(server->dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize > ROOM_MIN;
+    (void)snprintf(text, sizeof(text), "%" PRIu64 " MiB free in %s",
+                   (uint64_t)disk.f_bavail * disk.f_frsize >> 20, server->dir);
+    check(reply, "disk", has_room, text);
+    enum trib_err err = trib_path_join(path, server->dir, "doctor.probe");
+    if (!err)
+        err = trib_file_write(path, "probe", 5, 0600);
+    if (!err)
+        err = trib_file_remove(path);
+    (void)snprintf(text, sizeof(text), err ? "%s cannot be written: %s" : "%s can be written",
+                   server->dir, trib_err_text(err));
+    check(reply, "store", !err, text);
+}
+
+// They are in memory, but a restart wants them again.
+static void check_held_out(struct trib_admin_reply *reply, const struct trib_active_job *job)
+{
+    const char *const paths[] = {job ? job->data.test : "", job ? job->data.test_labels : ""};
+    char text[TRIB_CONF_TEXT_MAX + 128];
+    for (size_t i = 0; i < 2; i++) {
+        if (!paths[i][0] || access(paths[i], R_OK) == 0)
+            continue;
+        (void)snprintf(text, sizeof(text),
+                       "%s: %s; the job cannot go on after a restart of the coordinator", paths[i],
+                       strerror(errno));
+        check(reply, "held-out data", false, text);
+        return;
+    }
+    check(reply, "held-out data", true, paths[0][0] ? "can be read" : "none are wanted");
+}
+
 void trib_cmd_doctor(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
     struct trib_admin_reply reply = {.exit_code = 0};
-    struct statvfs disk;
     char text[512];
     uint64_t ready = 0;
     const size_t devices = trib_peers_count(server->peers);
@@ -198,11 +242,8 @@ void trib_cmd_doctor(struct trib_admin_call *call)
     check(&reply, "admin socket", true, "answers");
     (void)snprintf(text, sizeof(text), "listening at %s", server->url);
     check(&reply, "fleet port", true, text);
-    bool has_room =
-        statvfs(server->dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize > (256u << 20);
-    (void)snprintf(text, sizeof(text), "%" PRIu64 " MiB free in %.120s",
-                   (uint64_t)disk.f_bavail * disk.f_frsize >> 20, server->dir);
-    check(&reply, "disk", has_room, text);
+    check_disk(&reply, server);
+    check_held_out(&reply, server->job);
     check(&reply, "enrolment", devices > 0,
           devices ? "devices are enrolled" : "no device is enrolled: devices token, then enrol");
     (void)snprintf(text, sizeof(text), "%" PRIu64 " of %zu devices are connected", ready, devices);
@@ -213,8 +254,9 @@ void trib_cmd_doctor(struct trib_admin_call *call)
     check(&reply, "models on devices", !refused,
           refused ? "some devices refused a version: devices ls" : "no device refused a version");
     const struct trib_active_job *job = server->job;
-    bool waits =
-        job && job->row.state == TRIB_JOB_ACTIVE && !server->run && ready < job->job.accepted_min;
+    const struct trib_round_run *run = server->run;
+    bool waits = job && job->row.state == TRIB_JOB_ACTIVE && ready < job->job.accepted_min &&
+                 (!run || run->round.state == TRIB_ROUND_SELECTING);
     (void)snprintf(text, sizeof(text),
                    waits ? "the job waits: %" PRIu64 " devices connected, it wants %" PRIu32
                          : "nothing waits (%" PRIu64 " connected, %" PRIu32 " wanted)",

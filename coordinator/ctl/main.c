@@ -8,6 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "coordinator/ctl/call.h"
+#include "coordinator/ctl/reach.h"
 
 #define TRIB_LOG_MODULE "ctl"
 
@@ -20,13 +21,17 @@ static const char *dir = "."; // --dir before the command, or TRIBUTARY_DIR
 
 static int explain(enum trib_err err)
 {
+    struct trib_admin_reply reached = {.exit_code = 0};
     if (err == TRIB_ERR_CONNECT)
-        (void)fprintf(stderr,
-                      "admin socket: nobody answers at %s/admin.sock; is the coordinator running "
-                      "there? (--dir DIR)\n",
-                      dir);
+        trib_ctl_reach(dir, &reached);
+    if (reached.error)
+        (void)fprintf(stderr, "%s\n", reached.error);
+    else if (err == TRIB_ERR_PROTO)
+        (void)fprintf(stderr, "admin socket: the coordinator hung up before it answered; its log "
+                              "says why\n");
     else
         (void)fprintf(stderr, "admin socket: %s\n", trib_err_text(err));
+    trib_admin_reply_fini(&reached);
     return err == TRIB_ERR_PROTO ? TRIB_EXIT_PEER : trib_exit_of(err);
 }
 
@@ -114,6 +119,29 @@ static int simple(const struct trib_command *command, struct pair *pairs, size_t
 static int cmd_plain(const struct trib_command *command, int argc, char **argv)
 {
     return simple(command, NULL, 0, 0, argc, argv);
+}
+
+// What can be seen from here first: a coordinator that is not there cannot say what is wrong.
+static int cmd_doctor(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 1};
+    struct trib_admin_request request = {.word_count = 1, .words = {"doctor"}};
+    struct trib_admin_reply reached = {.exit_code = 0};
+    int count;
+    int code;
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    trib_ctl_reach(dir, &reached);
+    code = (int)reached.exit_code;
+    if (code) {
+        show(&reached, true, as_json);
+        (void)fprintf(stderr, "%s\n", reached.error ? reached.error : "refused");
+    }
+    trib_admin_reply_fini(&reached);
+    return code ? code : ask(&request, as_json);
 }
 
 static int cmd_one(const struct trib_command *command, int argc, char **argv)
@@ -234,7 +262,7 @@ static int cmd_export(const struct trib_command *command, int argc, char **argv)
 
 static const struct trib_command commands[] = {
     {"status", "", "what the coordinator does, who is there, its counters", cmd_plain},
-    {"doctor", "", "check each hop and name the first that fails", cmd_plain},
+    {"doctor", "", "check each hop and name the first that fails", cmd_doctor},
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
     {"jobs ls", "", "all jobs", cmd_plain},
     {"jobs show", "ID", "one job and its best version", cmd_job_show},
