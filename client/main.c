@@ -116,6 +116,7 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     }
     trib_log_set_level(config.log_level);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); // a file at the size limit is a failed write, not our end
     enum trib_err err = trib_path_join(path, argv[0], "client.ini");
     if (!err)
         err = trib_dataset_open(path, &dataset); // mistakes in the data show at start

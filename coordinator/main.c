@@ -96,10 +96,11 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     if (code)
         return code;
 
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); // a file at the size limit is a failed write, not our end
     enum trib_err err = trib_server_create(argv[0], &running);
     if (err)
         return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_of(err);
-    (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGTERM, on_stop);
     (void)signal(SIGINT, on_stop);
     (void)signal(SIGHUP, on_reload);
