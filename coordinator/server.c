@@ -39,7 +39,7 @@ static void op_is_back(struct trib_server *server, struct trib_server_event *eve
         (struct trib_server_op *)(void *)((char *)event - offsetof(struct trib_server_op, event));
     server->ops_in_flight--;
     if (op->op.result == TRIB_ERR_IO)
-        server->failed = true;
+        trib_server_stop_failed(server);
     op->finish(server, op);
 }
 
@@ -67,7 +67,7 @@ static void on_fatal(void *user)
 
 void trib_server_stop_failed(struct trib_server *server)
 {
-    server->failed = true;
+    __atomic_store_n(&server->failed, true, __ATOMIC_RELEASE); // the commit thread may do so, too
 }
 
 // ---- Sessions

@@ -327,7 +327,7 @@ static void take_record(struct trib_channel *channel, uint8_t *body, size_t size
     }
     __atomic_store_n(&channel->heard_ms, trib_clock_mono_ms(), __ATOMIC_RELAXED);
     if (!channel->is_welcomed) { // the device's first record confirms that it is really there
-        __atomic_store_n(&channel->is_welcomed, true, __ATOMIC_RELEASE); // others ask
+        __atomic_store_n(&channel->is_welcomed, true, __ATOMIC_RELAXED);
         channel->options.handler->opened(channel->options.user, channel, NULL);
     }
     if (!channel->options.handler->record(channel->options.user, channel, &record))
