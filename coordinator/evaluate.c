@@ -77,7 +77,8 @@ enum trib_err trib_evaluator_create(const struct trib_data_config *data,
     if (err) {
         (void)snprintf(why, why_size, "%s: held-out data cannot be read (%s)", data->test,
                        trib_err_text(err));
-        return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err; // a file that is not there is no use either
+        return err == TRIB_ERR_IO ? TRIB_ERR_DATA
+                                  : err; // a file that is not there is no use either
     }
     return trib_evaluator_take(dataset, model, ret_evaluator, why, why_size);
 }

@@ -256,7 +256,8 @@ void trib_cmd_doctor(struct trib_admin_call *call)
     const struct trib_active_job *job = server->job;
     const struct trib_round_run *run = server->run;
     bool waits = job && job->row.state == TRIB_JOB_ACTIVE && ready < job->job.accepted_min &&
-                 (!run || run->round.state == TRIB_ROUND_SELECTING);
+                 (!run || run->round.state == TRIB_ROUND_PLANNED ||
+                  run->round.state == TRIB_ROUND_SELECTING);
     (void)snprintf(text, sizeof(text),
                    waits ? "the job waits: %" PRIu64 " devices connected, it wants %" PRIu32
                          : "nothing waits (%" PRIu64 " connected, %" PRIu32 " wanted)",

@@ -17,7 +17,7 @@ enum {
     TRIB_ADMIN_WORDS_MAX = 64,
     TRIB_ADMIN_FIELDS_MAX = 32,
     TRIB_ADMIN_ROWS_MAX = 100000, // of one reply: a row is 2 bytes packed and 1.8 kB in memory
-    TRIB_ADMIN_LENGTH_SIZE = 4, // of the prefix
+    TRIB_ADMIN_LENGTH_SIZE = 4,   // of the prefix
 };
 
 struct trib_admin_request {
@@ -65,7 +65,8 @@ struct trib_admin_reply {
 };
 
 // ---- Building a reply. Names are copied; a row pointer is good until the next trib_admin_row_add.
-struct trib_admin_row *trib_admin_row_add(struct trib_admin_reply *reply); // NULL: no memory, or full
+struct trib_admin_row *trib_admin_row_add(
+    struct trib_admin_reply *reply); // NULL: no memory, or full
 // On a NULL row the following do nothing. A NULL or non-finite value becomes null.
 void trib_admin_text(struct trib_admin_reply *reply, const char *name, const char *value);
 void trib_admin_number(struct trib_admin_reply *reply, const char *name, uint64_t value);
