@@ -49,6 +49,16 @@ static char *resolved_text(const struct trib_conf *conf)
     return text;
 }
 
+// A path grows when it is resolved; a restart must be able to read what is stored.
+static bool reads_back(const char *text)
+{
+    for (; *text; text += strcspn(text, "\n") + 1) {
+        if (strcspn(text, "\n") >= TRIB_CONF_LINE_MAX)
+            return false;
+    }
+    return true;
+}
+
 enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                               struct trib_active_job **ret_job, char **ret_config)
 {
@@ -79,6 +89,14 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
     resolved = resolved_text(conf);
     if (!resolved) {
         err = TRIB_ERR_NOMEM;
+        goto out;
+    }
+    if (!reads_back(resolved)) {
+        (void)snprintf(text->why, sizeof(text->why),
+                       "%s: data.test: a path in a stored job has at most %d bytes", text->name,
+                       TRIB_CONF_LINE_MAX - (int)sizeof("test_labels = "));
+        free(resolved);
+        err = TRIB_ERR_INVAL;
         goto out;
     }
     *ret_job = active;

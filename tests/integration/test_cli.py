@@ -97,6 +97,21 @@ class CommandLineTest(fleet.Case):
                 self.assertIn(f"job.ini:{line}:", done.stderr)
             self.assertEqual(tried.ctl("jobs", "ls"), [])
 
+    def test_a_job_that_could_not_be_read_after_a_restart_is_not_taken(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            path = tried.write_job("2 - dense 2 softmax", ["1,1,0"], rounds=1)
+            deep = path.parent / ("x" * 200)
+            deep.mkdir()
+            for name in ["job.ini", "test.csv"]:
+                (path.parent / name).rename(deep / name)
+            done = tried.try_ctl("jobs", "submit", deep / "job.ini")
+            self.assertEqual(done.returncode, 2, done.stdout)
+            self.assertIn("data.test", done.stderr)
+            self.assertEqual(tried.end("coordinator"), 0)
+            tried.start_coordinator()
+            self.assertEqual(tried.ctl("jobs", "ls"), [])
+
     def test_a_trainer_of_ones_own_takes_part(self):
         """The example of client.h fits y = 2 x + 1; three of them do so together."""
         with fleet.Fleet() as tried:
