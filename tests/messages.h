@@ -37,8 +37,12 @@ struct message {
 
 static const struct trib_msg_pace sample_pace = {.retry_min_ms = 1, .retry_max_ms = UINT32_MAX};
 static const struct trib_msg_enrol sample_enrol = {.sign_key = BYTES32(1), .software = "client 1"};
-static const struct trib_msg_enrol_reply sample_enrol_reply = {
-    .code = TRIB_CODE_ACCEPTED, .name = "dev-0", .population = NAMES, .release_key = BYTES32(2)};
+static const struct trib_msg_enrol_reply sample_enrol_reply = {.code = TRIB_CODE_ACCEPTED,
+                                                               .name = "dev-0",
+                                                               .population = NAMES,
+                                                               .release_key = BYTES32(2),
+                                                               .has_roster_key = true,
+                                                               .roster_key = BYTES32(12)};
 static const struct trib_msg_ready sample_ready = {.population = NAMES,
                                                    .software = "client 1",
                                                    .generation = 2,
@@ -47,7 +51,8 @@ static const struct trib_msg_ready sample_ready = {.population = NAMES,
                                                    .has_spooled = true,
                                                    .spooled_update_id = BYTES16,
                                                    .spooled_round = 5,
-                                                   .is_busy = true};
+                                                   .is_busy = true,
+                                                   .secagg_round = 6};
 static const struct trib_msg_task sample_task = {
     .round_id = 1,
     .round_number = 2,
@@ -71,7 +76,15 @@ static const struct trib_msg_task sample_task = {
                  .sinf = 78,
                  .word_bits = 24,
                  .clip_l1 = 1.5,
-                 .clip_l2 = 2.5},
+                 .clip_l2 = 2.5,
+                 .shares = 60},
+    .secagg = {.members = TRIB_COHORT_MAX,
+               .threshold = 75,
+               .drop_max = 25,
+               .colluders = 10,
+               .shares = 65,
+               .neighbours = 96,
+               .neighbour_threshold = 67},
     .weight_max = 1000,
     .epsilon_pure = 0.5,
     .rho = 0.125,
@@ -127,6 +140,11 @@ static const struct trib_msg_receipt sample_receipt = {
     .code = TRIB_CODE_RETRY_LATER,
     .pace = {.retry_min_ms = 30, .retry_max_ms = 40}};
 
+static const struct trib_msg_secagg_open sample_secagg_open = {.round_id = 1,
+                                                               .invited = BYTES32(13)};
+static const struct trib_msg_secagg_step sample_secagg_step = {
+    .round_id = 2, .kind = TRIB_SECAGG_STEP_UNMASK, .size = TRIB_SECAGG_STEP_MAX};
+
 #define F(noun, member)                                            \
     {                                                              \
 #member, offsetof(struct trib_msg_##noun, member),         \
@@ -148,20 +166,22 @@ static const struct trib_msg_receipt sample_receipt = {
 MESSAGE(pace, F(pace, retry_min_ms), F(pace, retry_max_ms))
 MESSAGE(enrol, F(enrol, sign_key), F(enrol, software))
 MESSAGE(enrol_reply, F(enrol_reply, code), F(enrol_reply, name), F(enrol_reply, population),
-        F(enrol_reply, release_key))
+        F(enrol_reply, release_key), F(enrol_reply, has_roster_key), F(enrol_reply, roster_key))
 MESSAGE(ready, F(ready, population), F(ready, software), F(ready, generation), F(ready, version),
         F(ready, digest), F(ready, has_spooled), F(ready, spooled_update_id),
-        F(ready, spooled_round), F(ready, is_busy))
+        F(ready, spooled_round), F(ready, is_busy), F(ready, secagg_round))
 MESSAGE(task, F(task, round_id), F(task, round_number), F(task, job), F(task, population),
         F(task, spec), F(task, base_generation), F(task, base_version), F(task, base_digest),
         F(task, seed), F(task, epochs), F(task, batch), F(task, learning_rate), F(task, momentum),
         F(task, weight_decay), F(task, encoding.mode), F(task, encoding.grid),
         F(task, encoding.grid_bits), F(task, encoding.s1), F(task, encoding.s2),
         F(task, encoding.sinf), F(task, encoding.word_bits), F(task, encoding.clip_l1),
-        F(task, encoding.clip_l2), F(task, weight_max), F(task, epsilon_pure), F(task, rho),
-        F(task, report_ms), F(task, send_tick_ms), F(task, test_seed), F(task, hyper_count),
-        F(task, hyper[0].name), F(task, hyper[0].value), F(task, hyper[1].name),
-        F(task, hyper[1].value))
+        F(task, encoding.clip_l2), F(task, encoding.shares), F(task, secagg.members),
+        F(task, secagg.threshold), F(task, secagg.drop_max), F(task, secagg.colluders),
+        F(task, secagg.shares), F(task, secagg.neighbours), F(task, secagg.neighbour_threshold),
+        F(task, weight_max), F(task, epsilon_pure), F(task, rho), F(task, report_ms),
+        F(task, send_tick_ms), F(task, test_seed), F(task, hyper_count), F(task, hyper[0].name),
+        F(task, hyper[0].value), F(task, hyper[1].name), F(task, hyper[1].value))
 MESSAGE(task_reply, F(task_reply, round_id), F(task_reply, code))
 MESSAGE(round_end, F(round_end, round_id), F(round_end, pace.retry_min_ms),
         F(round_end, pace.retry_max_ms))
@@ -184,6 +204,8 @@ MESSAGE(credit, F(credit, update_id), F(credit, offset), F(credit, limit))
 MESSAGE(upload_end, F(upload_end, update_id))
 MESSAGE(receipt, F(receipt, update_id), F(receipt, code), F(receipt, pace.retry_min_ms),
         F(receipt, pace.retry_max_ms))
+MESSAGE(secagg_open, F(secagg_open, round_id), F(secagg_open, invited))
+MESSAGE(secagg_step, F(secagg_step, round_id), F(secagg_step, kind), F(secagg_step, size))
 
 #define ROW(noun)                                                                          \
     {                                                                                      \
@@ -192,9 +214,10 @@ MESSAGE(receipt, F(receipt, update_id), F(receipt, code), F(receipt, pace.retry_
     }
 
 static const struct message messages[] = {
-    ROW(pace),       ROW(enrol),        ROW(enrol_reply), ROW(ready),       ROW(task),
-    ROW(task_reply), ROW(round_end),    ROW(manifest),    ROW(new_version), ROW(model_get),
-    ROW(installed),  ROW(upload_begin), ROW(credit),      ROW(upload_end),  ROW(receipt),
+    ROW(pace),        ROW(enrol),        ROW(enrol_reply), ROW(ready),       ROW(task),
+    ROW(task_reply),  ROW(round_end),    ROW(manifest),    ROW(new_version), ROW(model_get),
+    ROW(installed),   ROW(upload_begin), ROW(credit),      ROW(upload_end),  ROW(receipt),
+    ROW(secagg_open), ROW(secagg_step),
 };
 
 enum {

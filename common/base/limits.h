@@ -14,6 +14,7 @@ enum {
     TRIB_HANDSHAKE_MAX = 256,         // bytes an unauthenticated peer may make us keep
     TRIB_HANDSHAKE_MS = 5000,         // and how long
     TRIB_CONTROL_MAX = 32768,         // bytes of one packed control message
+    TRIB_SECAGG_STEP_MAX = 64 << 20,  // bytes of one step of secure aggregation
     TRIB_URL_MAX = 255,               // bytes of a coordinator URL
     TRIB_ADMIN_REQUEST_MAX = 1 << 20, // a job file and its arguments
     TRIB_ADMIN_REPLY_MAX = 16 << 20,

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/privacy/encode.h"
+#include "common/privacy/secagg_plan.h"
 #include "tributary/err.h"
 
 // rho of continuous Laplace noise for L1 norm d1 and L2 norm d2 (in noise scales):
@@ -59,6 +60,7 @@ struct trib_privacy_config {
 
 struct trib_privacy_plan {
     struct trib_encoding encoding;
+    struct trib_secagg_plan secagg; // zero unless distributed
     double noise_multiplier; // z
     double delta;
     double epsilon_pure_round;

@@ -24,7 +24,9 @@
 //   unmask     per peer one kind of share: that of b (self mask) for survivors, of a (pair masks)
 //              for the others, never both
 // Everything is bound to `round_hash`, so that nothing of one round or model means anything in
-// another: with two global models in one round the masks do not cancel.
+// another: with two global models in one round the masks do not cancel. Shares and consents are
+// bound to the whole of U1 as well (names and keys): members that were shown different lists cannot
+// open each other's shares nor use each other's consents.
 #ifndef TRIB_PRIVACY_SECAGG_H
 #define TRIB_PRIVACY_SECAGG_H
 
@@ -134,8 +136,9 @@ struct trib_secagg_member_options {
     const uint8_t *test_seed; // 32 bytes: predictable secrets, for tests; else NULL
 };
 
-// Fresh secrets for one round. TRIB_ERR_PRIVACY: a plan that protects nobody (trib_secagg_plan_check)
-// or a cohort that can never reach cohort_min.
+// Fresh secrets for one round. TRIB_ERR_PRIVACY: a plan that protects nobody (trib_secagg_plan_check),
+// a header without parameters or words, or a cohort that can never reach cohort_min. TRIB_ERR_INVAL:
+// a name or population that is none.
 TRIB_CHECKED enum trib_err trib_secagg_member_create(
     const struct trib_secagg_member_options *options, struct trib_secagg_member **ret_member);
 void trib_secagg_member_destroy(struct trib_secagg_member *member); // wipes; NULL is fine
@@ -149,6 +152,7 @@ uint32_t trib_secagg_member_count(const struct trib_secagg_member *member);     
 // All calls below: TRIB_ERR_PRIVACY: a check failed, the member is ABORTED for the reason it tells.
 // TRIB_ERR_NOMEM also aborts.
 
+// Before _keys the same call again gives the same keys again.
 TRIB_CHECKED enum trib_err trib_secagg_member_advert(struct trib_secagg_member *member,
                                                      struct trib_secagg_advert *ret_advert);
 // U1 in order of names. Afterwards `ret_sealed` (room for neighbours * TRIB_SECAGG_SEALED_SIZE, see
@@ -160,7 +164,8 @@ TRIB_CHECKED enum trib_err trib_secagg_member_keys(struct trib_secagg_member *me
 TRIB_CHECKED enum trib_err trib_secagg_member_sealed(struct trib_secagg_member *member,
                                                      const uint8_t *shared_set, size_t set_size,
                                                      const uint8_t *sealed, uint32_t count);
-// words[i] := words[i] + masks, modulo 2^word_bits, as signed words that fit. Once.
+// words[i] := words[i] + masks, modulo 2^word_bits, as signed words that fit. Once. `count` is the
+// header's `params`.
 TRIB_CHECKED enum trib_err trib_secagg_member_mask(struct trib_secagg_member *member,
                                                    int32_t *words, size_t count);
 // U3. The same set again gives the same signature again.
@@ -169,7 +174,8 @@ TRIB_CHECKED enum trib_err trib_secagg_member_survivors(
     uint8_t ret_signature[static TRIB_SIGNATURE_SIZE]);
 // Who signed (a set), and their signatures in ascending order of numbers; then our shares for our
 // neighbours in U2 and ourselves, in ascending order of numbers (trib_secagg_unmask_max). Every
-// secret is wiped; the same call again gives the same bytes again, for a connection that was lost.
+// secret is wiped; the call again, with consents to the same U3 whoever signed them, gives the same
+// bytes again, for a connection that was lost.
 TRIB_CHECKED enum trib_err trib_secagg_member_unmask(struct trib_secagg_member *member,
                                                      const uint8_t *signer_set, size_t set_size,
                                                      const uint8_t *signatures, uint32_t count,
@@ -201,20 +207,23 @@ const struct trib_secagg_entry *trib_secagg_hub_entry(const struct trib_secagg_h
 uint32_t trib_secagg_hub_tag(const struct trib_secagg_hub *hub, uint32_t member);
 uint32_t trib_secagg_hub_find(const struct trib_secagg_hub *hub, uint32_t tag); // UINT32_MAX: none
 
-// R1: what a member sealed for its neighbours. TRIB_ERR_DATA: not the right number of bytes.
+// R1: what a member sealed for its neighbours. TRIB_ERR_DATA: not the right number of bytes. A second
+// time changes nothing.
 TRIB_CHECKED enum trib_err trib_secagg_hub_shares(struct trib_secagg_hub *hub, uint32_t member,
                                                   const uint8_t *sealed, size_t size);
+// Fixes U2. TRIB_ERR_STATE: fewer than T, or somebody has too few neighbours left.
 TRIB_CHECKED enum trib_err trib_secagg_hub_close_shares(struct trib_secagg_hub *hub);
 // What is for `member`: appended to `buf`, neighbours in U2 in ascending order; their count.
 uint32_t trib_secagg_hub_sealed_for(const struct trib_secagg_hub *hub, uint32_t member,
                                     struct trib_buf *buf);
 const uint8_t *trib_secagg_hub_shared_set(const struct trib_secagg_hub *hub); // U2
 
-// R2: this member's masked integers are in the sum.
+// R2: this member's masked integers are in the sum. TRIB_ERR_STATE: not of U2, or too late.
 TRIB_CHECKED enum trib_err trib_secagg_hub_masked(struct trib_secagg_hub *hub, uint32_t member);
+// Fixes U3; TRIB_ERR_STATE as for U2.
 TRIB_CHECKED enum trib_err trib_secagg_hub_close_masked(struct trib_secagg_hub *hub);
 const uint8_t *trib_secagg_hub_survivor_set(const struct trib_secagg_hub *hub); // U3
-// BLAKE2b(round_hash | "U3" | U3): what members sign.
+// BLAKE2b("U3" | round_hash | hash of U1 | U3): what members sign.
 const uint8_t *trib_secagg_hub_seal_digest(const struct trib_secagg_hub *hub);
 
 // R3. TRIB_ERR_AUTH: not its signature on this set. A second time changes nothing.
@@ -230,7 +239,8 @@ TRIB_CHECKED enum trib_err trib_secagg_hub_unmask(struct trib_secagg_hub *hub, u
                                                   const uint8_t *shares, size_t size);
 bool trib_secagg_hub_can_open(const struct trib_secagg_hub *hub); // enough shares of every secret
 // Put every secret together and check it against what was advertised. TRIB_ERR_PROTO: some share
-// was wrong (the members at fault cannot be told): the round is to be abandoned.
+// was wrong (the members at fault cannot be told): the round is to be abandoned. TRIB_ERR_STATE: no
+// consents of T, or shares are missing.
 TRIB_CHECKED enum trib_err trib_secagg_hub_open(struct trib_secagg_hub *hub);
 // Take the masks out of sums[0 .. count) = coordinates begin .. begin + count, modulo 2^32; the
 // caller lifts to the word. From any number of threads at once, after _open.
@@ -238,7 +248,8 @@ void trib_secagg_hub_remove(const struct trib_secagg_hub *hub, size_t begin, siz
                             uint32_t *sums);
 
 // The hub as bytes, from _close_masked on, and back: what is made durable with the seal. Consents
-// and shares that came are in it. TRIB_ERR_CORRUPT: not such bytes.
+// and shares that came are in it; what _open found is not: open again. TRIB_ERR_CORRUPT: not such
+// bytes, or of another round.
 void trib_secagg_hub_pack(const struct trib_secagg_hub *hub, struct trib_buf *buf);
 TRIB_CHECKED enum trib_err trib_secagg_hub_unpack(const uint8_t *data, size_t size,
                                                   const struct trib_secagg_header *header,

@@ -40,6 +40,13 @@ enum trib_code {
     TRIB_CODE_DECLINED_BUSY = 43,
     TRIB_CODE_DECLINED_FAILED = 44, // training or encoding failed
     TRIB_CODE_DECLINED_RANGE = 45,  // the delta has a coordinate outside the encoding's range
+    // Why a device left secure aggregation (privacy/secagg.h).
+    TRIB_CODE_DECLINED_COHORT = 47,    // fewer members than it wants
+    TRIB_CODE_DECLINED_ROSTER = 48,    // a member that nobody vouched for
+    TRIB_CODE_DECLINED_SIGNATURE = 49, // keys or a consent that are not genuine
+    TRIB_CODE_DECLINED_SHARE = 50,     // a share that does not open
+    TRIB_CODE_DECLINED_VIEW = 51,      // it was told two different sets of survivors
+    TRIB_CODE_DECLINED_PLAN = 52,      // thresholds that protect nobody, or a step out of turn
 
     // Why a device did not install a model.
     TRIB_CODE_MODEL_INSTALLED = 60,

@@ -74,6 +74,15 @@ void trib_codec_add(const uint8_t *in, size_t count, unsigned word_bits, uint32_
     }
 }
 
+// sum + high 2^32 + low, and no more than UINT64_MAX.
+static uint64_t squares_add(uint64_t sum, uint64_t high, uint32_t low)
+{
+    if (high >> 32)
+        return UINT64_MAX;
+    uint64_t more = high << 32 | low;
+    return more > UINT64_MAX - sum ? UINT64_MAX : sum + more;
+}
+
 void trib_codec_norms_add(const uint8_t *in, size_t count, unsigned word_bits,
                           struct trib_codec_norms *norms)
 {
@@ -82,16 +91,18 @@ void trib_codec_norms_add(const uint8_t *in, size_t count, unsigned word_bits,
         size_t block = count - first < BLOCK ? count - first : BLOCK;
         uint32_t max = 0;
         uint64_t sum = 0;
-        double squares = 0;
+        uint64_t low = 0, high = 0; // of the squares, halved so that neither sum can overflow
         trib_codec_unpack(in + trib_codec_size(first, word_bits), block, word_bits, words);
         for (size_t i = 0; i < block; i++) {
             uint32_t magnitude = words[i] < 0 ? -(uint32_t)words[i] : (uint32_t)words[i];
             max = magnitude > max ? magnitude : max;
             sum += magnitude;
-            squares += (double)magnitude * (double)magnitude;
+            uint64_t square = (uint64_t)magnitude * magnitude;
+            low += (uint32_t)square;
+            high += square >> 32;
         }
         norms->max_abs = max > norms->max_abs ? max : norms->max_abs;
         norms->sum_abs += sum;
-        norms->sum_squares += squares;
+        norms->sum_squares = squares_add(norms->sum_squares, high + (low >> 32), (uint32_t)low);
     }
 }

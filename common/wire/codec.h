@@ -24,7 +24,7 @@ void trib_codec_add(const uint8_t *in, size_t count, unsigned word_bits, uint32_
 struct trib_codec_norms {
     uint64_t max_abs;
     uint64_t sum_abs;
-    double sum_squares;
+    uint64_t sum_squares; // exact, or UINT64_MAX when it is not below that
 };
 // Fold `count` words into `norms` (zero at the start).
 void trib_codec_norms_add(const uint8_t *in, size_t count, unsigned word_bits,

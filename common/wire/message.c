@@ -155,6 +155,8 @@ void trib_msg_enrol_reply_pack(const struct trib_msg_enrol_reply *msg, struct tr
         out.name = text_of(msg->name);
         out.population = text_of(msg->population);
         out.release_key = bytes_of(msg->release_key, sizeof(msg->release_key));
+        if (msg->has_roster_key)
+            out.roster_key = bytes_of(msg->roster_key, sizeof(msg->roster_key));
     }
     pack_into(buf, &out.base);
 }
@@ -167,7 +169,9 @@ static bool take_enrol_reply(const Tributary__V1__EnrolReply *in, struct trib_ms
         return true;
     return take_text(in->name, out->name, sizeof(out->name), 1) &&
            take_text(in->population, out->population, sizeof(out->population), 1) &&
-           take_bytes(&in->release_key, out->release_key, sizeof(out->release_key));
+           take_bytes(&in->release_key, out->release_key, sizeof(out->release_key)) &&
+           take_optional_bytes(&in->roster_key, out->roster_key, sizeof(out->roster_key),
+                               &out->has_roster_key);
 }
 
 DEFINE_UNPACK(enrol_reply, EnrolReply, enrol_reply, take_enrol_reply(in, out))
@@ -189,6 +193,7 @@ void trib_msg_ready_pack(const struct trib_msg_ready *msg, struct trib_buf *buf)
         out.spooled_round = msg->spooled_round;
     }
     out.is_busy = msg->is_busy;
+    out.secagg_round = msg->secagg_round;
     pack_into(buf, &out.base);
 }
 
@@ -199,6 +204,7 @@ static bool take_ready(const Tributary__V1__Ready *in, struct trib_msg_ready *ou
     out->version = in->version;
     out->spooled_round = in->spooled_round;
     out->is_busy = in->is_busy;
+    out->secagg_round = in->secagg_round;
     return take_text(in->population, out->population, sizeof(out->population), 1) &&
            take_text(in->software, out->software, sizeof(out->software), 0) &&
            take_optional_bytes(&in->digest, out->digest, sizeof(out->digest), &has_digest) &&
@@ -223,6 +229,7 @@ static void fill_encoding(Tributary__V1__Encoding *out, const struct trib_msg_en
     out->word_bits = msg->word_bits;
     out->clip_l1 = msg->clip_l1;
     out->clip_l2 = msg->clip_l2;
+    out->shares = msg->shares;
 }
 
 // Form only; what the numbers may be together is trib_encoding_check's.
@@ -240,14 +247,46 @@ static bool take_encoding(const Tributary__V1__Encoding *in, struct trib_msg_enc
         .word_bits = in->word_bits,
         .clip_l1 = in->clip_l1,
         .clip_l2 = in->clip_l2,
+        .shares = in->shares,
     };
     return isfinite(in->grid) && in->grid > 0 && is_amount(in->clip_l1) && is_amount(in->clip_l2);
+}
+
+static void fill_secagg(Tributary__V1__SecaggPlan *out, const struct trib_msg_secagg_plan *msg)
+{
+    tributary__v1__secagg_plan__init(out);
+    out->members = msg->members;
+    out->threshold = msg->threshold;
+    out->drop_max = msg->drop_max;
+    out->colluders = msg->colluders;
+    out->shares = msg->shares;
+    out->neighbours = msg->neighbours;
+    out->neighbour_threshold = msg->neighbour_threshold;
+}
+
+// Present exactly with mode distributed; what the numbers must be together is secagg_plan.h's.
+static bool take_secagg(const Tributary__V1__Task *in, struct trib_msg_secagg_plan *out)
+{
+    bool wants_one = in->encoding->mode == TRIBUTARY__V1__PRIVACY_MODE__PRIVACY_MODE_DISTRIBUTED;
+    if (!in->secagg)
+        return !wants_one;
+    *out = (struct trib_msg_secagg_plan){
+        .members = in->secagg->members,
+        .threshold = in->secagg->threshold,
+        .drop_max = in->secagg->drop_max,
+        .colluders = in->secagg->colluders,
+        .shares = in->secagg->shares,
+        .neighbours = in->secagg->neighbours,
+        .neighbour_threshold = in->secagg->neighbour_threshold,
+    };
+    return wants_one && out->members >= 1 && out->members <= TRIB_COHORT_MAX;
 }
 
 void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)
 {
     Tributary__V1__Task out;
     Tributary__V1__Encoding encoding;
+    Tributary__V1__SecaggPlan secagg;
     Tributary__V1__Hyper hyper[TRIB_HYPER_MAX];
     Tributary__V1__Hyper *hyper_list[TRIB_HYPER_MAX];
 
@@ -268,6 +307,9 @@ void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)
     out.weight_decay = msg->weight_decay;
     fill_encoding(&encoding, &msg->encoding);
     out.encoding = &encoding;
+    fill_secagg(&secagg, &msg->secagg);
+    if (msg->secagg.members > 0)
+        out.secagg = &secagg;
     out.weight_max = msg->weight_max;
     out.epsilon_pure = msg->epsilon_pure;
     out.rho = msg->rho;
@@ -326,7 +368,8 @@ static bool take_task(const Tributary__V1__Task *in, struct trib_msg_task *out)
            take_text(in->population, out->population, sizeof(out->population), 1) &&
            take_text(in->spec, out->spec, sizeof(out->spec), 1) &&
            take_bytes(&in->base_digest, out->base_digest, sizeof(out->base_digest)) &&
-           take_encoding(in->encoding, &out->encoding) && take_hyper(in, out);
+           take_encoding(in->encoding, &out->encoding) && take_secagg(in, &out->secagg) &&
+           take_hyper(in, out);
 }
 
 DEFINE_UNPACK(task, Task, task, take_task(in, out))
@@ -558,3 +601,32 @@ void trib_msg_receipt_pack(const struct trib_msg_receipt *msg, struct trib_buf *
 DEFINE_UNPACK(receipt, Receipt, receipt,
               take_bytes(&in->update_id, out->update_id, TRIB_MSG_ID_SIZE) &&
                   take_code(in->code, &out->code) && take_pace(in->pace, &out->pace))
+
+// ---- SecaggOpen, SecaggStep
+
+void trib_msg_secagg_open_pack(const struct trib_msg_secagg_open *msg, struct trib_buf *buf)
+{
+    Tributary__V1__SecaggOpen out;
+    tributary__v1__secagg_open__init(&out);
+    out.round_id = msg->round_id;
+    out.invited = bytes_of(msg->invited, sizeof(msg->invited));
+    pack_into(buf, &out.base);
+}
+
+DEFINE_UNPACK(secagg_open, SecaggOpen, secagg_open,
+              (out->round_id = in->round_id,
+               take_bytes(&in->invited, out->invited, sizeof(out->invited))))
+
+void trib_msg_secagg_step_pack(const struct trib_msg_secagg_step *msg, struct trib_buf *buf)
+{
+    Tributary__V1__SecaggStep out;
+    tributary__v1__secagg_step__init(&out);
+    out.round_id = msg->round_id;
+    out.kind = (Tributary__V1__SecaggStepKind)msg->kind;
+    out.size = msg->size;
+    pack_into(buf, &out.base);
+}
+
+DEFINE_UNPACK(secagg_step, SecaggStep, secagg_step,
+              (out->round_id = in->round_id, out->kind = (uint32_t)in->kind, out->size = in->size,
+               in->size >= 1 && in->size <= TRIB_SECAGG_STEP_MAX))

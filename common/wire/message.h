@@ -40,6 +40,9 @@ enum trib_record_type {
     TRIB_RECORD_ENROL = 17,
     TRIB_RECORD_ENROL_REPLY = 18,
     TRIB_RECORD_REVOKED = 19, // empty; the session is closed after it
+    TRIB_RECORD_SECAGG_OPEN = 20,
+    TRIB_RECORD_SECAGG_STEP = 21,  // its stream number is that of the chunks
+    TRIB_RECORD_SECAGG_CHUNK = 22, // raw bytes of the step at the record's offset
     TRIB_RECORD_CRITICAL = 128,
 };
 
@@ -66,6 +69,8 @@ struct trib_msg_enrol_reply {
     trib_name name;       // empty unless ACCEPTED
     trib_name population; // empty unless ACCEPTED
     uint8_t release_key[TRIB_SIGN_KEY_SIZE];
+    bool has_roster_key; // false: the roster is offline
+    uint8_t roster_key[TRIB_SIGN_KEY_SIZE];
 };
 
 struct trib_msg_ready {
@@ -78,6 +83,7 @@ struct trib_msg_ready {
     uint8_t spooled_update_id[TRIB_MSG_ID_SIZE];
     uint64_t spooled_round;
     bool is_busy;
+    uint64_t secagg_round; // the masked round whose secrets it holds; 0: none
 };
 
 // The same numbers as in proto; common/privacy gives them their meaning.
@@ -88,6 +94,13 @@ struct trib_msg_encoding {
     uint64_t s1, s2, sinf;
     uint32_t word_bits;
     double clip_l1, clip_l2;
+    uint32_t shares;
+};
+
+// The same numbers as in proto; all 0 unless the mode is distributed.
+struct trib_msg_secagg_plan {
+    uint32_t members, threshold, drop_max, colluders, shares;
+    uint32_t neighbours, neighbour_threshold;
 };
 
 struct trib_msg_hyper {
@@ -109,6 +122,7 @@ struct trib_msg_task {
     uint64_t batch;
     double learning_rate, momentum, weight_decay;
     struct trib_msg_encoding encoding;
+    struct trib_msg_secagg_plan secagg;
     uint32_t weight_max;
     double epsilon_pure, rho;
     uint64_t report_ms;
@@ -197,6 +211,28 @@ struct trib_msg_receipt {
     struct trib_msg_pace pace;
 };
 
+struct trib_msg_secagg_open {
+    uint64_t round_id;
+    uint8_t invited[TRIB_DIGEST_SIZE];
+};
+
+enum trib_secagg_step_kind {
+    TRIB_SECAGG_STEP_ADVERT = 1,
+    TRIB_SECAGG_STEP_KEYS = 2,
+    TRIB_SECAGG_STEP_SHARES = 3,
+    TRIB_SECAGG_STEP_SEALED = 4,
+    TRIB_SECAGG_STEP_SURVIVORS = 5,
+    TRIB_SECAGG_STEP_CONSENT = 6,
+    TRIB_SECAGG_STEP_CONSENTS = 7,
+    TRIB_SECAGG_STEP_UNMASK = 8,
+};
+
+struct trib_msg_secagg_step {
+    uint64_t round_id;
+    uint32_t kind; // enum trib_secagg_step_kind, or one we do not know
+    uint64_t size; // bytes that follow, 1 .. TRIB_SECAGG_STEP_MAX
+};
+
 #define TRIB_MSG_DECLARE(noun)                                                            \
     void trib_msg_##noun##_pack(const struct trib_msg_##noun *msg, struct trib_buf *buf); \
     TRIB_CHECKED enum trib_err trib_msg_##noun##_unpack(const uint8_t *data, size_t size, \
@@ -217,5 +253,7 @@ TRIB_MSG_DECLARE(upload_begin)
 TRIB_MSG_DECLARE(credit)
 TRIB_MSG_DECLARE(upload_end)
 TRIB_MSG_DECLARE(receipt)
+TRIB_MSG_DECLARE(secagg_open)
+TRIB_MSG_DECLARE(secagg_step)
 
 #endif // TRIB_WIRE_MESSAGE_H

@@ -183,10 +183,8 @@ static void check_norms(const struct sample *s, uint64_t *seed)
                          s->word_bits, &pieces);
     assert_true(whole.max_abs == max && pieces.max_abs == max);
     assert_true(whole.sum_abs == sum && pieces.sum_abs == sum);
-    // A sum of n positive doubles is off by at most n roundings of 2^-53.
-    double tolerance = (double)squares * (double)s->count * 0x1p-52;
-    assert_true(fabs(whole.sum_squares - (double)squares) <= tolerance);
-    assert_true(fabs(pieces.sum_squares - (double)squares) <= tolerance);
+    uint64_t exact = squares < 0x1p64L ? (uint64_t)squares : UINT64_MAX; // 64 digits: exact below
+    assert_true(whole.sum_squares == exact && pieces.sum_squares == exact);
 }
 
 static void norms_are_those_of_the_words_in_one_piece_or_two(void **state)
