@@ -43,11 +43,14 @@ enum trib_code trib_admit_begin(const struct trib_admit_round *rule, const struc
     }
     if (!round || claim->round_id != rule->round_id)
         return TRIB_CODE_ROUND_CLOSED;
-    if (round->state != TRIB_ROUND_SELECTING && round->state != TRIB_ROUND_COLLECTING)
+    if (round->state != TRIB_ROUND_COLLECTING &&
+        (round->plan.is_masked || round->state != TRIB_ROUND_SELECTING))
         return TRIB_CODE_ROUND_CLOSED;
     enum trib_code code = check_lease(round, member);
     if (code)
         return code;
+    if (round->plan.is_masked && round->members[member].steps < 2)
+        return TRIB_CODE_NO_LEASE; // it shared no secrets, so its masks could not be taken out
     if (memcmp(claim->arch_digest, rule->arch_digest, 32) != 0)
         return TRIB_CODE_ARCH_MISMATCH;
     if (memcmp(claim->base_digest, rule->base_digest, 32) != 0)
@@ -59,9 +62,23 @@ enum trib_code trib_admit_begin(const struct trib_admit_round *rule, const struc
     return check_weight(rule, claim);
 }
 
+// Without noise the bounds hold exactly.
+static enum trib_code central_numbers(const struct trib_encoding *encoding,
+                                      const struct trib_codec_norms *norms)
+{
+    bool is_within = norms->max_abs <= encoding->sinf && norms->sum_abs <= encoding->s1 &&
+                     norms->sum_squares <= encoding->s2 * encoding->s2; // s2 < 2^32
+    return is_within ? TRIB_CODE_NONE : TRIB_CODE_NORM;
+}
+
 enum trib_code trib_admit_numbers(const struct trib_admit_round *rule,
                                   const struct trib_codec_norms *norms)
 {
+    // Masked words are uniform: the bounds are each device's own duty (docs/threat-model.md).
+    if (rule->encoding->mode == TRIB_PRIVACY_DISTRIBUTED)
+        return TRIB_CODE_NONE;
+    if (rule->encoding->mode == TRIB_PRIVACY_CENTRAL)
+        return central_numbers(rule->encoding, norms);
     uint64_t bound = trib_encoding_word_max(rule->encoding, rule->params);
     return norms->max_abs > bound ? TRIB_CODE_NORM : TRIB_CODE_NONE;
 }

@@ -17,8 +17,13 @@ enum {
     BLOCK_BYTES = 3 * TRIB_SEGMENT_BLOCK,
 };
 
-static void mean_of(const int64_t *sums, size_t count, double grid, uint64_t total_weight,
-                    float *ret_mean)
+size_t trib_aggregate_block(uint32_t word_bits)
+{
+    return (size_t)BLOCK_BYTES * 8 / word_bits;
+}
+
+void trib_aggregate_mean(const int64_t *sums, size_t count, double grid, uint64_t total_weight,
+                         float *ret_mean)
 {
     for (size_t i = 0; i < count; i++)
         ret_mean[i] = (float)((double)sums[i] * grid / (double)total_weight);
@@ -76,8 +81,10 @@ static enum trib_err do_block(struct worker *worker, size_t block)
         if (err)
             return err;
     }
-    mean_of(worker->sums, words, plan->grid, run->total_weight,
-            run->mean + offset * 8 / plan->word_bits);
+    const size_t begin = offset * 8 / plan->word_bits;
+    if (plan->finish)
+        plan->finish(plan->finish_user, begin, words, worker->sums);
+    trib_aggregate_mean(worker->sums, words, plan->grid, run->total_weight, run->mean + begin);
     return TRIB_OK;
 }
 
@@ -159,10 +166,20 @@ void trib_sums_add(struct trib_sums *sums, const uint8_t *packed, uint32_t word_
     trib_codec_add(packed, sums->params, word_bits, weight, sums->sums);
 }
 
+void trib_sums_finish(struct trib_sums *sums, uint32_t word_bits, trib_aggregate_finish_fn finish,
+                      void *user)
+{
+    const size_t block = trib_aggregate_block(word_bits);
+    for (size_t begin = 0; begin < sums->params; begin += block) {
+        size_t left = sums->params - begin;
+        finish(user, begin, left < block ? left : block, sums->sums + begin);
+    }
+}
+
 void trib_sums_mean(const struct trib_sums *sums, double grid, float *ret_mean)
 {
     assert(sums->total_weight > 0);
-    mean_of(sums->sums, sums->params, grid, sums->total_weight, ret_mean);
+    trib_aggregate_mean(sums->sums, sums->params, grid, sums->total_weight, ret_mean);
 }
 
 void trib_sums_fini(struct trib_sums *sums)

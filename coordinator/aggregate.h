@@ -24,13 +24,26 @@ struct trib_aggregate_member {
     const uint32_t *checksums; // CRC32C of each 64 KiB of the slot; every byte is checked again
 };
 
+// What is done to sums before they become a mean: masks taken out, noise put in. `sums` are those of
+// `count` coordinates from `begin` on, always the same blocks (trib_aggregate_block). From several
+// threads at once.
+typedef void (*trib_aggregate_finish_fn)(void *user, size_t begin, size_t count, int64_t *sums);
+
 struct trib_aggregate_plan {
     size_t params;
     uint32_t word_bits;
     double grid;
     uint32_t count;
     const struct trib_aggregate_member *members;
+    trib_aggregate_finish_fn finish; // or NULL
+    void *finish_user;
 };
+
+// Coordinates of a block; the last one may be shorter.
+size_t trib_aggregate_block(uint32_t word_bits);
+// The mean of sums: sum * grid / total_weight.
+void trib_aggregate_mean(const int64_t *sums, size_t count, double grid, uint64_t total_weight,
+                         float *ret_mean);
 
 // The mean delta (params floats). Runs on `threads` threads of its own and waits for them.
 // TRIB_ERR_CORRUPT names the slot and the block that do not match.
@@ -48,6 +61,9 @@ TRIB_CHECKED enum trib_err trib_sums_init(struct trib_sums *sums, size_t params)
 void trib_sums_reset(struct trib_sums *sums);
 void trib_sums_add(struct trib_sums *sums, const uint8_t *packed, uint32_t word_bits,
                    uint32_t weight);
+// As the plan's `finish`, block by block.
+void trib_sums_finish(struct trib_sums *sums, uint32_t word_bits, trib_aggregate_finish_fn finish,
+                      void *user);
 void trib_sums_mean(const struct trib_sums *sums, double grid, float *ret_mean);
 void trib_sums_fini(struct trib_sums *sums);
 

@@ -38,12 +38,18 @@ static const struct trib_conf_key keys[] = {
      "", "file of keys that may enrol without a token", 0, 0, NULL},
     {"enrol", "pending", TRIB_CONF_BOOL, offsetof(struct trib_coordinator_config, pending), "no",
      "unknown keys may ask, and wait for devices approve", 0, 0, NULL},
+    {"secagg", "roster", TRIB_CONF_CHOICE, offsetof(struct trib_coordinator_config, roster),
+     "coordinator", "who vouches for the members of secure aggregation", 0, 0,
+     "coordinator|offline"},
+    {"secagg", "roster_pk", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, roster_pk), "",
+     "public key of an offline roster, base64", 0, 0, NULL},
 };
 
 struct paths {
     char key[TRIB_PATH_MAX + 1];
     char public[TRIB_PATH_MAX + 1];
     char config[TRIB_PATH_MAX + 1];
+    char roster[TRIB_PATH_MAX + 1];
 };
 
 static enum trib_err find_paths(const char *dir, struct paths *paths)
@@ -53,6 +59,8 @@ static enum trib_err find_paths(const char *dir, struct paths *paths)
         err = trib_path_join(paths->public, dir, "coordinator.pub");
     if (!err)
         err = trib_path_join(paths->config, dir, "tributary.ini");
+    if (!err)
+        err = trib_path_join(paths->roster, dir, "roster.key");
     return err;
 }
 
@@ -60,6 +68,17 @@ static void derive_public(struct trib_identity *identity)
 {
     trib_noise_public(identity->secret, identity->public);
     trib_sign_public(identity->release_seed, identity->release_key);
+    trib_sign_public(identity->roster_seed, identity->roster_key);
+}
+
+// Made when it is not there: coordinators of the first version had none.
+static enum trib_err settle_roster(const struct paths *paths, struct trib_identity *identity)
+{
+    const struct trib_keyfile_line lines[] = {{"roster", identity->roster_seed}};
+    if (trib_file_exists(paths->roster))
+        return trib_keyfile_read(paths->roster, lines, 1);
+    trib_random_bytes(identity->roster_seed, sizeof(identity->roster_seed));
+    return trib_keyfile_write(paths->roster, lines, 1);
 }
 
 static enum trib_err write_config(const char *path, const char *listen, const char *url)
@@ -111,6 +130,9 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
         return err;
     trib_random_bytes(identity.secret, sizeof(identity.secret));
     trib_random_bytes(identity.release_seed, sizeof(identity.release_seed));
+    err = settle_roster(&paths, &identity);
+    if (err)
+        goto out;
     derive_public(&identity);
     trib_base64_encode(identity.public, sizeof(identity.public), text);
     memcpy(text + strlen(text), "\n", 2);
@@ -119,6 +141,8 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
         err = trib_keyfile_write(paths.key, lines, 2); // last: its presence says all is there
     if (!err)
         *ret_identity = identity;
+
+out:
     trib_wipe(&identity, sizeof(identity));
     return err;
 }
@@ -132,6 +156,8 @@ enum trib_err trib_identity_load(const char *dir, struct trib_identity *ret_iden
     enum trib_err err = find_paths(dir, &paths);
     if (!err)
         err = trib_keyfile_read(paths.key, lines, 2);
+    if (!err)
+        err = settle_roster(&paths, &identity);
     if (!err) {
         derive_public(&identity);
         *ret_identity = identity;
@@ -164,6 +190,16 @@ enum trib_err trib_coordinator_config_load(const char *dir,
         err = trib_conf_reject(&conf, "fleet", "url", "is longer than %d bytes", TRIB_URL_MAX);
     if (!err && (!config.listen[0] || strlen(config.listen) > TRIB_URL_MAX))
         err = trib_conf_reject(&conf, "fleet", "listen", "wants 1 to %d bytes", TRIB_URL_MAX);
+    config.roster_is_offline = config.roster == 1;
+    size_t key_size = 0;
+    if (!err && config.roster_is_offline &&
+        (!trib_base64_decode(config.roster_pk, config.roster_key, sizeof(config.roster_key),
+                             &key_size) ||
+         key_size != sizeof(config.roster_key)))
+        err =
+            trib_conf_reject(&conf, "secagg", "roster_pk",
+                             "must be the public key of the offline roster (tributary-coordinator "
+                             "roster sign prints it)");
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;

@@ -2,6 +2,7 @@
 //
 //     coordinator.key   0600  X25519 for sessions, Ed25519 that signs versions
 //     coordinator.pub         the X25519 public key in base64url
+//     roster.key        0600  Ed25519 that vouches for members of secure aggregation
 //     tributary.ini           configuration
 //     store.db                the ledger (store.h)
 //     models/                 one safetensors file for each version, named by its digest
@@ -25,6 +26,8 @@ struct trib_identity {
     uint8_t public[32];
     uint8_t release_seed[TRIB_SIGN_SEED_SIZE];
     uint8_t release_key[TRIB_SIGN_KEY_SIZE];
+    uint8_t roster_seed[TRIB_SIGN_SEED_SIZE];
+    uint8_t roster_key[TRIB_SIGN_KEY_SIZE];
 };
 
 struct trib_coordinator_config {
@@ -36,7 +39,11 @@ struct trib_coordinator_config {
     uint64_t connections_max;
     uint64_t handshakes_per_second;
     uint64_t handshakes_per_source;
-    uint64_t threads; // 0: one for each core
+    uint64_t threads;                       // 0: one for each core
+    int roster;                             // index of coordinator|offline
+    trib_conf_text roster_pk;               // of an offline roster, base64
+    bool roster_is_offline;                 // from `roster`
+    uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // from `roster_pk`
 };
 
 // Make the directory, keys and tributary.ini. TRIB_ERR_STATE if there is a coordinator already.

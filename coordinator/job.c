@@ -78,6 +78,8 @@ static const struct trib_conf_key job_keys[] = {
         "devices send on a multiple of this time; 0: when ready", 0, 60000, NULL),
     KEY("privacy", "test_seed", TRIB_CONF_INT, test_seed, "0",
         "predictable noise, for tests of a build with -Dtest_noise=true; 0: real noise", ANY),
+    KEY("secagg", "phase_ms", TRIB_CONF_INT, phase_ms, "60000",
+        "milliseconds for each phase of secure aggregation after the keys", 1, 86400000, NULL),
 };
 
 void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config)

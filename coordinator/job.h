@@ -69,6 +69,8 @@ struct trib_job_config {
     int word_bits;           // index of auto|16|24|32
     uint64_t send_tick_ms;
     uint64_t test_seed; // refused unless built with -Dtest_noise=true
+    // [secagg]
+    uint64_t phase_ms; // for each phase after the keys
 };
 
 enum trib_job_metric {

@@ -10,7 +10,8 @@ static void assert_invariants(const struct trib_round *r)
     assert(sum == r->member_count);
     assert(r->member_count <= r->member_capacity);
     assert(r->leases[TRIB_LEASE_PENDING] + r->leases[TRIB_LEASE_COUNTED] <= r->plan.goal);
-    if (r->state == TRIB_ROUND_SEALED || r->state == TRIB_ROUND_AGGREGATING ||
+    if (r->state == TRIB_ROUND_SEALED || r->state == TRIB_ROUND_CONSISTENCY ||
+        r->state == TRIB_ROUND_UNMASKING || r->state == TRIB_ROUND_AGGREGATING ||
         r->state == TRIB_ROUND_COMMITTED) {
         assert(r->leases[TRIB_LEASE_PENDING] == 0);
         assert(r->leases[TRIB_LEASE_OFFERED] == 0 && r->leases[TRIB_LEASE_TAKEN] == 0);
@@ -72,11 +73,37 @@ static void settle_collecting(struct trib_round *r)
         seal(r);
 }
 
+// The steps that a member has done when the phase is over for it.
+static uint8_t steps_wanted(enum trib_round_state phase)
+{
+    return phase == TRIB_ROUND_KEYS ? 1 : 2;
+}
+
+// Has KEYS or SHARES run its course?
+static void settle_phase(struct trib_round *r, uint64_t now_ms)
+{
+    uint8_t wanted = steps_wanted(r->state);
+    if (hopeful(r) < r->plan.accepted_min) {
+        abandon(r, TRIB_ROUND_REASON_FEW_REPORTED);
+        return;
+    }
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (r->members[i].lease == TRIB_LEASE_TAKEN && r->members[i].steps < wanted)
+            return;
+    }
+    enter(r, r->state == TRIB_ROUND_KEYS ? TRIB_ROUND_SHARES : TRIB_ROUND_COLLECTING,
+          now_ms + r->plan.phase_ms);
+}
+
 static void begin_collecting(struct trib_round *r, uint64_t now_ms)
 {
     expire_open_leases(r, false);
     if (hopeful(r) < r->plan.accepted_min) {
         abandon(r, TRIB_ROUND_REASON_FEW_SELECTED);
+        return;
+    }
+    if (r->plan.is_masked) {
+        enter(r, TRIB_ROUND_KEYS, now_ms + r->plan.report_ms);
         return;
     }
     enter(r, TRIB_ROUND_COLLECTING, now_ms + r->plan.report_ms);
@@ -98,8 +125,10 @@ static void settle(struct trib_round *r, uint64_t now_ms)
 {
     if (r->state == TRIB_ROUND_SELECTING)
         settle_selecting(r, now_ms);
-    else
+    else if (r->state == TRIB_ROUND_COLLECTING)
         settle_collecting(r);
+    else
+        settle_phase(r, now_ms);
 }
 
 static enum trib_err offer(struct trib_round *r, uint64_t device)
@@ -115,6 +144,27 @@ static enum trib_err offer(struct trib_round *r, uint64_t device)
     return TRIB_OK;
 }
 
+// A masked update makes sense only from a member that has shared its secrets.
+static bool may_pend(const struct trib_round *r, const struct trib_round_member *member)
+{
+    if (!r->plan.is_masked)
+        return true;
+    return r->state == TRIB_ROUND_COLLECTING && member->steps == 2;
+}
+
+static enum trib_err advance(struct trib_round *r, uint32_t index)
+{
+    if (r->state != TRIB_ROUND_KEYS && r->state != TRIB_ROUND_SHARES)
+        return TRIB_ERR_STATE;
+    assert(index < r->member_count);
+    struct trib_round_member *member = &r->members[index];
+    if (member->lease != TRIB_LEASE_TAKEN ||
+        member->steps + 1 != steps_wanted(r->state))
+        return TRIB_ERR_STATE;
+    member->steps++;
+    return TRIB_OK;
+}
+
 static enum trib_err step_member(struct trib_round *r, const struct trib_round_input *input)
 {
     assert(input->member < r->member_count);
@@ -126,7 +176,7 @@ static enum trib_err step_member(struct trib_round *r, const struct trib_round_i
         next = TRIB_LEASE_TAKEN;
     else if (input->event == TRIB_ROUND_EV_RELEASE && is_open)
         next = TRIB_LEASE_RELEASED;
-    else if (input->event == TRIB_ROUND_EV_PEND && is_open)
+    else if (input->event == TRIB_ROUND_EV_PEND && is_open && may_pend(r, member))
         next = TRIB_LEASE_PENDING;
     else if (input->event == TRIB_ROUND_EV_COUNT && member->lease == TRIB_LEASE_PENDING)
         next = TRIB_LEASE_COUNTED;
@@ -152,6 +202,15 @@ static void tick(struct trib_round *r, uint64_t now_ms)
     if (r->state == TRIB_ROUND_SELECTING) {
         r->is_exhausted = true;
         begin_collecting(r, now_ms);
+        return;
+    }
+    if (r->state != TRIB_ROUND_COLLECTING) {
+        uint8_t wanted = steps_wanted(r->state);
+        for (uint32_t i = 0; i < r->member_count; i++) {
+            if (r->members[i].lease == TRIB_LEASE_TAKEN && r->members[i].steps < wanted)
+                set_lease(r, i, TRIB_LEASE_EXPIRED);
+        }
+        settle_phase(r, now_ms);
         return;
     }
     r->is_closing = true; // PENDING ones are valid and in time: they may still become durable
@@ -180,7 +239,13 @@ static enum trib_err step_open(struct trib_round *r, const struct trib_round_inp
         if (err)
             return err;
         break;
+    case TRIB_ROUND_EV_ADVANCE:
+        err = advance(r, input->member);
+        if (err)
+            return err;
+        break;
     case TRIB_ROUND_EV_TICK: tick(r, now_ms); return TRIB_OK;
+    case TRIB_ROUND_EV_ENOUGH:
     case TRIB_ROUND_EV_OPENED:
     case TRIB_ROUND_EV_SEAL_DURABLE:
     case TRIB_ROUND_EV_COMMIT_DURABLE:
@@ -198,6 +263,8 @@ enum trib_err trib_round_init(struct trib_round *round, const struct trib_round_
     if (plan->goal == 0 || plan->accepted_min == 0 || plan->accepted_min > plan->goal ||
         plan->offers < plan->goal || plan->select_ms == 0 || plan->report_ms == 0)
         return TRIB_ERR_INVAL;
+    if (plan->is_masked && (plan->offers != plan->goal || plan->phase_ms == 0))
+        return TRIB_ERR_INVAL;
     *round = (struct trib_round){
         .plan = *plan,
         .state = TRIB_ROUND_PLANNED,
@@ -205,6 +272,29 @@ enum trib_err trib_round_init(struct trib_round *round, const struct trib_round_
         .members = members,
         .member_capacity = capacity,
     };
+    return TRIB_OK;
+}
+
+// SEALED and what comes after it, up to AGGREGATING.
+static enum trib_err step_sealed(struct trib_round *r, enum trib_round_event event, uint64_t now_ms)
+{
+    if (r->state == TRIB_ROUND_SEALED && event == TRIB_ROUND_EV_SEAL_DURABLE) {
+        if (r->plan.is_masked)
+            enter(r, TRIB_ROUND_CONSISTENCY, now_ms + r->plan.phase_ms);
+        else
+            enter(r, TRIB_ROUND_AGGREGATING, UINT64_MAX);
+        return TRIB_OK;
+    }
+    if (r->state == TRIB_ROUND_SEALED)
+        return TRIB_ERR_STATE;
+    if (event == TRIB_ROUND_EV_ENOUGH && r->state == TRIB_ROUND_CONSISTENCY)
+        enter(r, TRIB_ROUND_UNMASKING, now_ms + r->plan.phase_ms);
+    else if (event == TRIB_ROUND_EV_ENOUGH)
+        enter(r, TRIB_ROUND_AGGREGATING, UINT64_MAX);
+    else if (event != TRIB_ROUND_EV_TICK)
+        return TRIB_ERR_STATE;
+    else if (now_ms >= r->deadline_ms)
+        abandon(r, TRIB_ROUND_REASON_FEW_UNMASKED);
     return TRIB_OK;
 }
 
@@ -226,13 +316,12 @@ enum trib_err trib_round_step(struct trib_round *round, const struct trib_round_
         }
         break;
     case TRIB_ROUND_SELECTING:
+    case TRIB_ROUND_KEYS:
+    case TRIB_ROUND_SHARES:
     case TRIB_ROUND_COLLECTING: err = step_open(round, input, now_ms); break;
     case TRIB_ROUND_SEALED:
-        if (input->event == TRIB_ROUND_EV_SEAL_DURABLE) {
-            enter(round, TRIB_ROUND_AGGREGATING, UINT64_MAX);
-            err = TRIB_OK;
-        }
-        break;
+    case TRIB_ROUND_CONSISTENCY:
+    case TRIB_ROUND_UNMASKING: err = step_sealed(round, input->event, now_ms); break;
     case TRIB_ROUND_AGGREGATING:
         if (input->event == TRIB_ROUND_EV_COMMIT_DURABLE) {
             enter(round, TRIB_ROUND_COMMITTED, UINT64_MAX);
@@ -276,8 +365,12 @@ void trib_round_resume(struct trib_round *round, bool is_sealed, uint64_t now_ms
             member->lease = is_sealed ? TRIB_LEASE_EXPIRED : TRIB_LEASE_OFFERED;
         round->leases[member->lease]++;
     }
-    if (is_sealed) {
+    if (is_sealed && round->plan.is_masked) {
+        enter(round, TRIB_ROUND_CONSISTENCY, now_ms + round->plan.phase_ms);
+    } else if (is_sealed) {
         enter(round, TRIB_ROUND_AGGREGATING, UINT64_MAX);
+    } else if (round->plan.is_masked) {
+        abandon(round, TRIB_ROUND_REASON_RESTARTED);
     } else {
         enter(round, TRIB_ROUND_SELECTING, now_ms + round->plan.select_ms);
         settle_selecting(round, now_ms);
@@ -290,6 +383,12 @@ bool trib_round_is_final(const struct trib_round *round)
     return round->state == TRIB_ROUND_COMMITTED || round->state == TRIB_ROUND_ABANDONED;
 }
 
+bool trib_round_is_open(const struct trib_round *round)
+{
+    return round->state == TRIB_ROUND_SELECTING || round->state == TRIB_ROUND_KEYS ||
+           round->state == TRIB_ROUND_SHARES || round->state == TRIB_ROUND_COLLECTING;
+}
+
 const char *trib_round_state_name(enum trib_round_state state)
 {
     switch (state) {
@@ -300,6 +399,10 @@ const char *trib_round_state_name(enum trib_round_state state)
     case TRIB_ROUND_AGGREGATING: return "aggregating";
     case TRIB_ROUND_COMMITTED: return "committed";
     case TRIB_ROUND_ABANDONED: return "abandoned";
+    case TRIB_ROUND_KEYS: return "keys";
+    case TRIB_ROUND_SHARES: return "shares";
+    case TRIB_ROUND_CONSISTENCY: return "consistency";
+    case TRIB_ROUND_UNMASKING: return "unmasking";
     }
     return "unknown";
 }
@@ -312,6 +415,9 @@ const char *trib_round_reason_name(enum trib_round_reason reason)
     case TRIB_ROUND_REASON_FEW_REPORTED: return "few_reported";
     case TRIB_ROUND_REASON_CANCELLED: return "cancelled";
     case TRIB_ROUND_REASON_FAILED: return "failed";
+    case TRIB_ROUND_REASON_FEW_UNMASKED: return "few_unmasked";
+    case TRIB_ROUND_REASON_RESTARTED: return "restarted";
+    case TRIB_ROUND_REASON_SECAGG: return "secagg";
     }
     return "unknown";
 }

@@ -29,6 +29,21 @@
 //     AGGREGATING COMMIT_DURABLE  COMMITTED
 //     any but the last two, CANCEL(reason)     ABANDONED
 //
+// With secure aggregation (plan.is_masked; docs/privacy-math.md 4) there are two phases before the
+// updates and two after the seal. Nobody is asked twice, and accepted_min is the threshold T:
+//
+//     SELECTING -> KEYS -> SHARES -> COLLECTING -> SEALED -> CONSISTENCY -> UNMASKING -> AGGREGATING
+//
+//     KEYS        ADVANCE         SHARES       every TAKEN member has sent its keys (a device does
+//     SHARES      ADVANCE         COLLECTING   that when it has trained), or its sealed shares
+//     either      TICK            the next     deadline: members that are behind EXPIRE
+//                 (leaving)       ABANDONED    few_reported: fewer than T are left
+//     COLLECTING  PEND            -            only of a member that shared
+//     SEALED      SEAL_DURABLE    CONSISTENCY
+//     CONSISTENCY ENOUGH          UNMASKING    T members signed the set of survivors
+//     UNMASKING   ENOUGH          AGGREGATING  the shares of every secret are enough
+//     either      TICK            ABANDONED    few_unmasked: deadline
+//
 // A lease (device x round):
 //     OFFERED -> TAKEN -> PENDING -> COUNTED
 //        |         |         +-----> REFUSED       (TAKEN may be skipped: a finished update says it all)
@@ -62,6 +77,10 @@ enum trib_round_state {
     TRIB_ROUND_AGGREGATING = 4,
     TRIB_ROUND_COMMITTED = 5,
     TRIB_ROUND_ABANDONED = 6,
+    TRIB_ROUND_KEYS = 7,
+    TRIB_ROUND_SHARES = 8,
+    TRIB_ROUND_CONSISTENCY = 9,
+    TRIB_ROUND_UNMASKING = 10,
 };
 
 enum trib_lease_state {
@@ -82,7 +101,10 @@ enum trib_round_reason {
     TRIB_ROUND_REASON_FEW_SELECTED,
     TRIB_ROUND_REASON_FEW_REPORTED,
     TRIB_ROUND_REASON_CANCELLED,
-    TRIB_ROUND_REASON_FAILED, // aggregation or commit failed
+    TRIB_ROUND_REASON_FAILED,       // aggregation or commit failed
+    TRIB_ROUND_REASON_FEW_UNMASKED, // the masks of a sealed round could not be taken out in time
+    TRIB_ROUND_REASON_RESTARTED,    // secrets of a masked round that was not sealed are gone
+    TRIB_ROUND_REASON_SECAGG,       // a member sent a wrong share: the sum cannot be trusted
 };
 
 enum trib_round_event {
@@ -94,6 +116,8 @@ enum trib_round_event {
     TRIB_ROUND_EV_PEND,      // member: its update is whole and valid
     TRIB_ROUND_EV_COUNT,     // member: its update is durable
     TRIB_ROUND_EV_REFUSE,    // member, code: its update was refused for good
+    TRIB_ROUND_EV_ADVANCE,   // member: its part of KEYS or SHARES is in
+    TRIB_ROUND_EV_ENOUGH,    // CONSISTENCY or UNMASKING has what it needs
     TRIB_ROUND_EV_TICK,      // time passed, nothing else did
     TRIB_ROUND_EV_SEAL_DURABLE,
     TRIB_ROUND_EV_COMMIT_DURABLE,
@@ -105,13 +129,16 @@ struct trib_round_plan {
     uint32_t offers;       // devices to ask, at least goal
     uint32_t accepted_min; // 1 .. goal
     uint64_t select_ms;    // time allowed for SELECTING
-    uint64_t report_ms;    // time allowed for COLLECTING
+    uint64_t report_ms;    // time allowed for COLLECTING; masked: for KEYS, which is training
+    bool is_masked;        // secure aggregation: offers = goal, accepted_min = T
+    uint64_t phase_ms;     // masked: time allowed for each phase after KEYS
 };
 
 struct trib_round_member {
     uint64_t device; // the caller's number for it, unique in the round
     enum trib_lease_state lease;
     enum trib_code code; // why REFUSED or RELEASED
+    uint8_t steps;       // masked: phases it has done its part of, 1 KEYS, 2 SHARES
 };
 
 struct trib_round {
@@ -130,7 +157,7 @@ struct trib_round {
 struct trib_round_input {
     enum trib_round_event event;
     uint64_t device;               // of OFFER
-    uint32_t member;               // index, of TAKE RELEASE PEND COUNT REFUSE
+    uint32_t member;               // index, of TAKE RELEASE PEND COUNT REFUSE ADVANCE
     enum trib_code code;           // of RELEASE REFUSE
     enum trib_round_reason reason; // of CANCEL
 };
@@ -153,10 +180,13 @@ uint32_t trib_round_find(const struct trib_round *round, uint64_t device);
 
 // A round read back after a restart: its members with what was durable (COUNTED stays, OFFERED,
 // TAKEN and PENDING are OFFERED again), in SELECTING with fresh deadlines, or in AGGREGATING when
-// it was sealed.
+// it was sealed. A masked round goes on in CONSISTENCY when it was sealed, with the same survivors,
+// and is abandoned when it was not: its secrets were in memory.
 void trib_round_resume(struct trib_round *round, bool is_sealed, uint64_t now_ms);
 
 bool trib_round_is_final(const struct trib_round *round);
+// Are updates still wanted, or on their way to be?
+bool trib_round_is_open(const struct trib_round *round);
 const char *trib_round_state_name(enum trib_round_state state);
 const char *trib_round_reason_name(enum trib_round_reason reason);
 const char *trib_lease_state_name(enum trib_lease_state state);

@@ -265,10 +265,11 @@ enum trib_err trib_segment_remove(const char *dir, uint64_t round)
 
 enum trib_err trib_segment_clean(const char *dir, uint64_t keep)
 {
-    char kept[32];
+    char kept[32], kept_sum[32];
     char path[TRIB_PATH_MAX + 1];
     enum trib_err err = TRIB_OK;
     (void)snprintf(kept, sizeof(kept), "%" PRIu64 ".seg", keep);
+    (void)snprintf(kept_sum, sizeof(kept_sum), "%" PRIu64 ".sum", keep);
 
     DIR *entries = opendir(dir);
     if (!entries) {
@@ -278,8 +279,9 @@ enum trib_err trib_segment_clean(const char *dir, uint64_t keep)
     const struct dirent *entry;
     while (!err && (entry = readdir(entries))) {
         const char *dot = strrchr(entry->d_name, '.');
-        bool is_ours = dot && (strcmp(dot, ".seg") == 0 || strcmp(dot, ".tmp") == 0);
-        if (!is_ours || strcmp(entry->d_name, kept) == 0)
+        bool is_ours = dot && (strcmp(dot, ".seg") == 0 || strcmp(dot, ".sum") == 0 ||
+                               strcmp(dot, ".tmp") == 0);
+        if (!is_ours || strcmp(entry->d_name, kept) == 0 || strcmp(entry->d_name, kept_sum) == 0)
             continue;
         err = trib_path_join(path, dir, entry->d_name);
         if (!err)

@@ -50,7 +50,8 @@ TRIB_CHECKED enum trib_err trib_segment_sync(struct trib_segment *segment);
 
 // Remove DIR/<round>.seg; not there is fine.
 TRIB_CHECKED enum trib_err trib_segment_remove(const char *dir, uint64_t round);
-// Remove every segment in DIR but that of round `keep` (0: none), and left-over *.tmp files.
+// Remove every segment and noised sum (finish.h) in DIR but those of round `keep` (0: none), and
+// left-over *.tmp files.
 TRIB_CHECKED enum trib_err trib_segment_clean(const char *dir, uint64_t keep);
 
 #endif // TRIB_COORDINATOR_SEGMENT_H

@@ -78,6 +78,7 @@ struct session_event {
     enum trib_close_reason reason;
     uint8_t type;
     uint16_t stream;
+    uint32_t offset;
     size_t size;
     uint8_t payload[];
 };
@@ -211,7 +212,7 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
         return trib_upload_chunk(session, record);
     if (record->type == TRIB_RECORD_PONG)
         return true; // that it came was noted by the channel
-    if (record->payload_size > TRIB_CONTROL_MAX)
+    if (record->payload_size > TRIB_CONTROL_MAX && record->type != TRIB_RECORD_SECAGG_CHUNK)
         return false;
     struct session_event *event =
         session_event(session, record->payload, record->payload_size, handle_record);
@@ -221,6 +222,7 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     }
     event->type = record->type;
     event->stream = record->stream;
+    event->offset = record->offset;
     trib_server_post(session->server, &event->event);
     return true;
 }
@@ -237,6 +239,7 @@ static void session_closed(struct trib_server *server, struct trib_server_event 
     if (!trib_channel_is_open(session->channel))
         server->half_open--;
     trib_upload_session_gone(session);
+    trib_secagg_session_gone(session);
     if (peer && peer->live == session) {
         peer->live = NULL;
         peer->gone_ms = trib_clock_mono_ms();
@@ -361,6 +364,9 @@ static void answer_enrolment(struct trib_server *server, struct trib_channel *ch
         (void)snprintf(reply.population, sizeof(reply.population), "%.*s", TRIB_NAME_MAX,
                        server->config.population);
         memcpy(reply.release_key, server->identity.release_key, sizeof(reply.release_key));
+        reply.has_roster_key = !server->config.roster_is_offline;
+        if (reply.has_roster_key)
+            memcpy(reply.roster_key, server->identity.roster_key, sizeof(reply.roster_key));
     }
     trib_msg_enrol_reply_pack(&reply, &packed);
     if (!packed.failed)
@@ -532,6 +538,13 @@ static void dispatch(struct trib_session_link *session, const struct session_eve
     case TRIB_RECORD_INSTALLED: handle_installed(session, data, size); return;
     case TRIB_RECORD_UPLOAD_BEGIN: trib_upload_begin(session, event->stream, data, size); return;
     case TRIB_RECORD_UPLOAD_END: trib_upload_end(session, data, size); return;
+    case TRIB_RECORD_SECAGG_STEP: trib_secagg_step(session, event->stream, data, size); return;
+    case TRIB_RECORD_SECAGG_CHUNK:
+        trib_secagg_chunk(session, &(struct trib_record){.stream = event->stream,
+                                                         .offset = event->offset,
+                                                         .payload = data,
+                                                         .payload_size = size});
+        return;
     case TRIB_RECORD_PING:
         (void)!trib_channel_send(session->channel, TRIB_RECORD_PONG, 0, NULL, 0);
         return;

@@ -221,8 +221,7 @@ void trib_cmd_jobs_cancel(struct trib_admin_call *call)
     server->job->wants_cancel = true;
     if (!server->run && !server->job->is_starting) {
         trib_jobs_end(server, TRIB_JOB_CANCELLED, "by the operator");
-    } else if (server->run && (server->run->round.state == TRIB_ROUND_SELECTING ||
-                               server->run->round.state == TRIB_ROUND_COLLECTING)) {
+    } else if (server->run && trib_round_is_open(&server->run->round)) {
         (void)!trib_rounds_step(server,
                                 &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
                                                            .reason = TRIB_ROUND_REASON_CANCELLED});

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
+#include "coordinator/finish.h"
 #include "coordinator/server_state.h"
 #include "coordinator/strategy.h"
 
@@ -27,11 +28,66 @@ struct aggregation {
     struct trib_blob *base;       // a reference
     struct trib_aggregate_plan plan;
     struct trib_aggregate_member *members; // owned
+    struct trib_secagg_hub *hub;           // of the run, which stays until this is back; or NULL
+    bool is_masked_wrong;                  // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_evaluation evaluation;
     struct trib_version *version; // the result
     enum trib_err err;
 };
+
+static enum trib_err sum_segment(struct aggregation *a, float *mean)
+{
+    return trib_aggregate_segment(&a->plan, a->segment, trib_pool_threads(a->server->pool), mean);
+}
+
+static enum trib_err sum_masked(struct aggregation *a, float *mean)
+{
+    struct trib_unmask unmask = {.hub = a->hub, .word_bits = a->plan.word_bits};
+    enum trib_err err = trib_secagg_hub_open(a->hub);
+    a->is_masked_wrong = err == TRIB_ERR_PROTO;
+    if (err)
+        return err;
+    a->plan.finish = trib_unmask_finish;
+    a->plan.finish_user = &unmask;
+    return sum_segment(a, mean);
+}
+
+// The noised sum is on disk before anybody uses it, and is drawn once.
+static enum trib_err sum_central(struct aggregation *a, float *mean)
+{
+    const struct trib_job *job = &a->job->job;
+    struct trib_central central;
+    const char *dir = a->server->updates_dir;
+    enum trib_err err = trib_central_init(&central, &job->privacy.encoding, job->model.param_count,
+                                          job->config.test_seed, a->manifest.round_number);
+    if (!err)
+        err = trib_central_read(&central, dir, a->round_id);
+    if (err == TRIB_ERR_STATE) {
+        a->plan.finish = trib_central_finish;
+        a->plan.finish_user = &central;
+        err = sum_segment(a, mean);
+        TRIB_CRASH_POINT("central.noised");
+        if (!err)
+            err = trib_central_write(&central, dir, a->round_id);
+        TRIB_CRASH_POINT("central.durable");
+    }
+    if (!err)
+        trib_aggregate_mean(central.sums, central.count, a->plan.grid, a->plan.count, mean);
+    trib_central_fini(&central);
+    return err;
+}
+
+static enum trib_err sum_of(struct aggregation *a, float *mean)
+{
+    switch (a->job->job.privacy.encoding.mode) {
+    case TRIB_PRIVACY_DISTRIBUTED: return sum_masked(a, mean);
+    case TRIB_PRIVACY_CENTRAL: return sum_central(a, mean);
+    case TRIB_PRIVACY_OFF:
+    case TRIB_PRIVACY_LOCAL: break;
+    }
+    return sum_segment(a, mean);
+}
 
 static enum trib_err aggregate(struct aggregation *a)
 {
@@ -40,8 +96,7 @@ static enum trib_err aggregate(struct aggregation *a)
     float *mean = trib_alloc_aligned(count, sizeof(*mean));
     enum trib_err err = mean ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)
-        err =
-            trib_aggregate_segment(&a->plan, a->segment, trib_pool_threads(a->server->pool), mean);
+        err = sum_of(a, mean);
     if (!err) // in place: the mean becomes the next version
         err = trib_strategy_fedavg((const float *)(const void *)a->base->data, mean, count,
                                    job->config.server_learning_rate, mean);
@@ -134,6 +189,8 @@ static enum trib_err end_apply(struct trib_commit_op *commit_op, struct trib_sto
     if (!err)
         err = trib_store_job_update(store, &op->job);
     if (!err)
+        err = trib_store_secagg_drop(store, op->result.id);
+    if (!err)
         err = trib_store_updates_prune(store, op->prune_before);
     return err;
 }
@@ -147,7 +204,8 @@ struct sweep_op {
 static enum trib_err sweep_prepare(struct trib_commit_op *commit_op)
 {
     struct sweep_op *op = (struct sweep_op *)commit_op;
-    return trib_segment_remove(op->op.server->updates_dir, op->round_id);
+    enum trib_err err = trib_segment_remove(op->op.server->updates_dir, op->round_id);
+    return err ? err : trib_central_remove(op->op.server->updates_dir, op->round_id);
 }
 
 static void sweep_finish(struct trib_server *server, struct trib_server_op *server_op)
@@ -174,7 +232,9 @@ static void tell_round_end(struct trib_server *server)
     for (uint32_t i = 0; i < run->round.member_count; i++) {
         struct trib_peer *peer = trib_peers_by_id(server->peers, run->members[i].device);
         struct trib_buf packed = {0};
-        if (run->members[i].lease == TRIB_LEASE_COUNTED || !peer || !peer->live)
+        // Whoever was counted knows it by its receipt, but with masks it holds secrets still.
+        bool is_done = run->members[i].lease == TRIB_LEASE_COUNTED && !run->plan.is_masked;
+        if (is_done || !peer || !peer->live)
             continue;
         trib_msg_round_end_pack(&msg, &packed);
         trib_server_send(peer->live, TRIB_RECORD_ROUND_END, &packed);
@@ -253,7 +313,10 @@ static void submit_end(struct trib_server *server, struct trib_version *version,
     if (!version) {
         trib_upload_finish_all(server);
         // Privacy is spent as soon as something noised left a device, whatever became of it.
-        if (run->round.leases[TRIB_LEASE_COUNTED] + run->round.leases[TRIB_LEASE_REFUSED] > 0)
+        bool has_left =
+            run->round.leases[TRIB_LEASE_COUNTED] + run->round.leases[TRIB_LEASE_REFUSED] > 0 ||
+            run->secagg_told == TRIB_ROUND_COLLECTING;
+        if (has_left && !run->is_charged)
             trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
     }
     op->version = version;
@@ -307,7 +370,13 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
     struct trib_round_run *run = server->run;
     server->ops_in_flight--;
     bool is_current = run && run->id == a->round_id && run->round.state == TRIB_ROUND_AGGREGATING;
-    if (is_current && a->err) {
+    if (is_current && a->is_masked_wrong) { // this round is lost, the job is not
+        TRIB_ERROR("id=secagg-wrong-share round=%" PRIu64 ": some member's share was wrong",
+                   run->number);
+        (void)!trib_rounds_step(server,
+                                &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
+                                                           .reason = TRIB_ROUND_REASON_SECAGG});
+    } else if (is_current && a->err) {
         TRIB_ERROR("id=aggregate-failed round=%" PRIu64 ": %s", run->number, trib_err_text(a->err));
         run->failure = a->err == TRIB_ERR_DATA ? "the model is no longer finite"
                                                : "a round could not be aggregated; see the log";
@@ -349,7 +418,7 @@ void trib_rounds_aggregate(struct trib_server *server)
         return; // again with the next event
     }
     run->is_aggregating = true;
-    trib_privacy_spend(&active->spent, &job->privacy.encoding, 1);
+    a->hub = run->secagg ? run->secagg->hub : NULL;
     a->work.run = aggregation_run;
     a->event.handle = aggregation_done;
     a->server = server;

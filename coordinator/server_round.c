@@ -51,6 +51,7 @@ static void run_free(struct trib_round_run *run)
     for (uint32_t i = 0; i < run->capacity && run->uploads; i++)
         free(run->uploads[i].checksums);
     trib_segment_unref(run->segment);
+    trib_secagg_free(run->secagg);
     free(run->members);
     free(run->uploads);
     free(run->candidates);
@@ -69,6 +70,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
     const struct trib_active_job *active = server->job;
     const struct trib_job *job = &active->job;
     const struct trib_encoding *e = &job->privacy.encoding;
+    const struct trib_secagg_plan *secagg = &job->privacy.secagg;
     struct trib_msg_task *task = &run->task;
 
     *task = (struct trib_msg_task){
@@ -91,7 +93,15 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
                      .sinf = e->sinf,
                      .word_bits = e->word_bits,
                      .clip_l1 = e->clip_l1,
-                     .clip_l2 = e->clip_l2},
+                     .clip_l2 = e->clip_l2,
+                     .shares = e->shares},
+        .secagg = {.members = secagg->members,
+                   .threshold = secagg->threshold,
+                   .drop_max = secagg->drop_max,
+                   .colluders = secagg->colluders,
+                   .shares = secagg->shares,
+                   .neighbours = secagg->neighbours,
+                   .neighbour_threshold = secagg->neighbour_threshold},
         .weight_max = e->mode == TRIB_PRIVACY_OFF ? job->weight_max : 0,
         .epsilon_pure = job->privacy.epsilon_pure_round,
         .rho = job->privacy.rho_round,
@@ -113,6 +123,18 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
     };
 }
 
+static bool is_masked(const struct trib_server *server)
+{
+    return server->job->job.privacy.encoding.mode == TRIB_PRIVACY_DISTRIBUTED;
+}
+
+static bool may_be_asked(const struct trib_server *server, const struct trib_peer *peer)
+{
+    uint8_t roster[TRIB_SIGNATURE_SIZE];
+    return !peer->row.is_revoked &&
+           (!is_masked(server) || trib_secagg_roster(server, peer, roster));
+}
+
 // The devices that may be asked, in the order drawn for this round.
 static enum trib_err draw_candidates(struct trib_server *server, struct trib_round_run *run)
 {
@@ -126,7 +148,7 @@ static enum trib_err draw_candidates(struct trib_server *server, struct trib_rou
         goto out;
     for (size_t i = 0; i < count; i++) {
         struct trib_peer *peer = trib_peers_at(server->peers, i);
-        if (!peer->row.is_revoked)
+        if (may_be_asked(server, peer))
             sorted[able++] = peer;
     }
     trib_sampler_draw(server->job->job.config.round_seed, run->number, order, able);
@@ -158,7 +180,9 @@ static enum trib_err run_create(struct trib_server *server, uint64_t id, uint64_
                                          .offers = job->offers,
                                          .accepted_min = job->accepted_min,
                                          .select_ms = job->config.select_ms,
-                                         .report_ms = job->config.report_ms};
+                                         .report_ms = job->config.report_ms,
+                                         .is_masked = is_masked(server),
+                                         .phase_ms = job->config.phase_ms};
     enum trib_err err = draw_candidates(server, run);
     if (err)
         goto failed;
@@ -321,13 +345,30 @@ static void open_finish(struct trib_server *server, struct trib_server_op *serve
     free(op);
 }
 
-static size_t present_count(struct trib_server *server)
+static size_t present_count(struct trib_server *server, uint64_t now_ms)
 {
-    uint64_t now_ms = trib_clock_mono_ms();
     size_t count = 0;
-    for (size_t i = 0; i < trib_peers_count(server->peers); i++)
-        count += trib_server_is_present(server, trib_peers_at(server->peers, i), now_ms);
+    for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
+        const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        count += may_be_asked(server, peer) && trib_server_is_present(server, peer, now_ms);
+    }
     return count;
+}
+
+// Are there devices enough? A masked round stands no loss below its threshold, so it waits a while
+// for the whole cohort before it begins with fewer.
+static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
+{
+    struct trib_active_job *active = server->job;
+    size_t present = present_count(server, now_ms);
+    if (present >= active->job.goal)
+        active->short_since_ms = 0;
+    else if (active->short_since_ms == 0)
+        active->short_since_ms = now_ms;
+    if (present < active->job.accepted_min)
+        return false;
+    return !is_masked(server) || active->short_since_ms == 0 ||
+           now_ms - active->short_since_ms >= active->job.config.select_ms;
 }
 
 static void open_round(struct trib_server *server)
@@ -338,8 +379,8 @@ static void open_round(struct trib_server *server)
         trib_jobs_finish(server); // killed between the last round and the job's end
         return;
     }
-    if (trib_clock_mono_ms() < active->next_open_ms ||
-        present_count(server) < active->job.accepted_min)
+    uint64_t now_ms = trib_clock_mono_ms();
+    if (now_ms < active->next_open_ms || !is_worth_opening(server, now_ms))
         return;
     if (run_create(server, server->last_round_id + 1, active->row.rounds_done + 1, &run))
         return;
@@ -398,13 +439,34 @@ struct seal_op {
     struct trib_server_op op;
     uint64_t round_id;
     struct trib_lease_list *leases; // owned
+    struct trib_store_job job;      // with what the round costs: charged before its sum is used
+    struct trib_buf secagg;         // what a masked round needs to go on
 };
 
 static enum trib_err seal_apply(struct trib_commit_op *commit_op, struct trib_store *store)
 {
     struct seal_op *op = (struct seal_op *)commit_op;
+    const struct trib_store_secagg piece = {.round = op->round_id,
+                                            .kind = TRIB_STORE_SECAGG_HUB,
+                                            .data = op->secagg.data,
+                                            .size = op->secagg.size};
     enum trib_err err = trib_store_round_state(store, op->round_id, TRIB_ROUND_SEALED);
-    return err ? err : trib_lease_list_put(op->leases, store);
+    if (!err)
+        err = trib_lease_list_put(op->leases, store);
+    if (!err)
+        err = trib_store_job_update(store, &op->job);
+    if (!err && op->secagg.size > 0)
+        err = trib_store_secagg_put(store, &piece);
+    return err;
+}
+
+static void seal_free(struct seal_op *op)
+{
+    if (!op)
+        return;
+    trib_buf_fini(&op->secagg);
+    free(op->leases);
+    free(op);
 }
 
 static void seal_finish(struct trib_server *server, struct trib_server_op *server_op)
@@ -413,8 +475,7 @@ static void seal_finish(struct trib_server *server, struct trib_server_op *serve
     TRIB_CRASH_POINT("round.sealed");
     if (op->op.op.result == TRIB_OK && server->run && server->run->id == op->round_id)
         (void)!step(server, TRIB_ROUND_EV_SEAL_DURABLE);
-    free(op->leases);
-    free(op);
+    seal_free(op);
 }
 
 static void seal_round(struct trib_server *server)
@@ -423,9 +484,22 @@ static void seal_round(struct trib_server *server)
     if (op)
         op->leases = trib_rounds_leases(server->run);
     if (!op || !op->leases) {
-        free(op);
+        seal_free(op);
         return; // again with the next event
     }
+    if (server->run->plan.is_masked && trib_secagg_seal(server, &op->secagg)) {
+        seal_free(op);
+        (void)!trib_rounds_step(server,
+                                &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
+                                                           .reason = TRIB_ROUND_REASON_SECAGG});
+        return;
+    }
+    struct trib_active_job *active = server->job;
+    trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
+    server->run->is_charged = true;
+    active->row.epsilon_pure = active->spent.epsilon_pure;
+    active->row.rho = active->spent.rho;
+    op->job = active->row;
     op->round_id = server->run->id;
     server->run->is_sealing = true;
     trib_upload_finish_all(server);
@@ -468,11 +542,16 @@ void trib_rounds_ready(struct trib_session_link *session, const struct trib_msg_
     uint32_t member = trib_rounds_member(server, session->peer);
     if (member == UINT32_MAX)
         return;
+    if (server->run->plan.is_masked && trib_secagg_ready(server, member, ready))
+        return;
     enum trib_lease_state lease = server->run->members[member].lease;
     bool is_open = lease == TRIB_LEASE_OFFERED || lease == TRIB_LEASE_TAKEN;
     bool is_done = ready->has_spooled && ready->spooled_round == server->run->id;
-    if (is_open && !is_done) // a device that forgot, or never heard
+    if (is_open && !is_done) { // a device that forgot, or never heard
         send_task(server, member);
+        if (server->run->plan.is_masked)
+            trib_secagg_tell(server, member);
+    }
 }
 
 // ---- Turning the crank
@@ -496,7 +575,14 @@ void trib_rounds_pump(struct trib_server *server)
     switch (run->round.state) {
     case TRIB_ROUND_PLANNED: return; // being made durable
     case TRIB_ROUND_SELECTING: offer_more(server); return;
-    case TRIB_ROUND_COLLECTING: return;
+    case TRIB_ROUND_KEYS:
+    case TRIB_ROUND_SHARES:
+    case TRIB_ROUND_CONSISTENCY:
+    case TRIB_ROUND_UNMASKING: trib_secagg_pump(server); return;
+    case TRIB_ROUND_COLLECTING:
+        if (run->plan.is_masked)
+            trib_secagg_pump(server);
+        return;
     case TRIB_ROUND_SEALED:
         if (!run->is_sealing)
             seal_round(server);
@@ -593,6 +679,8 @@ static enum trib_err resume_run(struct trib_server *server, struct recovery *rec
     if (!err)
         err = trib_segment_open(server->updates_dir, row->id, server->run->rule.packed_size,
                                 &server->run->segment);
+    if (!err && row->state == TRIB_ROUND_SEALED && server->run->plan.is_masked)
+        err = trib_secagg_resume(server);
     return err;
 }
 
@@ -623,6 +711,7 @@ enum trib_err trib_rounds_recover(struct trib_server *server)
     }
     if (server->run) {
         server->run->is_resumed = true;
+        server->run->is_charged = row->state == TRIB_ROUND_SEALED;
         trib_round_resume(&server->run->round, row->state == TRIB_ROUND_SEALED,
                           trib_clock_mono_ms());
         TRIB_INFO("round=%" PRIu64 " goes on state=%s counted=%" PRIu32, server->run->number,

@@ -9,8 +9,10 @@
 
 #include "common/base/pool.h"
 #include "common/base/queue.h"
+#include "common/privacy/secagg.h"
 #include "common/wire/channel.h"
 #include "common/wire/message.h"
+#include "common/wire/step.h"
 #include "coordinator/admit.h"
 #include "coordinator/aggregate.h"
 #include "coordinator/commit.h"
@@ -77,6 +79,8 @@ struct trib_session_link {
     bool is_ready;
     uint64_t pinged_ms;
     struct trib_upload_sink sink;
+    struct trib_step_in secagg_in;
+    uint16_t secagg_stream;                 // of the last step we sent
     struct trib_session_link *next, **link; // the server's list
 };
 
@@ -100,6 +104,13 @@ struct trib_member_upload {
     uint32_t *checksums; // owned, after the check
 };
 
+// The secure aggregation of a round.
+struct trib_round_secagg {
+    struct trib_secagg_header header;
+    struct trib_secagg_hub *hub;
+    struct trib_blob *keys, *survivors, *consents; // what all members are sent alike; or NULL
+};
+
 // The round that is open, with all that is around the state machine.
 struct trib_round_run {
     struct trib_round round;
@@ -119,6 +130,9 @@ struct trib_round_run {
     uint64_t opened_ms, opened_wall_ms;
     uint64_t bytes_up, bytes_down; // the counters when it opened
     bool is_sealing, is_aggregating, is_ending;
+    bool is_charged;                   // what it costs in privacy is in the job's row
+    struct trib_round_secagg *secagg;  // from KEYS on; NULL unless masked
+    enum trib_round_state secagg_told; // the phase that members were told of
     bool target_is_reached;
     bool is_resumed;     // after a restart devices may take all of SELECTING to return
     const char *failure; // why the job cannot go on, or NULL
@@ -131,8 +145,9 @@ struct trib_active_job {
     struct trib_evaluator *evaluator; // NULL when never evaluated
     struct trib_store_job row;        // texts are NULL here
     struct trib_privacy_spent spent;
-    bool is_starting;      // its first version is being made
-    uint64_t next_open_ms; // not before: the last attempt to open a round failed
+    bool is_starting;        // its first version is being made
+    uint64_t short_since_ms; // fewer devices than a cohort are there since then; 0: enough
+    uint64_t next_open_ms;   // not before: the last attempt to open a round failed
     bool is_ending;
     bool wants_cancel; // the operator's wish, when the open round is over
 };
@@ -246,6 +261,26 @@ struct trib_lease_list {
 struct trib_lease_list *trib_rounds_leases(const struct trib_round_run *run); // NULL: no memory
 TRIB_CHECKED enum trib_err trib_lease_list_put(const struct trib_lease_list *list,
                                                struct trib_store *store);
+
+// ---- server_secagg.c
+struct trib_job;
+void trib_secagg_free(struct trib_round_secagg *secagg); // NULL is fine
+// May this device be a member, and with which signature of the roster?
+bool trib_secagg_roster(const struct trib_server *server, const struct trib_peer *peer,
+                        uint8_t ret_signature[static TRIB_SIGNATURE_SIZE]);
+void trib_secagg_fill_header(struct trib_server *server, struct trib_secagg_header *header);
+void trib_secagg_tell(struct trib_server *server, uint32_t member); // what it is to do now
+void trib_secagg_pump(struct trib_server *server); // begin a phase and tell its members
+// The set of survivors is fixed: what is made durable with it.
+TRIB_CHECKED enum trib_err trib_secagg_seal(struct trib_server *server,
+                                            struct trib_buf *ret_packed);
+TRIB_CHECKED enum trib_err trib_secagg_resume(struct trib_server *server); // of a sealed round
+void trib_secagg_step(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
+                      size_t size);
+void trib_secagg_chunk(struct trib_session_link *session, const struct trib_record *record);
+bool trib_secagg_ready(struct trib_server *server, uint32_t member,
+                       const struct trib_msg_ready *ready);
+void trib_secagg_session_gone(struct trib_session_link *session);
 
 // ---- server_end.c
 void trib_rounds_aggregate(struct trib_server *server); // a sealed round becomes a version

@@ -16,7 +16,7 @@
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 64,
 };
@@ -64,6 +64,15 @@ static const char schema[] =
     " device INTEGER NOT NULL REFERENCES device(id), slot INTEGER NOT NULL,"
     " weight INTEGER NOT NULL, digest BLOB NOT NULL, checksums BLOB NOT NULL,"
     " UNIQUE(round, device), UNIQUE(round, slot));";
+
+// What takes a store of version i + 1 to the next. A fresh one goes the same way, so that both end
+// alike; a row is never changed again once it was released.
+static const char *const upgrades[SCHEMA_VERSION - 1] = {
+    // 2: secure aggregation
+    "CREATE TABLE secagg(round INTEGER NOT NULL REFERENCES round(id), kind INTEGER NOT NULL,"
+    " member INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(round, kind, member)) WITHOUT ROWID;"
+    "ALTER TABLE device ADD COLUMN roster BLOB;",
+};
 
 // ---- Running statements
 
@@ -249,43 +258,59 @@ static void take_check(void *user, sqlite3_stmt *stmt)
     number->found = number->found || strcmp(text_at(stmt, 0), "ok") != 0;
 }
 
-// A fresh file gets the schema; an older or newer one is refused.
-static enum trib_err settle_schema(struct trib_store *store)
+static enum trib_err check_is_empty(struct trib_store *store)
 {
-    uint64_t version = 0;
-    char sql[64];
-    struct number check = {.reader = {.row = take_check}};
-
-    enum trib_err err = pragma_number(store, "PRAGMA user_version", &version);
-    if (err)
-        return err;
-    if (version == SCHEMA_VERSION) {
-        err = query(store, "PRAGMA quick_check(1)", &check.reader, "");
-        if (!err && check.found) {
-            TRIB_ERROR("id=store-corrupt %s: fails its integrity check", store->path);
-            return TRIB_ERR_CORRUPT;
-        }
-        return err;
-    }
-    if (version != 0) {
-        TRIB_ERROR("%s: has schema version %" PRIu64 ", this program knows %d", store->path,
-                   version, SCHEMA_VERSION);
-        return TRIB_ERR_STATE;
-    }
-    err = pragma_number(store, "SELECT count(*) FROM sqlite_schema", &version);
-    if (!err && version != 0) {
+    uint64_t count = 0;
+    enum trib_err err = pragma_number(store, "SELECT count(*) FROM sqlite_schema", &count);
+    if (!err && count != 0) {
         TRIB_ERROR("%s: is a database of another program", store->path);
         return TRIB_ERR_STATE;
     }
-    if (!err)
-        err = execute(store, "BEGIN IMMEDIATE");
-    if (!err)
+    return err;
+}
+
+// In one transaction from version `from` (0: an empty file) to ours.
+static enum trib_err upgrade_schema(struct trib_store *store, uint64_t from)
+{
+    char sql[64];
+    enum trib_err err = execute(store, "BEGIN IMMEDIATE");
+    if (!err && from == 0)
         err = execute(store, schema);
+    for (uint64_t version = from ? from : 1; version < SCHEMA_VERSION && !err; version++)
+        err = execute(store, upgrades[version - 1]);
     (void)snprintf(sql, sizeof(sql), "PRAGMA user_version=%d; PRAGMA application_id=%d",
                    SCHEMA_VERSION, APPLICATION_ID);
     if (!err)
         err = execute(store, sql);
     return err ? err : execute(store, "COMMIT");
+}
+
+// A fresh file gets the schema, an older one is brought up to it; a newer one is refused.
+static enum trib_err settle_schema(struct trib_store *store)
+{
+    uint64_t version = 0;
+    struct number check = {.reader = {.row = take_check}};
+
+    enum trib_err err = pragma_number(store, "PRAGMA user_version", &version);
+    if (err)
+        return err;
+    if (version > SCHEMA_VERSION) {
+        TRIB_ERROR("%s: has schema version %" PRIu64 ", this program knows %d", store->path,
+                   version, SCHEMA_VERSION);
+        return TRIB_ERR_STATE;
+    }
+    if (version == 0) {
+        err = check_is_empty(store);
+    } else {
+        err = query(store, "PRAGMA quick_check(1)", &check.reader, "");
+        if (!err && check.found) {
+            TRIB_ERROR("id=store-corrupt %s: fails its integrity check", store->path);
+            err = TRIB_ERR_CORRUPT;
+        }
+    }
+    if (err || version == SCHEMA_VERSION)
+        return err;
+    return upgrade_schema(store, version);
 }
 
 enum trib_err trib_store_open(const char *path, struct trib_store **ret_store)
@@ -393,7 +418,7 @@ enum trib_err trib_store_meta_get(struct trib_store *store, const char *key, uin
 enum trib_err trib_store_device_insert(struct trib_store *store,
                                        const struct trib_store_device *device, uint64_t *ret_id)
 {
-    enum trib_err err = run(store, "INSERT INTO device VALUES(NULL,?,?,?,?,0,?,0)", "ttbbi",
+    enum trib_err err = run(store, "INSERT INTO device VALUES(NULL,?,?,?,?,0,?,0,NULL)", "ttbbi",
                             device->name, device->group, device->key, sizeof(device->key),
                             device->sign_key, sizeof(device->sign_key), device->enrolled_ms);
     if (!err)
@@ -404,6 +429,13 @@ enum trib_err trib_store_device_insert(struct trib_store *store,
 enum trib_err trib_store_device_revoke(struct trib_store *store, uint64_t id, uint64_t now_ms)
 {
     return run_one(store, "UPDATE device SET revoked=1, revoked_ms=? WHERE id=?", "ii", now_ms, id);
+}
+
+enum trib_err trib_store_device_roster(struct trib_store *store, uint64_t id,
+                                       const uint8_t signature[static TRIB_SIGNATURE_SIZE])
+{
+    return run_one(store, "UPDATE device SET roster=? WHERE id=?", "bi", signature,
+                   (size_t)TRIB_SIGNATURE_SIZE, id);
 }
 
 enum trib_err trib_store_token_insert(struct trib_store *store,
@@ -432,6 +464,9 @@ static void read_device(void *user, sqlite3_stmt *stmt)
     device.is_revoked = number_at(stmt, 5) != 0;
     device.enrolled_ms = number_at(stmt, 6);
     device.revoked_ms = number_at(stmt, 7);
+    device.has_roster = sqlite3_column_type(stmt, 8) != SQLITE_NULL;
+    if (device.has_roster)
+        bytes_at(stmt, 8, device.roster, sizeof(device.roster));
     (*(const trib_store_device_fn *)reader->callback)(reader->user, &device);
 }
 
@@ -751,4 +786,38 @@ enum trib_err trib_store_updates(struct trib_store *store, uint64_t round_min,
 enum trib_err trib_store_updates_prune(struct trib_store *store, uint64_t round_min)
 {
     return run(store, "DELETE FROM ledger WHERE round<?", "i", round_min);
+}
+
+// ---- Secure aggregation
+
+enum trib_err trib_store_secagg_put(struct trib_store *store, const struct trib_store_secagg *piece)
+{
+    return run(store, "INSERT OR REPLACE INTO secagg VALUES(?,?,?,?)", "iiib", piece->round,
+               (uint64_t)piece->kind, (uint64_t)piece->member, piece->data, piece->size);
+}
+
+static void read_secagg(void *user, sqlite3_stmt *stmt)
+{
+    const struct reader *reader = user;
+    const struct trib_store_secagg piece = {
+        .round = number_at(stmt, 0),
+        .kind = (uint32_t)number_at(stmt, 1),
+        .member = (uint32_t)number_at(stmt, 2),
+        .data = sqlite3_column_blob(stmt, 3),
+        .size = (size_t)sqlite3_column_bytes(stmt, 3),
+    };
+    (*(const trib_store_secagg_fn *)reader->callback)(reader->user, &piece);
+}
+
+enum trib_err trib_store_secagg(struct trib_store *store, uint64_t round, trib_store_secagg_fn row,
+                                void *user)
+{
+    const struct reader reader = {read_secagg, &row, user};
+    return query(store, "SELECT * FROM secagg WHERE round=? ORDER BY kind, member", &reader, "i",
+                 round);
+}
+
+enum trib_err trib_store_secagg_drop(struct trib_store *store, uint64_t round)
+{
+    return run(store, "DELETE FROM secagg WHERE round=?", "i", round);
 }

@@ -49,6 +49,8 @@ struct trib_store_device {
     bool is_revoked;
     uint64_t enrolled_ms;
     uint64_t revoked_ms;
+    bool has_roster;                     // an offline roster vouches for it (docs/operating.md)
+    uint8_t roster[TRIB_SIGNATURE_SIZE]; // and this is its signature
 };
 
 struct trib_store_token {
@@ -65,6 +67,8 @@ TRIB_CHECKED enum trib_err trib_store_device_insert(struct trib_store *store,
                                                     uint64_t *ret_id);
 TRIB_CHECKED enum trib_err trib_store_device_revoke(struct trib_store *store, uint64_t id,
                                                     uint64_t now_ms);
+TRIB_CHECKED enum trib_err trib_store_device_roster(
+    struct trib_store *store, uint64_t id, const uint8_t signature[static TRIB_SIGNATURE_SIZE]);
 TRIB_CHECKED enum trib_err trib_store_token_insert(struct trib_store *store,
                                                    const struct trib_store_token *token);
 // One use less, tied to the device.
@@ -207,5 +211,30 @@ TRIB_CHECKED enum trib_err trib_store_updates(struct trib_store *store, uint64_t
                                               trib_store_update_fn row, void *user);
 // Forget those of older rounds: their answers can no longer be asked for.
 TRIB_CHECKED enum trib_err trib_store_updates_prune(struct trib_store *store, uint64_t round_min);
+
+// ---- Secure aggregation: what a sealed round needs to go on after a restart
+
+enum trib_store_secagg_kind {
+    TRIB_STORE_SECAGG_HUB = 0,     // the hub as it was sealed; member 0
+    TRIB_STORE_SECAGG_CONSENT = 1, // a member's signature on the set of survivors
+    TRIB_STORE_SECAGG_SHARES = 2,  // a member's answer to the unmask request
+};
+
+struct trib_store_secagg {
+    uint64_t round;
+    uint32_t kind;
+    uint32_t member;
+    const uint8_t *data;
+    size_t size;
+};
+
+TRIB_CHECKED enum trib_err trib_store_secagg_put(struct trib_store *store,
+                                                 const struct trib_store_secagg *piece);
+typedef void (*trib_store_secagg_fn)(void *user, const struct trib_store_secagg *piece);
+// Of one round, by kind and member.
+TRIB_CHECKED enum trib_err trib_store_secagg(struct trib_store *store, uint64_t round,
+                                             trib_store_secagg_fn row, void *user);
+// With the end of the round: shares and keys are of no more use to anybody.
+TRIB_CHECKED enum trib_err trib_store_secagg_drop(struct trib_store *store, uint64_t round);
 
 #endif // TRIB_COORDINATOR_STORE_H

@@ -180,6 +180,168 @@ static void resume_keeps_what_was_counted(void **state)
     assert_int_equal(r.state, TRIB_ROUND_SEALED);
 }
 
+// ---- Secure aggregation
+
+static const struct trib_round_plan masked_plan = {.goal = 4,
+                                                   .offers = 4,
+                                                   .accepted_min = 3,
+                                                   .select_ms = 100,
+                                                   .report_ms = 1000,
+                                                   .is_masked = true,
+                                                   .phase_ms = 50};
+
+static struct trib_round masked(void)
+{
+    struct trib_round r;
+    assert_int_equal(trib_round_init(&r, &masked_plan, members, CAPACITY), TRIB_OK);
+    feed(&r, TRIB_ROUND_EV_OPENED, 0, 0);
+    for (uint32_t i = 0; i < 4; i++)
+        feed(&r, TRIB_ROUND_EV_OFFER, i, 0);
+    for (uint32_t i = 0; i < 4; i++)
+        feed(&r, TRIB_ROUND_EV_TAKE, i, 10);
+    assert_int_equal(r.state, TRIB_ROUND_KEYS);
+    assert_int_equal(r.deadline_ms, 1010);
+    return r;
+}
+
+static void advance_but(struct trib_round *r, uint32_t absent, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < 4; i++) {
+        if (i != absent && members[i].lease == TRIB_LEASE_TAKEN)
+            feed(r, TRIB_ROUND_EV_ADVANCE, i, now_ms);
+    }
+}
+
+static struct trib_round masked_collecting(void)
+{
+    struct trib_round r = masked();
+    advance_but(&r, UINT32_MAX, 20);
+    assert_int_equal(r.state, TRIB_ROUND_SHARES);
+    assert_int_equal(r.deadline_ms, 70);
+    advance_but(&r, UINT32_MAX, 30);
+    assert_int_equal(r.state, TRIB_ROUND_COLLECTING);
+    assert_int_equal(r.deadline_ms, 80);
+    return r;
+}
+
+static struct trib_round masked_sealed(uint32_t counted)
+{
+    struct trib_round r = masked_collecting();
+    for (uint32_t i = 0; i < counted; i++)
+        count(&r, i);
+    feed(&r, TRIB_ROUND_EV_TICK, 0, 80);
+    assert_int_equal(r.state, TRIB_ROUND_SEALED);
+    return r;
+}
+
+static void a_masked_round_goes_through_all_its_phases(void **state)
+{
+    (void)state;
+    struct trib_round r = masked_collecting();
+    for (uint32_t i = 0; i < 4; i++)
+        count(&r, i);
+    assert_int_equal(r.state, TRIB_ROUND_SEALED);
+    feed(&r, TRIB_ROUND_EV_SEAL_DURABLE, 0, 40);
+    assert_int_equal(r.state, TRIB_ROUND_CONSISTENCY);
+    feed(&r, TRIB_ROUND_EV_ENOUGH, 0, 41);
+    assert_int_equal(r.state, TRIB_ROUND_UNMASKING);
+    feed(&r, TRIB_ROUND_EV_ENOUGH, 0, 42);
+    assert_int_equal(r.state, TRIB_ROUND_AGGREGATING);
+    feed(&r, TRIB_ROUND_EV_COMMIT_DURABLE, 0, 43);
+    assert_int_equal(r.state, TRIB_ROUND_COMMITTED);
+}
+
+static void whoever_is_behind_is_left_behind(void **state)
+{
+    (void)state;
+    struct trib_round r = masked();
+    advance_but(&r, 2, 20);
+    assert_int_equal(r.state, TRIB_ROUND_KEYS); // member 2 still trains
+    feed(&r, TRIB_ROUND_EV_TICK, 0, 1009);
+    assert_int_equal(r.state, TRIB_ROUND_KEYS);
+    feed(&r, TRIB_ROUND_EV_TICK, 0, 1010);
+    assert_int_equal(r.state, TRIB_ROUND_SHARES);
+    assert_int_equal(members[2].lease, TRIB_LEASE_EXPIRED);
+    assert_int_equal(send(&r, TRIB_ROUND_EV_ADVANCE, 2, 1011), TRIB_ERR_STATE);
+    advance_but(&r, 2, 1012);
+    assert_int_equal(r.state, TRIB_ROUND_COLLECTING);
+    assert_int_equal(send(&r, TRIB_ROUND_EV_PEND, 2, 1013), TRIB_ERR_STATE);
+}
+
+static void a_masked_round_below_its_threshold_is_abandoned_in_every_phase(void **state)
+{
+    (void)state;
+    struct trib_round r = masked();
+    feed(&r, TRIB_ROUND_EV_RELEASE, 0, 20);
+    assert_int_equal(r.state, TRIB_ROUND_KEYS);
+    feed(&r, TRIB_ROUND_EV_RELEASE, 1, 20);
+    assert_int_equal(r.state, TRIB_ROUND_ABANDONED);
+    assert_int_equal(r.reason, TRIB_ROUND_REASON_FEW_REPORTED);
+
+    r = masked();
+    advance_but(&r, UINT32_MAX, 20);
+    feed(&r, TRIB_ROUND_EV_ADVANCE, 0, 21);
+    feed(&r, TRIB_ROUND_EV_ADVANCE, 1, 21);
+    feed(&r, TRIB_ROUND_EV_TICK, 0, 70);
+    assert_int_equal(r.state, TRIB_ROUND_ABANDONED);
+    assert_int_equal(r.reason, TRIB_ROUND_REASON_FEW_REPORTED);
+
+    r = masked_collecting();
+    count(&r, 0);
+    count(&r, 1);
+    feed(&r, TRIB_ROUND_EV_TICK, 0, 80);
+    assert_int_equal(r.state, TRIB_ROUND_ABANDONED);
+    assert_int_equal(r.reason, TRIB_ROUND_REASON_FEW_REPORTED);
+
+    for (int enough = 0; enough < 2; enough++) {
+        r = masked_sealed(3);
+        feed(&r, TRIB_ROUND_EV_SEAL_DURABLE, 0, 90);
+        if (enough)
+            feed(&r, TRIB_ROUND_EV_ENOUGH, 0, 90);
+        feed(&r, TRIB_ROUND_EV_TICK, 0, 139);
+        assert_int_not_equal(r.state, TRIB_ROUND_ABANDONED);
+        feed(&r, TRIB_ROUND_EV_TICK, 0, 140);
+        assert_int_equal(r.state, TRIB_ROUND_ABANDONED);
+        assert_int_equal(r.reason, TRIB_ROUND_REASON_FEW_UNMASKED);
+    }
+}
+
+static void no_masked_update_counts_before_its_secrets_are_shared(void **state)
+{
+    (void)state;
+    struct trib_round r = masked();
+    assert_int_equal(send(&r, TRIB_ROUND_EV_PEND, 0, 20), TRIB_ERR_STATE);
+    feed(&r, TRIB_ROUND_EV_ADVANCE, 0, 20);
+    assert_int_equal(send(&r, TRIB_ROUND_EV_ADVANCE, 0, 20), TRIB_ERR_STATE); // once a phase
+    advance_but(&r, 0, 20);
+    assert_int_equal(r.state, TRIB_ROUND_SHARES);
+    assert_int_equal(send(&r, TRIB_ROUND_EV_PEND, 0, 20), TRIB_ERR_STATE);
+}
+
+// Its secrets were in memory: only what is sealed goes on, with the same survivors.
+static void a_restart_abandons_a_masked_round_unless_it_was_sealed(void **state)
+{
+    (void)state;
+    struct trib_round r;
+    for (int is_sealed = 0; is_sealed < 2; is_sealed++) {
+        assert_int_equal(trib_round_init(&r, &masked_plan, members, CAPACITY), TRIB_OK);
+        r.member_count = 4;
+        for (uint32_t i = 0; i < 4; i++)
+            members[i] = (struct trib_round_member){
+                .device = i, .lease = i < 3 ? TRIB_LEASE_COUNTED : TRIB_LEASE_TAKEN};
+        trib_round_resume(&r, is_sealed, 1000);
+        if (is_sealed) {
+            assert_int_equal(r.state, TRIB_ROUND_CONSISTENCY);
+            assert_int_equal(r.deadline_ms, 1050);
+            assert_int_equal(r.leases[TRIB_LEASE_COUNTED], 3);
+            assert_int_equal(members[3].lease, TRIB_LEASE_EXPIRED);
+        } else {
+            assert_int_equal(r.state, TRIB_ROUND_ABANDONED);
+            assert_int_equal(r.reason, TRIB_ROUND_REASON_RESTARTED);
+        }
+    }
+}
+
 // No sequence of events breaks an invariant (asserted inside), counts a member twice, or leaves a
 // final state.
 static void random_events_never_break_an_invariant(void **state)
@@ -189,7 +351,8 @@ static void random_events_never_break_an_invariant(void **state)
         uint64_t rng = seed;
         struct trib_round r;
         bool counted[CAPACITY] = {false};
-        assert_int_equal(trib_round_init(&r, &plan, members, CAPACITY), TRIB_OK);
+        const struct trib_round_plan *chosen = seed % 2 ? &plan : &masked_plan;
+        assert_int_equal(trib_round_init(&r, chosen, members, CAPACITY), TRIB_OK);
         for (uint64_t now = 0; now < 300; now++) {
             enum trib_round_state was = r.state;
             enum trib_round_event event = (enum trib_round_event)(
@@ -201,7 +364,7 @@ static void random_events_never_break_an_invariant(void **state)
                 member %= r.member_count;
             bool wants_member = event == TRIB_ROUND_EV_TAKE || event == TRIB_ROUND_EV_RELEASE ||
                                 event == TRIB_ROUND_EV_PEND || event == TRIB_ROUND_EV_COUNT ||
-                                event == TRIB_ROUND_EV_REFUSE;
+                                event == TRIB_ROUND_EV_REFUSE || event == TRIB_ROUND_EV_ADVANCE;
             if (wants_member && r.member_count == 0)
                 continue;
             enum trib_err err = send(&r, event, member, now * 5);
@@ -212,7 +375,7 @@ static void random_events_never_break_an_invariant(void **state)
             }
             if (was == TRIB_ROUND_COMMITTED || was == TRIB_ROUND_ABANDONED)
                 assert_int_equal(r.state, was);
-            assert_true(r.leases[TRIB_LEASE_COUNTED] <= plan.goal);
+            assert_true(r.leases[TRIB_LEASE_COUNTED] <= chosen->goal);
         }
     }
 }
@@ -229,6 +392,11 @@ int main(void)
         cmocka_unit_test(few_reported_abandons_as_soon_as_it_is_certain),
         cmocka_unit_test(deadline_waits_for_what_is_being_made_durable),
         cmocka_unit_test(resume_keeps_what_was_counted),
+        cmocka_unit_test(a_masked_round_goes_through_all_its_phases),
+        cmocka_unit_test(whoever_is_behind_is_left_behind),
+        cmocka_unit_test(a_masked_round_below_its_threshold_is_abandoned_in_every_phase),
+        cmocka_unit_test(no_masked_update_counts_before_its_secrets_are_shared),
+        cmocka_unit_test(a_restart_abandons_a_masked_round_unless_it_was_sealed),
         cmocka_unit_test(random_events_never_break_an_invariant),
     };
     return RUN_TESTS(tests);
