@@ -2,10 +2,13 @@
 //
 //     connection   DOWN -> DIALING -> UP -> DOWN ...       full jitter between attempts
 //     work         IDLE -> TRAINING -> (update in the spool) -> SENDING -> IDLE
+//                                   \-> (words in memory) -> secure aggregation -> IDLE
 //     model        announced -> fetching -> verified -> installed
 //
 // The three go on side by side. Everything but training and nng's callbacks happens on the thread
 // that calls trib_client_run or trib_client_step.
+#include "tributary/client.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -14,19 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/slot.h"
-#include "client/spool.h"
-#include "client/state.h"
-#include "client/task.h"
+#include "client/client_state.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/base/rand.h"
 #include "common/base/wipe.h"
-#include "common/wire/channel.h"
-#include "tributary/client.h"
 
 #define TRIB_LOG_MODULE "client"
 
@@ -36,76 +33,6 @@ enum {
     IDLE_MS = 100000,
     SESSION_MS = 24 * 3600 * 1000, // a session's keys serve no longer
     STEP_MAX_MS = 10000,
-};
-
-struct fetch {
-    bool is_active;
-    uint16_t stream;
-    struct trib_msg_new_version announcement;
-    struct trib_msg_manifest manifest;
-    struct trib_model model;
-    float *params;   // being filled, owned
-    size_t received; // bytes
-};
-
-struct upload {
-    bool has_update; // in the spool
-    bool is_begun;   // on this connection
-    bool is_ended;
-    struct trib_msg_upload_begin begin;
-    struct trib_blob *packed;
-    uint16_t stream;
-    size_t sent; // bytes handed to the channel
-    uint64_t not_before_ms;
-};
-
-struct worker {
-    struct trib_work work;   // runs on the pool
-    struct trib_work report; // comes back to the client's thread
-    struct trib_client *client;
-    bool is_running;
-    int stop; // atomic
-    struct trib_task task;
-    float *base; // copy of the global model, owned
-    enum trib_code code;
-    struct trib_msg_upload_begin begin;
-    uint8_t *packed; // owned
-};
-
-struct trib_client {
-    char dir[TRIB_PATH_MAX + 1];
-    char url[TRIB_URL_MAX + 1];
-    struct trib_client_config config; // texts are not kept in it
-    struct trib_state_keys keys;
-    struct trib_state_enrolment enrolment;
-    struct trib_state_config settings;
-    int lock_fd;
-    int stop_wanted; // atomic
-
-    struct trib_queue queue; // of struct trib_work
-    struct trib_pool *pool;  // one thread: the trainer's
-    struct trib_frames *receive_frames, *send_frames;
-
-    struct trib_dial *dial;
-    struct trib_work dialed;
-    struct trib_conn *dialed_conn;
-    struct trib_channel *channel;
-    bool is_up;
-    bool is_revoked;
-    uint64_t dial_at_ms;
-    unsigned failures;
-    uint64_t pinged_ms;
-    uint32_t retry_min_ms, retry_max_ms; // what the coordinator asked for
-    struct trib_rng jitter;
-
-    struct trib_slot slot;
-    struct fetch fetch;
-    struct upload upload;
-    struct worker worker;
-    bool has_task; // waits for its base version, or for the spool
-    struct trib_task task;
-    uint16_t next_stream;
-    uint64_t refused_models;
 };
 
 const char *trib_version(void)
@@ -123,8 +50,8 @@ void trib_client_config_init(struct trib_client_config *config)
 
 // ---- Sending
 
-static void send_packed(struct trib_client *client, enum trib_record_type type, uint16_t stream,
-                        struct trib_buf *packed)
+void trib_client_send(struct trib_client *client, enum trib_record_type type, uint16_t stream,
+                      struct trib_buf *packed)
 {
     if (client->channel && !packed->failed)
         (void)!trib_channel_send(client->channel, (uint8_t)type, stream, packed->data,
@@ -137,9 +64,10 @@ static void send_ready(struct trib_client *client)
     struct trib_msg_ready ready = {
         .generation = client->slot.manifest.generation,
         .version = client->slot.manifest.version,
-        .has_spooled = client->upload.has_update,
+        .has_spooled = client->upload.has_update && !client->upload.is_masked,
         .spooled_round = client->upload.begin.round_id,
         .is_busy = client->worker.is_running,
+        .secagg_round = trib_part_round(client),
     };
     struct trib_buf packed = {0};
     memcpy(ready.digest, client->slot.manifest.digest, sizeof(ready.digest));
@@ -149,22 +77,22 @@ static void send_ready(struct trib_client *client)
                    client->enrolment.population);
     (void)snprintf(ready.software, sizeof(ready.software), "libtributary %s", TRIB_VERSION_TEXT);
     trib_msg_ready_pack(&ready, &packed);
-    send_packed(client, TRIB_RECORD_READY, 0, &packed);
+    trib_client_send(client, TRIB_RECORD_READY, 0, &packed);
 }
 
-static void reply_task(struct trib_client *client, uint64_t round_id, enum trib_code code)
+void trib_client_reply(struct trib_client *client, uint64_t round_id, enum trib_code code)
 {
     const struct trib_msg_task_reply reply = {.round_id = round_id, .code = code};
     struct trib_buf packed = {0};
     trib_msg_task_reply_pack(&reply, &packed);
-    send_packed(client, TRIB_RECORD_TASK_REPLY, 0, &packed);
+    trib_client_send(client, TRIB_RECORD_TASK_REPLY, 0, &packed);
 }
 
 // ---- Uploading
 
-static void begin_upload(struct trib_client *client)
+void trib_client_begin_upload(struct trib_client *client)
 {
-    struct upload *up = &client->upload;
+    struct trib_upload *up = &client->upload;
     struct trib_buf packed = {0};
     if (!client->is_up || !up->has_update || up->is_begun ||
         trib_clock_mono_ms() < up->not_before_ms)
@@ -175,13 +103,13 @@ static void begin_upload(struct trib_client *client)
     up->is_ended = false;
     TRIB_CRASH_POINT("upload.begin");
     trib_msg_upload_begin_pack(&up->begin, &packed);
-    send_packed(client, TRIB_RECORD_UPLOAD_BEGIN, up->stream, &packed);
+    trib_client_send(client, TRIB_RECORD_UPLOAD_BEGIN, up->stream, &packed);
 }
 
 // The end follows the chunks in the same queue, so that it cannot overtake them.
 static void end_upload(struct trib_client *client)
 {
-    struct upload *up = &client->upload;
+    struct trib_upload *up = &client->upload;
     struct trib_msg_upload_end end;
     struct trib_buf packed = {0};
     memcpy(end.update_id, up->begin.update_id, sizeof(end.update_id));
@@ -196,7 +124,7 @@ static void end_upload(struct trib_client *client)
 
 static bool take_credit(struct trib_client *client, const struct trib_record *record)
 {
-    struct upload *up = &client->upload;
+    struct trib_upload *up = &client->upload;
     struct trib_msg_credit credit;
     if (trib_msg_credit_unpack(record->payload, record->payload_size, &credit))
         return false;
@@ -218,21 +146,19 @@ static bool take_credit(struct trib_client *client, const struct trib_record *re
     return true;
 }
 
-static void start_waiting_task(struct trib_client *client);
-
-static void drop_upload(struct trib_client *client)
+void trib_client_drop_upload(struct trib_client *client)
 {
-    struct upload *up = &client->upload;
-    if (trib_spool_remove(client->dir))
+    struct trib_upload *up = &client->upload;
+    if (!up->is_masked && trib_spool_remove(client->dir))
         TRIB_WARN("the spool cannot be removed; it will be offered again");
     trib_blob_unref(up->packed);
-    *up = (struct upload){.packed = NULL};
-    start_waiting_task(client);
+    *up = (struct trib_upload){.packed = NULL};
+    trib_client_start_task(client);
 }
 
 static bool take_receipt(struct trib_client *client, const struct trib_record *record)
 {
-    struct upload *up = &client->upload;
+    struct trib_upload *up = &client->upload;
     struct trib_msg_receipt receipt;
     if (trib_msg_receipt_unpack(record->payload, record->payload_size, &receipt))
         return false;
@@ -243,7 +169,7 @@ static bool take_receipt(struct trib_client *client, const struct trib_record *r
               trib_code_text(receipt.code));
     enum trib_code_class class = trib_code_class(receipt.code);
     if (class == TRIB_CODE_CLASS_OK || class == TRIB_CODE_CLASS_NEVER) {
-        drop_upload(client);
+        trib_client_drop_upload(client);
         return true;
     }
     uint64_t window = receipt.pace.retry_max_ms - receipt.pace.retry_min_ms;
@@ -257,46 +183,50 @@ static bool take_receipt(struct trib_client *client, const struct trib_record *r
 
 static void worker_run(struct trib_work *work)
 {
-    struct worker *worker = (struct worker *)work;
+    struct trib_worker *worker = (struct trib_worker *)work;
     struct trib_client *client = worker->client;
     worker->code = trib_task_run(&worker->task, client->config.trainer, client->config.trainer_user,
-                                 worker->base, client->dir, &worker->begin, &worker->packed);
+                                 worker->base, client->dir, &worker->result);
     trib_queue_put(&client->queue, &worker->report.node);
 }
 
 static void worker_report(struct trib_work *work)
 {
-    struct worker *worker =
-        (struct worker *)(void *)((char *)work - offsetof(struct worker, report));
+    struct trib_worker *worker =
+        (struct trib_worker *)(void *)((char *)work - offsetof(struct trib_worker, report));
     struct trib_client *client = worker->client;
-    struct upload *up = &client->upload;
+    struct trib_upload *up = &client->upload;
 
     worker->is_running = false;
     free(worker->base);
     worker->base = NULL;
-    if (worker->code == TRIB_CODE_ACCEPTED) {
-        up->packed = trib_blob_take(worker->packed, worker->begin.size);
+    struct trib_task_result *result = &worker->result;
+    if (worker->code == TRIB_CODE_ACCEPTED && result->words) {
+        trib_part_words(client, &worker->task, result->words);
+        result->words = NULL;
+    } else if (worker->code == TRIB_CODE_ACCEPTED) {
+        up->packed = trib_blob_take(result->packed, result->begin.size);
         up->has_update = up->packed != NULL;
-        up->begin = worker->begin;
+        up->begin = result->begin;
         up->is_begun = false;
-        worker->packed = NULL;
+        result->packed = NULL;
         if (worker->task.msg.send_tick_ms) { // when it is sent must not tell how long noise took
             uint64_t tick = worker->task.msg.send_tick_ms;
             up->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;
         }
-        begin_upload(client);
+        trib_client_begin_upload(client);
     } else {
         bool stopped = __atomic_load_n(&worker->stop, __ATOMIC_RELAXED) != 0;
         if (!stopped)
-            reply_task(client, worker->task.msg.round_id, worker->code);
-        start_waiting_task(client);
+            trib_client_reply(client, worker->task.msg.round_id, worker->code);
+        trib_client_start_task(client);
     }
 }
 
 // Begin the task at hand, if its base is installed and nothing stands in the way.
-static void start_waiting_task(struct trib_client *client)
+void trib_client_start_task(struct trib_client *client)
 {
-    struct worker *worker = &client->worker;
+    struct trib_worker *worker = &client->worker;
     const struct trib_msg_task *msg = &client->task.msg;
     if (!client->has_task || worker->is_running || client->upload.has_update ||
         !client->slot.params ||
@@ -309,7 +239,7 @@ static void start_waiting_task(struct trib_client *client)
                       ? trib_alloc_aligned(client->task.model.param_count, sizeof(float))
                       : NULL;
     if (!base) {
-        reply_task(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
+        trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
         return;
     }
     memcpy(base, client->slot.params, size);
@@ -319,7 +249,7 @@ static void start_waiting_task(struct trib_client *client)
     worker->base = base;
     worker->is_running = true;
     __atomic_store_n(&worker->stop, 0, __ATOMIC_RELAXED);
-    reply_task(client, msg->round_id, TRIB_CODE_ACCEPTED);
+    trib_client_reply(client, msg->round_id, TRIB_CODE_ACCEPTED);
     trib_pool_submit(client->pool, &worker->work);
 }
 
@@ -327,13 +257,14 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
 {
     const struct trib_trainer *trainer = client->config.trainer;
     struct trib_msg_task msg;
-    struct worker *worker = &client->worker;
+    struct trib_worker *worker = &client->worker;
     if (trib_msg_task_unpack(record->payload, record->payload_size, &msg))
         return false;
     if (client->upload.has_update && client->upload.begin.round_id == msg.round_id)
         return true; // it is done: the update is on its way
-    if (worker->is_running && worker->task.msg.round_id == msg.round_id) {
-        reply_task(client, msg.round_id, TRIB_CODE_ACCEPTED);
+    if ((worker->is_running && worker->task.msg.round_id == msg.round_id) ||
+        trib_part_round(client) == msg.round_id) {
+        trib_client_reply(client, msg.round_id, TRIB_CODE_ACCEPTED);
         return true;
     }
     enum trib_code code = TRIB_CODE_DECLINED_POLICY;
@@ -344,13 +275,14 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
         !trainer->ready(client->config.trainer_user))
         code = TRIB_CODE_DECLINED_BUSY;
     if (code != TRIB_CODE_ACCEPTED) {
-        reply_task(client, msg.round_id, code);
+        trib_client_reply(client, msg.round_id, code);
         return true;
     }
+    trib_part_drop(client); // of a round that is over
     client->has_task = true;
     if (worker->is_running) // of a round that is over: the coordinator asks for another
         __atomic_store_n(&worker->stop, 1, __ATOMIC_RELAXED);
-    start_waiting_task(client);
+    trib_client_start_task(client);
     return true;
 }
 
@@ -363,104 +295,8 @@ static bool take_round_end(struct trib_client *client, const struct trib_record 
         client->has_task = false;
     if (client->worker.is_running && client->worker.task.msg.round_id == end.round_id)
         __atomic_store_n(&client->worker.stop, 1, __ATOMIC_RELAXED);
-    return true;
-}
-
-// ---- Models
-
-static void report_install(struct trib_client *client, const struct trib_msg_manifest *manifest,
-                           enum trib_code code)
-{
-    struct trib_msg_installed msg = {
-        .generation = manifest->generation, .version = manifest->version, .code = code};
-    struct trib_buf packed = {0};
-    memcpy(msg.digest, manifest->digest, sizeof(msg.digest));
-    trib_msg_installed_pack(&msg, &packed);
-    send_packed(client, TRIB_RECORD_INSTALLED, 0, &packed);
-    if (code != TRIB_CODE_MODEL_INSTALLED) {
-        client->refused_models++;
-        TRIB_WARN("id=model-refused version=%" PRIu64 " code=%s refused=%" PRIu64
-                  " keeping=%" PRIu64,
-                  manifest->version, trib_code_text(code), client->refused_models,
-                  client->slot.manifest.version);
-    }
-}
-
-static void fetch_drop(struct trib_client *client)
-{
-    free(client->fetch.params);
-    client->fetch.params = NULL;
-    client->fetch.is_active = false;
-}
-
-static bool take_new_version(struct trib_client *client, const struct trib_record *record)
-{
-    struct fetch *fetch = &client->fetch;
-    struct trib_msg_new_version announcement;
-    struct trib_msg_manifest manifest = {.version = 0};
-    struct trib_model model;
-    struct trib_buf packed = {0};
-    if (trib_msg_new_version_unpack(record->payload, record->payload_size, &announcement))
-        return false;
-    enum trib_code code =
-        trib_slot_judge(&client->slot, &client->enrolment, &announcement, &manifest, &model);
-    if (code == TRIB_CODE_MODEL_INSTALLED && client->config.memory_max &&
-        model.param_count * 5 * sizeof(float) > client->config.memory_max)
-        code = TRIB_CODE_MODEL_ARCH;
-    if (code != TRIB_CODE_MODEL_INSTALLED) {
-        report_install(client, &manifest, code);
-        return true;
-    }
-    if (fetch->is_active && memcmp(fetch->manifest.digest, manifest.digest, TRIB_DIGEST_SIZE) == 0)
-        return true; // on its way
-    fetch_drop(client);
-    fetch->params = trib_alloc_aligned(model.param_count, sizeof(float));
-    if (!fetch->params)
-        return true; // announced again with the next session
-    fetch->is_active = true;
-    fetch->stream = ++client->next_stream;
-    fetch->announcement = announcement;
-    fetch->manifest = manifest;
-    fetch->model = model;
-    fetch->received = 0;
-    struct trib_msg_model_get get = {.offset = 0};
-    memcpy(get.digest, manifest.digest, sizeof(get.digest));
-    trib_msg_model_get_pack(&get, &packed);
-    send_packed(client, TRIB_RECORD_MODEL_GET, fetch->stream, &packed);
-    return true;
-}
-
-static void fetch_done(struct trib_client *client)
-{
-    struct fetch *fetch = &client->fetch;
-    const struct trib_trainer *trainer = client->config.trainer;
-    enum trib_err err = trib_slot_install(&client->slot, client->dir, &fetch->announcement,
-                                          &fetch->manifest, &fetch->model, fetch->params);
-    if (err == TRIB_ERR_CORRUPT) {
-        report_install(client, &fetch->manifest, TRIB_CODE_MODEL_DIGEST);
-    } else if (!err) {
-        fetch->params = NULL; // the slot's now
-        report_install(client, &client->slot.manifest, TRIB_CODE_MODEL_INSTALLED);
-        if (trainer->published)
-            trainer->published(client->config.trainer_user, client->slot.manifest.version,
-                               client->slot.params, client->slot.model.param_count);
-    }
-    fetch_drop(client);
-    start_waiting_task(client);
-}
-
-static bool take_model_chunk(struct trib_client *client, const struct trib_record *record)
-{
-    struct fetch *fetch = &client->fetch;
-    if (!fetch->is_active || record->stream != fetch->stream)
-        return true; // of a fetch that was dropped
-    size_t size = fetch->model.param_count * sizeof(float);
-    if (record->offset != fetch->received || record->payload_size > size - fetch->received)
-        return false;
-    memcpy((uint8_t *)fetch->params + fetch->received, record->payload, record->payload_size);
-    fetch->received += record->payload_size;
-    if (fetch->received == size)
-        fetch_done(client);
+    if (trib_part_round(client) == end.round_id)
+        trib_part_drop(client);
     return true;
 }
 
@@ -476,7 +312,7 @@ static void on_opened(void *user, struct trib_channel *channel, const struct tri
     client->retry_max_ms = welcome->retry_max_ms;
     TRIB_INFO("session open url=%s", client->url);
     send_ready(client);
-    begin_upload(client);
+    trib_client_begin_upload(client);
 }
 
 static bool on_record(void *user, struct trib_channel *channel, const struct trib_record *record)
@@ -485,10 +321,13 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     switch (record->type) {
     case TRIB_RECORD_TASK: return take_task(client, record);
     case TRIB_RECORD_ROUND_END: return take_round_end(client, record);
-    case TRIB_RECORD_NEW_VERSION: return take_new_version(client, record);
-    case TRIB_RECORD_MODEL_CHUNK: return take_model_chunk(client, record);
+    case TRIB_RECORD_NEW_VERSION: return trib_client_new_version(client, record);
+    case TRIB_RECORD_MODEL_CHUNK: return trib_client_model_chunk(client, record);
     case TRIB_RECORD_CREDIT: return take_credit(client, record);
     case TRIB_RECORD_RECEIPT: return take_receipt(client, record);
+    case TRIB_RECORD_SECAGG_OPEN: return trib_part_open(client, record);
+    case TRIB_RECORD_SECAGG_STEP: return trib_part_step(client, record);
+    case TRIB_RECORD_SECAGG_CHUNK: return trib_part_chunk(client, record);
     case TRIB_RECORD_PING:
         (void)!trib_channel_send(channel, TRIB_RECORD_PONG, 0, NULL, 0);
         return true;
@@ -521,7 +360,8 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
     client->channel = NULL;
     client->is_up = false;
     client->upload.is_begun = false;
-    fetch_drop(client);
+    trib_step_drop(&client->part.in);
+    trib_client_fetch_drop(client);
     uint64_t pause = pause_ms(client);
     client->dial_at_ms = trib_clock_mono_ms() + pause;
     client->failures += !was_up;
@@ -601,13 +441,13 @@ static void keep_up(struct trib_client *client, uint64_t now_ms)
         client->pinged_ms = now_ms;
         (void)!trib_channel_send(client->channel, TRIB_RECORD_PING, 0, NULL, 0);
     }
-    begin_upload(client); // if it waited for its time
+    trib_client_begin_upload(client); // if it waited for its time
 }
 
 static int time_left(const struct trib_client *client, uint64_t now_ms)
 {
     uint64_t left = STEP_MAX_MS;
-    const struct upload *up = &client->upload;
+    const struct trib_upload *up = &client->upload;
     if (!client->channel && !client->dial)
         left = client->dial_at_ms > now_ms ? client->dial_at_ms - now_ms : 0;
     else if (!client->is_up)
@@ -765,9 +605,10 @@ void trib_client_destroy(struct trib_client *client)
     trib_frames_destroy(client->send_frames);
     trib_slot_fini(&client->slot);
     trib_blob_unref(client->upload.packed);
-    fetch_drop(client);
+    trib_client_fetch_drop(client);
     free(client->worker.base);
-    free(client->worker.packed);
+    trib_task_result_fini(&client->worker.result, client->worker.task.model.param_count);
+    trib_part_drop(client);
     trib_queue_fini(&client->queue);
     if (client->lock_fd >= 0)
         (void)close(client->lock_fd);

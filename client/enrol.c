@@ -189,6 +189,8 @@ static enum trib_err enrol(const char *dir, const char *url,
     (void)snprintf(enrolment.population, sizeof(enrolment.population), "%s", c.reply.population);
     memcpy(enrolment.coordinator_key, coordinator, sizeof(enrolment.coordinator_key));
     memcpy(enrolment.release_key, c.reply.release_key, sizeof(enrolment.release_key));
+    enrolment.has_roster_key = c.reply.has_roster_key;
+    memcpy(enrolment.roster_key, c.reply.roster_key, sizeof(enrolment.roster_key));
     err = trib_state_config_write(dir);
     if (!err)
         err = trib_state_enrolment_save(dir, &enrolment); // last: its presence says all is there

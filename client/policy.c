@@ -14,6 +14,10 @@ static const struct trib_conf_key policy_keys[] = {
      "most pure epsilon a round may cost; 0: any", 0, 1e9, NULL},
     {"client.policy", "max_rho_round", TRIB_CONF_REAL, offsetof(struct trib_policy, max_rho_round),
      "0", "most zCDP rho a round may cost; 0: any", 0, 1e9, NULL},
+    {"client.policy", "min_cohort", TRIB_CONF_INT, offsetof(struct trib_policy, min_cohort), "20",
+     "fewest members of secure aggregation this device hides among", 2, TRIB_COHORT_MAX, NULL},
+    {"client.policy", "roster_pk", TRIB_CONF_TEXT, offsetof(struct trib_policy, roster_pk), "",
+     "public key of whom vouches for members; empty: the one learned at enrolment", 0, 0, NULL},
 };
 
 void trib_policy_conf_add(struct trib_conf *conf, struct trib_policy *policy)

@@ -13,6 +13,10 @@ struct trib_policy {
     trib_conf_text allowed_modes;  // words of privacy modes, separated by commas
     double max_epsilon_pure_round; // 0: any
     double max_rho_round;          // 0: any
+    uint64_t min_cohort;           // fewest members of secure aggregation
+    trib_conf_text roster_pk;      // who vouches for them, base64; "" : the key of enrolment
+    bool has_roster_key;           // from roster_pk, by state.c
+    uint8_t roster_key[32];
 };
 
 // Add the keys of [client.policy]; defaults go to `policy`.

@@ -84,7 +84,7 @@ void trib_state_keys_wipe(struct trib_state_keys *keys)
 // ---- Enrolment
 
 struct enrolment_text {
-    trib_conf_text url, name, population, coordinator_key, release_key;
+    trib_conf_text url, name, population, coordinator_key, release_key, roster_key;
 };
 
 #define ENROLMENT_KEY(name, help)                                                                  \
@@ -99,6 +99,7 @@ static const struct trib_conf_key enrolment_keys[] = {
     ENROLMENT_KEY(population, "the learning problem it belongs to"),
     ENROLMENT_KEY(coordinator_key, "X25519, pinned"),
     ENROLMENT_KEY(release_key, "Ed25519 that signs models, pinned"),
+    ENROLMENT_KEY(roster_key, "Ed25519 that vouches for members of secure aggregation, pinned"),
 };
 
 enum trib_err trib_state_enrolment_save(const char *dir,
@@ -107,6 +108,7 @@ enum trib_err trib_state_enrolment_save(const char *dir,
     char path[TRIB_PATH_MAX + 1];
     char coordinator_key[TRIB_KEY_TEXT_SIZE];
     char release_key[TRIB_KEY_TEXT_SIZE];
+    char roster_key[TRIB_KEY_TEXT_SIZE];
     struct trib_buf buf = {0};
 
     enum trib_err err = trib_path_join(path, dir, ENROLMENT_FILE);
@@ -121,6 +123,10 @@ enum trib_err trib_state_enrolment_save(const char *dir,
                     "coordinator_key = %s\nrelease_key = %s\n",
                     enrolment->url, enrolment->name, enrolment->population, coordinator_key,
                     release_key);
+    if (enrolment->has_roster_key) {
+        trib_base64_encode(enrolment->roster_key, TRIB_SIGN_KEY_SIZE, roster_key);
+        trib_buf_printf(&buf, "roster_key = %s\n", roster_key);
+    }
     err = buf.failed ? TRIB_ERR_NOMEM : trib_file_write(path, buf.data, buf.size, SECRET_MODE);
     trib_buf_fini(&buf);
     return err;
@@ -154,6 +160,9 @@ enum trib_err trib_state_enrolment_load(const char *dir, struct trib_state_enrol
         err = trib_conf_reject(&conf, "enrolment", "coordinator_key", "is not a key");
     if (!err && !decode_key(text.release_key, enrolment.release_key))
         err = trib_conf_reject(&conf, "enrolment", "release_key", "is not a key");
+    enrolment.has_roster_key = text.roster_key[0] != '\0';
+    if (!err && enrolment.has_roster_key && !decode_key(text.roster_key, enrolment.roster_key))
+        err = trib_conf_reject(&conf, "enrolment", "roster_key", "is not a key");
     if (!err && (!text.name[0] || strlen(text.name) > TRIB_NAME_MAX))
         err = trib_conf_reject(&conf, "enrolment", "name", "is missing or too long");
     if (!err && (!text.population[0] || strlen(text.population) > TRIB_NAME_MAX))
@@ -167,6 +176,14 @@ enum trib_err trib_state_enrolment_load(const char *dir, struct trib_state_enrol
     memcpy(enrolment.population, text.population, sizeof(text.population));
     *ret_enrolment = enrolment;
     return TRIB_OK;
+}
+
+const uint8_t *trib_state_roster(const struct trib_state_enrolment *enrolment,
+                                 const struct trib_policy *policy)
+{
+    if (policy->has_roster_key)
+        return policy->roster_key;
+    return enrolment->has_roster_key ? enrolment->roster_key : NULL;
 }
 
 // ---- Configuration
@@ -222,6 +239,10 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
     if (!err && !trib_policy_check(&config.policy, word, sizeof(word)))
         err = trib_conf_reject(&conf, "client.policy", "allowed_modes",
                                "no privacy mode is called %s", word);
+    config.policy.has_roster_key = config.policy.roster_pk[0] != '\0';
+    if (!err && config.policy.has_roster_key &&
+        !decode_key(config.policy.roster_pk, config.policy.roster_key))
+        err = trib_conf_reject(&conf, "client.policy", "roster_pk", "is not a key in base64");
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;

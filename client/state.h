@@ -34,6 +34,8 @@ struct trib_state_enrolment {
     trib_conf_text population;
     uint8_t coordinator_key[TRIB_STATE_KEY_SIZE]; // X25519, pinned
     uint8_t release_key[TRIB_SIGN_KEY_SIZE];      // Ed25519, pinned: signs manifests
+    bool has_roster_key;
+    uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // Ed25519, pinned: vouches for members
 };
 
 // client.ini
@@ -52,6 +54,11 @@ TRIB_CHECKED enum trib_err trib_state_keys_make(const char *dir, struct trib_sta
 // read it.
 TRIB_CHECKED enum trib_err trib_state_keys_load(const char *dir, struct trib_state_keys *ret_keys);
 void trib_state_keys_wipe(struct trib_state_keys *keys);
+
+// The roster key that counts: the owner's own (client.policy.roster_pk) before that of enrolment;
+// NULL when there is none. Borrowed from one of the two.
+const uint8_t *trib_state_roster(const struct trib_state_enrolment *enrolment,
+                                 const struct trib_policy *policy);
 
 TRIB_CHECKED enum trib_err trib_state_enrolment_save(const char *dir,
                                                      const struct trib_state_enrolment *enrolment);

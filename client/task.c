@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
-#include "common/base/bytes.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
+#include "common/privacy/noise_round.h"
 #include "common/wire/codec.h"
 
 #define TRIB_LOG_MODULE "task"
@@ -86,6 +86,16 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
         .word_bits = msg->encoding.word_bits,
         .clip_l1 = msg->encoding.clip_l1,
         .clip_l2 = msg->encoding.clip_l2,
+        .shares = msg->encoding.shares,
+    };
+    task.secagg = (struct trib_secagg_plan){
+        .members = msg->secagg.members,
+        .threshold = msg->secagg.threshold,
+        .drop_max = msg->secagg.drop_max,
+        .colluders = msg->secagg.colluders,
+        .shares = msg->secagg.shares,
+        .neighbours = msg->secagg.neighbours,
+        .neighbour_threshold = msg->secagg.neighbour_threshold,
     };
     if (trib_model_parse(msg->spec, &task.model, why, sizeof(why))) {
         TRIB_WARN("round=%" PRIu64 " declined: the model %s", msg->round_number, why);
@@ -127,28 +137,7 @@ void trib_task_rng(struct trib_rng *rng, uint64_t seed, uint64_t round_number, c
 void trib_task_noise(struct trib_noise *noise, uint64_t test_seed, uint64_t round_number,
                      const char *device)
 {
-#ifdef TRIB_WITH_TEST_NOISE
-    static const char label[] = "tributary test noise";
-    if (test_seed) {
-        struct trib_hash hash;
-        uint8_t number[8];
-        uint8_t seed[TRIB_NOISE_SEED_SIZE];
-        trib_hash_init(&hash, NULL, 0, sizeof(seed));
-        trib_hash_update(&hash, label, sizeof(label) - 1);
-        trib_store_le64(number, test_seed);
-        trib_hash_update(&hash, number, sizeof(number));
-        trib_store_le64(number, round_number);
-        trib_hash_update(&hash, number, sizeof(number));
-        trib_hash_update(&hash, device, strlen(device));
-        trib_hash_final(&hash, seed, sizeof(seed));
-        trib_noise_init_seed(noise, seed);
-        return;
-    }
-#endif
-    (void)test_seed;
-    (void)round_number;
-    (void)device;
-    trib_noise_init(noise);
+    trib_noise_init_round(noise, test_seed, "noise", round_number, device);
 }
 
 static enum trib_code code_of(enum trib_err err)
@@ -160,15 +149,12 @@ static enum trib_code code_of(enum trib_err err)
     return err == TRIB_ERR_PRIVACY ? TRIB_CODE_DECLINED_POLICY : TRIB_CODE_DECLINED_FAILED;
 }
 
-// The privacy boundary: delta (count floats) to packed bytes.
-static enum trib_code encode(const struct trib_task *task, const float *delta, int32_t *words,
-                             uint8_t *packed)
+// The privacy boundary: delta (count floats) to words.
+static enum trib_code encode(const struct trib_task *task, const float *delta, int32_t *words)
 {
     const size_t count = task->model.param_count;
     struct trib_encode_report report;
     struct trib_noise noise;
-    if (task->encoding.mode == TRIB_PRIVACY_DISTRIBUTED)
-        return TRIB_CODE_DECLINED_POLICY; // these words go out unmasked: a share hides nothing
     trib_task_noise(&noise, task->msg.test_seed, task->msg.round_number, task->device);
     enum trib_err err = trib_encode(&task->encoding, &noise, delta, count, words, &report);
     trib_noise_fini(&noise);
@@ -183,12 +169,11 @@ static enum trib_code encode(const struct trib_task *task, const float *delta, i
     if (report.nonfinite)
         TRIB_WARN("round=%" PRIu64 ": %" PRIu64 " values were not finite and count as 0",
                   task->msg.round_number, report.nonfinite);
-    trib_codec_pack(words, count, task->encoding.word_bits, packed);
     return TRIB_CODE_ACCEPTED;
 }
 
-static void fill_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
-                       size_t size, struct trib_msg_upload_begin *begin)
+void trib_task_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
+                     size_t size, struct trib_msg_upload_begin *begin)
 {
     *begin = (struct trib_msg_upload_begin){.round_id = task->msg.round_id, .size = size};
     trib_random_bytes(begin->update_id, sizeof(begin->update_id));
@@ -201,50 +186,83 @@ static void fill_begin(const struct trib_task *task, uint64_t examples, const ui
     }
 }
 
-enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,
-                             const float *base, const char *dir,
-                             struct trib_msg_upload_begin *ret_begin, uint8_t **ret_packed)
+static void wipe_and_free(void *data, size_t size)
+{
+    if (data)
+        trib_wipe(data, size);
+    free(data);
+}
+
+void trib_task_result_fini(struct trib_task_result *result, size_t param_count)
+{
+    wipe_and_free(result->words, param_count * sizeof(*result->words));
+    free(result->packed);
+    *result = (struct trib_task_result){.words = NULL};
+}
+
+// Train from `base`; `delta` is the difference it makes.
+static enum trib_code train(struct trib_task *task, const struct trib_trainer *trainer, void *user,
+                            const float *base, float *delta, uint64_t *ret_examples)
 {
     const size_t count = task->model.param_count;
-    const size_t size = trib_codec_size(count, task->encoding.word_bits);
-    enum trib_code code = TRIB_CODE_DECLINED_FAILED;
-    struct trib_msg_upload_begin begin;
-    uint64_t examples = 0;
-    float *delta = trib_alloc_aligned(count, sizeof(*delta));
-    int32_t *words = trib_alloc_aligned(count, sizeof(*words));
-    uint8_t *packed = trib_alloc_aligned(size, 1);
-    if (!delta || !words || !packed)
-        goto out;
-
     memcpy(delta, base, count * sizeof(*delta));
-    enum trib_err err = trainer->train(user, task, delta, count, &examples);
-    if (err || examples == 0) {
-        code = code_of(err ? err : TRIB_ERR_REFUSED);
+    *ret_examples = 0;
+    enum trib_err err = trainer->train(user, task, delta, count, ret_examples);
+    if (err || *ret_examples == 0) {
         TRIB_INFO("round=%" PRIu64 " no update: %s", task->msg.round_number,
                   err ? trib_err_text(err) : "the trainer used no example");
-        goto out;
+        return code_of(err ? err : TRIB_ERR_REFUSED);
     }
     for (size_t i = 0; i < count; i++)
         delta[i] = delta[i] - base[i];
-    code = encode(task, delta, words, packed);
+    return TRIB_CODE_ACCEPTED;
+}
+
+// A finished update: packed, and durable before its first byte is sent.
+static enum trib_code spool(const struct trib_task *task, uint64_t examples, const int32_t *words,
+                            const char *dir, struct trib_task_result *ret_result)
+{
+    const size_t count = task->model.param_count;
+    const size_t size = trib_codec_size(count, task->encoding.word_bits);
+    struct trib_msg_upload_begin begin;
+    uint8_t *packed = trib_alloc_aligned(size, 1);
+    if (!packed)
+        return TRIB_CODE_DECLINED_FAILED;
+    trib_codec_pack(words, count, task->encoding.word_bits, packed);
+    trib_task_begin(task, examples, packed, size, &begin);
+    if (trib_spool_write(dir, &begin, packed)) {
+        free(packed);
+        return TRIB_CODE_DECLINED_FAILED; // not durable, so not sent
+    }
+    *ret_result = (struct trib_task_result){.begin = begin, .packed = packed};
+    return TRIB_CODE_ACCEPTED;
+}
+
+enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,
+                             const float *base, const char *dir,
+                             struct trib_task_result *ret_result)
+{
+    const size_t count = task->model.param_count;
+    enum trib_code code = TRIB_CODE_DECLINED_FAILED;
+    uint64_t examples;
+    float *delta = trib_alloc_aligned(count, sizeof(*delta));
+    int32_t *words = trib_alloc_aligned(count, sizeof(*words));
+    if (!delta || !words)
+        goto out;
+    code = train(task, trainer, user, base, delta, &examples);
+    if (code == TRIB_CODE_ACCEPTED)
+        code = encode(task, delta, words);
     if (code != TRIB_CODE_ACCEPTED)
         goto out;
-    fill_begin(task, examples, packed, size, &begin);
-    if (trib_spool_write(dir, &begin, packed)) {
-        code = TRIB_CODE_DECLINED_FAILED; // not durable, so not sent
-        goto out;
+    if (task->encoding.mode == TRIB_PRIVACY_DISTRIBUTED) {
+        *ret_result = (struct trib_task_result){.words = words};
+        words = NULL;
+    } else {
+        code = spool(task, examples, words, dir, ret_result);
     }
-    *ret_begin = begin;
-    *ret_packed = packed;
-    packed = NULL;
 
 out:
-    if (delta)
-        trib_wipe(delta, count * sizeof(*delta));
-    if (words)
-        trib_wipe(words, count * sizeof(*words));
-    free(delta);
-    free(words);
-    free(packed);
+    wipe_and_free(delta, count * sizeof(*delta));
+    wipe_and_free(words, count * sizeof(*words));
     return code;
 }

@@ -10,6 +10,7 @@
 #include "common/base/pool.h"
 #include "common/math/model.h"
 #include "common/math/train.h"
+#include "common/privacy/secagg_plan.h"
 #include "tributary/client.h"
 
 // The public header's struct trib_task.
@@ -17,8 +18,9 @@ struct trib_task {
     struct trib_msg_task msg;
     struct trib_model model;
     struct trib_encoding encoding;
-    const char *device; // borrowed: our name
-    const int *stop;    // borrowed, atomic: non-zero asks the trainer to stop
+    struct trib_secagg_plan secagg; // mode distributed
+    const char *device;             // borrowed: our name
+    const int *stop;                // borrowed, atomic: non-zero asks the trainer to stop
 };
 
 // Is this a task that this device can and may do? TRIB_CODE_ACCEPTED, or why it is declined (said
@@ -26,12 +28,25 @@ struct trib_task {
 enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
                                uint64_t memory_max, struct trib_task *ret_task);
 
-// Train from `base` (param_count floats), encode, pack, and make the update durable in `dir`.
-// Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_begin and *ret_packed (owned by the caller,
-// ret_begin->size bytes) are the finished update; otherwise the reason, and nothing is sent.
+// What a task came to: with mode distributed the noised words, not yet masked and in memory only;
+// otherwise the finished update, durable.
+struct trib_task_result {
+    int32_t *words; // owned, (param_count); or NULL
+    struct trib_msg_upload_begin begin;
+    uint8_t *packed; // owned, (begin.size); or NULL
+};
+void trib_task_result_fini(struct trib_task_result *result, size_t param_count); // wipes
+
+// Train from `base` (param_count floats) and encode; pack, and make the update durable in `dir`,
+// unless it is to be masked. Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_result; otherwise
+// the reason, and nothing is sent.
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,
                              const float *base, const char *dir,
-                             struct trib_msg_upload_begin *ret_begin, uint8_t **ret_packed);
+                             struct trib_task_result *ret_result);
+
+// What is said of `size` packed bytes before they are sent.
+void trib_task_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
+                     size_t size, struct trib_msg_upload_begin *ret_begin);
 
 // The generator of a device's shuffles in a round; the simulator draws from the same.
 void trib_task_rng(struct trib_rng *rng, uint64_t seed, uint64_t round_number, const char *device);

@@ -1,0 +1,106 @@
+// Models: a new version is judged by its manifest, fetched in chunks, checked whole and installed.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client_state.h"
+#include "common/base/alloc.h"
+#include "common/base/log.h"
+
+#define TRIB_LOG_MODULE "client"
+
+static void report_install(struct trib_client *client, const struct trib_msg_manifest *manifest,
+                           enum trib_code code)
+{
+    struct trib_msg_installed msg = {
+        .generation = manifest->generation, .version = manifest->version, .code = code};
+    struct trib_buf packed = {0};
+    memcpy(msg.digest, manifest->digest, sizeof(msg.digest));
+    trib_msg_installed_pack(&msg, &packed);
+    trib_client_send(client, TRIB_RECORD_INSTALLED, 0, &packed);
+    if (code != TRIB_CODE_MODEL_INSTALLED) {
+        client->refused_models++;
+        TRIB_WARN("id=model-refused version=%" PRIu64 " code=%s refused=%" PRIu64
+                  " keeping=%" PRIu64,
+                  manifest->version, trib_code_text(code), client->refused_models,
+                  client->slot.manifest.version);
+    }
+}
+
+void trib_client_fetch_drop(struct trib_client *client)
+{
+    free(client->fetch.params);
+    client->fetch.params = NULL;
+    client->fetch.is_active = false;
+}
+
+bool trib_client_new_version(struct trib_client *client, const struct trib_record *record)
+{
+    struct trib_fetch *fetch = &client->fetch;
+    struct trib_msg_new_version announcement;
+    struct trib_msg_manifest manifest = {.version = 0};
+    struct trib_model model;
+    struct trib_buf packed = {0};
+    if (trib_msg_new_version_unpack(record->payload, record->payload_size, &announcement))
+        return false;
+    enum trib_code code =
+        trib_slot_judge(&client->slot, &client->enrolment, &announcement, &manifest, &model);
+    if (code == TRIB_CODE_MODEL_INSTALLED && client->config.memory_max &&
+        model.param_count * 5 * sizeof(float) > client->config.memory_max)
+        code = TRIB_CODE_MODEL_ARCH;
+    if (code != TRIB_CODE_MODEL_INSTALLED) {
+        report_install(client, &manifest, code);
+        return true;
+    }
+    if (fetch->is_active && memcmp(fetch->manifest.digest, manifest.digest, TRIB_DIGEST_SIZE) == 0)
+        return true; // on its way
+    trib_client_fetch_drop(client);
+    fetch->params = trib_alloc_aligned(model.param_count, sizeof(float));
+    if (!fetch->params)
+        return true; // announced again with the next session
+    fetch->is_active = true;
+    fetch->stream = ++client->next_stream;
+    fetch->announcement = announcement;
+    fetch->manifest = manifest;
+    fetch->model = model;
+    fetch->received = 0;
+    struct trib_msg_model_get get = {.offset = 0};
+    memcpy(get.digest, manifest.digest, sizeof(get.digest));
+    trib_msg_model_get_pack(&get, &packed);
+    trib_client_send(client, TRIB_RECORD_MODEL_GET, fetch->stream, &packed);
+    return true;
+}
+
+static void fetch_done(struct trib_client *client)
+{
+    struct trib_fetch *fetch = &client->fetch;
+    const struct trib_trainer *trainer = client->config.trainer;
+    enum trib_err err = trib_slot_install(&client->slot, client->dir, &fetch->announcement,
+                                          &fetch->manifest, &fetch->model, fetch->params);
+    if (err == TRIB_ERR_CORRUPT) {
+        report_install(client, &fetch->manifest, TRIB_CODE_MODEL_DIGEST);
+    } else if (!err) {
+        fetch->params = NULL; // the slot's now
+        report_install(client, &client->slot.manifest, TRIB_CODE_MODEL_INSTALLED);
+        if (trainer->published)
+            trainer->published(client->config.trainer_user, client->slot.manifest.version,
+                               client->slot.params, client->slot.model.param_count);
+    }
+    trib_client_fetch_drop(client);
+    trib_client_start_task(client);
+}
+
+bool trib_client_model_chunk(struct trib_client *client, const struct trib_record *record)
+{
+    struct trib_fetch *fetch = &client->fetch;
+    if (!fetch->is_active || record->stream != fetch->stream)
+        return true; // of a fetch that was dropped
+    size_t size = fetch->model.param_count * sizeof(float);
+    if (record->offset != fetch->received || record->payload_size > size - fetch->received)
+        return false;
+    memcpy((uint8_t *)fetch->params + fetch->received, record->payload, record->payload_size);
+    fetch->received += record->payload_size;
+    if (fetch->received == size)
+        fetch_done(client);
+    return true;
+}

@@ -1,0 +1,124 @@
+// client_state.h - what the files of the client share: client*.c only.
+//
+// Everything here belongs to the thread that calls trib_client_run or trib_client_step; the worker
+// touches only its own fields while it runs.
+#ifndef TRIB_CLIENT_CLIENT_STATE_H
+#define TRIB_CLIENT_CLIENT_STATE_H
+
+#include "client/masked.h"
+#include "client/slot.h"
+#include "client/spool.h"
+#include "client/state.h"
+#include "client/task.h"
+#include "common/base/rand.h"
+#include "common/wire/channel.h"
+#include "common/wire/step.h"
+#include "tributary/client.h"
+
+struct trib_fetch {
+    bool is_active;
+    uint16_t stream;
+    struct trib_msg_new_version announcement;
+    struct trib_msg_manifest manifest;
+    struct trib_model model;
+    float *params;   // being filled, owned
+    size_t received; // bytes
+};
+
+struct trib_upload {
+    bool has_update; // in the spool, or masked
+    bool is_masked;  // in memory only
+    bool is_begun;   // on this connection
+    bool is_ended;
+    struct trib_msg_upload_begin begin;
+    struct trib_blob *packed;
+    uint16_t stream;
+    size_t sent; // bytes handed to the channel
+    uint64_t not_before_ms;
+};
+
+struct trib_worker {
+    struct trib_work work;   // runs on the pool
+    struct trib_work report; // comes back to the client's thread
+    struct trib_client *client;
+    bool is_running;
+    int stop; // atomic
+    struct trib_task task;
+    float *base; // copy of the global model, owned
+    enum trib_code code;
+    struct trib_task_result result; // its pointers owned
+};
+
+// The masked round that the device takes part in. In memory only.
+struct trib_part {
+    bool is_open; // the cohort is complete
+    struct trib_msg_secagg_open open;
+    struct trib_task task; // with `words` or `masked`
+    int32_t *words;        // owned: trained and noised, waiting for the cohort
+    struct trib_masked *masked;
+    struct trib_step_in in;
+};
+
+struct trib_client {
+    char dir[TRIB_PATH_MAX + 1];
+    char url[TRIB_URL_MAX + 1];
+    struct trib_client_config config; // texts are not kept in it
+    struct trib_state_keys keys;
+    struct trib_state_enrolment enrolment;
+    struct trib_state_config settings;
+    int lock_fd;
+    int stop_wanted; // atomic
+
+    struct trib_queue queue; // of struct trib_work
+    struct trib_pool *pool;  // one thread: the trainer's
+    struct trib_frames *receive_frames, *send_frames;
+
+    struct trib_dial *dial;
+    struct trib_work dialed;
+    struct trib_conn *dialed_conn;
+    struct trib_channel *channel;
+    bool is_up;
+    bool is_revoked;
+    uint64_t dial_at_ms;
+    unsigned failures;
+    uint64_t pinged_ms;
+    uint32_t retry_min_ms, retry_max_ms; // what the coordinator asked for
+    struct trib_rng jitter;
+
+    struct trib_slot slot;
+    struct trib_fetch fetch;
+    struct trib_upload upload;
+    struct trib_part part;
+    struct trib_worker worker;
+    bool has_task; // waits for its base version, or for the spool
+    struct trib_task task;
+    uint16_t next_stream;
+    uint64_t refused_models;
+};
+
+// ---- client.c
+// Pack and send a control message.
+void trib_client_send(struct trib_client *client, enum trib_record_type type, uint16_t stream,
+                      struct trib_buf *packed);
+void trib_client_reply(struct trib_client *client, uint64_t round_id, enum trib_code code);
+void trib_client_begin_upload(struct trib_client *client);
+void trib_client_drop_upload(struct trib_client *client);
+// Begin the task at hand, if its base is installed and nothing stands in the way.
+void trib_client_start_task(struct trib_client *client);
+
+// ---- client_model.c: a new version, from its announcement to its installation. False: the record
+// makes no sense.
+bool trib_client_new_version(struct trib_client *client, const struct trib_record *record);
+bool trib_client_model_chunk(struct trib_client *client, const struct trib_record *record);
+void trib_client_fetch_drop(struct trib_client *client);
+
+// ---- client_secagg.c: a part in a masked round. False: the record makes no sense.
+bool trib_part_open(struct trib_client *client, const struct trib_record *record);
+bool trib_part_step(struct trib_client *client, const struct trib_record *record);
+bool trib_part_chunk(struct trib_client *client, const struct trib_record *record);
+// The trained and noised words of a task; taken.
+void trib_part_words(struct trib_client *client, const struct trib_task *task, int32_t *words);
+uint64_t trib_part_round(const struct trib_client *client); // 0: none
+void trib_part_drop(struct trib_client *client);            // wipes
+
+#endif // TRIB_CLIENT_CLIENT_STATE_H
