@@ -88,6 +88,9 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
         ret_update->code = TRIB_CODE_DECLINED_RANGE;
         return TRIB_OK;
     }
+    err = task->mask ? task->mask(task->mask_user, bench->words, count) : TRIB_OK;
+    if (err)
+        return err;
     trib_codec_pack(bench->words, count, encoding->word_bits, bench->packed);
     *ret_update = (struct trib_device_update){
         .code = TRIB_CODE_NONE,

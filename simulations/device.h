@@ -28,6 +28,9 @@ struct trib_device_task {
     struct trib_samples samples; // at least one row
     trib_train_stop_fn stop;
     void *stop_user;
+    // With mode distributed: mask the words before they are packed.
+    enum trib_err (*mask)(void *user, int32_t *words, size_t count);
+    void *mask_user;
 };
 
 // What the device sends, borrowed from the bench until its next task.

@@ -44,6 +44,9 @@ static const struct trib_conf_key own_keys[] = {
 
     KEY("faults", "dropout", TRIB_CONF_REAL, dropout, "0",
         "probability that a device falls silent in a round", 0, 1, NULL),
+    KEY("secagg", "inprocess_masks", TRIB_CONF_BOOL, inprocess_masks, "yes",
+        "no: leave out the masks, which cancel (only --mode inprocess): the same bytes, sooner", 0,
+        0, NULL),
 };
 
 static void add_tables(struct trib_scenario *scenario)

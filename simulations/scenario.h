@@ -36,6 +36,8 @@ struct trib_scenario_config {
     uint64_t partition_seed;
     // [faults]
     double dropout;
+    // [secagg]
+    bool inprocess_masks; // no: leave out the masks, which cancel: the same bytes, sooner
 };
 
 // Points into itself: lives where trib_scenario_create put it.

@@ -16,9 +16,11 @@
 #include "coordinator/admit.h"
 #include "coordinator/aggregate.h"
 #include "coordinator/evaluate.h"
+#include "coordinator/finish.h"
 #include "coordinator/round.h"
 #include "coordinator/sampler.h"
 #include "coordinator/strategy.h"
+#include "simulations/cohort.h"
 #include "simulations/device.h"
 
 #define TRIB_LOG_MODULE "world"
@@ -38,6 +40,7 @@ struct trib_world {
     uint32_t *order;   // (clients) this round's order, indices into by_name
     struct trib_evaluator *evaluator;
     struct trib_pool *pool;
+    struct trib_cohort *cohort; // mode distributed, else NULL
     struct worker *workers;
     unsigned worker_count;
 
@@ -65,6 +68,11 @@ struct trib_world {
     trib_train_stop_fn stop;
     void *stop_user;
 };
+
+static bool is_masked(const struct trib_world *world)
+{
+    return world->job->privacy.encoding.mode == TRIB_PRIVACY_DISTRIBUTED;
+}
 
 // ---- Building
 
@@ -123,6 +131,9 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
     enum trib_err err = create_vectors(world);
     if (!err)
         err = create_workers(world, threads);
+    if (!err && is_masked(world) && scenario->config.inprocess_masks)
+        err = trib_cohort_create(world->clients, (uint32_t)scenario->policy.min_cohort, world->pool,
+                                 &world->cohort);
     if (err)
         goto failed;
     struct trib_dataset *test = scenario->test;
@@ -149,6 +160,7 @@ void trib_world_destroy(struct trib_world *world)
 {
     if (!world)
         return;
+    trib_cohort_destroy(world->cohort);
     trib_pool_destroy(world->pool);
     for (unsigned w = 0; w < world->worker_count; w++)
         trib_bench_destroy(world->workers[w].bench);
@@ -211,12 +223,73 @@ static void select_devices(struct trib_world *world)
     }
 }
 
+static bool falls_silent(const struct trib_world *world, uint32_t member)
+{
+    char name[TRIB_PARTITION_NAME_SIZE];
+    trib_partition_name(world->round.members[member].device, name);
+    return trib_scenario_drops(world->scenario, world->round_number, name);
+}
+
+static void advance_all(struct trib_world *world)
+{
+    const enum trib_round_state phase = world->round.state;
+    for (uint32_t i = 0; i < world->round.member_count && world->round.state == phase; i++) {
+        if (world->members[i].lease == TRIB_LEASE_TAKEN && !falls_silent(world, i))
+            must_step(world,
+                      (struct trib_round_input){.event = TRIB_ROUND_EV_ADVANCE, .member = i});
+    }
+    if (world->round.state == phase) { // some are silent: time passes
+        world->now_ms = world->round.deadline_ms;
+        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_TICK});
+    }
+}
+
+// KEYS and SHARES of a masked round. A device that falls silent never advertises.
+static enum trib_err deal_keys(struct trib_world *world)
+{
+    const struct trib_job *job = world->job;
+    const uint32_t count = world->round.member_count;
+    struct trib_cohort_member *list = trib_alloc_array(count, sizeof(*list));
+    char(*names)[TRIB_PARTITION_NAME_SIZE] = trib_alloc_array(count, sizeof(*names));
+    enum trib_err err = list && names ? TRIB_OK : TRIB_ERR_NOMEM;
+    uint32_t taken = 0;
+    if (err)
+        goto out;
+    advance_all(world);
+    for (uint32_t i = 0; i < count; i++) {
+        if (world->members[i].lease != TRIB_LEASE_TAKEN)
+            continue;
+        const uint32_t device = (uint32_t)world->members[i].device;
+        trib_partition_name(device, names[taken]);
+        list[taken] = (struct trib_cohort_member){.tag = i, .device = device, .name = names[taken]};
+        taken++;
+    }
+    if (world->round.state != TRIB_ROUND_SHARES)
+        goto out; // abandoned
+    struct trib_secagg_header header = {
+        .round_id = world->round_number,
+        .round_number = world->round_number,
+        .params = job->model.param_count,
+        .encoding = job->privacy.encoding,
+        .plan = job->privacy.secagg,
+    };
+    memcpy(header.base_digest, world->state.digest, sizeof(header.base_digest));
+    if (world->cohort)
+        err = trib_cohort_begin(world->cohort, &header, list, taken);
+    if (!err)
+        advance_all(world);
+
+out:
+    free(list);
+    free(names);
+    return err;
+}
+
 // The next member to train, UINT32_MAX when there is none. Never are more in flight than may still
 // be counted, so that which devices are counted does not depend on which is faster.
 static uint32_t claim(struct trib_world *world)
 {
     const struct trib_round *round = &world->round;
-    char name[TRIB_PARTITION_NAME_SIZE];
 
     while (!world->failure && round->state == TRIB_ROUND_COLLECTING) {
         if (round->leases[TRIB_LEASE_COUNTED] + world->in_flight == round->plan.goal) {
@@ -226,9 +299,7 @@ static uint32_t claim(struct trib_world *world)
         if (world->next_member == round->member_count)
             break;
         const uint32_t member = world->next_member++;
-        trib_partition_name(round->members[member].device, name);
-        if (round->members[member].lease != TRIB_LEASE_TAKEN ||
-            trib_scenario_drops(world->scenario, world->round_number, name))
+        if (round->members[member].lease != TRIB_LEASE_TAKEN || falls_silent(world, member))
             continue;
         world->in_flight++;
         return member;
@@ -264,10 +335,28 @@ static void receive(struct trib_world *world, uint32_t member,
         trib_sums_add(&world->sums, update->packed, world->rule.encoding->word_bits,
                       update->weight);
         must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COUNT, .member = member});
+        if (world->cohort && !world->failure)
+            world->failure = trib_cohort_masked(world->cohort, member);
     } else {
         TRIB_INFO("round=%" PRIu64 " device=d%04" PRIu64 " code=%s", world->round_number,
                   round->members[member].device, trib_code_text(input.code));
     }
+}
+
+struct masking {
+    struct trib_world *world;
+    uint32_t member;
+};
+
+static enum trib_err mask_words(void *user, int32_t *words, size_t count)
+{
+    const struct masking *masking = user;
+    const struct trib_world *world = masking->world;
+    if (world->cohort)
+        return trib_cohort_mask(world->cohort, masking->member, words, count);
+    for (size_t i = 0; i < count; i++)
+        words[i] = trib_word_lift((uint32_t)words[i], world->rule.encoding->word_bits);
+    return TRIB_OK;
 }
 
 static void train_members(struct trib_work *work)
@@ -284,6 +373,7 @@ static void train_members(struct trib_work *work)
 
         struct trib_device_update update;
         struct trib_codec_norms norms = {0};
+        struct masking masking = {world, member};
         trib_partition_name(device, name);
         const struct trib_device_task task = {
             .round_number = world->round_number,
@@ -292,6 +382,8 @@ static void train_members(struct trib_work *work)
             .samples = trib_scenario_samples(world->scenario, device),
             .stop = world->stop,
             .stop_user = world->stop_user,
+            .mask = is_masked(world) ? mask_words : NULL,
+            .mask_user = &masking,
         };
         enum trib_err err = trib_bench_run(worker->bench, &task, &update);
         if (!err && update.code == TRIB_CODE_NONE)
@@ -351,17 +443,52 @@ static void adopt(struct trib_world *world, const struct trib_evaluation *evalua
         world->state.evaluation = *evaluation;
 }
 
+// From the sum of words to the sum that may be used, as the server does it.
+static enum trib_err finish_sums(struct trib_world *world)
+{
+    const struct trib_job *job = world->job;
+    const struct trib_encoding *encoding = &job->privacy.encoding;
+    struct trib_central central;
+    if (is_masked(world)) {
+        struct trib_unmask unmask = {world->cohort ? trib_cohort_hub(world->cohort) : NULL,
+                                     encoding->word_bits};
+        trib_sums_finish(&world->sums, encoding->word_bits, trib_unmask_finish, &unmask);
+    }
+    if (encoding->mode != TRIB_PRIVACY_CENTRAL)
+        return TRIB_OK;
+    enum trib_err err = trib_central_init(&central, encoding, job->model.param_count,
+                                          job->config.test_seed, world->round_number);
+    if (!err)
+        trib_sums_finish(&world->sums, encoding->word_bits, trib_central_finish, &central);
+    trib_central_fini(&central);
+    return err;
+}
+
 // Apply the mean to the base and measure: TRIB_ERR_DATA when the new version is not usable.
 static enum trib_err make_version(struct trib_world *world, bool is_measured,
                                   struct trib_evaluation *ret_evaluation)
 {
     const struct trib_job *job = world->job;
+    enum trib_err err = finish_sums(world);
+    if (err)
+        return err;
     trib_sums_mean(&world->sums, job->privacy.encoding.grid, world->mean);
-    enum trib_err err = trib_strategy_fedavg(world->params, world->mean, job->model.param_count,
-                                             job->config.server_learning_rate, world->next);
+    err = trib_strategy_fedavg(world->params, world->mean, job->model.param_count,
+                               job->config.server_learning_rate, world->next);
     if (!err && is_measured)
         err = trib_evaluator_run(world->evaluator, world->next, ret_evaluation);
     return err;
+}
+
+// CONSISTENCY and UNMASKING. Nobody is lost after the seal in here.
+static enum trib_err unmask(struct trib_world *world)
+{
+    enum trib_err err = world->cohort ? trib_cohort_finish(world->cohort) : TRIB_OK;
+    if (err)
+        return err;
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_ENOUGH});
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_ENOUGH});
+    return TRIB_OK;
 }
 
 static enum trib_err commit(struct trib_world *world, struct trib_round_result *result)
@@ -371,7 +498,9 @@ static enum trib_err commit(struct trib_world *world, struct trib_round_result *
     struct trib_evaluation evaluation;
 
     must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
-    enum trib_err err = make_version(world, is_measured, &evaluation);
+    enum trib_err err = is_masked(world) ? unmask(world) : TRIB_OK;
+    if (!err)
+        err = make_version(world, is_measured, &evaluation);
     if (err == TRIB_ERR_DATA) {
         TRIB_WARN("round=%" PRIu64 " the new version is not finite and is not committed",
                   world->round_number);
@@ -404,6 +533,8 @@ static enum trib_err open_round(struct trib_world *world)
         .accepted_min = job->accepted_min,
         .select_ms = job->config.select_ms,
         .report_ms = job->config.report_ms,
+        .is_masked = is_masked(world),
+        .phase_ms = job->config.phase_ms,
     };
     world->rule = (struct trib_admit_round){
         .round_id = world->round_number,
@@ -437,6 +568,12 @@ static void describe(struct trib_world *world, struct trib_round_result *result)
     result->refused = round->leases[TRIB_LEASE_REFUSED];
     result->bytes_up = result->accepted * world->rule.packed_size;
     result->bytes_down = result->asked * job->model.param_count * sizeof(float);
+    if (world->cohort) {
+        uint64_t up, down;
+        trib_cohort_bytes(world->cohort, &up, &down);
+        result->bytes_up += up;
+        result->bytes_down += down;
+    }
     if (job->config.privacy_mode == TRIB_PRIVACY_OFF)
         return;
     // A device may have been in every round; what it sent is spent even when the round fails.
@@ -462,7 +599,9 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     if (err)
         return err;
     select_devices(world);
-    if (world->round.state == TRIB_ROUND_COLLECTING)
+    if (world->round.state == TRIB_ROUND_KEYS)
+        err = deal_keys(world);
+    if (!err && world->round.state == TRIB_ROUND_COLLECTING)
         err = collect_updates(world);
     if (!err && world->round.state == TRIB_ROUND_SEALED)
         err = commit(world, &result);
