@@ -158,8 +158,7 @@ static enum trib_err advance(struct trib_round *r, uint32_t index)
         return TRIB_ERR_STATE;
     assert(index < r->member_count);
     struct trib_round_member *member = &r->members[index];
-    if (member->lease != TRIB_LEASE_TAKEN ||
-        member->steps + 1 != steps_wanted(r->state))
+    if (member->lease != TRIB_LEASE_TAKEN || member->steps + 1 != steps_wanted(r->state))
         return TRIB_ERR_STATE;
     member->steps++;
     return TRIB_OK;

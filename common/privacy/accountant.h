@@ -61,7 +61,7 @@ struct trib_privacy_config {
 struct trib_privacy_plan {
     struct trib_encoding encoding;
     struct trib_secagg_plan secagg; // zero unless distributed
-    double noise_multiplier; // z
+    double noise_multiplier;        // z
     double delta;
     double epsilon_pure_round;
     double rho_round;
