@@ -228,7 +228,7 @@ bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
     (void)snprintf(text, size,
                    "predicted signal-to-noise ratio per coordinate and round is %.4f, below %.2f: "
                    "the noise will drown the model; more devices per round, a smaller model or a "
-                   "larger epsilon would help",
+                   "larger epsilon would help (--accept-drowned-signal starts it all the same)",
                    job->privacy.snr, snr_min);
     return true;
 }

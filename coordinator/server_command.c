@@ -37,6 +37,16 @@ const char *trib_command_option(const struct trib_admin_call *call, const char *
     return NULL;
 }
 
+bool trib_command_has(const struct trib_admin_call *call, const char *word)
+{
+    const struct trib_admin_request *request = trib_admin_request_of(call);
+    for (size_t i = 0; i < request->word_count; i++) {
+        if (strcmp(request->words[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool trib_command_parse(const char *text, uint64_t *ret_value)
 {
     char *end;

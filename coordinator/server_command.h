@@ -13,6 +13,8 @@ enum {
 // ---- Words of a request
 const char *trib_command_word(const struct trib_admin_call *call, size_t index); // "": none
 // The value behind "--name", or NULL.
+// Does this word stand behind the command?
+bool trib_command_has(const struct trib_admin_call *call, const char *word);
 const char *trib_command_option(const struct trib_admin_call *call, const char *name);
 uint64_t trib_command_number(const struct trib_admin_call *call, const char *name,
                              uint64_t fallback);

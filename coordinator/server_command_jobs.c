@@ -62,6 +62,13 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
         trib_command_fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, text.why);
         return;
     }
+    if (trib_job_warning(&job->job, text.why, sizeof(text.why)) &&
+        !trib_command_has(call, "--accept-drowned-signal")) {
+        trib_command_fail(call, TRIB_EXIT_PRIVACY, text.why);
+        trib_jobs_free(job);
+        free(config);
+        return;
+    }
     struct trib_query *q = trib_query_create(call, ask_submit);
     if (!q) {
         trib_jobs_free(job);

@@ -34,6 +34,7 @@ struct run_options {
     uint64_t threads;
     bool json;
     bool quiet;
+    bool accepts_drowned;
 };
 
 struct run {
@@ -164,9 +165,21 @@ static void introduce(struct run *run)
                      s->partition.clients, s->train->rows, s->test->rows, s->job.model.spec);
     trib_job_promise(&s->job, text, sizeof(text));
     trib_report_note(run->report, "%s", text);
-    if (trib_job_warning(&s->job, text, sizeof(text)))
-        TRIB_WARN("%s", text);
     trib_report_note(run->report, "%s", "");
+}
+
+// A run that can teach nothing is not started by mistake.
+static enum trib_err check_signal(const struct run *run)
+{
+    char text[512];
+    if (!trib_job_warning(&run->scenario->job, text, sizeof(text)))
+        return TRIB_OK;
+    if (run->options->accepts_drowned) {
+        TRIB_WARN("%s", text);
+        return TRIB_OK;
+    }
+    TRIB_ERROR("%s", text);
+    return TRIB_ERR_PRIVACY;
 }
 
 static enum trib_err save_model(const struct run *run)
@@ -306,6 +319,8 @@ static enum trib_err run_scenario(struct run *run)
     if (err == TRIB_ERR_INVAL && run->scenario->conf.error[0])
         (void)fprintf(stderr, "%s\n", run->scenario->conf.error);
     if (!err)
+        err = check_signal(run);
+    if (!err)
         err = make_dir(run);
     if (!err)
         err = open_report(run);
@@ -343,6 +358,8 @@ static int run_command(const struct trib_command *command, int argc, char **argv
          "inprocess: training threads of a blas=plain build (cores)"},
         {"json", TRIB_OPTION_FLAG, &o.json, NULL, "one JSON object a line on stdout"},
         {"quiet", TRIB_OPTION_FLAG, &o.quiet, NULL, "no table"},
+        {"accept-drowned-signal", TRIB_OPTION_FLAG, &o.accepts_drowned, NULL,
+         "start also when the noise will drown the model"},
     };
     int count;
     int status;

@@ -304,12 +304,13 @@ static enum trib_err submit(struct trib_processes *p)
     struct trib_buf text = {0};
     struct trib_admin_reply reply;
     enum trib_err err = write_job(p, &text);
-    const struct trib_admin_request request = {.word_count = 2,
-                                               .words = {"jobs", "submit"},
-                                               .body_name = p->scenario->name,
-                                               .body_dir = p->state_dir,
-                                               .body = text.data,
-                                               .body_size = text.size};
+    const struct trib_admin_request request = {
+        .word_count = 3, // the simulator has asked already
+        .words = {"jobs", "submit", "--accept-drowned-signal"},
+        .body_name = p->scenario->name,
+        .body_dir = p->state_dir,
+        .body = text.data,
+        .body_size = text.size};
     if (!err)
         err = text.failed ? TRIB_ERR_NOMEM : call(p, &request, &reply);
     if (!err) {

@@ -179,7 +179,10 @@ static int cmd_job_show(const struct trib_command *command, int argc, char **arg
 static int cmd_submit(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
+    bool accepts_drowned = false;
     const struct trib_option options[] = {
+        {"accept-drowned-signal", TRIB_OPTION_FLAG, &accepts_drowned, NULL,
+         "start it also when the noise will drown the model"},
         {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
     char folder[TRIB_PATH_MAX + 1];
     struct trib_buf file = {0};
@@ -187,7 +190,7 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
     int code;
     const struct trib_usage usage = {.command = command,
                                      .options = options,
-                                     .option_count = 1,
+                                     .option_count = 2,
                                      .operand_min = 1,
                                      .operand_max = 1};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
@@ -202,8 +205,8 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
         trib_buf_fini(&file);
         return TRIB_EXIT_USAGE;
     }
-    struct trib_admin_request request = {.word_count = 2,
-                                         .words = {"jobs", "submit"},
+    struct trib_admin_request request = {.word_count = accepts_drowned ? 3 : 2,
+                                         .words = {"jobs", "submit", "--accept-drowned-signal"},
                                          .body_name = argv[0],
                                          .body_dir = whole,
                                          .body = file.data,
