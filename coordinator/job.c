@@ -1,8 +1,10 @@
 #include "coordinator/job.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/math/metrics.h"
 
@@ -80,6 +82,18 @@ static const struct trib_conf_key job_keys[] = {
         "predictable noise, for tests of a build with -Dtest_noise=true; 0: real noise", ANY),
     KEY("secagg", "phase_ms", TRIB_CONF_INT, phase_ms, "60000",
         "milliseconds for each phase of secure aggregation after the keys", 1, 86400000, NULL),
+    KEY("secagg", "min_cohort", TRIB_CONF_INT, secagg_min_cohort, "20",
+        "mode distributed: round.cohort must not be smaller", 2, TRIB_COHORT_MAX, NULL),
+    KEY("secagg", "threshold_frac", TRIB_CONF_REAL, threshold_frac, "0.75",
+        "share of the cohort that must stay to the end of a round", 0.5, 1, NULL),
+    KEY("secagg", "max_colluders_frac", TRIB_CONF_REAL, max_colluders_frac, "0.10",
+        "share of the cohort that may side with the coordinator", 0, 0.5, NULL),
+    KEY("secagg", "graph", TRIB_CONF_CHOICE, secagg_graph, "auto",
+        "who masks with whom: everybody with everybody up to 128 devices", 0, 0, "auto"),
+    KEY("secagg", "word_bits", TRIB_CONF_CHOICE, secagg_word_bits, "auto",
+        "bits per coordinate of a masked vector", 0, 0, "auto|16|24|32"),
+    KEY("secagg", "roster", TRIB_CONF_CHOICE, secagg_roster, "coordinator",
+        "who vouches for the devices of a round", 0, 0, "coordinator|offline"),
 };
 
 void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config)
@@ -154,10 +168,27 @@ static enum trib_err check_cohort(struct trib_conf *conf, const struct trib_job_
     return TRIB_OK;
 }
 
+static const uint32_t word_bits[] = {0, 16, 24, 32}; // of auto|16|24|32
+
+static enum trib_err check_secagg(struct trib_conf *conf, const struct trib_job_config *config)
+{
+    if (config->privacy_mode != TRIB_PRIVACY_DISTRIBUTED)
+        return TRIB_OK;
+    if (config->cohort < config->secagg_min_cohort)
+        return trib_conf_reject(conf, "round", "cohort",
+                                "is %" PRIu64 ", below secagg.min_cohort = %" PRIu64
+                                ": in a small sum a device does not disappear",
+                                config->cohort, config->secagg_min_cohort);
+    if (config->over_selection != 1)
+        return trib_conf_reject(conf, "round", "over_selection",
+                                "must be 1 with privacy.mode = distributed: every member is "
+                                "waited for, secagg.threshold_frac says how many may be lost");
+    return TRIB_OK;
+}
+
 static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job_config *config,
                                    uint64_t population, struct trib_job *job)
 {
-    static const uint32_t word_bits[] = {0, 16, 24, 32};
     char why[256];
     bool is_on = config->privacy_mode != TRIB_PRIVACY_OFF;
 
@@ -180,7 +211,10 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
         .params = job->model.param_count,
         .cohort = config->cohort,
         .rounds = config->privacy_rounds ? config->privacy_rounds : config->rounds,
-        .population = population > config->cohort ? population : config->cohort,
+        .population = population,
+        .threshold_frac = config->threshold_frac,
+        .max_colluders_frac = config->max_colluders_frac,
+        .secagg_word_bits = word_bits[config->secagg_word_bits],
     };
     if (is_on && config->noise_multiplier == 0 && config->target_epsilon == 0)
         return trib_conf_reject(conf, "privacy", "target_epsilon",
@@ -194,6 +228,8 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
                                 "is less than round.rounds: the target would be overspent");
     if (trib_privacy_plan_make(&privacy, &job->privacy, why, sizeof(why)))
         return trib_conf_reject(conf, "privacy", "mode", "%s", why);
+    if (job->privacy.secagg.threshold > job->accepted_min)
+        job->accepted_min = job->privacy.secagg.threshold; // with fewer nothing can be opened
     return TRIB_OK;
 }
 
@@ -206,7 +242,14 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
     if (!err)
         err = check_cohort(conf, config, &job);
     if (!err)
+        err = check_secagg(conf, config);
+    if (!err)
         err = check_privacy(conf, config, population, &job);
+    if (!err && (config->privacy_mode == TRIB_PRIVACY_DISTRIBUTED ||
+                 config->privacy_mode == TRIB_PRIVACY_CENTRAL))
+        err = trib_conf_reject(
+            conf, "privacy", "mode", "%s is not in this version; it has local and off",
+            trib_privacy_mode_text((enum trib_privacy_mode)config->privacy_mode));
     if (err)
         return err;
     job.train = (struct trib_train_options){
@@ -236,17 +279,30 @@ bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
 void trib_job_promise(const struct trib_job *job, char *text, size_t size)
 {
     const struct trib_privacy_plan *plan = &job->privacy;
-    if (job->config.privacy_mode == TRIB_PRIVACY_OFF) {
+    const enum trib_privacy_mode mode = (enum trib_privacy_mode)job->config.privacy_mode;
+    char adversary[160] = "everyone including the coordinator";
+    if (mode == TRIB_PRIVACY_OFF) {
         (void)snprintf(text, size,
                        "privacy mode off: no formal privacy; updates are encrypted on the wire and "
                        "seen by the coordinator");
         return;
     }
+    if (mode == TRIB_PRIVACY_CENTRAL)
+        (void)snprintf(adversary, sizeof(adversary),
+                       "everyone but the coordinator, who sees each update and adds the noise");
+    else if (mode == TRIB_PRIVACY_DISTRIBUTED)
+        (void)snprintf(adversary, sizeof(adversary),
+                       "%s with up to %u of %u devices, under secure aggregation",
+                       job->config.secagg_roster == TRIB_JOB_ROSTER_OFFLINE
+                           ? "a coordinator that may lie"
+                           : "a coordinator that is honest about who its devices are",
+                       plan->secagg.colluders, plan->secagg.members);
     (void)snprintf(text, size,
-                   "privacy mode local, unit one device (zero-out), against everyone including "
-                   "the coordinator: epsilon %.4g at delta %.2g over the job (zCDP ledger), "
-                   "pure epsilon %.4g a round; predicted SNR %.3f",
-                   plan->epsilon_total, plan->delta, plan->epsilon_pure_round, plan->snr);
+                   "privacy mode %s, unit one device (zero-out), against %s: epsilon %.4g at delta "
+                   "%.2g over the job (%s ledger), pure epsilon %.4g a round; predicted SNR %.3f",
+                   trib_privacy_mode_text(mode), adversary, plan->epsilon_total, plan->delta,
+                   strcmp(plan->ledger, "zcdp") == 0 ? "zCDP" : plan->ledger,
+                   plan->epsilon_pure_round, plan->snr);
 }
 
 bool trib_job_target_is_reached(const struct trib_job *job,

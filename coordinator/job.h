@@ -1,7 +1,7 @@
 // job.h - what a training job is told: the keys of its file, their checks, and what follows from them.
 //
-// A job file holds a scenario's [model] [round] [strategy] [privacy] and the held-out half of
-// [data] (docs/operating.md). The simulator adds its own tables to the same struct trib_conf.
+// A job file holds a scenario's [model] [round] [strategy] [privacy] [secagg] and the held-out half
+// of [data] (docs/operating.md). The simulator adds its own tables to the same struct trib_conf.
 //
 //     JOB:  ACTIVE <-> PAUSED,  either -> DONE | FAILED | CANCELLED (final)
 #ifndef TRIB_COORDINATOR_JOB_H
@@ -14,7 +14,7 @@
 #include "common/data/source.h"
 #include "common/math/model.h"
 #include "common/math/train.h"
-#include "common/privacy/accountant.h"
+#include "common/privacy/plan.h"
 #include "tributary/err.h"
 
 // Stored as numbers: never renumber.
@@ -69,8 +69,20 @@ struct trib_job_config {
     int word_bits;           // index of auto|16|24|32
     uint64_t send_tick_ms;
     uint64_t test_seed; // refused unless built with -Dtest_noise=true
-    // [secagg]
-    uint64_t phase_ms; // for each phase after the keys
+    // [secagg], of mode distributed
+    uint64_t secagg_min_cohort; // a smaller cohort is refused
+    double threshold_frac;      // of the cohort: must stay to the end
+    double max_colluders_frac;  // of the cohort: may side with the coordinator
+    int secagg_graph;           // only auto
+    int secagg_word_bits;       // index of auto|16|24|32
+    uint64_t phase_ms;          // for each phase after the keys
+    int secagg_roster;          // enum trib_job_roster
+};
+
+// Who signs which devices are real.
+enum trib_job_roster {
+    TRIB_JOB_ROSTER_COORDINATOR,
+    TRIB_JOB_ROSTER_OFFLINE, // a key on another machine
 };
 
 enum trib_job_metric {
@@ -89,12 +101,12 @@ struct trib_job {
     struct trib_privacy_plan privacy; // encoding, epsilon per round, predicted SNR
     uint32_t goal;                    // devices counted per round
     uint32_t offers;                  // devices asked per round, at least goal
-    uint32_t accepted_min;            // 1 <= accepted_min <= goal
+    uint32_t accepted_min;            // 1 <= accepted_min <= goal; distributed: T or more
     uint32_t weight_max;              // examples a device may claim: goal * weight_max < 2^32
     struct trib_train_options train;
 };
 
-// Add the tables of [model] [round] [strategy] [privacy]; defaults go to `config`.
+// Add the tables of [model] [round] [strategy] [privacy] [secagg]; defaults go to `config`.
 void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config);
 
 // Check what a table cannot. `population`: devices that could be asked, for the default delta.

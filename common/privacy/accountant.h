@@ -1,4 +1,4 @@
-// accountant.h - what a round and a job cost in privacy, and which noise meets a target.
+// accountant.h - what a round and a job cost in privacy, by the two ledgers that are proven for fleets.
 //
 // Unit: one device (zero-out adjacency). Two ledgers with proven reductions (docs/privacy-math.md 1.3, 5):
 // pure epsilon adds up; rho of zero-concentrated differential privacy (Bun & Steinke 2016) adds up
@@ -7,12 +7,9 @@
 #ifndef TRIB_PRIVACY_ACCOUNTANT_H
 #define TRIB_PRIVACY_ACCOUNTANT_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "common/privacy/encode.h"
-#include "common/privacy/secagg_plan.h"
-#include "tributary/err.h"
 
 // rho of continuous Laplace noise for L1 norm d1 and L2 norm d2 (in noise scales):
 // d1 h(d2^2/d1), h(u) = 1 - (1 - e^-u)/u (docs/privacy-math.md 1.3). d1, d2 >= 0.
@@ -41,38 +38,7 @@ void trib_privacy_spend(struct trib_privacy_spent *spent, const struct trib_enco
                         uint64_t rounds);
 // (epsilon, delta): the smaller of the two ledgers, which both hold.
 double trib_privacy_epsilon(const struct trib_privacy_spent *spent, double delta);
-
-// ---- Planning a job
-
-struct trib_privacy_config {
-    enum trib_privacy_mode mode;
-    double clip_l1, clip_l2, clip_linf; // 0: from the others; with privacy on clip_l2 > 0
-    double noise_multiplier;            // b / clip_l2; 0: from target_epsilon
-    double target_epsilon;              // of the whole job
-    double target_delta;                // 0: min(1e-6, 1/(10 population))
-    uint32_t grid_bits;                 // 0: the smallest that keeps rounding harmless
-    uint32_t word_bits;                 // 0: the smallest that fits
-    uint64_t params;                    // P
-    uint64_t cohort;                    // devices counted in a round
-    uint64_t rounds;
-    uint64_t population; // devices that could be asked
-};
-
-struct trib_privacy_plan {
-    struct trib_encoding encoding;
-    struct trib_secagg_plan secagg; // zero unless distributed
-    double noise_multiplier;        // z
-    double delta;
-    double epsilon_pure_round;
-    double rho_round;
-    double epsilon_pure_total;
-    double epsilon_total; // at delta
-    double snr; // predicted, per coordinate of the mean and round (docs/privacy-math.md 7)
-};
-
-// TRIB_ERR_INVAL with a text for people in `why`.
-TRIB_CHECKED enum trib_err trib_privacy_plan_make(const struct trib_privacy_config *config,
-                                                  struct trib_privacy_plan *ret_plan, char *why,
-                                                  size_t why_size);
+// Which of them that is: "pure" or "zcdp"; a constant.
+const char *trib_privacy_ledger(const struct trib_privacy_spent *spent, double delta);
 
 #endif // TRIB_PRIVACY_ACCOUNTANT_H

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/limits.h"
 #include "common/base/wipe.h"
-#include "common/privacy/accountant.h"
 #include "common/privacy/encode.h"
+#include "common/privacy/plan.h"
 #include "common/privacy/polya.h"
 
 __extension__ typedef unsigned __int128 uint128;
@@ -549,6 +550,14 @@ static void an_encoding_that_contradicts_itself_is_refused(void **state)
     REFUSED(off24, clip_l1, (double)NAN);
     REFUSED(off24, clip_l1, -1);
     REFUSED(off24, clip_l2, (double)INFINITY);
+    REFUSED(good, shares, 1);
+    REFUSED(off24, shares, 1);
+    struct trib_encoding shared = good;
+    shared.mode = TRIB_PRIVACY_DISTRIBUTED;
+    shared.shares = TRIB_COHORT_MAX;
+    assert_int_equal(trib_encoding_check(&shared), TRIB_OK);
+    REFUSED(shared, shares, 0);
+    REFUSED(shared, shares, TRIB_COHORT_MAX + 1);
 #undef REFUSED
     struct trib_encoding narrow = local_encoding(4, 40000, 40000);
     narrow.word_bits = 16; // sinf does not fit the word
@@ -598,6 +607,9 @@ static void admission_takes_every_honest_word(void **state)
         for (int i = 0; i < COUNT; i++)
             assert_true((uint64_t)labs(words[i]) <= max);
     }
+    e.mode = TRIB_PRIVACY_CENTRAL; // no noise travels
+    assert_true(trib_encoding_word_max(&e, COUNT) == e.sinf);
+    e.mode = TRIB_PRIVACY_LOCAL;
     e.word_bits = 16; // never above what the word can hold
     e.grid_bits = 24;
     assert_true(trib_encoding_word_max(&e, COUNT) == 32767);

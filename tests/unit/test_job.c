@@ -7,8 +7,9 @@
 
 #include "common/math/metrics.h"
 
-#define MODEL "[model]\nspec = 64 - dense 10 softmax\n"
-#define OFF   "[privacy]\nmode = off\n"
+#define MODEL  "[model]\nspec = 64 - dense 10 softmax\n"
+#define OFF    "[privacy]\nmode = off\n"
+#define COHORT "[round]\ncohort = 20\n"
 
 static char says[TRIB_CONF_ERROR_SIZE]; // what the last parse() said
 
@@ -83,7 +84,25 @@ static void every_refusal_names_file_line_and_key(void **state)
          "job.ini:5: privacy.noise_multiplier: "},
         {MODEL "[privacy]\ntarget_epsilon = 8\nrounds = 9\n", "job.ini:5: privacy.rounds: "},
         {MODEL "[privacy]\nmode = central\ntarget_epsilon = 8\n", "job.ini:4: privacy.mode: "},
-        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n", "job.ini:4: privacy.mode: "},
+        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n" COHORT,
+         "job.ini:4: privacy.mode: distributed is not in this version"},
+        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n[round]\ncohort = 19\n",
+         "job.ini:7: round.cohort: is 19, below secagg.min_cohort = 20"},
+        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n" COHORT
+               "[secagg]\nmin_cohort = 21\n",
+         "job.ini:7: round.cohort: is 20, below secagg.min_cohort = 21"},
+        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n" COHORT
+               "over_selection = 1.2\n",
+         "job.ini:8: round.over_selection: must be 1"},
+        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n" COHORT
+               "[secagg]\nthreshold_frac = 0.55\n",
+         "job.ini:4: privacy.mode: of 20 members"},
+        {MODEL OFF "[secagg]\nthreshold_frac = 0.4\n", "job.ini:6: secagg.threshold_frac"},
+        {MODEL OFF "[secagg]\nmax_colluders_frac = 0.6\n", "job.ini:6: secagg.max_colluders"},
+        {MODEL OFF "[secagg]\nmin_cohort = 1\n", "job.ini:6: secagg.min_cohort"},
+        {MODEL OFF "[secagg]\nroster = me\n", "job.ini:6: secagg.roster"},
+        {MODEL OFF "[secagg]\ngraph = star\n", "job.ini:6: secagg.graph"},
+        {MODEL OFF "[secagg]\nword_bits = 8\n", "job.ini:6: secagg.word_bits"},
         {MODEL OFF "[round]\nrounds = 0\n", "job.ini:6: round.rounds"},
         {MODEL OFF "[round]\ncohort = 16385\n", "job.ini:6: round.cohort"},
         {MODEL OFF "[round]\nover_selection = 0.9\n", "job.ini:6: round.over_selection"},
