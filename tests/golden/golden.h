@@ -52,6 +52,8 @@ void golden_fail(struct golden_tally *tally, const struct golden_row *row, const
 void golden_skip(struct golden_tally *tally, const struct golden_row *row, const char *what);
 
 // The kinds.
+void golden_accounting(const struct golden_row *row, struct golden_tally *tally);
+void golden_rdp(const struct golden_row *row, struct golden_tally *tally);
 void golden_privacy(const struct golden_row *row, struct golden_tally *tally);
 void golden_metrics(const struct golden_row *row, struct golden_tally *tally);
 

@@ -15,8 +15,10 @@ static const struct {
     const char *name;
     golden_row_fn run;
 } kinds[] = {
+    {"accounting", golden_accounting},
     {"metrics", golden_metrics},
     {"privacy", golden_privacy},
+    {"rdp", golden_rdp},
 };
 
 static bool is_close(double expected, double got, double rtol)
