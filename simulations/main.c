@@ -19,6 +19,7 @@
 #include "common/privacy/mode.h"
 #include "simulations/bench.h"
 #include "simulations/own_client.h"
+#include "simulations/privacy.h"
 #include "simulations/processes.h"
 #include "simulations/report.h"
 #include "simulations/scenario.h"
@@ -405,6 +406,8 @@ int main(int argc, char **argv)
     static const struct trib_command commands[] = {
         {"run", "SCENARIO.ini", "run a federation and report every round", run_command},
         {"keys", "", "list the keys of a scenario with defaults and help", keys_command},
+        {"privacy", "", "what noise costs in privacy, and which noise meets a target",
+         trib_privacy_calculate},
         {"bench coordinator", "", "a real coordinator under real clients that do not train",
          trib_bench_coordinator},
         {"bench train", "", "the training loop on one thread", trib_bench_train},
