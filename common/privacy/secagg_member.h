@@ -1,4 +1,4 @@
-// secagg_member.h - what a member remembers; for secagg_member.c and the tests that look for
+// secagg_member.h - what a member remembers; for secagg_member*.c and the tests that look for
 // secrets left behind.
 #ifndef TRIB_PRIVACY_SECAGG_MEMBER_H
 #define TRIB_PRIVACY_SECAGG_MEMBER_H
@@ -58,5 +58,27 @@ struct trib_secagg_member {
     uint8_t *reply; // what _unmask answered: the coordinator has it, it is no secret any more
     size_t reply_size;
 };
+
+// Secret random bytes, at most TRIB_HASH_MAX, and a secret random scalar.
+void trib_secagg_member_draw(struct trib_secagg_member *member, uint8_t *ret_bytes, size_t size);
+void trib_secagg_member_draw_scalar(struct trib_secagg_member *member, uint8_t *ret_scalar);
+
+// Wipe every secret, for good. What the caller returns.
+TRIB_CHECKED enum trib_err trib_secagg_member_give_up(struct trib_secagg_member *member,
+                                                      enum trib_secagg_reason reason);
+
+// The place of neighbour number `index` among neighbours and ourselves.
+static inline uint32_t trib_secagg_member_slot(const struct trib_secagg_member *member,
+                                               uint32_t index)
+{
+    return index + (index >= member->own_slot);
+}
+
+// What a sealed share is about: U1 (and with it the round), from whom, for whom.
+enum {
+    TRIB_SECAGG_ABOUT_SIZE = TRIB_DIGEST_SIZE + 8,
+};
+void trib_secagg_member_about(const struct trib_secagg_member *member, uint32_t from, uint32_t to,
+                              uint8_t ret_about[static TRIB_SECAGG_ABOUT_SIZE]);
 
 #endif // TRIB_PRIVACY_SECAGG_MEMBER_H
