@@ -271,6 +271,44 @@ static inline void rig_unmask(struct rig *rig)
     free(shares);
 }
 
+// All steps before `stop`; what stopped the hub from closing one.
+static inline enum trib_err rig_steps(struct rig *rig, enum rig_step stop)
+{
+    enum trib_err err = TRIB_OK;
+    if (stop > RIG_ADVERTS) {
+        rig_adverts(rig);
+        err = trib_secagg_hub_close_keys(rig->hub);
+    }
+    if (!err && stop > RIG_SHARES) {
+        rig_shares(rig);
+        err = trib_secagg_hub_close_shares(rig->hub);
+    }
+    if (!err && stop > RIG_MASK) {
+        rig_mask(rig);
+        err = trib_secagg_hub_close_masked(rig->hub);
+    }
+    if (!err && stop > RIG_CONSENTS)
+        rig_consents(rig);
+    if (!err && stop > RIG_UNMASK && trib_secagg_hub_has_consent(rig->hub))
+        rig_unmask(rig);
+    return err;
+}
+
+static inline enum trib_err rig_try(struct rig *rig)
+{
+    return rig_steps(rig, RIG_NEVER);
+}
+
+static inline void rig_until(struct rig *rig, enum rig_step stop)
+{
+    assert_int_equal(rig_steps(rig, stop), TRIB_OK);
+}
+
+static inline void rig_run(struct rig *rig)
+{
+    rig_until(rig, RIG_NEVER);
+}
+
 // The word that `value` is modulo 2^word_bits, computed another way than the code under test does.
 static inline int64_t rig_lift(int64_t value, uint32_t word_bits)
 {
