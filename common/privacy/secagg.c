@@ -13,10 +13,6 @@ _Static_assert((int)TRIB_SECAGG_SHARE_SIZE == (int)TRIB_SHAMIR_SIZE, "a share is
 _Static_assert((int)TRIB_COHORT_MAX < (int)TRIB_SHAMIR_POINT_MAX,
                "a member's point is its number + 1");
 
-enum {
-    COMPLETE_MAX = 128, // members that can all be neighbours (4.4)
-};
-
 // ---- Hashing by field
 
 static void put_u32(struct trib_hash *hash, uint32_t value)
@@ -98,27 +94,6 @@ void trib_secagg_round_hash(const struct trib_secagg_header *h,
     trib_hash_final(&hash, ret_hash, TRIB_DIGEST_SIZE);
 }
 
-// The rules of 3.2, 4.3 and 4.4. Bounds first, so that no sum can overflow.
-static enum trib_err plan_check(const struct trib_secagg_plan *plan)
-{
-    uint32_t n = plan->members;
-    uint32_t t = plan->threshold;
-    uint32_t k = plan->neighbours;
-
-    if (n < 2 || n > TRIB_COHORT_MAX || t < 2 || t > n || plan->drop_max > n - t)
-        return TRIB_ERR_PRIVACY;
-    if (plan->colluders >= t || plan->shares != t - plan->colluders)
-        return TRIB_ERR_PRIVACY;
-    if (2 * t <= n + plan->colluders) // else two disjoint sets could answer
-        return TRIB_ERR_PRIVACY;
-    if (k == 0)
-        return n <= COMPLETE_MAX && plan->neighbour_threshold == t ? TRIB_OK : TRIB_ERR_PRIVACY;
-    if (k % 2 != 0 || k >= n || plan->neighbour_threshold <= k / 2 ||
-        plan->neighbour_threshold > k + 1)
-        return TRIB_ERR_PRIVACY;
-    return TRIB_OK;
-}
-
 enum trib_err trib_secagg_header_check(const struct trib_secagg_header *header)
 {
     const struct trib_encoding *encoding = &header->encoding;
@@ -129,7 +104,9 @@ enum trib_err trib_secagg_header_check(const struct trib_secagg_header *header)
         return TRIB_ERR_PRIVACY;
     if (encoding->mode == TRIB_PRIVACY_DISTRIBUTED && encoding->shares != header->plan.shares)
         return TRIB_ERR_PRIVACY;
-    return plan_check(&header->plan);
+    if (header->plan.members < 2 || trib_secagg_plan_check(&header->plan))
+        return TRIB_ERR_PRIVACY; // the sum of one hides nothing
+    return TRIB_OK;
 }
 
 uint32_t trib_secagg_share_threshold(const struct trib_secagg_plan *plan)

@@ -1,9 +1,10 @@
 // What secure aggregation costs: CPU of a member and of the coordinator, bytes of each message.
 //
-//     bench_secagg [--json] [MEMBERS [PARAMS [LOST_PERCENT [NEIGHBOURS]]]]
+//     bench_secagg [--json] [MEMBERS [PARAMS [LOST_PERCENT [THRESHOLD_PERCENT]]]]
 //
 // Runs one whole round in this process, one thread, real randomness; members are lost after their
-// shares were sent, which is the dearest moment. NEIGHBOURS 0: everybody. The sum is checked.
+// shares were sent, which is the dearest moment. The graph follows from
+// the numbers, with a tenth that may collude. The sum is checked.
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,27 +55,19 @@ static int32_t word_of(uint32_t member, size_t i)
     return (int32_t)((member * 31 + i * 7) % 8191) - 4095;
 }
 
-static void fill_header(struct bench *b, uint64_t params, uint32_t neighbours)
+static void fill_header(struct bench *b, uint64_t params, uint64_t threshold_percent)
 {
-    uint32_t n = b->n;
-    uint32_t colluders = n / 10;
-    uint32_t threshold = n - n / 4;
-    b->header = (struct trib_secagg_header){
-        .job = 1,
-        .round_id = 1,
-        .params = params,
-        .encoding = {.mode = TRIB_PRIVACY_DISTRIBUTED,
-                     .grid = 0x1p-12,
-                     .word_bits = WORD_BITS,
-                     .shares = threshold - colluders},
-        .plan = {.members = n,
-                 .threshold = threshold,
-                 .drop_max = n - threshold,
-                 .colluders = colluders,
-                 .shares = threshold - colluders,
-                 .neighbours = neighbours,
-                 .neighbour_threshold = neighbours == 0 ? threshold : neighbours * 2 / 3},
-    };
+    char why[256] = "";
+    enum trib_err err = trib_secagg_plan_make(b->n, (double)threshold_percent / 100, 0.1,
+                                              &b->header.plan, why, sizeof(why));
+    must(err == TRIB_OK, why);
+    b->header.job = 1;
+    b->header.round_id = 1;
+    b->header.params = params;
+    b->header.encoding = (struct trib_encoding){.mode = TRIB_PRIVACY_DISTRIBUTED,
+                                                .grid = 0x1p-12,
+                                                .word_bits = WORD_BITS,
+                                                .shares = b->header.plan.shares};
 }
 
 static void setup(struct bench *b)
@@ -246,7 +239,7 @@ static uint64_t number(int argc, char **argv, int index, uint64_t otherwise)
         return otherwise;
     char *end;
     unsigned long long value = strtoull(argv[index], &end, 10);
-    must(*argv[index] != '\0' && *end == '\0', "usage: [--json] [N [PARAMS [LOST% [NEIGHBOURS]]]]");
+    must(*argv[index] != '\0' && *end == '\0', "usage: [--json] [N [PARAMS [LOST% [THRESHOLD%]]]]");
     return value;
 }
 
@@ -259,12 +252,13 @@ int main(int argc, char **argv)
     uint64_t params = number(argc, argv, first + 1, 100000);
     uint64_t percent = number(argc, argv, first + 2, 10);
 
-    must(n >= 4 && n <= COUNT_MAX && params >= 1 && params <= TRIB_PARAMS_MAX && percent <= 25,
-         "4 to 2048 members, at most 25 % lost");
+    must(n >= 4 && n <= COUNT_MAX && params >= 1 && params <= TRIB_PARAMS_MAX && percent < 100,
+         "4 to 2048 members");
     trib_crypto_init();
     b.n = (uint32_t)n;
     b.lost = (uint32_t)(n * percent / 100);
-    fill_header(&b, params, (uint32_t)number(argc, argv, first + 3, 0));
+    fill_header(&b, params, number(argc, argv, first + 3, 75));
+    must(b.lost <= b.header.plan.drop_max, "more are lost than may be");
     b.view = calloc(n, sizeof(*b.view));
     b.sums = calloc(params, sizeof(*b.sums));
     b.words = calloc(params, sizeof(*b.words));
