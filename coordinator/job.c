@@ -20,7 +20,7 @@ static const struct trib_conf_key job_keys[] = {
 
     KEY("round", "rounds", TRIB_CONF_INT, rounds, "10", "rounds of the job", 1, TRIB_ROUNDS_MAX,
         NULL),
-    KEY("round", "cohort", TRIB_CONF_INT, cohort, "10", "devices counted per round", 1,
+    KEY("round", "cohort", TRIB_CONF_INT, cohort, "20", "devices counted per round", 1,
         TRIB_COHORT_MAX, NULL),
     KEY("round", "over_selection", TRIB_CONF_REAL, over_selection, "1.0",
         "devices asked per device counted", 1, 10, NULL),
@@ -54,7 +54,7 @@ static const struct trib_conf_key job_keys[] = {
     KEY("strategy", "tail_average", TRIB_CONF_REAL, tail_average, "0.5",
         "share of the last rounds averaged into the last version, when privacy is on", 0, 1, NULL),
 
-    KEY("privacy", "mode", TRIB_CONF_CHOICE, privacy_mode, "local", "who adds the noise", 0, 0,
+    KEY("privacy", "mode", TRIB_CONF_CHOICE, privacy_mode, "distributed", "who adds the noise", 0, 0,
         "off|local|distributed|central"),
     KEY("privacy", "noise", TRIB_CONF_CHOICE, noise, "laplace", "law of the noise", 0, 0,
         "laplace"),
@@ -245,11 +245,6 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
         err = check_secagg(conf, config);
     if (!err)
         err = check_privacy(conf, config, population, &job);
-    if (!err && (config->privacy_mode == TRIB_PRIVACY_DISTRIBUTED ||
-                 config->privacy_mode == TRIB_PRIVACY_CENTRAL))
-        err = trib_conf_reject(
-            conf, "privacy", "mode", "%s is not in this version; it has local and off",
-            trib_privacy_mode_text((enum trib_privacy_mode)config->privacy_mode));
     if (err)
         return err;
     job.train = (struct trib_train_options){

@@ -40,9 +40,9 @@ static void a_model_and_a_mode_are_enough(void **state)
     const struct trib_job job = good(MODEL OFF);
     assert_int_equal(job.model.param_count, 650);
     assert_int_equal(job.config.rounds, 10);
-    assert_int_equal(job.goal, 10);
-    assert_int_equal(job.offers, 10);
-    assert_int_equal(job.accepted_min, 5);
+    assert_int_equal(job.goal, 20);
+    assert_int_equal(job.offers, 20);
+    assert_int_equal(job.accepted_min, 10);
     assert_int_equal(job.train.epochs, 1);
     assert_int_equal(job.train.batch, 32);
     assert_true(job.train.learning_rate == 0.1);
@@ -55,7 +55,7 @@ static void privacy_is_on_unless_switched_off(void **state)
 {
     (void)state;
     const struct trib_job job = good(MODEL "[privacy]\ntarget_epsilon = 8\n");
-    assert_int_equal(job.privacy.encoding.mode, TRIB_PRIVACY_LOCAL);
+    assert_int_equal(job.privacy.encoding.mode, TRIB_PRIVACY_DISTRIBUTED);
     assert_true(job.privacy.epsilon_total <= 8);
     assert_true(job.privacy.epsilon_total > 7.5); // and not much is given away
     assert_true(job.privacy.epsilon_pure_round > 0);
@@ -69,7 +69,7 @@ static void every_refusal_names_file_line_and_key(void **state)
     } bad[] = {
         {OFF, "job.ini: model.spec: "},
         {"[model]\nspec = 64 - telepathy 10\n", "job.ini:2: model.spec: "},
-        {MODEL OFF "[round]\nmin_accepted = 11\n", "job.ini:6: round.min_accepted: "},
+        {MODEL OFF "[round]\nmin_accepted = 21\n", "job.ini:6: round.min_accepted: "},
         {MODEL OFF "[round]\ntarget_metric = mse\n", "job.ini:6: round.target_metric: "},
         {MODEL OFF "[round]\ntarget_metric = r2\n", "job.ini:6: round.target_metric: "},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = accuracy\n",
@@ -83,9 +83,6 @@ static void every_refusal_names_file_line_and_key(void **state)
         {MODEL "[privacy]\ntarget_epsilon = 8\nnoise_multiplier = 1\n",
          "job.ini:5: privacy.noise_multiplier: "},
         {MODEL "[privacy]\ntarget_epsilon = 8\nrounds = 9\n", "job.ini:5: privacy.rounds: "},
-        {MODEL "[privacy]\nmode = central\ntarget_epsilon = 8\n", "job.ini:4: privacy.mode: "},
-        {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n" COHORT,
-         "job.ini:4: privacy.mode: distributed is not in this version"},
         {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n[round]\ncohort = 19\n",
          "job.ini:7: round.cohort: is 19, below secagg.min_cohort = 20"},
         {MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n" COHORT
@@ -248,11 +245,25 @@ static void the_promise_says_the_unit_and_the_adversary(void **state)
 {
     (void)state;
     char text[512];
-    struct trib_job job = good(MODEL "[privacy]\ntarget_epsilon = 8\n");
-    trib_job_promise(&job, text, sizeof(text));
-    assert_non_null(strstr(text, "one device"));
-    assert_non_null(strstr(text, "including the coordinator"));
-    assert_non_null(strstr(text, "at delta 1e-06 over the job"));
+    const struct {
+        const char *mode, *adversary;
+    } modes[] = {
+        {"local", "against everyone including the coordinator"},
+        {"central", "everyone but the coordinator"},
+        {"distributed", "honest about who its devices are with up to 2 of 20 devices"},
+    };
+    struct trib_job job;
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        char file[256];
+        (void)snprintf(file, sizeof(file), MODEL "[privacy]\nmode = %s\ntarget_epsilon = 8\n",
+                       modes[i].mode);
+        job = good(file);
+        trib_job_promise(&job, text, sizeof(text));
+        assert_non_null(strstr(text, modes[i].mode));
+        assert_non_null(strstr(text, "one device"));
+        assert_non_null(strstr(text, modes[i].adversary));
+        assert_non_null(strstr(text, "at delta 1e-06 over the job"));
+    }
     job = good(MODEL OFF);
     trib_job_promise(&job, text, sizeof(text));
     assert_non_null(strstr(text, "no formal privacy"));
