@@ -47,15 +47,16 @@ static const struct trib_conf_key job_keys[] = {
         "none|accuracy|f1|loss|mse|r2"),
     KEY("round", "target_value", TRIB_CONF_REAL, target_value, "0", "the value to reach", ANY),
 
-    KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg", "how updates become a version", 0,
-        0, "fedavg"),
+    KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
+        "how updates become a version; this version has fedavg", 0, 0,
+        "fedavg|median|trimmed_mean|krum"),
     KEY("strategy", "server_learning_rate", TRIB_CONF_REAL, server_learning_rate, "1.0",
         "factor on the mean delta", 0, 100, NULL),
     KEY("strategy", "tail_average", TRIB_CONF_REAL, tail_average, "0.5",
         "share of the last rounds averaged into the last version, when privacy is on", 0, 1, NULL),
 
-    KEY("privacy", "mode", TRIB_CONF_CHOICE, privacy_mode, "distributed", "who adds the noise", 0, 0,
-        "off|local|distributed|central"),
+    KEY("privacy", "mode", TRIB_CONF_CHOICE, privacy_mode, "distributed", "who adds the noise", 0,
+        0, "off|local|distributed|central"),
     KEY("privacy", "noise", TRIB_CONF_CHOICE, noise, "laplace", "law of the noise", 0, 0,
         "laplace"),
     KEY("privacy", "grid_bits", TRIB_CONF_INT, grid_bits, "0",
@@ -170,6 +171,18 @@ static enum trib_err check_cohort(struct trib_conf *conf, const struct trib_job_
 
 static const uint32_t word_bits[] = {0, 16, 24, 32}; // of auto|16|24|32
 
+// The robust rules are known by name so that the reason against them can be told.
+static enum trib_err check_strategy(struct trib_conf *conf, const struct trib_job_config *config)
+{
+    if (config->strategy == TRIB_JOB_FEDAVG)
+        return TRIB_OK;
+    if (config->privacy_mode == TRIB_PRIVACY_DISTRIBUTED)
+        return trib_conf_reject(conf, "strategy", "name",
+                                "needs each device's update by itself, and with privacy.mode = "
+                                "distributed nobody sees more than their sum");
+    return trib_conf_reject(conf, "strategy", "name", "is not in this version; it has fedavg");
+}
+
 static enum trib_err check_secagg(struct trib_conf *conf, const struct trib_job_config *config)
 {
     if (config->privacy_mode != TRIB_PRIVACY_DISTRIBUTED)
@@ -241,6 +254,8 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
     enum trib_err err = check_model_and_target(conf, config, &job);
     if (!err)
         err = check_cohort(conf, config, &job);
+    if (!err)
+        err = check_strategy(conf, config);
     if (!err)
         err = check_secagg(conf, config);
     if (!err)

@@ -52,7 +52,7 @@ struct trib_job_config {
     int target_metric; // enum trib_job_metric
     double target_value;
     // [strategy]
-    int strategy; // only fedavg
+    int strategy; // TRIB_JOB_FEDAVG; the others are refused
     double server_learning_rate;
     double tail_average; // share of the last rounds averaged into the last version, privacy on
     // [privacy]
@@ -83,6 +83,10 @@ struct trib_job_config {
 enum trib_job_roster {
     TRIB_JOB_ROSTER_COORDINATOR,
     TRIB_JOB_ROSTER_OFFLINE, // a key on another machine
+};
+
+enum {
+    TRIB_JOB_FEDAVG = 0 // of strategy.name
 };
 
 enum trib_job_metric {

@@ -97,6 +97,20 @@ class CommandLineTest(fleet.Case):
                 self.assertIn(f"job.ini:{line}:", done.stderr)
             self.assertEqual(tried.ctl("jobs", "ls"), [])
 
+    def test_a_job_whose_signal_drowns_is_refused_unless_accepted_by_name(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            path = tried.write_job("64 - dense 10 softmax", fleet.digits()[:10], mode="local",
+                                   rounds=1, cohort=1)
+            path.write_text(path.read_text().replace("mode = local",
+                                                     "mode = local\ntarget_epsilon = 1"))
+            done = tried.try_ctl("jobs", "submit", path)
+            self.assertEqual(done.returncode, 4, done.stderr)
+            self.assertIn("below 0.05", done.stderr)
+            self.assertEqual(tried.ctl("jobs", "ls"), [])
+            tried.ctl("jobs", "submit", path, "--accept-drowned-signal")
+            self.assertEqual(len(tried.ctl("jobs", "ls")), 1)
+
     def test_a_job_that_could_not_be_read_after_a_restart_is_not_taken(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()

@@ -18,6 +18,17 @@ ROUND_FIELDS = ["event", "round", "version", "asked", "accepted", "refused", "lo
                 "seconds"]
 DONE_FIELDS = ["event", "rounds", "version", "metric", "value", "best", "best_round", "model",
                "model_digest", "seconds"]
+
+def settings(*texts):
+    return [word for text in texts for word in ("--set", text)]
+
+
+# Twenty devices that add all of the noise themselves: little privacy for a useful model.
+LOCAL = settings("privacy.mode=local", "privacy.target_epsilon=64", "partition.clients=20",
+                 "round.cohort=20", "round.rounds=20", "round.local_epochs=20", "round.batch=16",
+                 "round.learning_rate=0.1", "strategy.server_learning_rate=1",
+                 "strategy.tail_average=0.5")
+TWENTY = ["partition.clients=20", "round.cohort=20"]
 ENDLESS = ["--set", "round.rounds=100000"]
 
 
@@ -82,25 +93,49 @@ class SimTest(fleet.Case):
         run = self.play_both("breast-cancer")
         self.assertGreaterEqual(run.last["value"], 0.94)
 
-    def test_local_noise_leaves_most_of_the_model_and_says_what_it_costs(self):
-        run = self.play("digits", "processes")
-        self.assertGreaterEqual(run.last["value"], 0.80)
+    def assert_spent(self, run, epsilon):
         spent = [event["epsilon"] for event in run.rounds]
         self.assertEqual(spent, sorted(spent))
         self.assertGreater(spent[0], 0)
-        self.assertLessEqual(spent[-1], 64)
+        self.assertLessEqual(spent[-1], epsilon)
+        self.assertGreater(spent[-1], 0.95 * epsilon)
         for event in run.rounds:
             self.assertLessEqual(event["epsilon"], event["epsilon_pure"])
             self.assertEqual(event["delta"], 1e-5)
 
+    def test_masked_devices_learn_the_digits_at_epsilon_8(self):
+        run = self.play("digits", "processes")
+        self.assertGreaterEqual(run.rounds[0]["asked"], 60)
+        self.assertGreaterEqual(run.last["value"], 0.88)
+        self.assert_spent(run, 8)
+
+    def test_local_noise_leaves_most_of_the_model_and_says_what_it_costs(self):
+        run = self.play("digits", "processes", *LOCAL)
+        self.assertGreaterEqual(run.last["value"], 0.80)
+        self.assert_spent(run, 64)
+
+    def test_a_signal_that_drowns_is_refused_unless_accepted_by_name(self):
+        drowned = [*LOCAL, *settings("privacy.target_epsilon=1", "round.rounds=2")]
+        for mode in ["processes", "inprocess"]:
+            run = self.play("digits", mode, *drowned, status=4)
+            self.assertIn("below 0.05", run.done.stderr)
+            self.assertEqual(run.rounds, [])
+            self.assertFalse(run.out.exists())  # refused before anything began
+            run = self.play("digits", mode, *drowned, "--accept-drowned-signal")
+            self.assertEqual(len(run.rounds), 2)
+            self.assertIn("below 0.05", run.done.stderr)
+
     def test_seeded_noise_gives_the_same_model_in_both_modes(self):
-        seeded = ["--set", "privacy.test_seed=7", "--set", "round.rounds=5"]
+        seeded = settings("privacy.test_seed=7", "round.rounds=3", *TWENTY)
         probe = Run(self.dir / "probe", SCENARIOS / "digits.ini", "--mode", "inprocess", *seeded)
         if probe.status == 2 and "meson option test_noise" in probe.done.stderr:
             self.skipTest("a build without -Dtest_noise=true refuses predictable noise")
         run = self.play_both("digits", *seeded)
-        other = self.play("digits", "inprocess", "--set", "privacy.test_seed=8", *seeded[2:])
+        other = self.play("digits", "inprocess", *seeded, "--set", "privacy.test_seed=8")
         self.assertNotEqual(run.last["model_digest"], other.last["model_digest"])
+        for mode in ["local", "central"]:
+            self.play_both("digits", *seeded, *settings(f"privacy.mode={mode}"),
+                           "--accept-drowned-signal")
 
     def test_silent_devices_are_the_same_ones_in_both_modes(self):
         run = self.play_both("digits-off", "--set", "faults.dropout=0.3", "--set",
@@ -116,7 +151,7 @@ class SimTest(fleet.Case):
         self.assertEqual(silent, 3 * 20 - sum(counted))  # they took the task, and sent nothing
 
     def test_unseeded_noise_is_never_the_same(self):
-        few = ["--set", "round.rounds=1"]
+        few = settings("round.rounds=1", *TWENTY)
         first = self.play("digits", "inprocess", *few)
         second = self.play("digits", "inprocess", *few)
         self.assertNotEqual(first.last["model_digest"], second.last["model_digest"])
