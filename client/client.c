@@ -101,6 +101,7 @@ void trib_client_begin_upload(struct trib_client *client)
     up->sent = 0;
     up->is_begun = true;
     up->is_ended = false;
+    up->reservation = 0; // spent, whatever becomes of it
     TRIB_CRASH_POINT("upload.begin");
     trib_msg_upload_begin_pack(&up->begin, &packed);
     trib_client_send(client, TRIB_RECORD_UPLOAD_BEGIN, up->stream, &packed);
@@ -146,11 +147,20 @@ static bool take_credit(struct trib_client *client, const struct trib_record *re
     return true;
 }
 
+void trib_client_refund(struct trib_client *client, uint64_t *reservation)
+{
+    if (trib_ledger_refund(client->ledger, *reservation))
+        TRIB_WARN("a round that was not sent counts as spent");
+    *reservation = 0;
+}
+
 void trib_client_drop_upload(struct trib_client *client)
 {
     struct trib_upload *up = &client->upload;
     if (!up->is_masked && trib_spool_remove(client->dir))
         TRIB_WARN("the spool cannot be removed; it will be offered again");
+    else
+        trib_client_refund(client, &up->reservation);
     trib_blob_unref(up->packed);
     *up = (struct trib_upload){.packed = NULL};
     trib_client_start_task(client);
@@ -208,6 +218,7 @@ static void worker_report(struct trib_work *work)
         up->packed = trib_blob_take(result->packed, result->begin.size);
         up->has_update = up->packed != NULL;
         up->begin = result->begin;
+        up->reservation = result->reservation;
         up->is_begun = false;
         result->packed = NULL;
         if (worker->task.msg.send_tick_ms) { // when it is sent must not tell how long noise took
@@ -253,10 +264,29 @@ void trib_client_start_task(struct trib_client *client)
     trib_pool_submit(client->pool, &worker->work);
 }
 
+// May we, and is there budget left? Then `ret_task` is ready to be charged and begun.
+static enum trib_code judge(struct trib_client *client, const struct trib_msg_task *msg,
+                            struct trib_task *ret_task)
+{
+    enum trib_code code =
+        trib_task_judge(msg, &client->settings.policy, client->config.memory_max, ret_task);
+    if (code != TRIB_CODE_ACCEPTED)
+        return code;
+    ret_task->ledger = client->ledger;
+    trib_ledger_charge(&ret_task->encoding, msg->job, msg->round_id, client->whom,
+                       &ret_task->charge);
+    if (trib_ledger_allows(client->ledger, &ret_task->encoding))
+        return TRIB_CODE_ACCEPTED;
+    TRIB_WARN("id=budget-exhausted round=%" PRIu64 " declined: the privacy budget is used up",
+              msg->round_number);
+    return TRIB_CODE_DECLINED_BUDGET;
+}
+
 static bool take_task(struct trib_client *client, const struct trib_record *record)
 {
     const struct trib_trainer *trainer = client->config.trainer;
     struct trib_msg_task msg;
+    struct trib_task task;
     struct trib_worker *worker = &client->worker;
     if (trib_msg_task_unpack(record->payload, record->payload_size, &msg))
         return false;
@@ -269,8 +299,7 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
     }
     enum trib_code code = TRIB_CODE_DECLINED_POLICY;
     if (strcmp(msg.population, client->enrolment.population) == 0)
-        code = trib_task_judge(&msg, &client->settings.policy, client->config.memory_max,
-                               &client->task);
+        code = judge(client, &msg, &task);
     if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
         !trainer->ready(client->config.trainer_user))
         code = TRIB_CODE_DECLINED_BUSY;
@@ -279,6 +308,7 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
         return true;
     }
     trib_part_drop(client); // of a round that is over
+    client->task = task;
     client->has_task = true;
     if (worker->is_running) // of a round that is over: the coordinator asks for another
         __atomic_store_n(&worker->stop, 1, __ATOMIC_RELAXED);
@@ -516,9 +546,13 @@ static enum trib_err load(struct trib_client *client, const char *url)
     if (!err)
         err = trib_state_lock(client->dir, &client->lock_fd);
     if (!err)
+        err = trib_state_ledger(client->dir, &client->keys, &client->settings.policy,
+                                &client->ledger);
+    if (!err)
         err = trib_slot_load(client->dir, &client->enrolment, &client->slot);
     if (err)
         return err;
+    trib_ledger_whom(client->enrolment.coordinator_key, client->enrolment.population, client->whom);
     (void)snprintf(client->url, sizeof(client->url), "%.*s", TRIB_URL_MAX,
                    url ? url : client->enrolment.url);
     err = trib_spool_read(client->dir, &spool);
@@ -609,6 +643,7 @@ void trib_client_destroy(struct trib_client *client)
     free(client->worker.base);
     trib_task_result_fini(&client->worker.result, client->worker.task.model.param_count);
     trib_part_drop(client);
+    trib_ledger_close(client->ledger);
     trib_queue_fini(&client->queue);
     if (client->lock_fd >= 0)
         (void)close(client->lock_fd);

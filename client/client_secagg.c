@@ -36,6 +36,7 @@ void trib_part_drop(struct trib_client *client)
         trib_wipe(part->words, part->task.model.param_count * sizeof(*part->words));
     free(part->words);
     trib_masked_destroy(part->masked);
+    trib_client_refund(client, &part->reservation);
     trib_step_drop(&part->in);
     *part = (struct trib_part){.words = NULL};
 }
@@ -146,6 +147,8 @@ static void begin_masked_upload(struct trib_client *client)
     up->packed = trib_blob_take(packed, up->begin.size);
     up->has_update = up->is_masked = up->packed != NULL;
     up->is_begun = false;
+    up->reservation = client->part.reservation;
+    client->part.reservation = 0;
     if (!up->packed) {
         leave(client, TRIB_CODE_DECLINED_FAILED);
         return;
@@ -157,6 +160,14 @@ static void begin_masked_upload(struct trib_client *client)
     trib_client_begin_upload(client);
 }
 
+// The budget is charged before the shares leave: with them the others could finish without us.
+static enum trib_code charge(struct trib_part *part, const struct trib_masked_answer *answer)
+{
+    if (answer->kind != TRIB_SECAGG_STEP_SHARES || part->reservation)
+        return TRIB_CODE_ACCEPTED;
+    return trib_task_reserve(&part->task, &part->reservation);
+}
+
 static void take_step(struct trib_client *client)
 {
     struct trib_part *part = &client->part;
@@ -164,6 +175,11 @@ static void take_step(struct trib_client *client)
     enum trib_code code =
         trib_masked_take(part->masked, part->in.kind, part->in.data, part->in.size, &answer);
     trib_step_drop(&part->in);
+    if (code == TRIB_CODE_ACCEPTED) {
+        code = charge(part, &answer);
+        if (code != TRIB_CODE_ACCEPTED)
+            trib_blob_unref(answer.blob);
+    }
     if (code != TRIB_CODE_ACCEPTED) {
         leave(client, code);
         return;

@@ -35,6 +35,7 @@ struct trib_upload {
     uint16_t stream;
     size_t sent; // bytes handed to the channel
     uint64_t not_before_ms;
+    uint64_t reservation; // in the ledger, until UPLOAD_BEGIN is handed to the session; or 0
 };
 
 struct trib_worker {
@@ -57,6 +58,7 @@ struct trib_part {
     int32_t *words;        // owned: trained and noised, waiting for the cohort
     struct trib_masked *masked;
     struct trib_step_in in;
+    uint64_t reservation; // in the ledger, until the masked words are an upload; or 0
 };
 
 struct trib_client {
@@ -66,6 +68,8 @@ struct trib_client {
     struct trib_state_keys keys;
     struct trib_state_enrolment enrolment;
     struct trib_state_config settings;
+    struct trib_ledger *ledger;
+    uint8_t whom[TRIB_LEDGER_WHOM_SIZE]; // we take part for, in the ledger
     int lock_fd;
     int stop_wanted; // atomic
 
@@ -103,6 +107,8 @@ void trib_client_send(struct trib_client *client, enum trib_record_type type, ui
 void trib_client_reply(struct trib_client *client, uint64_t round_id, enum trib_code code);
 void trib_client_begin_upload(struct trib_client *client);
 void trib_client_drop_upload(struct trib_client *client);
+// Give back to the budget what nothing was sent for, and forget it.
+void trib_client_refund(struct trib_client *client, uint64_t *reservation);
 // Begin the task at hand, if its base is installed and nothing stands in the way.
 void trib_client_start_task(struct trib_client *client);
 

@@ -6,6 +6,8 @@
 #include "common/privacy/accountant.h"
 #include "common/privacy/mode.h"
 
+static const uint64_t DAY_MS = 86400000;
+
 static const struct trib_conf_key policy_keys[] = {
     {"client.policy", "allowed_modes", TRIB_CONF_TEXT, offsetof(struct trib_policy, allowed_modes),
      "distributed,local", "privacy modes this device takes part in", 0, 0, NULL},
@@ -18,11 +20,36 @@ static const struct trib_conf_key policy_keys[] = {
      "fewest members of secure aggregation this device hides among", 2, TRIB_COHORT_MAX, NULL},
     {"client.policy", "roster_pk", TRIB_CONF_TEXT, offsetof(struct trib_policy, roster_pk), "",
      "public key of whom vouches for members; empty: the one learned at enrolment", 0, 0, NULL},
+    {"client.policy", "budget_epsilon_pure_total", TRIB_CONF_REAL,
+     offsetof(struct trib_policy, budget_epsilon_pure_total), "0",
+     "most pure epsilon all rounds may cost together; 0: no limit", 0, 1e12, NULL},
+    {"client.policy", "budget_epsilon_total", TRIB_CONF_REAL,
+     offsetof(struct trib_policy, budget_epsilon_total), "0",
+     "most epsilon at budget_delta all rounds may cost together; 0: no limit", 0, 1e12, NULL},
+    {"client.policy", "budget_delta", TRIB_CONF_REAL, offsetof(struct trib_policy, budget_delta),
+     "1e-6", "delta of budget_epsilon_total and of what `privacy` reports", 1e-15, 0.1, NULL},
+    {"client.policy", "budget_rho_total", TRIB_CONF_REAL,
+     offsetof(struct trib_policy, budget_rho_total), "0",
+     "most zCDP rho all rounds may cost together; 0: no limit", 0, 1e12, NULL},
+    {"client.policy", "budget_window_days", TRIB_CONF_INT,
+     offsetof(struct trib_policy, budget_window_days), "0",
+     "days after which spending is forgotten; 0: never", 0, 36500, NULL},
 };
 
 void trib_policy_conf_add(struct trib_conf *conf, struct trib_policy *policy)
 {
     trib_conf_add(conf, policy_keys, sizeof(policy_keys) / sizeof(policy_keys[0]), policy);
+}
+
+struct trib_budget trib_policy_budget(const struct trib_policy *policy)
+{
+    return (struct trib_budget){
+        .epsilon_pure = policy->budget_epsilon_pure_total,
+        .rho = policy->budget_rho_total,
+        .epsilon = policy->budget_epsilon_total,
+        .delta = policy->budget_delta,
+        .window_ms = policy->budget_window_days * DAY_MS,
+    };
 }
 
 // The next word of a comma-separated list; false at its end.

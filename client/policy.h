@@ -7,6 +7,7 @@
 
 #include "common/base/conf.h"
 #include "common/privacy/encode.h"
+#include "common/privacy/ledger.h"
 #include "common/wire/message.h"
 
 struct trib_policy {
@@ -17,6 +18,10 @@ struct trib_policy {
     trib_conf_text roster_pk;      // who vouches for them, base64; "" : the key of enrolment
     bool has_roster_key;           // from roster_pk, by state.c
     uint8_t roster_key[32];
+    // Of all rounds together, whoever asks; 0: no limit
+    double budget_epsilon_pure_total, budget_rho_total;
+    double budget_epsilon_total, budget_delta;
+    uint64_t budget_window_days; // 0: lifetime
 };
 
 // Add the keys of [client.policy]; defaults go to `policy`.
@@ -30,5 +35,8 @@ bool trib_policy_check(const struct trib_policy *policy, char *ret_word, size_t 
 // the coordinator claims it to be does not matter.
 bool trib_policy_allows(const struct trib_policy *policy, const struct trib_encoding *encoding,
                         char *why, size_t size);
+
+// The limits that the device's ledger keeps.
+struct trib_budget trib_policy_budget(const struct trib_policy *policy);
 
 #endif // TRIB_CLIENT_POLICY_H

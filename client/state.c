@@ -213,6 +213,14 @@ enum trib_err trib_state_config_write(const char *dir)
         "allowed_modes = distributed,local\n"
         "# max_epsilon_pure_round = 0\n"
         "# max_rho_round = 0\n"
+        "# What all rounds together may cost, whoever asks: then the device declines. 0 is no\n"
+        "# limit. What is spent is written down in either case: tributary-client privacy DIR.\n"
+        "# budget_epsilon_pure_total = 0\n"
+        "# budget_epsilon_total = 0\n"
+        "# budget_delta = 1e-6\n"
+        "# budget_rho_total = 0\n"
+        "# Days after which spending no longer counts; 0: it always does.\n"
+        "# budget_window_days = 0\n"
         "\n"
         "[client]\n"
         "# reconnect_max_ms = 60000\n";
@@ -249,6 +257,14 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
     }
     *ret_config = config;
     return TRIB_OK;
+}
+
+enum trib_err trib_state_ledger(const char *dir, const struct trib_state_keys *keys,
+                                const struct trib_policy *policy, struct trib_ledger **ret_ledger)
+{
+    const struct trib_ledger_options options = {
+        .dir = dir, .secret = keys->secret, .budget = trib_policy_budget(policy)};
+    return trib_ledger_open(&options, ret_ledger);
 }
 
 enum trib_err trib_state_lock(const char *dir, int *ret_fd)

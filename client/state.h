@@ -5,6 +5,8 @@
 //     client.ini       0600  the user's: where the data are, what the device allows
 //     model.safetensors      the installed model with its signed manifest (slot.h)
 //     spool.update     0600  a finished update that waits to be acknowledged (spool.h)
+//     privacy.ledger   0600  what was spent of the privacy budget, with privacy.head
+//                            (common/privacy/ledger_file.h)
 //     lock                   held while a client runs: two with one key would look like a clone
 #ifndef TRIB_CLIENT_STATE_H
 #define TRIB_CLIENT_STATE_H
@@ -71,6 +73,12 @@ TRIB_CHECKED enum trib_err trib_state_config_write(const char *dir);
 // Defaults when there is no client.ini. TRIB_ERR_INVAL names file, line and key in the log.
 TRIB_CHECKED enum trib_err trib_state_config_load(const char *path,
                                                   struct trib_state_config *ret_config);
+
+// Open the ledger of DIR with the policy's budget.
+// TRIB_ERR_CORRUPT: it was tampered with.
+TRIB_CHECKED enum trib_err trib_state_ledger(const char *dir, const struct trib_state_keys *keys,
+                                             const struct trib_policy *policy,
+                                             struct trib_ledger **ret_ledger);
 
 // Keep others from running on this directory; released when the descriptor is closed.
 // TRIB_ERR_STATE: somebody else holds it.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/crash.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
@@ -218,24 +219,50 @@ static enum trib_code train(struct trib_task *task, const struct trib_trainer *t
     return TRIB_CODE_ACCEPTED;
 }
 
-// A finished update: packed, and durable before its first byte is sent.
+enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_reservation)
+{
+    *ret_reservation = 0;
+    if (task->encoding.mode == TRIB_PRIVACY_OFF)
+        return TRIB_CODE_ACCEPTED; // promises nothing and costs nothing
+    if (!task->ledger)
+        return TRIB_CODE_DECLINED_FAILED;
+    enum trib_err err = trib_ledger_reserve(task->ledger, &task->charge, ret_reservation);
+    if (err == TRIB_ERR_PRIVACY)
+        TRIB_WARN("id=budget-exhausted round=%" PRIu64 " the privacy budget is used up",
+                  task->msg.round_number);
+    if (err)
+        return err == TRIB_ERR_PRIVACY ? TRIB_CODE_DECLINED_BUDGET : TRIB_CODE_DECLINED_FAILED;
+    TRIB_CRASH_POINT("budget.reserved");
+    return TRIB_CODE_ACCEPTED;
+}
+
+// A finished update: charged, packed, and durable before its first byte is sent.
 static enum trib_code spool(const struct trib_task *task, uint64_t examples, const int32_t *words,
                             const char *dir, struct trib_task_result *ret_result)
 {
     const size_t count = task->model.param_count;
     const size_t size = trib_codec_size(count, task->encoding.word_bits);
     struct trib_msg_upload_begin begin;
+    uint64_t reservation;
     uint8_t *packed = trib_alloc_aligned(size, 1);
     if (!packed)
         return TRIB_CODE_DECLINED_FAILED;
+    enum trib_code code = trib_task_reserve(task, &reservation);
+    if (code != TRIB_CODE_ACCEPTED)
+        goto failed;
     trib_codec_pack(words, count, task->encoding.word_bits, packed);
     trib_task_begin(task, examples, packed, size, &begin);
     if (trib_spool_write(dir, &begin, packed)) {
-        free(packed);
-        return TRIB_CODE_DECLINED_FAILED; // not durable, so not sent
+        code = TRIB_CODE_DECLINED_FAILED; // spent: a spool half written may come back at a restart
+        goto failed;
     }
-    *ret_result = (struct trib_task_result){.begin = begin, .packed = packed};
+    *ret_result =
+        (struct trib_task_result){.begin = begin, .packed = packed, .reservation = reservation};
     return TRIB_CODE_ACCEPTED;
+
+failed:
+    free(packed);
+    return code;
 }
 
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,

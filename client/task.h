@@ -10,6 +10,7 @@
 #include "common/base/pool.h"
 #include "common/math/model.h"
 #include "common/math/train.h"
+#include "common/privacy/ledger.h"
 #include "common/privacy/secagg_plan.h"
 #include "tributary/client.h"
 
@@ -20,6 +21,8 @@ struct trib_task {
     struct trib_encoding encoding;
     struct trib_secagg_plan secagg; // mode distributed
     const char *device;             // borrowed: our name
+    struct trib_ledger *ledger;     // borrowed; NULL only with mode off
+    struct trib_charge charge;      // what it is charged
     const int *stop;                // borrowed, atomic: non-zero asks the trainer to stop
 };
 
@@ -34,10 +37,15 @@ struct trib_task_result {
     int32_t *words; // owned, (param_count); or NULL
     struct trib_msg_upload_begin begin;
     uint8_t *packed; // owned, (begin.size); or NULL
+    uint64_t reservation; // in the ledger, of `packed`; 0: none
 };
 void trib_task_result_fini(struct trib_task_result *result, size_t param_count); // wipes
 
-// Train from `base` (param_count floats) and encode; pack, and make the update durable in `dir`,
+// Charge the ledger, durably: before anything of the task's words leaves. TRIB_CODE_ACCEPTED and
+// *ret_reservation (0 with mode off), or why nothing may be sent.
+enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_reservation);
+
+// Train from `base` (param_count floats) and encode; charge, pack, and make the update durable in `dir`,
 // unless it is to be masked. Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_result; otherwise
 // the reason, and nothing is sent.
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,

@@ -526,8 +526,10 @@ void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *da
             server, &(struct trib_round_input){.event = TRIB_ROUND_EV_TAKE, .member = member});
         return;
     }
-    if (trib_code_is_known(reply.code))
+    if (trib_code_is_known(reply.code)) {
         server->counters.declined[reply.code]++;
+        session->peer->declined = reply.code;
+    }
     TRIB_INFO("round=%" PRIu64 " device=%s declined code=%s", server->run->number,
               session->peer->row.name, trib_code_text(reply.code));
     if (server->run->uploads[member].state == TRIB_UPLOAD_NONE)

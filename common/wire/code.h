@@ -40,6 +40,7 @@ enum trib_code {
     TRIB_CODE_DECLINED_BUSY = 43,
     TRIB_CODE_DECLINED_FAILED = 44, // training or encoding failed
     TRIB_CODE_DECLINED_RANGE = 45,  // the delta has a coordinate outside the encoding's range
+    TRIB_CODE_DECLINED_BUDGET = 46, // the device's privacy budget is used up
     // Why a device left secure aggregation (privacy/secagg.h).
     TRIB_CODE_DECLINED_COHORT = 47,    // fewer members than it wants
     TRIB_CODE_DECLINED_ROSTER = 48,    // a member that nobody vouched for
