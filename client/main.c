@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/enrol.h"
+#include "client/privacy_report.h"
 #include "client/slot.h"
 #include "client/spool.h"
 #include "client/state.h"
@@ -197,11 +198,31 @@ static int cmd_status(const struct trib_command *command, int argc, char **argv)
     return exit_code(err);
 }
 
+static int cmd_privacy(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"}};
+    struct trib_buf text = {0};
+    int count;
+    int code;
+    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+        return code;
+    trib_crypto_init();
+    enum trib_err err = trib_privacy_report(argv[0], as_json, &text);
+    if (!err)
+        (void)fputs((const char *)text.data, stdout);
+    trib_buf_fini(&text);
+    return exit_code(err);
+}
+
 static const struct trib_command commands[] = {
     {"enrol", "TOKEN|URL", "join a coordinator with a token, or with --key when on its allow-list",
      cmd_enrol},
     {"run", "DIR", "take part until SIGTERM", cmd_run},
     {"status", "DIR", "what is installed, what waits", cmd_status},
+    {"privacy", "DIR", "what was spent of this device's privacy, for whom, and what is left",
+     cmd_privacy},
     {"keygen", "", "make the device's keys and print the public one, for an allow-list",
      cmd_keygen},
 };

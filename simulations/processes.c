@@ -169,6 +169,7 @@ static void put_data_section(const struct trib_processes *p, const char *kind,
 static enum trib_err write_device(const struct trib_processes *p, size_t device, const char *dir)
 {
     const struct trib_partition *partition = &p->scenario->partition;
+    const struct trib_policy *policy = &p->scenario->policy;
     const size_t count = trib_partition_size(partition, device);
     char base[SUB_SIZE];
     struct trib_buf text = {0};
@@ -180,8 +181,13 @@ static enum trib_err write_device(const struct trib_processes *p, size_t device,
     put_data_section(p, "train", &text);
     trib_buf_printf(&text,
                     "[client.policy]\nallowed_modes = %s\n"
+                    "min_cohort = %" PRIu64 "\nbudget_epsilon_pure_total = %.17g\n"
+                    "budget_epsilon_total = %.17g\nbudget_delta = %.17g\n"
+                    "budget_rho_total = %.17g\nbudget_window_days = %" PRIu64 "\n"
                     "[client]\nreconnect_max_ms = 1000\n",
-                    p->scenario->policy.allowed_modes);
+                    policy->allowed_modes, policy->min_cohort, policy->budget_epsilon_pure_total,
+                    policy->budget_epsilon_total, policy->budget_delta, policy->budget_rho_total,
+                    policy->budget_window_days);
     if (!err)
         err = write_text(dir, "client.ini", &text);
     trib_buf_fini(&text);

@@ -38,6 +38,7 @@ struct trib_world {
     size_t clients;
     uint32_t *by_name; // (clients) devices in the order of their names
     uint32_t *order;   // (clients) this round's order, indices into by_name
+    struct trib_ledger **ledgers; // (clients) of devices that were asked; NULL with mode off
     struct trib_evaluator *evaluator;
     struct trib_pool *pool;
     struct trib_cohort *cohort; // mode distributed, else NULL
@@ -107,6 +108,11 @@ static enum trib_err create_vectors(struct trib_world *world)
     world->params = trib_alloc_aligned(params, sizeof(*world->params));
     world->next = trib_alloc_aligned(params, sizeof(*world->next));
     world->mean = trib_alloc_aligned(params, sizeof(*world->mean));
+    if (world->job->privacy.encoding.mode != TRIB_PRIVACY_OFF) {
+        world->ledgers = trib_alloc_array(world->clients, sizeof(struct trib_ledger *));
+        if (!world->ledgers)
+            return TRIB_ERR_NOMEM;
+    }
     if (trib_job_tail(world->job) > 0)
         world->tail = trib_alloc_aligned(params, sizeof(*world->tail));
     if (!world->by_name || !world->order || !world->members || !world->params || !world->next ||
@@ -167,6 +173,9 @@ void trib_world_destroy(struct trib_world *world)
     free(world->workers);
     trib_evaluator_destroy(world->evaluator);
     trib_sums_fini(&world->sums);
+    for (size_t i = 0; world->ledgers && i < world->clients; i++)
+        trib_ledger_close(world->ledgers[i]);
+    free(world->ledgers);
     free(world->by_name);
     free(world->order);
     free(world->members);
@@ -199,8 +208,41 @@ static void must_step(struct trib_world *world, struct trib_round_input input)
     (void)err;
 }
 
-// Ask devices in the order drawn until enough have taken. One without rows declines.
-static void select_devices(struct trib_world *world)
+// A device answers a task as a real one does: TRIB_CODE_NONE, or why it declines.
+static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_code *ret_code)
+{
+    const struct trib_ledger_options options = {.budget =
+                                                    trib_policy_budget(&world->scenario->policy)};
+    *ret_code = TRIB_CODE_NONE;
+    if (trib_partition_size(&world->scenario->partition, device) == 0) {
+        *ret_code = TRIB_CODE_DECLINED_NO_DATA;
+        return TRIB_OK;
+    }
+    if (!world->ledgers)
+        return TRIB_OK;
+    enum trib_err err = world->ledgers[device]
+                            ? TRIB_OK
+                            : trib_ledger_open(&options, &world->ledgers[device]);
+    if (!err && !trib_ledger_allows(world->ledgers[device], &world->job->privacy.encoding))
+        *ret_code = TRIB_CODE_DECLINED_BUDGET;
+    return err;
+}
+
+// What the device is about to send is charged to its own budget. It was asked before, and a device
+// is in one round at a time: so there is budget left, and the ledger is there.
+static enum trib_err charge(struct trib_world *world, uint64_t device)
+{
+    static const uint8_t whom[TRIB_LEDGER_WHOM_SIZE];
+    struct trib_charge cost;
+    uint64_t reservation;
+    if (!world->ledgers)
+        return TRIB_OK;
+    trib_ledger_charge(&world->job->privacy.encoding, 1, world->round_number, whom, &cost);
+    return trib_ledger_reserve(world->ledgers[device], &cost, &reservation);
+}
+
+// Ask devices in the order drawn until enough have taken. Some decline.
+static enum trib_err select_devices(struct trib_world *world)
 {
     const struct trib_round *round = &world->round;
     size_t asked = 0;
@@ -215,12 +257,17 @@ static void select_devices(struct trib_world *world)
         assert(asked < world->clients); // everyone asked has answered, so there is room for more
         const uint32_t device = world->by_name[world->order[asked++]];
         must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OFFER, .device = device});
-        const bool has_rows = trib_partition_size(&world->scenario->partition, device) > 0;
-        must_step(world, (struct trib_round_input){
-                             .event = has_rows ? TRIB_ROUND_EV_TAKE : TRIB_ROUND_EV_RELEASE,
-                             .member = round->member_count - 1,
-                             .code = has_rows ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_NO_DATA});
+        enum trib_code code;
+        enum trib_err err = judge(world, device, &code);
+        if (err)
+            return err;
+        must_step(world, (struct trib_round_input){.event = code == TRIB_CODE_NONE
+                                                                ? TRIB_ROUND_EV_TAKE
+                                                                : TRIB_ROUND_EV_RELEASE,
+                                                   .member = round->member_count - 1,
+                                                   .code = code});
     }
+    return TRIB_OK;
 }
 
 static bool falls_silent(const struct trib_world *world, uint32_t member)
@@ -392,6 +439,8 @@ static void train_members(struct trib_work *work)
 
         (void)pthread_mutex_lock(&world->lock);
         world->in_flight--;
+        if (!err && update.code == TRIB_CODE_NONE)
+            err = charge(world, device);
         if (err)
             world->failure = err;
         else
@@ -598,8 +647,8 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     enum trib_err err = open_round(world);
     if (err)
         return err;
-    select_devices(world);
-    if (world->round.state == TRIB_ROUND_KEYS)
+    err = select_devices(world);
+    if (!err && world->round.state == TRIB_ROUND_KEYS)
         err = deal_keys(world);
     if (!err && world->round.state == TRIB_ROUND_COLLECTING)
         err = collect_updates(world);

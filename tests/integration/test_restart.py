@@ -173,9 +173,9 @@ class RestartTest(fleet.Case):
                 tried.ctl("jobs", "start", job)
             self.assert_well(tried, job)
 
-    # Points that only rounds with masks, or with the coordinator's noise, come by: test_secagg.py and
-    # test_central.py sweep those.
-    ELSEWHERE = ("secagg.", "masked.", "central.")
+    # Points that only rounds with masks, with the coordinator's noise, or with any privacy come by:
+    # test_secagg.py, test_central.py and test_ledger.py sweep those.
+    ELSEWHERE = ("secagg.", "masked.", "central.", "ledger.", "budget.")
 
     def sweep(self, program, victim):
         points = [p for p in fleet.crash_points(program) if not p.startswith(self.ELSEWHERE)]

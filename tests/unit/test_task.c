@@ -15,6 +15,7 @@ enum {
 static struct trib_policy policy;
 static struct trib_msg_task msg;
 static int stop;
+static struct trib_ledger *ledger; // in memory, of the test
 
 // What the trainer of these tests does.
 static struct {
@@ -42,6 +43,9 @@ static int set_up(void **state)
 {
     (void)state;
     policy = (struct trib_policy){.allowed_modes = "off,local"};
+    trib_ledger_close(ledger);
+    if (trib_ledger_open(&(struct trib_ledger_options){.dir = NULL}, &ledger))
+        return -1;
     script.err = TRIB_OK;
     script.examples = 20;
     script.step = 0.25f;
@@ -94,6 +98,8 @@ static struct outcome run(const char *name)
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
     task.device = name;
     task.stop = &stop;
+    task.ledger = ledger;
+    trib_ledger_charge(&task.encoding, 1, 2, (const uint8_t[16]){0}, &task.charge);
     outcome.code = trib_task_run(&task, &trainer, &script, base, files_dir, &result);
     assert_null(result.words);
     outcome.begin = result.begin;
