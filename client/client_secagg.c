@@ -147,12 +147,12 @@ static void begin_masked_upload(struct trib_client *client)
     up->packed = trib_blob_take(packed, up->begin.size);
     up->has_update = up->is_masked = up->packed != NULL;
     up->is_begun = false;
-    up->reservation = client->part.reservation;
-    client->part.reservation = 0;
     if (!up->packed) {
         leave(client, TRIB_CODE_DECLINED_FAILED);
         return;
     }
+    up->reservation = client->part.reservation;
+    client->part.reservation = 0;
     const uint64_t tick = client->part.task.msg.send_tick_ms;
     if (tick) // when it is sent must not tell how long the noise took
         up->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;

@@ -206,7 +206,12 @@ static int cmd_privacy(const struct trib_command *command, int argc, char **argv
     struct trib_buf text = {0};
     int count;
     int code;
-    if (!trib_args_parse(command, options, 1, 1, 1, argc, argv, &count, &code))
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     trib_crypto_init();
     enum trib_err err = trib_privacy_report(argv[0], as_json, &text);
