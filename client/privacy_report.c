@@ -73,8 +73,7 @@ static enum trib_err load(struct report *report, const char *dir)
         return err;
     trib_ledger_totals(ledger, &report->totals);
     trib_ledger_close(ledger);
-    trib_ledger_whom(report->enrolment.coordinator_key, report->enrolment.population,
-                     report->whom);
+    trib_ledger_whom(report->enrolment.coordinator_key, report->enrolment.population, report->whom);
     return report->has_failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 
@@ -84,9 +83,7 @@ static void adversary(const struct trib_charge *charge, char *text, size_t size)
 {
     switch (charge->mode) {
     case TRIB_PRIVACY_OFF: (void)snprintf(text, size, "nobody: no promise"); return;
-    case TRIB_PRIVACY_LOCAL:
-        (void)snprintf(text, size, "everybody, the coordinator too");
-        return;
+    case TRIB_PRIVACY_LOCAL: (void)snprintf(text, size, "everybody, the coordinator too"); return;
     case TRIB_PRIVACY_DISTRIBUTED:
         (void)snprintf(text, size,
                        "everybody, the coordinator too, while %" PRIu32
@@ -224,8 +221,8 @@ static void say_spent(struct trib_buf *text, const struct report *report,
 {
     const char *ledger;
     const double epsilon = epsilon_of(report, spent, &ledger);
-    trib_buf_printf(text, "pure epsilon %.4g; (epsilon %.4g, delta %.1e) by %s", spent->epsilon_pure,
-                    epsilon, report->config.policy.budget_delta, ledger);
+    trib_buf_printf(text, "pure epsilon %.4g; (epsilon %.4g, delta %.1e) by %s",
+                    spent->epsilon_pure, epsilon, report->config.policy.budget_delta, ledger);
 }
 
 static void say_entry(struct trib_buf *text, const struct report *report,
@@ -273,8 +270,8 @@ static void say_all(const struct report *report, struct trib_buf *text)
     say_spent(text, report, &report->totals.all);
     trib_buf_printf(text, "\nunit     " UNIT "\n");
     if (policy->budget_window_days) {
-        trib_buf_printf(text, "counted  of the last %" PRIu64 " days: ",
-                        policy->budget_window_days);
+        trib_buf_printf(text,
+                        "counted  of the last %" PRIu64 " days: ", policy->budget_window_days);
         say_spent(text, report, counted);
         trib_buf_text(text, "\n");
     }

@@ -36,7 +36,7 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
 struct trib_task_result {
     int32_t *words; // owned, (param_count); or NULL
     struct trib_msg_upload_begin begin;
-    uint8_t *packed; // owned, (begin.size); or NULL
+    uint8_t *packed;      // owned, (begin.size); or NULL
     uint64_t reservation; // in the ledger, of `packed`; 0: none
 };
 void trib_task_result_fini(struct trib_task_result *result, size_t param_count); // wipes

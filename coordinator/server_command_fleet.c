@@ -60,8 +60,7 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
         trib_admin_number(&reply, "version", peer->version);
         trib_admin_text(&reply, "install",
                         peer->install_code ? trib_code_text(peer->install_code) : NULL);
-        trib_admin_text(&reply, "declined",
-                        peer->declined ? trib_code_text(peer->declined) : NULL);
+        trib_admin_text(&reply, "declined", peer->declined ? trib_code_text(peer->declined) : NULL);
         trib_admin_text(&reply, "enrolled", when);
         trib_admin_text(&reply, "key", key);
     }

@@ -36,8 +36,8 @@ struct trib_world {
     const struct trib_scenario *scenario; // borrowed
     const struct trib_job *job;           // the scenario's
     size_t clients;
-    uint32_t *by_name; // (clients) devices in the order of their names
-    uint32_t *order;   // (clients) this round's order, indices into by_name
+    uint32_t *by_name;            // (clients) devices in the order of their names
+    uint32_t *order;              // (clients) this round's order, indices into by_name
     struct trib_ledger **ledgers; // (clients) of devices that were asked; NULL with mode off
     struct trib_evaluator *evaluator;
     struct trib_pool *pool;
@@ -220,9 +220,8 @@ static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_
     }
     if (!world->ledgers)
         return TRIB_OK;
-    enum trib_err err = world->ledgers[device]
-                            ? TRIB_OK
-                            : trib_ledger_open(&options, &world->ledgers[device]);
+    enum trib_err err =
+        world->ledgers[device] ? TRIB_OK : trib_ledger_open(&options, &world->ledgers[device]);
     if (!err && !trib_ledger_allows(world->ledgers[device], &world->job->privacy.encoding))
         *ret_code = TRIB_CODE_DECLINED_BUDGET;
     return err;
@@ -261,11 +260,11 @@ static enum trib_err select_devices(struct trib_world *world)
         enum trib_err err = judge(world, device, &code);
         if (err)
             return err;
-        must_step(world, (struct trib_round_input){.event = code == TRIB_CODE_NONE
-                                                                ? TRIB_ROUND_EV_TAKE
-                                                                : TRIB_ROUND_EV_RELEASE,
-                                                   .member = round->member_count - 1,
-                                                   .code = code});
+        must_step(world,
+                  (struct trib_round_input){.event = code == TRIB_CODE_NONE ? TRIB_ROUND_EV_TAKE
+                                                                            : TRIB_ROUND_EV_RELEASE,
+                                            .member = round->member_count - 1,
+                                            .code = code});
     }
     return TRIB_OK;
 }

@@ -14,8 +14,8 @@
 #define TRIB_LOG_MODULE "ledger"
 
 enum {
-    RECENT = 16,         // reservations that may still be taken back
-    ITEMS_MIN = 64,      // of the window, allocated at first
+    RECENT = 16,    // reservations that may still be taken back
+    ITEMS_MIN = 64, // of the window, allocated at first
 };
 
 // Sums of doubles are rounded: a cap that the rounds add up to exactly is still met. 10^7 charges

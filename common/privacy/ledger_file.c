@@ -188,7 +188,8 @@ static enum trib_err read_at(const struct trib_ledger_file *file, uint64_t offse
 }
 
 // The next record of the chain; false if it is not.
-static bool take(struct trib_ledger_file *file, const uint8_t record[static TRIB_LEDGER_RECORD_SIZE],
+static bool take(struct trib_ledger_file *file,
+                 const uint8_t record[static TRIB_LEDGER_RECORD_SIZE],
                  struct trib_ledger_entry *ret_entry)
 {
     uint8_t chain[TRIB_DIGEST_SIZE];

@@ -177,8 +177,7 @@ static void the_cap_is_met_exactly_and_never_passed(void **state)
 {
     (void)state;
     const double rho = trib_rho_of(&encoding);
-    const struct trib_privacy_spent ten = {
-        .rounds = 10, .epsilon_pure = 5, .rho = 10 * rho};
+    const struct trib_privacy_spent ten = {.rounds = 10, .epsilon_pure = 5, .rho = 10 * rho};
     const struct trib_budget budgets[] = {
         {.epsilon_pure = 5},
         {.epsilon_pure = 5.49},

@@ -110,6 +110,38 @@ static void limits_do_not_apply_to_a_mode_without_a_promise(void **state)
     assert_true(allows_mode(&policy, TRIB_PRIVACY_OFF));
 }
 
+static void a_budget_has_no_limit_until_the_owner_sets_one(void **state)
+{
+    (void)state;
+    static const char text[] = "[client.policy]\nbudget_epsilon_pure_total = 3.5\n"
+                               "budget_epsilon_total = 8\nbudget_delta = 1e-7\n"
+                               "budget_rho_total = 0.25\nbudget_window_days = 30\n";
+    struct trib_conf conf;
+    struct trib_policy policy = defaults();
+    struct trib_budget budget = trib_policy_budget(&policy);
+    assert_true(budget.epsilon_pure == 0 && budget.epsilon == 0 && budget.rho == 0);
+    assert_true(budget.delta == 1e-6);
+    assert_int_equal(budget.window_ms, 0);
+    trib_conf_init(&conf);
+    trib_policy_conf_add(&conf, &policy);
+    assert_int_equal(trib_conf_parse(&conf, text, sizeof(text) - 1, "client.ini", "."), TRIB_OK);
+    budget = trib_policy_budget(&policy);
+    assert_true(budget.epsilon_pure == 3.5 && budget.epsilon == 8 && budget.rho == 0.25);
+    assert_true(budget.delta == 1e-7);
+    assert_int_equal(budget.window_ms, (uint64_t)30 * 24 * 3600 * 1000);
+    static const char *const bad[] = {"budget_rho_total = -1", "budget_delta = 0",
+                                      "budget_delta = 1", "budget_window_days = 0.5",
+                                      "budget_epsilon_total = nan"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char line[128];
+        const int size = snprintf(line, sizeof(line), "[client.policy]\n%s\n", bad[i]);
+        trib_conf_init(&conf);
+        trib_policy_conf_add(&conf, &policy);
+        assert_int_equal(trib_conf_parse(&conf, line, (size_t)size, "client.ini", "."),
+                         TRIB_ERR_INVAL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +150,7 @@ int main(void)
         cmocka_unit_test(an_unknown_word_is_named),
         cmocka_unit_test(a_round_that_costs_more_than_the_limit_is_refused),
         cmocka_unit_test(limits_do_not_apply_to_a_mode_without_a_promise),
+        cmocka_unit_test(a_budget_has_no_limit_until_the_owner_sets_one),
     };
     return RUN_TESTS(tests);
 }

@@ -309,6 +309,49 @@ static void what_cannot_be_made_durable_is_not_sent(void **state)
     assert_null(result.packed);
 }
 
+// Charged before it is spooled: a spool that cannot be written may be there all the same.
+static void an_update_is_charged_before_it_is_durable(void **state)
+{
+    (void)state;
+    struct trib_ledger_totals totals;
+    free(run("d0").packed); // mode off
+    trib_ledger_totals(ledger, &totals);
+    assert_int_equal(totals.entries, 0);
+
+    use_local_privacy();
+    struct outcome got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_ACCEPTED);
+    free(got.packed);
+    trib_ledger_totals(ledger, &totals);
+    assert_int_equal(totals.all.rounds, 1);
+    assert_true(totals.all.epsilon_pure == 2048.0 / 64);
+    script.err = TRIB_ERR_REFUSED; // nothing was noised
+    assert_int_equal(run("d0").code, TRIB_CODE_DECLINED_NO_DATA);
+    trib_ledger_totals(ledger, &totals);
+    assert_int_equal(totals.all.rounds, 1);
+}
+
+static void without_budget_nothing_is_made(void **state)
+{
+    (void)state;
+    const struct trib_ledger_options options = {.budget.epsilon_pure = 50};
+    trib_ledger_close(ledger);
+    assert_int_equal(trib_ledger_open(&options, &ledger), TRIB_OK);
+    use_local_privacy(); // 32 a round
+    struct outcome got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_ACCEPTED);
+    free(got.packed);
+    got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_DECLINED_BUDGET);
+    assert_null(got.packed);
+    assert_false(got.is_spooled);
+    trib_ledger_close(ledger); // a device without a ledger promises nothing either
+    ledger = NULL;
+    got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_DECLINED_FAILED);
+    assert_false(got.is_spooled);
+}
+
 static void a_trainer_finds_every_number_of_its_task(void **state)
 {
     (void)state;
@@ -351,6 +394,7 @@ static int tear_down(void **state)
 {
     static const char *const names[] = {"spool.update", NULL};
     (void)state;
+    trib_ledger_close(ledger);
     return files_teardown(names);
 }
 
@@ -367,6 +411,8 @@ int main(void)
         cmocka_unit_test_setup(predictable_noise_follows_the_seed_the_round_and_the_device, set_up),
         cmocka_unit_test_setup(a_trainer_that_fails_sends_nothing, set_up),
         cmocka_unit_test_setup(what_cannot_be_made_durable_is_not_sent, set_up),
+        cmocka_unit_test_setup(an_update_is_charged_before_it_is_durable, set_up),
+        cmocka_unit_test_setup(without_budget_nothing_is_made, set_up),
         cmocka_unit_test_setup(a_trainer_finds_every_number_of_its_task, set_up),
         cmocka_unit_test_setup(shuffles_differ_by_seed_round_and_device_and_repeat, set_up),
     };
