@@ -64,8 +64,13 @@ int main(int argc, char **argv)
         return 2;
     }
     const char *dir = argv[1];
-    int failed = fill(dir, argc > 2 ? strtoul(argv[2], NULL, 10) : 1000000) ||
-                 open_timed(dir, 0, "lifetime budget") ||
+    char *end = NULL;
+    const unsigned long entries = argc > 2 ? strtoul(argv[2], &end, 10) : 1000000;
+    if (entries == 0 || (end && *end)) {
+        (void)fprintf(stderr, "bench_ledger: how many entries?\n");
+        return 2;
+    }
+    int failed = fill(dir, entries) || open_timed(dir, 0, "lifetime budget") ||
                  open_timed(dir, UINT64_MAX / 4, "all of them in the window");
     if (!trib_path_join(path, dir, "privacy.ledger"))
         (void)unlink(path);
