@@ -11,6 +11,7 @@
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
 #include "common/wire/noise_ik.h"
+#include "coordinator/roster.h"
 
 #define TRIB_LOG_MODULE "identity"
 
@@ -74,11 +75,9 @@ static void derive_public(struct trib_identity *identity)
 // Made when it is not there: coordinators of the first version had none.
 static enum trib_err settle_roster(const struct paths *paths, struct trib_identity *identity)
 {
-    const struct trib_keyfile_line lines[] = {{"roster", identity->roster_seed}};
     if (trib_file_exists(paths->roster))
-        return trib_keyfile_read(paths->roster, lines, 1);
-    trib_random_bytes(identity->roster_seed, sizeof(identity->roster_seed));
-    return trib_keyfile_write(paths->roster, lines, 1);
+        return trib_roster_key_read(paths->roster, identity->roster_seed);
+    return trib_roster_key_make(paths->roster, identity->roster_seed);
 }
 
 static enum trib_err write_config(const char *path, const char *listen, const char *url)
@@ -190,7 +189,7 @@ enum trib_err trib_coordinator_config_load(const char *dir,
         err = trib_conf_reject(&conf, "fleet", "url", "is longer than %d bytes", TRIB_URL_MAX);
     if (!err && (!config.listen[0] || strlen(config.listen) > TRIB_URL_MAX))
         err = trib_conf_reject(&conf, "fleet", "listen", "wants 1 to %d bytes", TRIB_URL_MAX);
-    config.roster_is_offline = config.roster == 1;
+    config.roster_is_offline = config.roster == TRIB_ROSTER_OFFLINE;
     size_t key_size = 0;
     if (!err && config.roster_is_offline &&
         (!trib_base64_decode(config.roster_pk, config.roster_key, sizeof(config.roster_key),
@@ -199,7 +198,7 @@ enum trib_err trib_coordinator_config_load(const char *dir,
         err =
             trib_conf_reject(&conf, "secagg", "roster_pk",
                              "must be the public key of the offline roster (tributary-coordinator "
-                             "roster sign prints it)");
+                             "roster key prints it)");
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;

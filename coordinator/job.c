@@ -93,8 +93,6 @@ static const struct trib_conf_key job_keys[] = {
         "who masks with whom: everybody with everybody up to 128 devices", 0, 0, "auto"),
     KEY("secagg", "word_bits", TRIB_CONF_CHOICE, secagg_word_bits, "auto",
         "bits per coordinate of a masked vector", 0, 0, "auto|16|24|32"),
-    KEY("secagg", "roster", TRIB_CONF_CHOICE, secagg_roster, "coordinator",
-        "who vouches for the devices of a round", 0, 0, "coordinator|offline"),
 };
 
 void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config)
@@ -286,7 +284,8 @@ bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
     return true;
 }
 
-void trib_job_promise(const struct trib_job *job, char *text, size_t size)
+void trib_job_promise(const struct trib_job *job, enum trib_roster_kind roster, char *text,
+                      size_t size)
 {
     const struct trib_privacy_plan *plan = &job->privacy;
     const enum trib_privacy_mode mode = (enum trib_privacy_mode)job->config.privacy_mode;
@@ -303,7 +302,7 @@ void trib_job_promise(const struct trib_job *job, char *text, size_t size)
     else if (mode == TRIB_PRIVACY_DISTRIBUTED)
         (void)snprintf(adversary, sizeof(adversary),
                        "%s with up to %u of %u devices, under secure aggregation",
-                       job->config.secagg_roster == TRIB_JOB_ROSTER_OFFLINE
+                       roster == TRIB_ROSTER_OFFLINE
                            ? "a coordinator that may lie"
                            : "a coordinator that is honest about who its devices are",
                        plan->secagg.colluders, plan->secagg.members);

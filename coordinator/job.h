@@ -15,6 +15,7 @@
 #include "common/math/model.h"
 #include "common/math/train.h"
 #include "common/privacy/plan.h"
+#include "coordinator/roster.h"
 #include "tributary/err.h"
 
 // Stored as numbers: never renumber.
@@ -76,13 +77,6 @@ struct trib_job_config {
     int secagg_graph;           // only auto
     int secagg_word_bits;       // index of auto|16|24|32
     uint64_t phase_ms;          // for each phase after the keys
-    int secagg_roster;          // enum trib_job_roster
-};
-
-// Who signs which devices are real.
-enum trib_job_roster {
-    TRIB_JOB_ROSTER_COORDINATOR,
-    TRIB_JOB_ROSTER_OFFLINE, // a key on another machine
 };
 
 enum {
@@ -122,8 +116,10 @@ TRIB_CHECKED enum trib_err trib_job_check(struct trib_conf *conf,
 // One line for people when the predicted signal drowns in the noise (SNR below 0.05), else false.
 bool trib_job_warning(const struct trib_job *job, char *text, size_t size);
 
-// "12 devices a round, mode local: epsilon 64 ...": the guarantee, its unit and its adversary.
-void trib_job_promise(const struct trib_job *job, char *text, size_t size);
+// "12 devices a round, mode local: epsilon 64 ...": the guarantee, its unit and its adversary, who
+// may lie only where a key out of the coordinator's reach vouches for the devices.
+void trib_job_promise(const struct trib_job *job, enum trib_roster_kind roster, char *text,
+                      size_t size);
 
 // Has an evaluation with these values reached the target? Never when there is none.
 struct trib_evaluation;

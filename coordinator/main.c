@@ -7,10 +7,16 @@
 #include "common/base/args.h"
 #include "common/base/bytes.h"
 #include "common/base/crash.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/rand.h"
+#include "common/base/sign.h"
 #include "common/base/wipe.h"
 #include "coordinator/identity.h"
+#include "coordinator/roster.h"
 #include "coordinator/server.h"
+
+#define TRIB_LOG_MODULE "main"
 
 static struct trib_server *running; // for the signal handlers
 
@@ -111,10 +117,129 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     return TRIB_EXIT_OK;
 }
 
+// ---- The roster key: no directory, no network
+
+static void show_key(FILE *to, const char *prefix, const uint8_t seed[static TRIB_SIGN_SEED_SIZE])
+{
+    uint8_t public[TRIB_SIGN_KEY_SIZE];
+    char text[TRIB_KEY_TEXT_SIZE];
+    trib_sign_public(seed, public);
+    trib_base64_encode(public, sizeof(public), text);
+    (void)fprintf(to, "%s%s\n", prefix, text);
+}
+
+// --key of both commands, which cannot do without.
+static bool take_key_path(const struct trib_command *command, int operands, int *argc, char **argv,
+                          const char **ret_path, int *ret_code)
+{
+    const struct trib_option options[] = {
+        {"key", TRIB_OPTION_TEXT, ret_path, "FILE", "the roster's secret key"}};
+    const struct trib_usage usage = {
+        .command = command, .options = options, .option_count = 1, .operand_max = operands};
+    if (!trib_args_parse(&usage, *argc, argv, argc, ret_code))
+        return false;
+    *ret_code = TRIB_EXIT_USAGE;
+    if (!*ret_path)
+        (void)fprintf(stderr, "%s: --key FILE is wanted\n", command->name);
+    return *ret_path != NULL;
+}
+
+static int cmd_roster_key(const struct trib_command *command, int argc, char **argv)
+{
+    const char *path = NULL;
+    uint8_t seed[TRIB_SIGN_SEED_SIZE];
+    int code;
+    if (!take_key_path(command, 0, &argc, argv, &path, &code))
+        return code;
+    trib_crypto_init();
+    enum trib_err err = trib_roster_key_make(path, seed);
+    if (err)
+        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_of(err);
+    show_key(stdout, "", seed);
+    trib_wipe(seed, sizeof(seed));
+    return TRIB_EXIT_OK;
+}
+
+static void show_whom(const struct trib_roster *roster)
+{
+    (void)fprintf(stderr, "vouching for %zu devices of population %s:\n", roster->count,
+                  roster->population);
+    for (size_t i = 0; i < roster->count; i++) {
+        char key[TRIB_KEY_TEXT_SIZE];
+        trib_base64_encode(roster->lines[i].sign_key, TRIB_SIGN_KEY_SIZE, key);
+        (void)fprintf(stderr, "    %s %s\n", key, roster->lines[i].name);
+    }
+}
+
+// Read an export into `roster`. An exit code.
+static int read_export(const char *path, struct trib_roster *roster)
+{
+    struct trib_buf file = {0};
+    struct trib_roster_text text = {.file = path};
+    enum trib_err err = trib_file_read(path, TRIB_ROSTER_FILE_MAX, &file);
+    if (err)
+        return TRIB_EXIT_USAGE;
+    text.data = file.data;
+    text.size = file.size;
+    err = trib_roster_parse(&text, roster);
+    if (err) {
+        TRIB_ERROR("%s", text.why[0] ? text.why : trib_err_text(err));
+    } else if (roster->is_signed) {
+        TRIB_ERROR("%s:1: is signed already", path);
+        trib_roster_fini(roster);
+        err = TRIB_ERR_INVAL;
+    }
+    trib_buf_fini(&file);
+    return err ? trib_exit_of(err) : TRIB_EXIT_OK;
+}
+
+static int write_signed(const char *path, const struct trib_roster *roster)
+{
+    struct trib_buf out = {0};
+    enum trib_err err = TRIB_OK;
+    trib_roster_print(&out, roster);
+    if (out.failed)
+        err = TRIB_ERR_NOMEM;
+    else if (path)
+        err = trib_file_write(path, out.data, out.size, 0644);
+    else if (fwrite(out.data, 1, out.size, stdout) != out.size || fflush(stdout))
+        err = TRIB_ERR_IO;
+    trib_buf_fini(&out);
+    return trib_exit_of(err);
+}
+
+static int cmd_roster_sign(const struct trib_command *command, int argc, char **argv)
+{
+    const char *path = NULL;
+    uint8_t seed[TRIB_SIGN_SEED_SIZE];
+    struct trib_roster roster;
+    int code;
+    if (!take_key_path(command, 2, &argc, argv, &path, &code))
+        return code;
+    trib_crypto_init();
+    enum trib_err err = trib_roster_key_read(path, seed);
+    if (err)
+        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_of(err);
+    code = read_export(argc >= 1 && strcmp(argv[0], "-") != 0 ? argv[0] : "/dev/stdin", &roster);
+    if (code == TRIB_EXIT_OK) {
+        show_whom(&roster);
+        show_key(stderr, "with the key of secagg.roster_pk = ", seed);
+        trib_roster_vouch(&roster, seed);
+        code = write_signed(argc >= 2 && strcmp(argv[1], "-") != 0 ? argv[1] : NULL, &roster);
+        trib_roster_fini(&roster);
+    }
+    trib_wipe(seed, sizeof(seed));
+    return code;
+}
+
 static const struct trib_command commands[] = {
     {"init", "DIR", "make a coordinator's directory, keys and configuration; print its public key",
      cmd_init},
     {"run", "DIR", "serve devices until SIGTERM; SIGHUP reads the allow-list again", cmd_run},
+    {"roster key", "", "on another machine: make a roster key; print its public half",
+     cmd_roster_key},
+    {"roster sign", "[IN] [OUT]", "on another machine: vouch for the devices of a roster export",
+     cmd_roster_sign},
 };
 
 int main(int argc, char **argv)

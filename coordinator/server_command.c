@@ -134,6 +134,14 @@ static void put_counters(struct trib_admin_reply *reply, const struct trib_count
     }
     trib_json_close(&json, '}');
     trib_admin_json(reply, "receipts", json.failed ? NULL : (const char *)json.data);
+    trib_buf_clear(&json);
+    trib_json_open(&json, NULL, '{');
+    for (int i = 0; i < TRIB_CODE_MAX; i++) {
+        if (c->declined[i])
+            trib_json_uint(&json, trib_code_text((enum trib_code)i), c->declined[i]);
+    }
+    trib_json_close(&json, '}');
+    trib_admin_json(reply, "declined", json.failed ? NULL : (const char *)json.data);
     trib_buf_fini(&json);
 }
 
@@ -156,6 +164,8 @@ void trib_cmd_status(struct trib_admin_call *call)
     const struct trib_round_run *run = server->run;
     uint64_t ready = 0;
     uint64_t newest = 0;
+    struct trib_roster_count roster;
+    trib_secagg_count_roster(server, &roster);
     for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
         const struct trib_peer *peer = trib_peers_at(server->peers, i);
         if (!peer->live || !peer->live->is_ready)
@@ -169,6 +179,10 @@ void trib_cmd_status(struct trib_admin_call *call)
     trib_admin_number(&reply, "devices", trib_peers_count(server->peers));
     trib_admin_number(&reply, "connected", ready);
     trib_admin_number(&reply, "on_newest_version", newest);
+    trib_admin_text(&reply, "roster",
+                    server->config.roster_is_offline ? "offline" : "by coordinator");
+    trib_admin_number(&reply, "rostered", roster.rostered);
+    trib_admin_number(&reply, "unrostered", roster.unrostered);
     trib_admin_number(&reply, "version", server->head ? server->head->manifest.version : 0);
     trib_admin_number(&reply, "job", server->job ? server->job->id : 0);
     trib_admin_text(&reply, "job_state",
@@ -294,6 +308,8 @@ static const struct command {
     {"devices", "token", trib_cmd_devices_token},
     {"devices", "approve", trib_cmd_devices_approve},
     {"devices", "revoke", trib_cmd_devices_revoke},
+    {"roster", "export", trib_cmd_roster_export},
+    {"roster", "load", trib_cmd_roster_load},
     {"rounds", "ls", trib_cmd_rounds_ls},
     {"rounds", "show", trib_cmd_rounds_show},
     {"models", "ls", trib_cmd_models_ls},

@@ -62,6 +62,8 @@ void trib_cmd_devices_ls(struct trib_admin_call *call);
 void trib_cmd_devices_token(struct trib_admin_call *call);
 void trib_cmd_devices_approve(struct trib_admin_call *call);
 void trib_cmd_devices_revoke(struct trib_admin_call *call);
+void trib_cmd_roster_export(struct trib_admin_call *call);
+void trib_cmd_roster_load(struct trib_admin_call *call);
 void trib_cmd_rounds_ls(struct trib_admin_call *call);
 void trib_cmd_rounds_show(struct trib_admin_call *call);
 void trib_cmd_models_ls(struct trib_admin_call *call);

@@ -33,11 +33,22 @@ static void put_pending(struct trib_admin_reply *reply, const struct trib_pendin
     trib_admin_text(reply, "name", pending->name);
     trib_admin_text(reply, "group", "");
     trib_admin_text(reply, "state", "pending");
+    trib_admin_text(reply, "rostered", NULL);
     trib_admin_number(reply, "version", 0);
     trib_admin_text(reply, "install", NULL);
     trib_admin_text(reply, "declined", NULL);
     trib_admin_text(reply, "enrolled", when);
     trib_admin_text(reply, "key", key);
+}
+
+// Who vouches for it as a member of secure aggregation.
+static const char *rostered_text(const struct trib_server *server, const struct trib_peer *peer)
+{
+    if (peer->row.is_revoked)
+        return NULL;
+    if (!server->config.roster_is_offline)
+        return "by coordinator";
+    return trib_secagg_is_rostered(server, peer) ? "yes" : "UNROSTERED";
 }
 
 void trib_cmd_devices_ls(struct trib_admin_call *call)
@@ -57,6 +68,7 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
         trib_admin_text(&reply, "name", peer->row.name);
         trib_admin_text(&reply, "group", peer->row.group);
         trib_admin_text(&reply, "state", state);
+        trib_admin_text(&reply, "rostered", rostered_text(server, peer));
         trib_admin_number(&reply, "version", peer->version);
         trib_admin_text(&reply, "install",
                         peer->install_code ? trib_code_text(peer->install_code) : NULL);

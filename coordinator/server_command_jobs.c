@@ -29,10 +29,15 @@ static void submit_answer(struct trib_server *server, struct trib_server_op *op)
         trib_admin_number(&q->reply, "job", q->job->id);
         trib_admin_text(&q->reply, "model", q->job->job.model.spec);
         trib_admin_number(&q->reply, "params", q->job->job.model.param_count);
-        trib_job_promise(&q->job->job, text, sizeof(text));
+        trib_job_promise(&q->job->job, (enum trib_roster_kind)server->config.roster, text,
+                         sizeof(text));
         trib_admin_text(&q->reply, "privacy", text);
-        trib_admin_text(&q->reply, "warning",
-                        trib_job_warning(&q->job->job, text, sizeof(text)) ? text : NULL);
+        trib_admin_text(
+            &q->reply, "warning",
+            trib_job_warning(&q->job->job, text, sizeof(text)) ||
+                    trib_secagg_roster_is_short(server, &q->job->job, text, sizeof(text))
+                ? text
+                : NULL);
         trib_jobs_activate(server, q->job);
     }
     trib_admin_answer(q->call, &q->reply);

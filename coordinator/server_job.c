@@ -113,7 +113,7 @@ void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job)
 {
     char text[512];
     server->job = job;
-    trib_job_promise(&job->job, text, sizeof(text));
+    trib_job_promise(&job->job, (enum trib_roster_kind)server->config.roster, text, sizeof(text));
     TRIB_INFO("job=%" PRIu64 " model='%s' params=%zu rounds=%" PRIu64 " cohort=%" PRIu64, job->id,
               job->job.model.spec, job->job.model.param_count, job->job.config.rounds,
               job->job.config.cohort);

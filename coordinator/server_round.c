@@ -130,9 +130,7 @@ static bool is_masked(const struct trib_server *server)
 
 static bool may_be_asked(const struct trib_server *server, const struct trib_peer *peer)
 {
-    uint8_t roster[TRIB_SIGNATURE_SIZE];
-    return !peer->row.is_revoked &&
-           (!is_masked(server) || trib_secagg_roster(server, peer, roster));
+    return !peer->row.is_revoked && (!is_masked(server) || trib_secagg_is_rostered(server, peer));
 }
 
 // The devices that may be asked, in the order drawn for this round.
@@ -355,6 +353,19 @@ static size_t present_count(struct trib_server *server, uint64_t now_ms)
     return count;
 }
 
+// Say once that a job waits for the roster, and once that it does so no more.
+static void tell_roster(struct trib_server *server)
+{
+    struct trib_active_job *active = server->job;
+    char text[256];
+    bool is_short = trib_secagg_roster_is_short(server, &active->job, text, sizeof(text));
+    if (is_short && !active->roster_is_short)
+        TRIB_WARN("id=roster-short job=%" PRIu64 " %s", active->id, text);
+    else if (!is_short && active->roster_is_short)
+        TRIB_INFO("job=%" PRIu64 " enough devices are rostered", active->id);
+    active->roster_is_short = is_short;
+}
+
 // Are there devices enough? A masked round stands no loss below its threshold, so it waits a while
 // for the whole cohort before it begins with fewer.
 static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
@@ -365,6 +376,8 @@ static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
         active->short_since_ms = 0;
     else if (active->short_since_ms == 0)
         active->short_since_ms = now_ms;
+    if (present < active->job.accepted_min || active->roster_is_short)
+        tell_roster(server);
     if (present < active->job.accepted_min)
         return false;
     return !is_masked(server) || active->short_since_ms == 0 ||

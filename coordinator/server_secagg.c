@@ -41,16 +41,56 @@ void trib_secagg_free(struct trib_round_secagg *secagg)
 
 // ---- Who may be a member
 
-bool trib_secagg_roster(const struct trib_server *server, const struct trib_peer *peer,
-                        uint8_t ret_signature[static TRIB_SIGNATURE_SIZE])
+bool trib_secagg_is_rostered(const struct trib_server *server, const struct trib_peer *peer)
 {
-    const struct trib_store_device *row = &peer->row;
-    if (!server->config.roster_is_offline)
-        trib_roster_sign(server->identity.roster_seed, server->config.population, row->name,
-                         row->sign_key, ret_signature);
-    else if (row->has_roster)
-        memcpy(ret_signature, row->roster, TRIB_SIGNATURE_SIZE);
-    return !server->config.roster_is_offline || row->has_roster;
+    return !server->config.roster_is_offline || peer->row.has_roster;
+}
+
+void trib_secagg_count_roster(const struct trib_server *server, struct trib_roster_count *ret_count)
+{
+    struct trib_roster_count count = {.rostered = 0};
+    for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
+        const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        bool is_rostered = trib_secagg_is_rostered(server, peer);
+        count.rostered += !peer->row.is_revoked && is_rostered;
+        count.unrostered += !peer->row.is_revoked && !is_rostered;
+    }
+    *ret_count = count;
+}
+
+void trib_secagg_check_roster(struct trib_server *server)
+{
+    size_t foreign = 0;
+    for (size_t i = 0; server->config.roster_is_offline && i < trib_peers_count(server->peers);
+         i++) {
+        struct trib_store_device *row = &trib_peers_at(server->peers, i)->row;
+        if (!row->has_roster || row->is_revoked ||
+            trib_roster_verify(server->config.roster_key, server->config.population, row->name,
+                               row->sign_key, row->roster))
+            continue;
+        row->has_roster = false; // the store keeps it: the key may come back
+        foreign++;
+    }
+    if (foreign > 0)
+        TRIB_WARN("id=roster-foreign devices=%zu were signed by another key than "
+                  "secagg.roster_pk: they are UNROSTERED until a roster by this one is loaded",
+                  foreign);
+}
+
+bool trib_secagg_roster_is_short(const struct trib_server *server, const struct trib_job *job,
+                                 char *text, size_t size)
+{
+    struct trib_roster_count count;
+    if (!server->config.roster_is_offline || job->privacy.encoding.mode != TRIB_PRIVACY_DISTRIBUTED)
+        return false;
+    trib_secagg_count_roster(server, &count);
+    if (count.rostered >= job->accepted_min)
+        return false;
+    (void)snprintf(text, size,
+                   "the job waits for the roster: a round wants %" PRIu32
+                   " devices, %zu are rostered and %zu are UNROSTERED (roster export, sign, load)",
+                   job->accepted_min, count.rostered, count.unrostered);
+    return true;
 }
 
 static struct trib_peer *peer_of(struct trib_server *server, uint32_t member)
@@ -61,10 +101,15 @@ static struct trib_peer *peer_of(struct trib_server *server, uint32_t member)
 static bool fill_entry(struct trib_server *server, uint32_t member, struct trib_secagg_entry *entry)
 {
     const struct trib_peer *peer = peer_of(server, member);
-    if (!peer || !trib_secagg_roster(server, peer, entry->roster_signature))
+    if (!peer || !trib_secagg_is_rostered(server, peer))
         return false;
     memcpy(entry->name, peer->row.name, sizeof(entry->name));
     memcpy(entry->sign_key, peer->row.sign_key, sizeof(entry->sign_key));
+    if (server->config.roster_is_offline)
+        memcpy(entry->roster_signature, peer->row.roster, sizeof(entry->roster_signature));
+    else
+        trib_roster_sign(server->identity.roster_seed, server->config.population, entry->name,
+                         entry->sign_key, entry->roster_signature);
     return true;
 }
 

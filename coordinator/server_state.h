@@ -147,6 +147,7 @@ struct trib_active_job {
     struct trib_privacy_spent spent;
     bool is_starting;        // its first version is being made
     uint64_t short_since_ms; // fewer devices than a cohort are there since then; 0: enough
+    bool roster_is_short;    // and was said to be
     uint64_t next_open_ms;   // not before: the last attempt to open a round failed
     bool is_ending;
     bool wants_cancel; // the operator's wish, when the open round is over
@@ -265,9 +266,18 @@ TRIB_CHECKED enum trib_err trib_lease_list_put(const struct trib_lease_list *lis
 // ---- server_secagg.c
 struct trib_job;
 void trib_secagg_free(struct trib_round_secagg *secagg); // NULL is fine
-// May this device be a member, and with which signature of the roster?
-bool trib_secagg_roster(const struct trib_server *server, const struct trib_peer *peer,
-                        uint8_t ret_signature[static TRIB_SIGNATURE_SIZE]);
+// Does somebody vouch for this device, so that it may be a member?
+bool trib_secagg_is_rostered(const struct trib_server *server, const struct trib_peer *peer);
+struct trib_roster_count {
+    size_t rostered, unrostered; // of the devices that are not revoked
+};
+void trib_secagg_count_roster(const struct trib_server *server,
+                              struct trib_roster_count *ret_count);
+// At the start: a signature by another key than secagg.roster_pk does not count.
+void trib_secagg_check_roster(struct trib_server *server);
+// Are too few devices rostered for a round of the job? One line for people if so.
+bool trib_secagg_roster_is_short(const struct trib_server *server, const struct trib_job *job,
+                                 char *text, size_t size);
 void trib_secagg_fill_header(struct trib_server *server, struct trib_secagg_header *header);
 void trib_secagg_tell(struct trib_server *server, uint32_t member); // what it is to do now
 void trib_secagg_pump(struct trib_server *server); // begin a phase and tell its members

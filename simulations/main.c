@@ -164,7 +164,8 @@ static void introduce(struct run *run)
     char text[512];
     trib_report_note(run->report, "%s: %zu devices with %zu rows, %zu held out; model %s", s->name,
                      s->partition.clients, s->train->rows, s->test->rows, s->job.model.spec);
-    trib_job_promise(&s->job, text, sizeof(text));
+    // The simulator's coordinator is one that signs its roster itself.
+    trib_job_promise(&s->job, TRIB_ROSTER_COORDINATOR, text, sizeof(text));
     trib_report_note(run->report, "%s", text);
     trib_report_note(run->report, "%s", "");
 }

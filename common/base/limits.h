@@ -10,14 +10,15 @@ enum {
     TRIB_AEAD_TAG_SIZE = 16,     // ChaCha20-Poly1305
     TRIB_RECORD_HEADER_SIZE = 8, // type, flags, stream, offset
     TRIB_RECORD_PAYLOAD_MAX = TRIB_FRAME_MAX - TRIB_AEAD_TAG_SIZE - TRIB_RECORD_HEADER_SIZE,
-    TRIB_CHUNK_SIZE = 61440,          // bulk bytes in a record: whole 16-, 24- and 32-bit words
-    TRIB_HANDSHAKE_MAX = 256,         // bytes an unauthenticated peer may make us keep
-    TRIB_HANDSHAKE_MS = 5000,         // and how long
-    TRIB_CONTROL_MAX = 32768,         // bytes of one packed control message
-    TRIB_SECAGG_STEP_MAX = 64 << 20,  // bytes of one step of secure aggregation
-    TRIB_URL_MAX = 255,               // bytes of a coordinator URL
-    TRIB_ADMIN_REQUEST_MAX = 1 << 20, // a job file and its arguments
+    TRIB_CHUNK_SIZE = 61440,           // bulk bytes in a record: whole 16-, 24- and 32-bit words
+    TRIB_HANDSHAKE_MAX = 256,          // bytes an unauthenticated peer may make us keep
+    TRIB_HANDSHAKE_MS = 5000,          // and how long
+    TRIB_CONTROL_MAX = 32768,          // bytes of one packed control message
+    TRIB_SECAGG_STEP_MAX = 64 << 20,   // bytes of one step of secure aggregation
+    TRIB_URL_MAX = 255,                // bytes of a coordinator URL
+    TRIB_ADMIN_REQUEST_MAX = 16 << 20, // a job file or a roster, and the words
     TRIB_ADMIN_REPLY_MAX = 16 << 20,
+    TRIB_ROSTER_FILE_MAX = TRIB_ADMIN_REQUEST_MAX - 65536, // 80,000 devices and more
 
     // ---- models and data
     TRIB_SPEC_MAX = 511, // bytes of a model's canonical text

@@ -263,6 +263,59 @@ static int cmd_export(const struct trib_command *command, int argc, char **argv)
     return trib_exit_of(err);
 }
 
+static int cmd_roster_export(const struct trib_command *command, int argc, char **argv)
+{
+    bool only_unsigned = false;
+    const struct trib_option options[] = {{"unsigned", TRIB_OPTION_FLAG, &only_unsigned, NULL,
+                                           "only devices that nobody vouches for yet"}};
+    struct trib_admin_request request = {.word_count = 2, .words = {"roster", "export"}};
+    struct trib_admin_reply reply;
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (only_unsigned)
+        request.words[request.word_count++] = "--unsigned";
+    enum trib_err err = trib_ctl_call(dir, &request, TIMEOUT_MS, &reply);
+    if (err)
+        return explain(err);
+    code = (int)reply.exit_code;
+    if (code)
+        (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
+    else if (fwrite(reply.body, 1, reply.body_size, stdout) != reply.body_size || fflush(stdout))
+        code = TRIB_EXIT_INTERNAL;
+    trib_admin_reply_fini(&reply);
+    return code;
+}
+
+static int cmd_roster_load(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    struct trib_buf file = {0};
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (trib_file_read(argv[0], TRIB_ROSTER_FILE_MAX, &file))
+        return TRIB_EXIT_USAGE;
+    struct trib_admin_request request = {.word_count = 2,
+                                         .words = {"roster", "load"},
+                                         .body_name = argv[0],
+                                         .body = file.data,
+                                         .body_size = file.size};
+    code = ask(&request, as_json);
+    trib_buf_fini(&file);
+    return code;
+}
+
 static const struct trib_command commands[] = {
     {"status", "", "what the coordinator does, who is there, its counters", cmd_plain},
     {"doctor", "", "check each hop and name the first that fails", cmd_doctor},
@@ -276,6 +329,9 @@ static const struct trib_command commands[] = {
     {"devices token", "", "print an enrolment token", cmd_token},
     {"devices approve", "FINGERPRINT", "let a device in that waits (enrol.pending = yes)", cmd_one},
     {"devices revoke", "NAME", "throw a device out, at once and for good", cmd_one},
+    {"roster export", "", "the devices that a roster key elsewhere is to vouch for",
+     cmd_roster_export},
+    {"roster load", "FILE", "take the signed roster, all of it or nothing", cmd_roster_load},
     {"rounds ls", "", "every round that has ended", cmd_list},
     {"rounds show", "ID", "who was asked, counted, refused, and why", cmd_one},
     {"models ls", "", "every version", cmd_list},

@@ -263,14 +263,14 @@ static void the_promise_says_the_unit_and_the_adversary(void **state)
         (void)snprintf(file, sizeof(file), MODEL "[privacy]\nmode = %s\ntarget_epsilon = 8\n",
                        modes[i].mode);
         job = good(file);
-        trib_job_promise(&job, text, sizeof(text));
+        trib_job_promise(&job, TRIB_ROSTER_COORDINATOR, text, sizeof(text));
         assert_non_null(strstr(text, modes[i].mode));
         assert_non_null(strstr(text, "one device"));
         assert_non_null(strstr(text, modes[i].adversary));
         assert_non_null(strstr(text, "at delta 1e-06 over the job"));
     }
     job = good(MODEL OFF);
-    trib_job_promise(&job, text, sizeof(text));
+    trib_job_promise(&job, TRIB_ROSTER_COORDINATOR, text, sizeof(text));
     assert_non_null(strstr(text, "no formal privacy"));
 }
 
