@@ -73,6 +73,7 @@ static void advertise(struct trib_client *client)
         .population = client->enrolment.population,
         .name = client->enrolment.name,
         .invited = part->open.invited,
+        .roster_open = part->open.roster_key,
         .cohort_min = (uint32_t)client->settings.policy.min_cohort,
     };
     int32_t *words = part->words;

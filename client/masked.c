@@ -162,6 +162,26 @@ static enum trib_code advertise(struct trib_masked *masked, struct trib_masked_a
     return answer(masked, 0, TRIB_SECAGG_STEP_ADVERT, buf.data, buf.size, ret_answer);
 }
 
+// The pinned key is part of what every member signs, so that with another one we could only be
+// refused; better to say why. What OPEN says is believed no further than that.
+static bool roster_is_ours(const struct trib_masked_options *options)
+{
+    const uint64_t round = options->task->msg.round_number;
+    if (!options->roster_key) {
+        TRIB_WARN("id=secagg-left round=%" PRIu64
+                  " this device pins no roster key: client.policy.roster_pk is wanted",
+                  round);
+        return false;
+    }
+    if (memcmp(options->roster_key, options->roster_open, TRIB_SIGN_KEY_SIZE) != 0) {
+        TRIB_WARN("id=secagg-left round=%" PRIu64
+                  " another key vouches for the members than this device pins",
+                  round);
+        return false;
+    }
+    return true;
+}
+
 enum trib_code trib_masked_create(const struct trib_masked_options *options, int32_t *words,
                                   struct trib_masked **ret_masked,
                                   struct trib_masked_answer *ret_answer)
@@ -175,10 +195,7 @@ enum trib_code trib_masked_create(const struct trib_masked_options *options, int
     }
     masked->task = *options->task;
     masked->words = words;
-    if (!options->roster_key) {
-        TRIB_WARN("id=secagg-left round=%" PRIu64
-                  " this device pins no roster key: client.policy.roster_pk is wanted",
-                  masked->task.msg.round_number);
+    if (!roster_is_ours(options)) {
         code = TRIB_CODE_DECLINED_ROSTER;
         goto failed;
     }

@@ -24,6 +24,7 @@ struct trib_masked_options {
     const uint8_t *sign_seed;      // the device's Ed25519
     const char *population, *name; // copied
     const uint8_t *invited;        // from the coordinator's SECAGG_OPEN
+    const uint8_t *roster_open;    // likewise: whose signatures the others will come with
     uint32_t cohort_min;           // the device's own
 };
 

@@ -141,6 +141,7 @@ static void send_open(struct trib_server *server, uint32_t member)
     if (!peer || !peer->live || !peer->live->is_ready)
         return;
     memcpy(open.invited, server->run->secagg->header.invited, sizeof(open.invited));
+    memcpy(open.roster_key, server->run->secagg->header.roster_key, sizeof(open.roster_key));
     trib_msg_secagg_open_pack(&open, &packed);
     trib_server_send(peer->live, TRIB_RECORD_SECAGG_OPEN, &packed);
 }

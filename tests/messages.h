@@ -140,8 +140,8 @@ static const struct trib_msg_receipt sample_receipt = {
     .code = TRIB_CODE_RETRY_LATER,
     .pace = {.retry_min_ms = 30, .retry_max_ms = 40}};
 
-static const struct trib_msg_secagg_open sample_secagg_open = {.round_id = 1,
-                                                               .invited = BYTES32(13)};
+static const struct trib_msg_secagg_open sample_secagg_open = {
+    .round_id = 1, .invited = BYTES32(13), .roster_key = BYTES32(14)};
 static const struct trib_msg_secagg_step sample_secagg_step = {
     .round_id = 2, .kind = TRIB_SECAGG_STEP_UNMASK, .size = TRIB_SECAGG_STEP_MAX};
 
@@ -204,7 +204,7 @@ MESSAGE(credit, F(credit, update_id), F(credit, offset), F(credit, limit))
 MESSAGE(upload_end, F(upload_end, update_id))
 MESSAGE(receipt, F(receipt, update_id), F(receipt, code), F(receipt, pace.retry_min_ms),
         F(receipt, pace.retry_max_ms))
-MESSAGE(secagg_open, F(secagg_open, round_id), F(secagg_open, invited))
+MESSAGE(secagg_open, F(secagg_open, round_id), F(secagg_open, invited), F(secagg_open, roster_key))
 MESSAGE(secagg_step, F(secagg_step, round_id), F(secagg_step, kind), F(secagg_step, size))
 
 #define ROW(noun)                                                                          \

@@ -610,12 +610,14 @@ void trib_msg_secagg_open_pack(const struct trib_msg_secagg_open *msg, struct tr
     tributary__v1__secagg_open__init(&out);
     out.round_id = msg->round_id;
     out.invited = bytes_of(msg->invited, sizeof(msg->invited));
+    out.roster_key = bytes_of(msg->roster_key, sizeof(msg->roster_key));
     pack_into(buf, &out.base);
 }
 
 DEFINE_UNPACK(secagg_open, SecaggOpen, secagg_open,
               (out->round_id = in->round_id,
-               take_bytes(&in->invited, out->invited, sizeof(out->invited))))
+               take_bytes(&in->invited, out->invited, sizeof(out->invited)) &&
+                   take_bytes(&in->roster_key, out->roster_key, sizeof(out->roster_key))))
 
 void trib_msg_secagg_step_pack(const struct trib_msg_secagg_step *msg, struct trib_buf *buf)
 {

@@ -214,6 +214,7 @@ struct trib_msg_receipt {
 struct trib_msg_secagg_open {
     uint64_t round_id;
     uint8_t invited[TRIB_DIGEST_SIZE];
+    uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // to compare with the one that is pinned
 };
 
 enum trib_secagg_step_kind {

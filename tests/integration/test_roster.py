@@ -150,6 +150,7 @@ class RosterTest(fleet.Case):
         other = fleet.run("tributary-coordinator", "roster", "key", "--key",
                           self.fleet.root / "other.key").stdout.strip()
         self.assert_declines(d3=other)
+        self.assertIn("another key vouches", self.fleet.log("d3"))
 
     def test_a_device_without_a_roster_key_declines(self):
         self.assert_declines(d3=None)

@@ -274,6 +274,18 @@ static void the_promise_says_the_unit_and_the_adversary(void **state)
     assert_non_null(strstr(text, "no formal privacy"));
 }
 
+static void the_promise_follows_who_vouches_for_the_devices(void **state)
+{
+    (void)state;
+    char text[512];
+    struct trib_job job = good(MODEL "[privacy]\nmode = distributed\ntarget_epsilon = 8\n"
+                                     "[round]\ncohort = 60\n");
+    trib_job_promise(&job, TRIB_ROSTER_COORDINATOR, text, sizeof(text));
+    assert_non_null(strstr(text, "a coordinator that is honest about who its devices are"));
+    trib_job_promise(&job, TRIB_ROSTER_OFFLINE, text, sizeof(text));
+    assert_non_null(strstr(text, "a coordinator that may lie"));
+}
+
 static void the_default_delta_follows_the_population(void **state)
 {
     (void)state;
@@ -308,6 +320,7 @@ int main(void)
         cmocka_unit_test(the_last_round_is_always_evaluated),
         cmocka_unit_test(a_model_that_drowns_in_noise_is_warned_about),
         cmocka_unit_test(the_promise_says_the_unit_and_the_adversary),
+        cmocka_unit_test(the_promise_follows_who_vouches_for_the_devices),
         cmocka_unit_test(the_default_delta_follows_the_population),
         cmocka_unit_test(only_active_and_paused_jobs_can_go_on),
     };
