@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/base/sign.h"
 #include "common/base/wipe.h"
 #include "common/math/blas.h"
 #include "common/wire/noise_ik.h"
@@ -140,18 +141,19 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
 }
 
 static void print_status(const struct trib_state_enrolment *enrolment, const struct trib_slot *slot,
-                         bool has_spool, bool as_json)
+                         const char *sign_key, bool has_spool, bool as_json)
 {
     char digest[TRIB_DIGEST_TEXT_SIZE] = "";
     const struct trib_msg_manifest *m = &slot->manifest;
     if (m->version)
         trib_hex_encode(m->digest, TRIB_DIGEST_SIZE, digest);
     if (!as_json) {
-        (void)printf("name        %s\npopulation  %s\ncoordinator %s\nversion     %" PRIu64
-                     "\nmodel       %s\ndigest      %s\nupdate      %s\n",
-                     enrolment->name, enrolment->population, enrolment->url, m->version,
-                     m->version ? m->spec : "none installed yet", digest,
-                     has_spool ? "one waits to be sent" : "none waits");
+        (void)printf(
+            "name        %s\npopulation  %s\ncoordinator %s\nsign key    %s\nversion     %" PRIu64
+            "\nmodel       %s\ndigest      %s\nupdate      %s\n",
+            enrolment->name, enrolment->population, enrolment->url, sign_key, m->version,
+            m->version ? m->spec : "none installed yet", digest,
+            has_spool ? "one waits to be sent" : "none waits");
         return;
     }
     struct trib_buf json = {0};
@@ -159,6 +161,7 @@ static void print_status(const struct trib_state_enrolment *enrolment, const str
     trib_json_text(&json, "name", enrolment->name);
     trib_json_text(&json, "population", enrolment->population);
     trib_json_text(&json, "coordinator", enrolment->url);
+    trib_json_text(&json, "sign_key", sign_key);
     trib_json_uint(&json, "version", m->version);
     trib_json_text(&json, "model", m->version ? m->spec : NULL);
     trib_json_text(&json, "model_digest", m->version ? digest : NULL);
@@ -169,6 +172,20 @@ static void print_status(const struct trib_state_enrolment *enrolment, const str
     trib_buf_fini(&json);
 }
 
+// What a roster vouches for, in base64: its owner compares.
+static enum trib_err sign_key_text(const char *dir, char ret_text[static TRIB_KEY_TEXT_SIZE])
+{
+    struct trib_state_keys keys;
+    uint8_t public[TRIB_SIGN_KEY_SIZE];
+    enum trib_err err = trib_state_keys_load(dir, &keys);
+    if (err)
+        return err;
+    trib_sign_public(keys.sign_seed, public);
+    trib_base64_encode(public, sizeof(public), ret_text);
+    trib_state_keys_wipe(&keys);
+    return TRIB_OK;
+}
+
 static int cmd_status(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
@@ -177,6 +194,7 @@ static int cmd_status(const struct trib_command *command, int argc, char **argv)
     struct trib_state_enrolment enrolment;
     struct trib_slot slot = {.params = NULL};
     char path[TRIB_PATH_MAX + 1];
+    char sign_key[TRIB_KEY_TEXT_SIZE];
     int count;
     int code;
     const struct trib_usage usage = {.command = command,
@@ -189,11 +207,13 @@ static int cmd_status(const struct trib_command *command, int argc, char **argv)
     trib_crypto_init();
     enum trib_err err = trib_state_enrolment_load(argv[0], &enrolment);
     if (!err)
+        err = sign_key_text(argv[0], sign_key);
+    if (!err)
         err = trib_slot_load(argv[0], &enrolment, &slot);
     if (!err)
         err = trib_path_join(path, argv[0], "spool.update");
     if (!err)
-        print_status(&enrolment, &slot, trib_file_exists(path), as_json);
+        print_status(&enrolment, &slot, sign_key, trib_file_exists(path), as_json);
     trib_slot_fini(&slot);
     return exit_code(err);
 }

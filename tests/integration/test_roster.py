@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Who vouches for the members of secure aggregation, and what happens where nobody does."""
+import json
+
 import fleet
 
 DEVICES = ["d0", "d1", "d2", "d3"]
@@ -99,6 +101,14 @@ class RosterTest(fleet.Case):
         for name in DEVICES:
             self.assertIn(f" {name}\n", self.whom)
         self.assertEqual(len(self.export("--unsigned").splitlines()), 1)
+
+    def test_an_export_names_the_key_that_each_device_shows(self):
+        self.go_offline()
+        self.enrol()
+        for line in self.export().splitlines()[1:]:
+            name, key = line.split()
+            shown = fleet.run("tributary-client", "status", self.fleet.root / name, "--json")
+            self.assertEqual(json.loads(shown.stdout)["sign_key"], key)
 
     def test_a_loaded_roster_survives_a_kill_and_counts_under_its_key_only(self):
         self.go_offline()
