@@ -207,6 +207,7 @@ static void worker_report(struct trib_work *work)
     struct trib_client *client = worker->client;
     struct trib_upload *up = &client->upload;
 
+    TRIB_CRASH_POINT("task.trained");
     worker->is_running = false;
     free(worker->base);
     worker->base = NULL;

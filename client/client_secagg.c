@@ -81,6 +81,7 @@ static void advertise(struct trib_client *client)
     uint64_t round_id = part->task.msg.round_id;
     enum trib_code code = trib_masked_create(&options, words, &part->masked, &answer);
     if (code == TRIB_CODE_ACCEPTED) {
+        TRIB_CRASH_POINT("secagg.advert");
         send_answer(client, &answer);
         return;
     }
@@ -157,7 +158,7 @@ static void begin_masked_upload(struct trib_client *client)
     const uint64_t tick = client->part.task.msg.send_tick_ms;
     if (tick) // when it is sent must not tell how long the noise took
         up->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;
-    TRIB_CRASH_POINT("masked.upload");
+    TRIB_CRASH_POINT("secagg.upload");
     trib_client_begin_upload(client);
 }
 
@@ -167,6 +168,17 @@ static enum trib_code charge(struct trib_part *part, const struct trib_masked_an
     if (answer->kind != TRIB_SECAGG_STEP_SHARES || part->reservation)
         return TRIB_CODE_ACCEPTED;
     return trib_task_reserve(&part->task, &part->reservation);
+}
+
+// Where a test may end this device's part: just before it does what the step asked for.
+static void pass_crash_point(uint32_t kind)
+{
+    if (kind == TRIB_SECAGG_STEP_SHARES)
+        TRIB_CRASH_POINT("secagg.shares");
+    else if (kind == TRIB_SECAGG_STEP_CONSENT)
+        TRIB_CRASH_POINT("secagg.consent");
+    else if (kind == TRIB_SECAGG_STEP_UNMASK)
+        TRIB_CRASH_POINT("secagg.unmask");
 }
 
 static void take_step(struct trib_client *client)
@@ -185,6 +197,7 @@ static void take_step(struct trib_client *client)
         leave(client, code);
         return;
     }
+    pass_crash_point(answer.kind);
     send_answer(client, &answer);
     if (trib_masked_wants_upload(part->masked))
         begin_masked_upload(client);

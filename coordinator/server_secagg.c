@@ -342,6 +342,7 @@ void trib_secagg_pump(struct trib_server *server)
         }
         run->secagg_told = run->round.state;
         tell_all(server);
+        TRIB_CRASH_POINT("secagg.phase");
         settle(server); // after a restart it may all be there already
     }
 }
