@@ -30,6 +30,7 @@ import unittest
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0  # for what takes a moment: generous, since sanitizers and busy machines are slow
 LOG_LINES = 25
+POINTS_OF_PRIVACY = {"secagg", "central"}  # crash points that jobs of mode off never come to
 
 build = None  # the build directory, of main()
 
@@ -218,20 +219,20 @@ class Fleet:
     def enrol(self, token, name, *options):
         return run("tributary-client", "enrol", token, *options, "--state", self.root / name)
 
-    def write_data(self, name, rows, scale=16):
+    def write_data(self, name, rows, scale=16, modes="off,local"):
         """A device's rows, and the file that says how to read them."""
         folder = self.root / name
         (folder / "data.csv").write_text("".join(row + "\n" for row in rows))
         (folder / "client.ini").write_text(
             f"[data]\ntrain = data.csv\nscale = {scale}\n"
             "[client]\nreconnect_max_ms = 200\n"
-            "[client.policy]\nallowed_modes = off,local\n")
+            f"[client.policy]\nallowed_modes = {modes}\n")
 
-    def add_device(self, name, rows, scale=16):
+    def add_device(self, name, rows, scale=16, modes="off,local"):
         done = self.enrol(self.token("--name", name), name)
         if done.returncode:
             raise AssertionError(f"enrol {name}: exit {done.returncode}: {done.stderr}")
-        self.write_data(name, rows, scale)
+        self.write_data(name, rows, scale, modes)
 
     def start_device(self, name, environment=None, trainer="tributary-client"):
         words = [program(trainer), self.root / name]
@@ -244,15 +245,19 @@ class Fleet:
 
     # ---- Jobs
 
-    def write_job(self, spec, test, scale=16, mode="off", **round_keys):
+    def write_job(self, spec, test, scale=16, mode="off", privacy=None, secagg=None, **round_keys):
         self.jobs += 1
         folder = self.root / f"job{self.jobs}"
         folder.mkdir()
         (folder / "test.csv").write_text("".join(row + "\n" for row in test))
-        lines = "".join(f"{key} = {value}\n" for key, value in round_keys.items())
+
+        def lines(keys):
+            return "".join(f"{key} = {value}\n" for key, value in (keys or {}).items())
+
         path = folder / "job.ini"
-        path.write_text(f"[model]\nspec = {spec}\nseed = 1\n[round]\n{lines}"
-                        f"[privacy]\nmode = {mode}\n"
+        path.write_text(f"[model]\nspec = {spec}\nseed = 1\n[round]\n{lines(round_keys)}"
+                        f"[privacy]\nmode = {mode}\n{lines(privacy)}"
+                        f"[secagg]\n{lines(secagg)}"
                         f"[data]\ntest = test.csv\nscale = {scale}\n")
         return path
 
