@@ -116,6 +116,20 @@ void trib_query_submit(struct trib_query *query)
 
 // ---- status, doctor
 
+static void put_codes(struct trib_admin_reply *reply, const char *name,
+                      const uint64_t counts[static TRIB_CODE_MAX])
+{
+    struct trib_buf json = {0};
+    trib_json_open(&json, NULL, '{');
+    for (int i = 0; i < TRIB_CODE_MAX; i++) {
+        if (counts[i])
+            trib_json_uint(&json, trib_code_text((enum trib_code)i), counts[i]);
+    }
+    trib_json_close(&json, '}');
+    trib_admin_json(reply, name, json.failed ? NULL : (const char *)json.data);
+    trib_buf_fini(&json);
+}
+
 static void put_counters(struct trib_admin_reply *reply, const struct trib_counters *c)
 {
     struct trib_buf json = {0};
@@ -126,23 +140,9 @@ static void put_counters(struct trib_admin_reply *reply, const struct trib_count
     }
     trib_json_close(&json, '}');
     trib_admin_json(reply, "closed", json.failed ? NULL : (const char *)json.data);
-    trib_buf_clear(&json);
-    trib_json_open(&json, NULL, '{');
-    for (int i = 0; i < TRIB_CODE_MAX; i++) {
-        if (c->receipts[i])
-            trib_json_uint(&json, trib_code_text((enum trib_code)i), c->receipts[i]);
-    }
-    trib_json_close(&json, '}');
-    trib_admin_json(reply, "receipts", json.failed ? NULL : (const char *)json.data);
-    trib_buf_clear(&json);
-    trib_json_open(&json, NULL, '{');
-    for (int i = 0; i < TRIB_CODE_MAX; i++) {
-        if (c->declined[i])
-            trib_json_uint(&json, trib_code_text((enum trib_code)i), c->declined[i]);
-    }
-    trib_json_close(&json, '}');
-    trib_admin_json(reply, "declined", json.failed ? NULL : (const char *)json.data);
     trib_buf_fini(&json);
+    put_codes(reply, "receipts", c->receipts);
+    put_codes(reply, "declined", c->declined);
 }
 
 static uint64_t uploads_in_flight(const struct trib_server *server)
