@@ -1,0 +1,263 @@
+#!/usr/bin/env python3
+"""Secure aggregation with real processes: whoever dies when, the sum is that of the survivors."""
+import json
+import pathlib
+import signal
+import tempfile
+
+import fleet
+
+DEVICES = 30
+VICTIMS = [f"d{i:02}" for i in range(9)]  # 30 %
+SPEC = "64 - dense 10 softmax"
+OTHER = "64 - dense 4 relu - dense 10 softmax"
+PRIVACY = {"noise_multiplier": 0.05, "test_seed": 7}
+# T = 18 and c = 3 leave m = 15 shares of the noise, and 2T = 36 > 33.
+SECAGG = {"threshold_frac": 0.6, "max_colluders_frac": 0.1, "phase_ms": 2000}
+# A device that is killed before this ...
+BEFORE_UPLOAD = ["task.trained", "secagg.advert", "secagg.shares", "secagg.upload"]
+AFTER_UPLOAD = ["secagg.consent", "secagg.unmask"]
+# Where the coordinator dies, and whether the round had its survivors by then.
+COORDINATOR = [("secagg.phase:1", False), ("secagg.phase:2", False), ("secagg.phase:3", False),
+               ("receipt.before:9", False), ("round.sealed:1", True), ("secagg.phase:4", True),
+               ("secagg.piece:3", True), ("secagg.phase:5", True), ("secagg.piece:33", True),
+               ("version.written:2", True)]
+
+
+class Cohort(fleet.Fleet):
+    """Thirty devices with digits, ready for masked rounds."""
+
+    def begin(self, modes="distributed,off"):
+        self.rows = fleet.digits()
+        self.names = [f"d{i:02}" for i in range(DEVICES)]
+        self.start_coordinator()
+        for i, name in enumerate(self.names):
+            self.add_device(name, self.rows[200 + 40 * i:240 + 40 * i], modes=modes)
+            self.start_device(name)
+        self.wait_connected(DEVICES)
+        return self
+
+    def job(self, spec, cohort=DEVICES, secagg=None, rounds=1, privacy=None, mode="distributed"):
+        keys = {"report_ms": 2500, "select_ms": 20000, "local_epochs": 1, "batch": 20,
+                "learning_rate": 0.1}
+        return self.submit(spec, self.rows[:200], mode=mode, rounds=rounds, cohort=cohort,
+                           privacy={**PRIVACY, **(privacy or {})},
+                           secagg={**SECAGG, **(secagg or {})}, **keys)
+
+    def round_of(self, job, number=1):
+        return next(row for row in self.ctl("rounds", "ls", "--job", job)
+                    if row["round"] == number)
+
+    def leases(self, job, number=1):
+        rows = self.ctl("rounds", "show", self.round_of(job, number)["id"])
+        return {row["device"]: row["lease"] for row in rows}
+
+    def restart(self, names, point=None):
+        """Stop devices, and start them so that they die at a named point."""
+        for name in names:
+            if self.processes[name].poll() is None:
+                self.processes[name].terminate()
+        for name in names:
+            self.processes.pop(name).wait(fleet.PATIENCE_S)
+            self.start_device(name, {"TRIB_CRASH": f"{point}:1"} if point else None)
+        self.wait_connected(DEVICES)
+
+    def wait_killed(self, names):
+        for name in names:
+            status = self.processes[name].wait(fleet.PATIENCE_S)
+            if status != -signal.SIGKILL:
+                raise AssertionError(f"{name} ended with {status}")
+
+
+class SecaggTest(fleet.Case):
+    def setUp(self):
+        if not fleet.crash_points("tributary-coordinator"):
+            self.skipTest("a build without -Dcrash_points=true")
+
+    def assert_nobody_saw_two_views(self, tried):
+        for name in tried.names:
+            self.assertNotIn("DECLINED_VIEW", tried.log(name), name)
+
+    def assert_secagg_was_never_refused(self, tried):
+        self.assertNotIn("id=secagg-refused", tried.log("coordinator"))
+        self.assertNotIn("id=secagg-piece", tried.log("coordinator"))
+
+    def crash(self, tried, point, **options):
+        tried.restart(VICTIMS, point)
+        job = tried.job(**options)
+        tried.wait_killed(VICTIMS)
+        return job
+
+    # ---- Devices
+
+    def test_the_sum_is_that_of_the_survivors_wherever_devices_die(self):
+        with Cohort() as tried:
+            tried.begin()
+            tried.wait_for_job(tried.job(SPEC))
+            all_of = {SPEC: tried.model_digest()}
+            tried.wait_for_job(tried.job(OTHER))
+            all_of[OTHER] = tried.model_digest()
+            # What the 21 give when nobody else was ever asked: 16 - 1 shares of noise, too.
+            for name in VICTIMS:
+                tried.end(name)
+            fewer = {"threshold_frac": 0.76, "max_colluders_frac": 0.04}
+            without = {}
+            for spec in [SPEC, OTHER]:
+                tried.wait_for_job(tried.job(spec, cohort=DEVICES - len(VICTIMS), secagg=fewer))
+                without[spec] = tried.model_digest()
+            self.assertNotEqual(without[SPEC], all_of[SPEC])
+            for name in VICTIMS:
+                tried.start_device(name)
+            tried.wait_connected(DEVICES)
+
+            specs = [SPEC, OTHER]
+            for number, point in enumerate(BEFORE_UPLOAD + AFTER_UPLOAD):
+                spec = specs[number % 2]
+                with self.subTest(point=point):
+                    job = self.crash(tried, point, spec=spec)
+                    tried.wait_for_job(job)
+                    ended = tried.round_of(job)
+                    is_counted = point in AFTER_UPLOAD
+                    expected = all_of if is_counted else without
+                    self.assertEqual((ended["state"], ended["accepted"]),
+                                     ("committed", DEVICES if is_counted else 21))
+                    self.assertEqual(tried.model_digest(), expected[spec])
+                    leases = tried.leases(job)
+                    for name in tried.names:
+                        was_lost = name in VICTIMS and not is_counted
+                        self.assertEqual(leases[name] == "counted", not was_lost, (name, leases))
+            self.assert_nobody_saw_two_views(tried)
+            self.assert_secagg_was_never_refused(tried)
+
+    def test_below_the_threshold_the_round_is_abandoned_and_the_next_one_works(self):
+        strict = {"threshold_frac": 0.75, "max_colluders_frac": 0.1, "phase_ms": 1500}
+        with Cohort() as tried:
+            tried.begin()
+            for point, reason in [("secagg.shares", "few_reported"),
+                                  ("secagg.upload", "few_reported"),
+                                  ("secagg.consent", "few_unmasked"),
+                                  ("secagg.unmask", "few_unmasked")]:
+                with self.subTest(point=point):
+                    before = tried.ctl("models", "ls")
+                    job = self.crash(tried, point, spec=SPEC, secagg=strict, rounds=2)
+                    fleet.wait_until(lambda: tried.ctl("rounds", "ls", "--job", job) and
+                                     tried.round_of(job)["state"] == "abandoned", "round 1 ends")
+                    ended = tried.round_of(job)
+                    self.assertEqual(ended["reason"], reason)
+                    versions = [row for row in tried.ctl("models", "ls") if row not in before]
+                    self.assertEqual([row for row in versions if row["kind"] == "round"], [])
+                    for name in VICTIMS:
+                        tried.processes.pop(name)
+                        tried.start_device(name)
+                    tried.wait_for_job(job)
+                    again = tried.round_of(job, 2)
+                    self.assertEqual((again["state"], again["accepted"]), ("committed", DEVICES))
+            self.assert_nobody_saw_two_views(tried)
+
+    def test_a_restarted_device_is_lost_to_the_round_and_does_not_come_back_into_it(self):
+        with Cohort() as tried:
+            tried.begin()
+            for point in ["secagg.shares", "secagg.upload"]:
+                job = self.crash(tried, point, spec=SPEC)
+                for name in VICTIMS:
+                    tried.processes.pop(name)
+                    tried.start_device(name)
+                tried.wait_for_job(job)
+                ended = tried.round_of(job)
+                self.assertEqual((ended["state"], ended["accepted"]), ("committed", 21))
+                leases = tried.leases(job)
+                for name in VICTIMS:
+                    self.assertEqual(leases[name], "released")
+            self.assert_secagg_was_never_refused(tried)
+
+    # ---- The coordinator
+
+    def test_a_coordinator_killed_in_any_phase_finishes_or_abandons_never_asks_twice(self):
+        with Cohort() as tried:
+            tried.begin()
+            for point, is_sealed in COORDINATOR:
+                with self.subTest(point=point):
+                    self.assertEqual(tried.end("coordinator"), 0)
+                    tried.start_coordinator({"TRIB_CRASH": point})
+                    tried.wait_connected(DEVICES)
+                    process = tried.processes["coordinator"]
+                    path = tried.write_job(
+                        SPEC, tried.rows[:200], mode="distributed", rounds=2, cohort=DEVICES,
+                        local_epochs=1, batch=20, learning_rate=0.1, report_ms=5000,
+                        select_ms=20000, privacy=PRIVACY, secagg=SECAGG)
+                    tried.try_ctl("jobs", "submit", path)
+                    self.assertEqual(process.wait(fleet.PATIENCE_S), -signal.SIGKILL)
+                    tried.processes.pop("coordinator")
+                    tried.start_coordinator()
+                    job = tried.ctl("jobs", "ls")[-1]["job"]
+                    tried.wait_for_job(job)
+                    first, second = tried.round_of(job, 1), tried.round_of(job, 2)
+                    self.assertEqual((second["state"], second["accepted"]),
+                                     ("committed", DEVICES))
+                    if is_sealed:
+                        self.assertEqual((first["state"], first["accepted"]),
+                                         ("committed", DEVICES))
+                    else:
+                        self.assertEqual((first["state"], first["reason"]),
+                                         ("abandoned", "restarted"))
+            self.assert_nobody_saw_two_views(tried)
+            self.assert_secagg_was_never_refused(tried)
+
+    # ---- Policy
+
+    def test_a_device_whose_owner_forbids_the_mode_declines_and_is_shown(self):
+        with Cohort() as tried:
+            tried.begin()
+            for name in VICTIMS[:2]:
+                tried.write_data(name, tried.rows[:20], modes="local")
+            tried.restart(VICTIMS[:2])
+            job = tried.job(SPEC)
+            tried.wait_for_job(job)
+            rows = {row["device"]: row
+                    for row in tried.ctl("rounds", "show", tried.round_of(job)["id"])}
+            for name in tried.names:
+                declined = name in VICTIMS[:2]
+                self.assertEqual(rows[name]["lease"], "released" if declined else "counted")
+                self.assertEqual(rows[name]["why"], "DECLINED_POLICY" if declined else None)
+            self.assertEqual(tried.status()["declined"], {"DECLINED_POLICY": 2})
+
+
+class ModesTest(fleet.Case):
+    """What real processes and the simulator's one process make of the same scenario."""
+
+    def play(self, mode, *sets):
+        words = ["partition.clients=30", "round.cohort=30", "round.rounds=3", "round.local_epochs=2",
+                 "privacy.test_seed=7", *sets]
+        with tempfile.TemporaryDirectory(prefix="trib-sim-") as out:
+            done = fleet.run("tributary-sim", "run",
+                             fleet.SOURCE / "simulations/scenarios/digits.ini", "--mode", mode,
+                             "--json", "--out", pathlib.Path(out) / "out",
+                             *[word for pair in words for word in ("--set", pair)])
+        if done.returncode == 2 and "meson option test_noise" in done.stderr:
+            self.skipTest("a build without -Dtest_noise=true refuses predictable noise")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        accepted = [event["accepted"] for event in events if event["event"] == "round"]
+        return events[-1]["model_digest"], accepted
+
+    def test_distributed_gives_the_same_model_in_both_modes_and_without_masks(self):
+        sets = ["privacy.mode=distributed"]
+        real = self.play("processes", *sets)
+        self.assertEqual(real[1], [30] * 3)
+        self.assertEqual(self.play("inprocess", *sets), real)
+        self.assertEqual(self.play("inprocess", "secagg.inprocess_masks=no", *sets), real)
+
+    def test_dropouts_leave_the_sum_of_the_others_with_masks_and_without(self):
+        sets = ["privacy.mode=distributed", "faults.dropout=0.1", "secagg.threshold_frac=0.6"]
+        masked = self.play("inprocess", *sets)
+        self.assertTrue(all(18 <= accepted <= 30 for accepted in masked[1]), masked)
+        self.assertLess(min(masked[1]), 30)
+        self.assertEqual(self.play("inprocess", "secagg.inprocess_masks=no", *sets), masked)
+
+    def test_central_gives_the_same_model_in_both_modes(self):
+        real = self.play("processes", "privacy.mode=central")
+        self.assertEqual(self.play("inprocess", "privacy.mode=central"), real)
+
+
+if __name__ == "__main__":
+    fleet.main()
