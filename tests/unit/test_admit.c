@@ -137,6 +137,62 @@ static void numbers_beyond_noise_and_clip_are_refused(void **state)
     assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NORM);
 }
 
+static void central_numbers_are_held_to_the_bounds_exactly(void **state)
+{
+    (void)state;
+    encoding = (struct trib_encoding){.mode = TRIB_PRIVACY_CENTRAL,
+                                      .grid = 1e-4,
+                                      .grid_bits = 12,
+                                      .s1 = 1000,
+                                      .s2 = 400,
+                                      .sinf = 300,
+                                      .word_bits = 24};
+    const struct trib_codec_norms most = {
+        .max_abs = 300, .sum_abs = 1000, .sum_squares = 400 * 400};
+    struct trib_codec_norms norms = most;
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NONE);
+    norms.max_abs++;
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NORM);
+    norms = most;
+    norms.sum_abs++;
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NORM);
+    norms = most;
+    norms.sum_squares++;
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NORM);
+}
+
+static void masked_numbers_tell_nothing_and_are_let_through(void **state)
+{
+    (void)state;
+    encoding.mode = TRIB_PRIVACY_DISTRIBUTED;
+    const struct trib_codec_norms norms = {
+        .max_abs = 1 << 23, .sum_abs = UINT64_MAX, .sum_squares = UINT64_MAX};
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NONE);
+}
+
+static void a_masked_update_wants_the_member_to_have_shared(void **state)
+{
+    (void)state;
+    encoding.mode = TRIB_PRIVACY_DISTRIBUTED;
+    claim.has_weight = false;
+    round_open.plan.is_masked = true;
+    static const enum trib_round_state others[] = {
+        TRIB_ROUND_SELECTING,   TRIB_ROUND_KEYS,      TRIB_ROUND_SHARES,     TRIB_ROUND_SEALED,
+        TRIB_ROUND_CONSISTENCY, TRIB_ROUND_UNMASKING, TRIB_ROUND_AGGREGATING};
+    members[0].steps = 2;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        round_open.state = others[i];
+        assert_int_equal(begin(NULL), TRIB_CODE_ROUND_CLOSED);
+    }
+    round_open.state = TRIB_ROUND_COLLECTING;
+    assert_int_equal(begin(NULL), TRIB_CODE_NONE);
+    members[0].steps = 1;
+    assert_int_equal(begin(NULL), TRIB_CODE_NO_LEASE);
+    members[0].steps = 2;
+    claim.has_weight = true;
+    assert_int_equal(begin(NULL), TRIB_CODE_MALFORMED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +203,9 @@ int main(void)
         cmocka_unit_test_setup(with_privacy_on_a_weight_is_malformed, set_up),
         cmocka_unit_test_setup(a_lease_counts_once, set_up),
         cmocka_unit_test_setup(numbers_beyond_noise_and_clip_are_refused, set_up),
+        cmocka_unit_test_setup(central_numbers_are_held_to_the_bounds_exactly, set_up),
+        cmocka_unit_test_setup(masked_numbers_tell_nothing_and_are_let_through, set_up),
+        cmocka_unit_test_setup(a_masked_update_wants_the_member_to_have_shared, set_up),
     };
     return RUN_TESTS(tests);
 }
