@@ -175,7 +175,15 @@ static void send_sealed(struct trib_server *server, uint32_t member)
     trib_blob_unref(blob);
 }
 
-// Tell one member what the present phase wants of it; nothing when it has done its part.
+static bool has_signed(const struct trib_round_secagg *secagg, uint32_t member)
+{
+    uint32_t index = trib_secagg_hub_find(secagg->hub, member);
+    return index != UINT32_MAX && trib_secagg_has(trib_secagg_hub_signer_set(secagg->hub), index);
+}
+
+// Tell one member what the present phase wants of it; nothing when it has done its part. One that
+// was away when the others signed has not heard who survived: it is told that first, and the
+// consents when it has signed too.
 void trib_secagg_tell(struct trib_server *server, uint32_t member)
 {
     struct trib_round_secagg *secagg = server->run->secagg;
@@ -191,7 +199,8 @@ void trib_secagg_tell(struct trib_server *server, uint32_t member)
         send_step(server, member, TRIB_SECAGG_STEP_KEYS, secagg->keys);
     else if (phase == TRIB_ROUND_COLLECTING && is_taken && m->steps == 2)
         send_sealed(server, member);
-    else if (phase == TRIB_ROUND_CONSISTENCY && is_counted)
+    else if (is_counted && (phase == TRIB_ROUND_CONSISTENCY ||
+                            (phase == TRIB_ROUND_UNMASKING && !has_signed(secagg, member))))
         send_step(server, member, TRIB_SECAGG_STEP_SURVIVORS, secagg->survivors);
     else if (phase == TRIB_ROUND_UNMASKING && is_counted)
         send_step(server, member, TRIB_SECAGG_STEP_CONSENTS, secagg->consents);
@@ -199,8 +208,11 @@ void trib_secagg_tell(struct trib_server *server, uint32_t member)
 
 static void tell_all(struct trib_server *server)
 {
-    for (uint32_t i = 0; i < server->run->round.member_count; i++)
-        trib_secagg_tell(server, i);
+    const bool is_last = server->run->round.state == TRIB_ROUND_UNMASKING;
+    for (uint32_t i = 0; i < server->run->round.member_count; i++) {
+        if (!is_last || has_signed(server->run->secagg, i)) // else its signature is on its way
+            trib_secagg_tell(server, i);
+    }
 }
 
 // ---- Phases
@@ -484,6 +496,15 @@ static enum trib_err piece_apply(struct trib_commit_op *commit_op, struct trib_s
     return trib_store_secagg_put(store, &((struct piece_op *)commit_op)->piece);
 }
 
+// A signature that came when there were enough: its sender still has shares to give.
+static void answer_late_consent(struct trib_server *server, uint32_t member)
+{
+    const struct trib_round_run *run = server->run;
+    if (run->round.state == TRIB_ROUND_UNMASKING && run->secagg_told == TRIB_ROUND_UNMASKING &&
+        run->members[member].lease == TRIB_LEASE_COUNTED)
+        send_step(server, member, TRIB_SECAGG_STEP_CONSENTS, run->secagg->consents);
+}
+
 static void piece_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct piece_op *op = (struct piece_op *)server_op;
@@ -496,6 +517,8 @@ static void piece_finish(struct trib_server *server, struct trib_server_op *serv
                       " sent a %s that does not fit",
                       run->number, op->piece.member,
                       op->piece.kind == TRIB_STORE_SECAGG_SHARES ? "share" : "consent");
+        if (op->piece.kind == TRIB_STORE_SECAGG_CONSENT)
+            answer_late_consent(server, trib_secagg_hub_tag(run->secagg->hub, op->piece.member));
         settle(server);
     }
     free(op);
@@ -507,6 +530,8 @@ static void take_piece_of(struct trib_server *server, uint32_t member, uint32_t 
     struct trib_round_run *run = server->run;
     const enum trib_round_state phase =
         kind == TRIB_STORE_SECAGG_SHARES ? TRIB_ROUND_UNMASKING : TRIB_ROUND_CONSISTENCY;
+    if (kind == TRIB_STORE_SECAGG_CONSENT)
+        answer_late_consent(server, member);
     if (run->round.state != phase || run->members[member].lease != TRIB_LEASE_COUNTED)
         return; // late, or again
     struct piece_op *op = trib_alloc(sizeof(*op) + size);
