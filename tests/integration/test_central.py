@@ -99,6 +99,8 @@ class CentralTest(fleet.Case):
                                             shown["rho"])
                 self.assertGreater(shown["epsilon_pure"], 0)
             self.assertNotEqual(expected[0][0], expected[1][0])
+            # A weight would make an UPLOAD_BEGIN malformed: none was sent.
+            self.assertEqual(tried.status()["receipts"], {"ACCEPTED": DEVICES * len(SPECS)})
             for point in BEFORE + AFTER:
                 with self.subTest(point=point):
                     kept = tried.crash(tried.path(test_seed=5), point)
