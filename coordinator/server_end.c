@@ -312,10 +312,12 @@ static void submit_end(struct trib_server *server, struct trib_version *version,
     run->is_ending = true;
     if (!version) {
         trib_upload_finish_all(server);
-        // Privacy is spent as soon as something noised left a device, whatever became of it.
+        // Privacy is spent as soon as something noised left a device, whatever became of it; after
+        // a restart nobody knows how far a masked round had come.
         bool has_left =
             run->round.leases[TRIB_LEASE_COUNTED] + run->round.leases[TRIB_LEASE_REFUSED] > 0 ||
-            run->secagg_told == TRIB_ROUND_COLLECTING;
+            run->secagg_told == TRIB_ROUND_COLLECTING ||
+            run->round.reason == TRIB_ROUND_REASON_RESTARTED;
         if (has_left && !run->is_charged)
             trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
     }
