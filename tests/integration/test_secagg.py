@@ -74,6 +74,13 @@ class SecaggTest(fleet.Case):
         if not fleet.crash_points("tributary-coordinator"):
             self.skipTest("a build without -Dcrash_points=true")
 
+    def test_no_named_point_is_forgotten_here(self):
+        used = {point.split(":")[0] for point, _ in COORDINATOR} | {*BEFORE_UPLOAD, *AFTER_UPLOAD}
+        for program in ["tributary-coordinator", "tributary-client"]:
+            named = {point for point in fleet.crash_points(program) if point.startswith("secagg.")}
+            self.assertTrue(named)
+            self.assertEqual(named - used, set())
+
     def assert_nobody_saw_two_views(self, tried):
         for name in tried.names:
             self.assertNotIn("DECLINED_VIEW", tried.log(name), name)
@@ -175,6 +182,10 @@ class SecaggTest(fleet.Case):
     def test_a_coordinator_killed_in_any_phase_finishes_or_abandons_never_asks_twice(self):
         with Cohort() as tried:
             tried.begin()
+            undisturbed = tried.job(SPEC, rounds=2)
+            tried.wait_for_job(undisturbed)
+            cost = tried.ctl("jobs", "show", undisturbed)[0]["rho"]
+            self.assertGreater(cost, 0)
             for point, is_sealed in COORDINATOR:
                 with self.subTest(point=point):
                     self.assertEqual(tried.end("coordinator"), 0)
@@ -200,6 +211,8 @@ class SecaggTest(fleet.Case):
                     else:
                         self.assertEqual((first["state"], first["reason"]),
                                          ("abandoned", "restarted"))
+                    # Each round is charged once, also one that may have come far enough to cost.
+                    self.assertEqual(tried.ctl("jobs", "show", job)[0]["rho"], cost)
             self.assert_secagg_was_never_refused(tried)
             for name in tried.names:
                 self.assertNotIn("id=secagg-left", tried.log(name), name)
