@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 """Secure aggregation with real processes: whoever dies when, the sum is that of the survivors."""
-import json
-import pathlib
 import signal
-import tempfile
 
 import fleet
 
@@ -13,7 +10,7 @@ SPEC = "64 - dense 10 softmax"
 OTHER = "64 - dense 4 relu - dense 10 softmax"
 PRIVACY = {"noise_multiplier": 0.05, "test_seed": 7}
 # T = 18 and c = 3 leave m = 15 shares of the noise, and 2T = 36 > 33.
-SECAGG = {"threshold_frac": 0.6, "max_colluders_frac": 0.1, "phase_ms": 2000}
+SECAGG = {"threshold_frac": 0.6, "max_colluders_frac": 0.1, "phase_ms": 1800}
 # A device that is killed before this ...
 BEFORE_UPLOAD = ["task.trained", "secagg.advert", "secagg.shares", "secagg.upload"]
 AFTER_UPLOAD = ["secagg.consent", "secagg.unmask"]
@@ -38,7 +35,7 @@ class Cohort(fleet.Fleet):
         return self
 
     def job(self, spec, cohort=DEVICES, secagg=None, rounds=1, privacy=None, mode="distributed"):
-        keys = {"report_ms": 2500, "select_ms": 20000, "local_epochs": 1, "batch": 20,
+        keys = {"report_ms": 2200, "select_ms": 20000, "local_epochs": 1, "batch": 20,
                 "learning_rate": 0.1}
         return self.submit(spec, self.rows[:200], mode=mode, rounds=rounds, cohort=cohort,
                            privacy={**PRIVACY, **(privacy or {})},
@@ -141,7 +138,6 @@ class SecaggTest(fleet.Case):
         with Cohort() as tried:
             tried.begin()
             for point, reason in [("secagg.shares", "few_reported"),
-                                  ("secagg.upload", "few_reported"),
                                   ("secagg.consent", "few_unmasked"),
                                   ("secagg.unmask", "few_unmasked")]:
                 with self.subTest(point=point):
@@ -237,43 +233,6 @@ class SecaggTest(fleet.Case):
             self.assertEqual(now["declined"], {"DECLINED_POLICY": 2})
             # A weight would make an UPLOAD_BEGIN malformed: none was sent.
             self.assertEqual(now["receipts"], {"ACCEPTED": DEVICES - 2})
-
-
-class ModesTest(fleet.Case):
-    """What real processes and the simulator's one process make of the same scenario."""
-
-    def play(self, mode, *sets):
-        words = ["partition.clients=30", "round.cohort=30", "round.rounds=3", "round.local_epochs=2",
-                 "privacy.test_seed=7", *sets]
-        with tempfile.TemporaryDirectory(prefix="trib-sim-") as out:
-            done = fleet.run("tributary-sim", "run",
-                             fleet.SOURCE / "simulations/scenarios/digits.ini", "--mode", mode,
-                             "--json", "--out", pathlib.Path(out) / "out",
-                             *[word for pair in words for word in ("--set", pair)])
-        if done.returncode == 2 and "meson option test_noise" in done.stderr:
-            self.skipTest("a build without -Dtest_noise=true refuses predictable noise")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        events = [json.loads(line) for line in done.stdout.splitlines()]
-        accepted = [event["accepted"] for event in events if event["event"] == "round"]
-        return events[-1]["model_digest"], accepted
-
-    def test_distributed_gives_the_same_model_in_both_modes_and_without_masks(self):
-        sets = ["privacy.mode=distributed"]
-        real = self.play("processes", *sets)
-        self.assertEqual(real[1], [30] * 3)
-        self.assertEqual(self.play("inprocess", *sets), real)
-        self.assertEqual(self.play("inprocess", "secagg.inprocess_masks=no", *sets), real)
-
-    def test_dropouts_leave_the_sum_of_the_others_with_masks_and_without(self):
-        sets = ["privacy.mode=distributed", "faults.dropout=0.1", "secagg.threshold_frac=0.6"]
-        masked = self.play("inprocess", *sets)
-        self.assertTrue(all(18 <= accepted <= 30 for accepted in masked[1]), masked)
-        self.assertLess(min(masked[1]), 30)
-        self.assertEqual(self.play("inprocess", "secagg.inprocess_masks=no", *sets), masked)
-
-    def test_central_gives_the_same_model_in_both_modes(self):
-        real = self.play("processes", "privacy.mode=central")
-        self.assertEqual(self.play("inprocess", "privacy.mode=central"), real)
 
 
 if __name__ == "__main__":
