@@ -30,7 +30,7 @@ import unittest
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0  # for what takes a moment: generous, since sanitizers and busy machines are slow
 LOG_LINES = 25
-POINTS_OF_PRIVACY = {"secagg", "central"}  # crash points that jobs of mode off never come to
+POINTS_OF_PRIVACY = {"secagg", "central", "ledger", "budget"}  # of jobs with privacy on only
 
 build = None  # the build directory, of main()
 
