@@ -50,11 +50,6 @@ uint64_t trib_masked_round(const struct trib_masked *masked)
     return masked->task.msg.round_id;
 }
 
-bool trib_masked_is_refundable(const struct trib_masked *masked)
-{
-    return masked->words != NULL || masked->packed != NULL;
-}
-
 // What the coordinator is told, and the log says.
 static enum trib_code code_of(const struct trib_masked *masked, enum trib_err err)
 {

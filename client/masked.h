@@ -42,8 +42,6 @@ enum trib_code trib_masked_create(const struct trib_masked_options *options, int
 void trib_masked_destroy(struct trib_masked *masked); // wipes; NULL is fine
 
 uint64_t trib_masked_round(const struct trib_masked *masked);
-// Is it told its next step before anything that came from the words has been handed out?
-bool trib_masked_is_refundable(const struct trib_masked *masked);
 
 // The most bytes a step of the coordinator may have; 0: no such step.
 size_t trib_masked_size_max(const struct trib_task *task, uint32_t kind);

@@ -551,10 +551,23 @@ void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *da
                                                                    .code = reply.code});
 }
 
+// A device that still holds secrets of a masked round that is over: it can forget them.
+static void end_old_part(struct trib_session_link *session, uint64_t round_id)
+{
+    const struct trib_msg_round_end msg = {.round_id = round_id};
+    const struct trib_round_run *run = session->server->run;
+    struct trib_buf packed = {0};
+    if (round_id == 0 || (run && run->id == round_id))
+        return;
+    trib_msg_round_end_pack(&msg, &packed);
+    trib_server_send(session, TRIB_RECORD_ROUND_END, &packed);
+}
+
 void trib_rounds_ready(struct trib_session_link *session, const struct trib_msg_ready *ready)
 {
     struct trib_server *server = session->server;
     uint32_t member = trib_rounds_member(server, session->peer);
+    end_old_part(session, ready->secagg_round);
     if (member == UINT32_MAX)
         return;
     if (server->run->plan.is_masked && trib_secagg_ready(server, member, ready))

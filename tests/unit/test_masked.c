@@ -110,6 +110,7 @@ static void create(struct device *device, int number, const uint8_t *roster_seed
                                                 .population = POPULATION,
                                                 .name = device->name,
                                                 .invited = header.invited,
+                                                .roster_open = header.roster_key,
                                                 .cohort_min = 2};
     struct trib_masked_answer answer;
     assert_int_equal(trib_masked_create(&options, words, &device->masked, &answer),
