@@ -1,6 +1,7 @@
 #include "coordinator/aggregate.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,14 @@ enum {
 size_t trib_aggregate_block(uint32_t word_bits)
 {
     return (size_t)BLOCK_BYTES * 8 / word_bits;
+}
+
+double trib_aggregate_rms(const float *values, size_t count)
+{
+    double squares = 0;
+    for (size_t i = 0; i < count; i++)
+        squares += (double)values[i] * (double)values[i];
+    return sqrt(squares / (double)count);
 }
 
 void trib_aggregate_mean(const int64_t *sums, size_t count, double grid, uint64_t total_weight,

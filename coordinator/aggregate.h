@@ -41,6 +41,8 @@ struct trib_aggregate_plan {
 
 // Coordinates of a block; the last one may be shorter.
 size_t trib_aggregate_block(uint32_t word_bits);
+// Root mean square of a vector.
+double trib_aggregate_rms(const float *values, size_t count);
 // The mean of sums: sum * grid / total_weight.
 void trib_aggregate_mean(const int64_t *sums, size_t count, double grid, uint64_t total_weight,
                          float *ret_mean);

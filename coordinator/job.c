@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/json.h"
 #include "common/math/metrics.h"
 
 #define KEY(section, name, type, member, ...)                                      \
@@ -284,34 +285,81 @@ bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
     return true;
 }
 
+void trib_job_adversary(const struct trib_job *job, enum trib_roster_kind roster, char *text,
+                        size_t size)
+{
+    switch (job->privacy.encoding.mode) {
+    case TRIB_PRIVACY_OFF: (void)snprintf(text, size, "nobody: no formal privacy"); return;
+    case TRIB_PRIVACY_LOCAL:
+        (void)snprintf(text, size, "everyone including the coordinator");
+        return;
+    case TRIB_PRIVACY_CENTRAL:
+        (void)snprintf(text, size,
+                       "everyone but the coordinator, who sees each update and adds the noise");
+        return;
+    case TRIB_PRIVACY_DISTRIBUTED:
+        (void)snprintf(text, size, "%s with up to %u of %u devices, under secure aggregation",
+                       roster == TRIB_ROSTER_OFFLINE
+                           ? "a coordinator that may lie"
+                           : "a coordinator that is honest about who its devices are",
+                       job->privacy.secagg.colluders, job->privacy.secagg.members);
+        return;
+    }
+}
+
+static const char unit[] = "one device (zero-out)";
+
 void trib_job_promise(const struct trib_job *job, enum trib_roster_kind roster, char *text,
                       size_t size)
 {
     const struct trib_privacy_plan *plan = &job->privacy;
-    const enum trib_privacy_mode mode = (enum trib_privacy_mode)job->config.privacy_mode;
-    char adversary[160] = "everyone including the coordinator";
-    if (mode == TRIB_PRIVACY_OFF) {
+    char adversary[160];
+    if (plan->encoding.mode == TRIB_PRIVACY_OFF) {
         (void)snprintf(text, size,
                        "privacy mode off: no formal privacy; updates are encrypted on the wire and "
                        "seen by the coordinator");
         return;
     }
-    if (mode == TRIB_PRIVACY_CENTRAL)
-        (void)snprintf(adversary, sizeof(adversary),
-                       "everyone but the coordinator, who sees each update and adds the noise");
-    else if (mode == TRIB_PRIVACY_DISTRIBUTED)
-        (void)snprintf(adversary, sizeof(adversary),
-                       "%s with up to %u of %u devices, under secure aggregation",
-                       roster == TRIB_ROSTER_OFFLINE
-                           ? "a coordinator that may lie"
-                           : "a coordinator that is honest about who its devices are",
-                       plan->secagg.colluders, plan->secagg.members);
+    trib_job_adversary(job, roster, adversary, sizeof(adversary));
     (void)snprintf(text, size,
-                   "privacy mode %s, unit one device (zero-out), against %s: epsilon %.4g at delta "
-                   "%.2g over the job (%s ledger), pure epsilon %.4g a round; predicted SNR %.3f",
-                   trib_privacy_mode_text(mode), adversary, plan->epsilon_total, plan->delta,
+                   "privacy mode %s, unit %s, against %s: epsilon %.4g at delta %.2g over the job "
+                   "(%s ledger), pure epsilon %.4g a round; predicted SNR %.3f",
+                   trib_privacy_mode_text(plan->encoding.mode), unit, adversary,
+                   plan->epsilon_total, plan->delta,
                    strcmp(plan->ledger, "zcdp") == 0 ? "zCDP" : plan->ledger,
                    plan->epsilon_pure_round, plan->snr);
+}
+
+void trib_job_privacy_json(const struct trib_job *job, enum trib_roster_kind roster,
+                           const struct trib_privacy_spent *spent, uint64_t counted, double rms,
+                           struct trib_buf *json)
+{
+    const struct trib_privacy_plan *plan = &job->privacy;
+    const struct trib_secagg_plan *secagg = &plan->secagg;
+    char adversary[160];
+    if (plan->encoding.mode == TRIB_PRIVACY_OFF)
+        return;
+    trib_job_adversary(job, roster, adversary, sizeof(adversary));
+    trib_json_open(json, NULL, '{');
+    trib_json_text(json, "mode", trib_privacy_mode_text(plan->encoding.mode));
+    trib_json_text(json, "unit", unit);
+    trib_json_text(json, "adversary", adversary);
+    trib_json_text(json, "ledger", trib_privacy_ledger(spent, plan->delta));
+    trib_json_real(json, "epsilon_pure_round", plan->epsilon_pure_round);
+    trib_json_real(json, "rho_round", plan->rho_round);
+    if (plan->encoding.mode == TRIB_PRIVACY_DISTRIBUTED) {
+        trib_json_uint(json, "members", secagg->members);
+        trib_json_uint(json, "threshold", secagg->threshold);
+        trib_json_uint(json, "colluders", secagg->colluders);
+        trib_json_uint(json, "shares", secagg->shares);
+        trib_json_uint(json, "survivors", counted);
+        trib_json_real(json, "noise_excess", (double)counted / secagg->shares);
+    }
+    trib_json_real(json, "noise_std",
+                   counted ? trib_privacy_noise_std(&plan->encoding, counted) : (double)NAN);
+    trib_json_real(json, "snr",
+                   isnan(rms) ? rms : trib_privacy_snr_seen(&plan->encoding, counted, rms));
+    trib_json_close(json, '}');
 }
 
 bool trib_job_target_is_reached(const struct trib_job *job,

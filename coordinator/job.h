@@ -121,6 +121,18 @@ bool trib_job_warning(const struct trib_job *job, char *text, size_t size);
 void trib_job_promise(const struct trib_job *job, enum trib_roster_kind roster, char *text,
                       size_t size);
 
+// Against whom the guarantee holds, in words.
+void trib_job_adversary(const struct trib_job *job, enum trib_roster_kind roster, char *text,
+                        size_t size);
+
+// What a round's report says of privacy, as a JSON object: mode, unit, adversary, ledger, what it
+// cost, and with mode distributed who was needed and who was there. Empty with mode off.
+// `rms`: root mean square per coordinate of the mean that was published, NaN: none was.
+struct trib_buf;
+void trib_job_privacy_json(const struct trib_job *job, enum trib_roster_kind roster,
+                           const struct trib_privacy_spent *spent, uint64_t counted, double rms,
+                           struct trib_buf *json);
+
 // Has an evaluation with these values reached the target? Never when there is none.
 struct trib_evaluation;
 bool trib_job_target_is_reached(const struct trib_job *job,

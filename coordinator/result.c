@@ -27,6 +27,12 @@ void trib_result_set_evaluation(struct trib_round_result *result,
     trib_buf_fini(&json);
 }
 
+void trib_result_set_privacy(struct trib_round_result *result, const struct trib_buf *json)
+{
+    if (json->size > 0 && !json->failed && json->size < sizeof(result->privacy))
+        memcpy(result->privacy, json->data, json->size + 1);
+}
+
 void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply)
 {
     (void)trib_admin_row_add(reply);
@@ -49,6 +55,7 @@ void trib_result_to_row(const struct trib_round_result *result, struct trib_admi
     trib_admin_text(reply, "state", result->state);
     trib_admin_text(reply, "reason", result->reason[0] ? result->reason : NULL);
     trib_admin_number(reply, "id", result->id);
+    trib_admin_json(reply, "privacy", result->privacy[0] ? result->privacy : NULL);
 }
 
 static void take_text(const struct trib_admin_row *row, const char *name, char *out, size_t size)
@@ -78,5 +85,6 @@ void trib_result_from_row(const struct trib_admin_row *row, struct trib_round_re
     take_text(row, "reason", result.reason, sizeof(result.reason));
     take_text(row, "metric", result.metric, sizeof(result.metric));
     take_text(row, "metrics", result.metrics, sizeof(result.metrics));
+    take_text(row, "privacy", result.privacy, sizeof(result.privacy));
     *ret_result = result;
 }

@@ -7,12 +7,14 @@
 
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/limits.h"
 #include "common/math/metrics.h"
 #include "common/wire/admin.h"
 
 enum {
-    TRIB_RESULT_METRICS_SIZE = 512
+    TRIB_RESULT_METRICS_SIZE = 512,
+    TRIB_RESULT_PRIVACY_SIZE = 640,
 };
 
 struct trib_round_result {
@@ -27,6 +29,7 @@ struct trib_round_result {
     double value;
     char metrics[TRIB_RESULT_METRICS_SIZE]; // JSON object, "" if not evaluated
     double epsilon_pure, epsilon, delta;    // cumulative over the job; NaN with mode off
+    char privacy[TRIB_RESULT_PRIVACY_SIZE]; // JSON object (job.h), "" with mode off
     uint64_t bytes_up, bytes_down;
     double seconds;
 };
@@ -35,6 +38,9 @@ struct trib_round_result {
 void trib_result_init(struct trib_round_result *result);
 void trib_result_set_evaluation(struct trib_round_result *result,
                                 const struct trib_evaluation *evaluation);
+
+// Keep a JSON object as the round's `privacy`; nothing when it is empty or failed.
+void trib_result_set_privacy(struct trib_round_result *result, const struct trib_buf *json);
 
 // As a row of an admin reply, with "event" first, and back.
 void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply);

@@ -1,6 +1,7 @@
 // How a round ends: aggregated by a worker and committed as a version, or abandoned; either way in
 // one transaction with its leases, its result and the job's progress.
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct aggregation {
     struct trib_aggregate_plan plan;
     struct trib_aggregate_member *members; // owned
     struct trib_secagg_hub *hub;           // of the run, which stays until this is back; or NULL
+    double rms;                            // of the mean
     bool is_masked_wrong;                  // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_evaluation evaluation;
@@ -97,6 +99,8 @@ static enum trib_err aggregate(struct aggregation *a)
     enum trib_err err = mean ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)
         err = sum_of(a, mean);
+    if (!err)
+        a->rms = trib_aggregate_rms(mean, count);
     if (!err) // in place: the mean becomes the next version
         err = trib_strategy_fedavg((const float *)(const void *)a->base->data, mean, count,
                                    job->config.server_learning_rate, mean);
@@ -127,11 +131,32 @@ static void aggregation_free(struct aggregation *a)
     free(a);
 }
 
+// What came of a round: a version, measured or not; or nothing.
+struct outcome {
+    struct trib_version *version;             // NULL: abandoned
+    const struct trib_evaluation *evaluation; // NULL: not measured
+    double rms;                               // of the mean, NaN when abandoned
+};
+
+static void fill_privacy(struct trib_server *server, struct trib_round_result *result, double rms)
+{
+    const struct trib_active_job *active = server->job;
+    struct trib_buf json = {0};
+    if (active->job.config.privacy_mode == TRIB_PRIVACY_OFF)
+        return;
+    result->epsilon_pure = active->spent.epsilon_pure;
+    result->epsilon = trib_privacy_epsilon(&active->spent, active->job.privacy.delta);
+    result->delta = active->job.privacy.delta;
+    trib_job_privacy_json(&active->job, (enum trib_roster_kind)server->config.roster,
+                          &active->spent, result->accepted, rms, &json);
+    trib_result_set_privacy(result, &json);
+    trib_buf_fini(&json);
+}
+
 static void fill_result(struct trib_server *server, struct trib_round_result *result,
-                        enum trib_round_state state, const struct trib_evaluation *evaluation)
+                        enum trib_round_state state, const struct outcome *outcome)
 {
     struct trib_round_run *run = server->run;
-    const struct trib_active_job *active = server->job;
     trib_result_init(result);
     result->id = run->id;
     result->round = run->number;
@@ -143,13 +168,9 @@ static void fill_result(struct trib_server *server, struct trib_round_result *re
     result->asked = run->round.member_count;
     result->accepted = run->round.leases[TRIB_LEASE_COUNTED];
     result->refused = run->round.leases[TRIB_LEASE_REFUSED];
-    if (evaluation)
-        trib_result_set_evaluation(result, evaluation);
-    if (active->job.config.privacy_mode != TRIB_PRIVACY_OFF) {
-        result->epsilon_pure = active->spent.epsilon_pure;
-        result->epsilon = trib_privacy_epsilon(&active->spent, active->job.privacy.delta);
-        result->delta = active->job.privacy.delta;
-    }
+    if (outcome->evaluation)
+        trib_result_set_evaluation(result, outcome->evaluation);
+    fill_privacy(server, result, outcome->rms);
     result->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED) - run->bytes_up;
     result->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED) - run->bytes_down;
     result->seconds = (double)(trib_clock_mono_ms() - run->opened_ms) / 1000;
@@ -295,9 +316,9 @@ out:
     free(op);
 }
 
-static void submit_end(struct trib_server *server, struct trib_version *version,
-                       const struct trib_evaluation *evaluation)
+static void submit_end(struct trib_server *server, const struct outcome *outcome)
 {
+    struct trib_version *version = outcome->version;
     struct trib_round_run *run = server->run;
     struct trib_active_job *active = server->job;
     struct end_op *op = trib_alloc(sizeof(*op));
@@ -323,7 +344,7 @@ static void submit_end(struct trib_server *server, struct trib_version *version,
     }
     op->version = version;
     op->state = version ? TRIB_ROUND_COMMITTED : TRIB_ROUND_ABANDONED;
-    fill_result(server, &op->result, op->state, evaluation);
+    fill_result(server, &op->result, op->state, outcome);
     op->ended_ms = trib_clock_wall_ms();
     op->job = active->row;
     op->job.rounds_done = run->number;
@@ -362,7 +383,7 @@ static void submit_end(struct trib_server *server, struct trib_version *version,
 
 void trib_rounds_end(struct trib_server *server)
 {
-    submit_end(server, NULL, NULL);
+    submit_end(server, &(const struct outcome){.rms = (double)NAN});
 }
 
 static void aggregation_done(struct trib_server *server, struct trib_server_event *event)
@@ -388,9 +409,11 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
     } else if (is_current) {
         run->target_is_reached =
             a->evaluates && trib_job_target_is_reached(&server->job->job, &a->evaluation);
-        struct trib_version *version = a->version;
+        const struct outcome outcome = {.version = a->version,
+                                        .evaluation = a->evaluates ? &a->evaluation : NULL,
+                                        .rms = a->rms};
         a->version = NULL;
-        submit_end(server, version, a->evaluates ? &a->evaluation : NULL);
+        submit_end(server, &outcome);
     }
     aggregation_free(a);
 }

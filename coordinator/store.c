@@ -71,7 +71,8 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     // 2: secure aggregation
     "CREATE TABLE secagg(round INTEGER NOT NULL REFERENCES round(id), kind INTEGER NOT NULL,"
     " member INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(round, kind, member)) WITHOUT ROWID;"
-    "ALTER TABLE device ADD COLUMN roster BLOB;",
+    "ALTER TABLE device ADD COLUMN roster BLOB;"
+    "ALTER TABLE round ADD COLUMN privacy TEXT;",
 };
 
 // ---- Running statements
@@ -647,10 +648,11 @@ enum trib_err trib_store_round_end(struct trib_store *store, uint64_t id, uint32
         store,
         "UPDATE round SET state=?, ended_ms=?, version=?, state_text=?, reason=?, asked=?,"
         " accepted=?, refused=?, loss=?, metric=?, value=?, metrics=?, epsilon_pure=?,"
-        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=? WHERE id=?",
-        "iiittiiirtrtrrriiri", (uint64_t)state, ended_ms, r->version, r->state, r->reason, r->asked,
-        r->accepted, r->refused, r->loss, r->metric, r->value, r->metrics, r->epsilon_pure,
-        r->epsilon, r->delta, r->bytes_up, r->bytes_down, r->seconds, id);
+        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=?, privacy=? WHERE id=?",
+        "iiittiiirtrtrrriirti", (uint64_t)state, ended_ms, r->version, r->state, r->reason,
+        r->asked, r->accepted, r->refused, r->loss, r->metric, r->value, r->metrics,
+        r->epsilon_pure, r->epsilon, r->delta, r->bytes_up, r->bytes_down, r->seconds, r->privacy,
+        id);
 }
 
 static double real_at(sqlite3_stmt *stmt, int column)
@@ -699,6 +701,7 @@ static void read_round(void *user, sqlite3_stmt *stmt)
     copy_text(stmt, 9, round.result.reason, sizeof(round.result.reason));
     copy_text(stmt, 14, round.result.metric, sizeof(round.result.metric));
     copy_text(stmt, 16, round.result.metrics, sizeof(round.result.metrics));
+    copy_text(stmt, 23, round.result.privacy, sizeof(round.result.privacy));
     (*(const trib_store_round_fn *)reader->callback)(reader->user, &round);
 }
 

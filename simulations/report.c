@@ -243,6 +243,8 @@ static void round_json(const struct trib_round_result *result, struct trib_buf *
     trib_json_text(buf, "state", result->state);
     if (result->reason[0])
         trib_json_text(buf, "reason", result->reason);
+    if (result->privacy[0])
+        trib_json_raw(buf, "privacy", result->privacy);
     trib_json_close(buf, '}');
     trib_buf_text(buf, "\n");
 }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ struct trib_world {
     float *params;         // of the newest version
     float *next;           // of the one being made
     float *mean;           // of a round's deltas
+    double mean_rms;       // its root mean square; NaN: the round has none
     double *tail;          // sums of the versions to average; NULL: none are
     uint64_t tail_count;
 
@@ -521,6 +523,7 @@ static enum trib_err make_version(struct trib_world *world, bool is_measured,
     if (err)
         return err;
     trib_sums_mean(&world->sums, job->privacy.encoding.grid, world->mean);
+    world->mean_rms = trib_aggregate_rms(world->mean, job->model.param_count);
     err = trib_strategy_fedavg(world->params, world->mean, job->model.param_count,
                                job->config.server_learning_rate, world->next);
     if (!err && is_measured)
@@ -630,6 +633,11 @@ static void describe(struct trib_world *world, struct trib_round_result *result)
     result->epsilon_pure = world->spent.epsilon_pure;
     result->epsilon = trib_privacy_epsilon(&world->spent, job->privacy.delta);
     result->delta = job->privacy.delta;
+    struct trib_buf json = {0};
+    trib_job_privacy_json(job, TRIB_ROSTER_COORDINATOR, &world->spent, result->accepted,
+                          world->mean_rms, &json);
+    trib_result_set_privacy(result, &json);
+    trib_buf_fini(&json);
 }
 
 enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop, void *stop_user,
@@ -642,6 +650,7 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     world->stop = stop;
     world->stop_user = stop_user;
     world->round_number++;
+    world->mean_rms = (double)NAN;
     trib_result_init(&result);
     enum trib_err err = open_round(world);
     if (err)

@@ -297,3 +297,26 @@ enum trib_err trib_privacy_plan_make(const struct trib_privacy_config *config,
     *ret_plan = plan;
     return TRIB_OK;
 }
+
+double trib_privacy_noise_std(const struct trib_encoding *encoding, uint64_t count)
+{
+    const double n = (double)count;
+    double noises = 0; // whole ones in the sum
+    switch (encoding->mode) {
+    case TRIB_PRIVACY_OFF: return 0;
+    case TRIB_PRIVACY_LOCAL: noises = n; break;
+    case TRIB_PRIVACY_CENTRAL: noises = 1; break;
+    case TRIB_PRIVACY_DISTRIBUTED: noises = n / (double)encoding->shares; break;
+    }
+    // The variance of discrete Laplace noise of scale t: 2 l / (1 - l)^2 with l = e^(-1/t).
+    const double a = ldexp(1, -(int)encoding->grid_bits);
+    const double one = -expm1(-a);
+    return encoding->grid * sqrt(2 * exp(-a) * noises) / one / n;
+}
+
+double trib_privacy_snr_seen(const struct trib_encoding *encoding, uint64_t count, double rms)
+{
+    const double noise = trib_privacy_noise_std(encoding, count);
+    const double signal = rms * rms - noise * noise;
+    return signal > 0 ? sqrt(signal) / noise : 0;
+}

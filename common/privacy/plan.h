@@ -47,4 +47,13 @@ TRIB_CHECKED enum trib_err trib_privacy_plan_make(const struct trib_privacy_conf
                                                   struct trib_privacy_plan *ret_plan, char *why,
                                                   size_t why_size);
 
+// Standard deviation, in units of the parameters, of the noise on a coordinate of the mean of
+// `count` updates; public. 0 with mode off. With mode distributed it is that of all shares that are
+// in the sum, `count` of them, of which encoding->shares make up one whole noise.
+double trib_privacy_noise_std(const struct trib_encoding *encoding, uint64_t count);
+
+// The signal-to-noise ratio of a mean with this root mean square per coordinate: what is left of it
+// when the noise is taken out, over the noise. Computed from what is published anyway.
+double trib_privacy_snr_seen(const struct trib_encoding *encoding, uint64_t count, double rms);
+
 #endif // TRIB_PRIVACY_PLAN_H

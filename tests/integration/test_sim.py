@@ -102,12 +102,25 @@ class SimTest(fleet.Case):
         for event in run.rounds:
             self.assertLessEqual(event["epsilon"], event["epsilon_pure"])
             self.assertEqual(event["delta"], 1e-5)
+            told = event["privacy"]  # never a bare epsilon
+            self.assertEqual(told["unit"], "one device (zero-out)")
+            self.assertIn(told["ledger"], ["pure", "zcdp"])
+            self.assertIn("coordinator", told["adversary"])
+            self.assertAlmostEqual(told["epsilon_pure_round"] * event["round"],
+                                   event["epsilon_pure"])
+            self.assertGreater(told["noise_std"], 0)
+            self.assertGreaterEqual(told["snr"], 0)
 
     def test_masked_devices_learn_the_digits_at_epsilon_8(self):
         run = self.play("digits", "processes")
         self.assertGreaterEqual(run.rounds[0]["asked"], 60)
         self.assertGreaterEqual(run.last["value"], 0.88)
         self.assert_spent(run, 8)
+        for event in run.rounds:
+            told = event["privacy"]
+            self.assertEqual(told["shares"], told["threshold"] - told["colluders"])
+            self.assertEqual(told["survivors"], event["accepted"])
+            self.assertAlmostEqual(told["noise_excess"], event["accepted"] / told["shares"])
 
     def test_local_noise_leaves_most_of_the_model_and_says_what_it_costs(self):
         run = self.play("digits", "processes", *LOCAL)

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/wipe.h"
 #include "common/privacy/plan.h"
+#include "common/privacy/polya.h"
 
 static double uniform(uint64_t *seed) // (0, 1)
 {
@@ -350,6 +352,54 @@ static void an_l1_clip_beyond_the_l2_clip_changes_nothing(void **state)
     assert_true(with.noise_multiplier == without.noise_multiplier);
 }
 
+// The published figure against what the samplers do: shares of 30 of 20, all of the noise of each of
+// 30, or one noise on the sum.
+static void the_noise_on_the_mean_is_what_is_said(void **state)
+{
+    (void)state;
+    enum {
+        BITS = 6,
+        DEVICES = 30,
+        COORDINATES = 20000
+    };
+    static const uint8_t seed[TRIB_NOISE_SEED_SIZE] = {1};
+    static int32_t words[COORDINATES];
+    static struct trib_noise noise;
+    struct trib_encoding encoding = {.grid = 0.25, .grid_bits = BITS, .shares = 20};
+    trib_noise_init_seed(&noise, seed);
+    for (int mode = TRIB_PRIVACY_LOCAL; mode <= TRIB_PRIVACY_CENTRAL; mode++) {
+        encoding.mode = (enum trib_privacy_mode)mode;
+        double squares = 0;
+        memset(words, 0, sizeof(words));
+        for (int device = 0; device < DEVICES; device++) {
+            if (mode == TRIB_PRIVACY_DISTRIBUTED)
+                trib_polya_add(&noise, words, COORDINATES, BITS, encoding.shares);
+            for (int i = 0; i < COORDINATES; i++) {
+                if (mode == TRIB_PRIVACY_LOCAL || (mode == TRIB_PRIVACY_CENTRAL && device == 0))
+                    words[i] += (int32_t)trib_noise_dlap(&noise, BITS);
+            }
+        }
+        for (int i = 0; i < COORDINATES; i++)
+            squares += pow(words[i] * encoding.grid / DEVICES, 2);
+        // The estimate of a deviation from N draws of excess kurtosis 3 is off by about 1.1/sqrt(N).
+        assert_close(sqrt(squares / COORDINATES), trib_privacy_noise_std(&encoding, DEVICES), 0.04);
+    }
+    trib_noise_fini(&noise);
+    encoding.mode = TRIB_PRIVACY_OFF;
+    assert_true(trib_privacy_noise_std(&encoding, DEVICES) == 0);
+}
+
+static void a_signal_is_seen_above_its_noise_only(void **state)
+{
+    (void)state;
+    const struct trib_encoding encoding = {
+        .mode = TRIB_PRIVACY_CENTRAL, .grid = 1, .grid_bits = 12};
+    const double noise = trib_privacy_noise_std(&encoding, 10);
+    assert_true(trib_privacy_snr_seen(&encoding, 10, noise / 2) == 0);
+    assert_true(trib_privacy_snr_seen(&encoding, 10, noise) == 0);
+    assert_close(trib_privacy_snr_seen(&encoding, 10, noise * sqrt(1.25)), 0.5, 1e-12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +415,8 @@ int main(void)
         cmocka_unit_test(the_sums_of_the_design_have_its_words),
         cmocka_unit_test(the_noise_is_the_least_that_meets_the_target),
         cmocka_unit_test(an_l1_clip_beyond_the_l2_clip_changes_nothing),
+        cmocka_unit_test(the_noise_on_the_mean_is_what_is_said),
+        cmocka_unit_test(a_signal_is_seen_above_its_noise_only),
     };
     return RUN_TESTS(tests);
 }

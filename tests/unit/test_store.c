@@ -439,6 +439,7 @@ static struct trib_round_result full_result(void)
                                       .metric = "accuracy",
                                       .value = 0.7,
                                       .metrics = "{\"accuracy\":0.7}",
+                                      .privacy = "{\"mode\":\"local\"}",
                                       .epsilon_pure = 64.0,
                                       .epsilon = 12.5,
                                       .delta = 1e-6,
@@ -479,6 +480,7 @@ static void a_round_that_ended_comes_back_with_its_result(void **state)
     assert_int_equal(got->refused, wanted.refused);
     assert_string_equal(got->metric, wanted.metric);
     assert_string_equal(got->metrics, wanted.metrics);
+    assert_string_equal(got->privacy, wanted.privacy);
     assert_true(got->loss == wanted.loss && got->value == wanted.value); // stored as doubles
     assert_true(got->epsilon_pure == wanted.epsilon_pure && got->epsilon == wanted.epsilon);
     assert_true(got->delta == wanted.delta && got->seconds == wanted.seconds);
