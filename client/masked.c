@@ -12,6 +12,7 @@
 #include "common/privacy/noise_round.h"
 #include "common/privacy/secagg_bytes.h"
 #include "common/wire/codec.h"
+#include "common/wire/training.h"
 
 #define TRIB_LOG_MODULE "secagg"
 
@@ -118,6 +119,7 @@ static void fill_header(const struct trib_masked_options *options,
         .plan = task->secagg,
     };
     memcpy(header->base_digest, task->msg.base_digest, TRIB_DIGEST_SIZE);
+    trib_training_digest(&task->msg, header->training);
     memcpy(header->roster_key, options->roster_key, TRIB_SIGN_KEY_SIZE);
     memcpy(header->invited, options->invited, TRIB_DIGEST_SIZE);
 }

@@ -18,6 +18,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/privacy/secagg_bytes.h"
+#include "common/wire/training.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "secagg"
@@ -250,6 +251,7 @@ void trib_secagg_fill_header(struct trib_server *server, struct trib_secagg_head
         .plan = job->privacy.secagg,
     };
     memcpy(header->base_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
+    trib_training_digest(&run->task, header->training);
     memcpy(header->roster_key,
            server->config.roster_is_offline ? server->config.roster_key
                                             : server->identity.roster_key,

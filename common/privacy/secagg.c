@@ -72,6 +72,7 @@ void trib_secagg_round_hash(const struct trib_secagg_header *h,
     put_u64(&hash, h->round_number);
     put_u64(&hash, h->params);
     trib_hash_update(&hash, h->base_digest, sizeof(h->base_digest));
+    trib_hash_update(&hash, h->training, sizeof(h->training));
     trib_hash_update(&hash, h->roster_key, sizeof(h->roster_key));
     trib_hash_update(&hash, h->invited, sizeof(h->invited));
     put_u32(&hash, (uint32_t)h->encoding.mode);

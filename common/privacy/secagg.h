@@ -57,6 +57,7 @@ struct trib_secagg_header {
     uint64_t job, round_id, round_number;
     uint64_t params;                        // P
     uint8_t base_digest[TRIB_DIGEST_SIZE];  // of the global model, as the device has it installed
+    uint8_t training[TRIB_DIGEST_SIZE];     // of what is asked, trib_training_digest
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // who vouches for members
     uint8_t invited[TRIB_DIGEST_SIZE];      // of U0, trib_secagg_invited_hash
     struct trib_encoding encoding;

@@ -13,6 +13,7 @@
 #include "common/base/wipe.h"
 #include "common/privacy/secagg_bytes.h"
 #include "common/wire/codec.h"
+#include "common/wire/training.h"
 
 #define POPULATION "edge"
 
@@ -61,7 +62,11 @@ static void fill_task(struct trib_task *task)
 {
     char why[200];
     *task = (struct trib_task){
-        .msg = {.round_id = 77, .round_number = 2, .job = 5, .base_digest = {1, 2, 3}},
+        .msg = {.round_id = 77,
+                .round_number = 2,
+                .job = 5,
+                .base_digest = {1, 2, 3},
+                .learning_rate = 0.5},
         .model = {.param_count = PARAMS},
         .encoding = {.mode = TRIB_PRIVACY_DISTRIBUTED,
                      .grid = 0x1p-12,
@@ -86,6 +91,7 @@ static void fill_header(const struct trib_task *task, const uint8_t *roster_seed
                                          .encoding = task->encoding,
                                          .plan = task->secagg};
     memcpy(header.base_digest, task->msg.base_digest, TRIB_DIGEST_SIZE);
+    trib_training_digest(&task->msg, header.training);
     trib_sign_public(roster_seed, header.roster_key);
 }
 
@@ -344,6 +350,42 @@ static void after_unmasking_the_same_survivors_are_no_reason_to_leave(void **sta
     play_unmask(0);
 }
 
+// All but one of the others told to stand still: their keys are for another round than ours.
+static void members_that_are_to_train_otherwise_share_no_round(void **state)
+{
+    (void)state;
+    struct device odd = devices[2];
+    struct trib_masked_answer answer;
+    int32_t *words = trib_alloc_array(PARAMS, sizeof(*words));
+    assert_non_null(words);
+    odd.task.msg.learning_rate = 0;
+    const struct trib_masked_options options = {.task = &odd.task,
+                                                .roster_key = header.roster_key,
+                                                .sign_seed = odd.sign_seed,
+                                                .population = POPULATION,
+                                                .name = odd.name,
+                                                .invited = header.invited,
+                                                .roster_open = header.roster_key,
+                                                .cohort_min = 2};
+    assert_int_equal(trib_masked_create(&options, words, &odd.masked, &answer), TRIB_CODE_ACCEPTED);
+    assert_int_equal(
+        trib_secagg_advert_unpack(answer.blob->data, answer.blob->size, &odd.entry.advert),
+        TRIB_OK);
+    trib_blob_unref(answer.blob);
+    struct trib_buf keys = {0};
+    trib_secagg_entry_pack(&devices[0].entry, &keys);
+    trib_secagg_entry_pack(&devices[1].entry, &keys);
+    trib_secagg_entry_pack(&odd.entry, &keys);
+    assert_int_equal(
+        trib_masked_take(devices[0].masked, TRIB_SECAGG_STEP_KEYS, keys.data, keys.size, &answer),
+        TRIB_CODE_DECLINED_SIGNATURE);
+    assert_int_equal(
+        trib_masked_take(odd.masked, TRIB_SECAGG_STEP_KEYS, keys.data, keys.size, &answer),
+        TRIB_CODE_DECLINED_SIGNATURE);
+    trib_buf_fini(&keys);
+    trib_masked_destroy(odd.masked);
+}
+
 static void other_survivors_make_a_device_leave(void **state)
 {
     (void)state;
@@ -459,6 +501,7 @@ int main(void)
         TEST(the_sum_is_exact_and_what_is_repeated_is_answered_with_the_same_bytes),
         TEST(without_one_member_the_sum_is_that_of_the_others),
         TEST(after_unmasking_the_same_survivors_are_no_reason_to_leave),
+        TEST(members_that_are_to_train_otherwise_share_no_round),
         TEST(other_survivors_make_a_device_leave),
         TEST(keys_of_a_wrong_size_are_refused),
         TEST(sealed_shares_of_a_wrong_size_are_refused),

@@ -188,6 +188,7 @@ static void the_round_hash_covers_every_field(void **state)
     CHANGE(round_number);
     CHANGE(params);
     CHANGE(base_digest[31]);
+    CHANGE(training[31]);
     CHANGE(roster_key[31]);
     CHANGE(invited[31]);
     CHANGE(encoding.mode);

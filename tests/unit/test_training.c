@@ -1,0 +1,47 @@
+#include "common/wire/training.h"
+#include "tests/test.h"
+
+static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_between_devices(
+    void **state)
+{
+    (void)state;
+    const struct trib_msg_task task = {.population = "edge",
+                                       .spec = "3 - dense 2 softmax",
+                                       .hyper_count = 1,
+                                       .hyper = {{.name = "depth", .value = 2}}};
+    struct trib_msg_task other = task;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t again[TRIB_DIGEST_SIZE];
+    trib_training_digest(&task, digest);
+    other.report_ms = 99; // the time that is left is another for each
+    trib_training_digest(&other, again);
+    assert_memory_equal(digest, again, sizeof(digest));
+#define CHANGE(field)                                           \
+    do {                                                        \
+        other = task;                                           \
+        other.field += 1;                                       \
+        trib_training_digest(&other, again);                    \
+        assert_memory_not_equal(digest, again, sizeof(digest)); \
+    } while (0)
+    CHANGE(population[0]);
+    CHANGE(spec[0]);
+    CHANGE(seed);
+    CHANGE(epochs);
+    CHANGE(batch);
+    CHANGE(learning_rate);
+    CHANGE(momentum);
+    CHANGE(weight_decay);
+    CHANGE(hyper_count);
+    CHANGE(hyper[0].name[0]);
+    CHANGE(hyper[0].value);
+#undef CHANGE
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            the_digest_covers_what_training_depends_on_and_nothing_that_changes_between_devices),
+    };
+    return RUN_TESTS(tests);
+}
