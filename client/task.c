@@ -141,8 +141,12 @@ void trib_task_noise(struct trib_noise *noise, uint64_t test_seed, uint64_t roun
     trib_noise_init_round(noise, test_seed, "noise", round_number, device);
 }
 
-static enum trib_code code_of(enum trib_err err)
+// With privacy on why a trainer gave up is nobody's business: each reason is a fact about the data
+// that no noise hides. That it gave up shows (docs/threat-model.md).
+static enum trib_code code_of(const struct trib_task *task, enum trib_err err)
 {
+    if (task->encoding.mode != TRIB_PRIVACY_OFF)
+        return TRIB_CODE_DECLINED_FAILED;
     if (err == TRIB_ERR_REFUSED)
         return TRIB_CODE_DECLINED_NO_DATA;
     if (err == TRIB_ERR_DATA)
@@ -212,7 +216,7 @@ static enum trib_code train(struct trib_task *task, const struct trib_trainer *t
     if (err || *ret_examples == 0) {
         TRIB_INFO("round=%" PRIu64 " no update: %s", task->msg.round_number,
                   err ? trib_err_text(err) : "the trainer used no example");
-        return code_of(err ? err : TRIB_ERR_REFUSED);
+        return code_of(task, err ? err : TRIB_ERR_REFUSED);
     }
     for (size_t i = 0; i < count; i++)
         delta[i] = delta[i] - base[i];

@@ -295,6 +295,31 @@ static void a_trainer_that_fails_sends_nothing(void **state)
     }
 }
 
+static void with_privacy_on_all_trainers_failures_look_alike(void **state)
+{
+    (void)state;
+    static const struct {
+        enum trib_err err;
+        uint64_t examples;
+    } cases[] = {{TRIB_ERR_REFUSED, 20},
+                 {TRIB_OK, 0},
+                 {TRIB_ERR_DATA, 20},
+                 {TRIB_ERR_PRIVACY, 20},
+                 {TRIB_ERR_STOPPED, 20}};
+    use_local_privacy();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        script.err = cases[i].err;
+        script.examples = cases[i].examples;
+        assert_int_equal(run("d0").code, TRIB_CODE_DECLINED_FAILED);
+    }
+    script.err = TRIB_OK;
+    script.examples = 20;
+    script.step = NAN; // counts as 0, and takes part
+    const struct outcome got = run("d0");
+    assert_int_equal(got.code, TRIB_CODE_ACCEPTED);
+    free(got.packed);
+}
+
 static void what_cannot_be_made_durable_is_not_sent(void **state)
 {
     (void)state;
@@ -326,7 +351,7 @@ static void an_update_is_charged_before_it_is_durable(void **state)
     assert_int_equal(totals.all.rounds, 1);
     assert_true(totals.all.epsilon_pure == 2048.0 / 64);
     script.err = TRIB_ERR_REFUSED; // nothing was noised
-    assert_int_equal(run("d0").code, TRIB_CODE_DECLINED_NO_DATA);
+    assert_int_equal(run("d0").code, TRIB_CODE_DECLINED_FAILED);
     trib_ledger_totals(ledger, &totals);
     assert_int_equal(totals.all.rounds, 1);
 }
@@ -410,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup(a_share_of_the_noise_is_never_packed_unmasked, set_up),
         cmocka_unit_test_setup(predictable_noise_follows_the_seed_the_round_and_the_device, set_up),
         cmocka_unit_test_setup(a_trainer_that_fails_sends_nothing, set_up),
+        cmocka_unit_test_setup(with_privacy_on_all_trainers_failures_look_alike, set_up),
         cmocka_unit_test_setup(what_cannot_be_made_durable_is_not_sent, set_up),
         cmocka_unit_test_setup(an_update_is_charged_before_it_is_durable, set_up),
         cmocka_unit_test_setup(without_budget_nothing_is_made, set_up),
