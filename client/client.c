@@ -212,7 +212,11 @@ static void worker_report(struct trib_work *work)
     free(worker->base);
     worker->base = NULL;
     struct trib_task_result *result = &worker->result;
-    if (worker->code == TRIB_CODE_ACCEPTED && result->words) {
+    const bool stopped = __atomic_load_n(&worker->stop, __ATOMIC_RELAXED) != 0;
+    if (stopped && result->words) { // of a round that is over: no keys are made for it
+        trib_task_result_fini(result, worker->task.model.param_count);
+        trib_client_start_task(client);
+    } else if (worker->code == TRIB_CODE_ACCEPTED && result->words) {
         trib_part_words(client, &worker->task, result->words);
         result->words = NULL;
     } else if (worker->code == TRIB_CODE_ACCEPTED) {
@@ -228,7 +232,6 @@ static void worker_report(struct trib_work *work)
         }
         trib_client_begin_upload(client);
     } else {
-        bool stopped = __atomic_load_n(&worker->stop, __ATOMIC_RELAXED) != 0;
         if (!stopped)
             trib_client_reply(client, worker->task.msg.round_id, worker->code);
         trib_client_start_task(client);
