@@ -476,6 +476,7 @@ static void keep_up(struct trib_client *client, uint64_t now_ms)
         (void)!trib_channel_send(client->channel, TRIB_RECORD_PING, 0, NULL, 0);
     }
     trib_client_begin_upload(client); // if it waited for its time
+    trib_part_on_time(client);
 }
 
 static int time_left(const struct trib_client *client, uint64_t now_ms)
@@ -488,6 +489,10 @@ static int time_left(const struct trib_client *client, uint64_t now_ms)
         left = 1000;
     if (client->is_up && up->has_update && !up->is_begun) {
         uint64_t wait = up->not_before_ms > now_ms ? up->not_before_ms - now_ms : 0;
+        left = wait < left ? wait : left;
+    }
+    if (client->is_up) {
+        const uint64_t wait = trib_part_wait_ms(client, now_ms);
         left = wait < left ? wait : left;
     }
     return (int)(left < STEP_MAX_MS ? left : STEP_MAX_MS);

@@ -64,7 +64,8 @@ static void advertise(struct trib_client *client)
 {
     struct trib_part *part = &client->part;
     struct trib_masked_answer answer = {.kind = 0};
-    if (!part->words || !part->is_open || part->open.round_id != part->task.msg.round_id)
+    if (!part->words || !part->is_open || part->open.round_id != part->task.msg.round_id ||
+        trib_clock_mono_ms() < part->not_before_ms)
         return;
     const struct trib_masked_options options = {
         .task = &part->task,
@@ -99,7 +100,23 @@ void trib_part_words(struct trib_client *client, const struct trib_task *task, i
     part->words = words;
     part->is_open = is_open;
     part->open = open;
+    const uint64_t tick = task->msg.send_tick_ms;
+    if (tick) // the keys must not tell how long training and the noise took
+        part->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;
     advertise(client);
+}
+
+void trib_part_on_time(struct trib_client *client)
+{
+    advertise(client);
+}
+
+uint64_t trib_part_wait_ms(const struct trib_client *client, uint64_t now_ms)
+{
+    const struct trib_part *part = &client->part;
+    if (!part->words || !part->is_open)
+        return UINT64_MAX;
+    return part->not_before_ms > now_ms ? part->not_before_ms - now_ms : 0;
 }
 
 bool trib_part_open(struct trib_client *client, const struct trib_record *record)

@@ -58,7 +58,8 @@ struct trib_part {
     int32_t *words;        // owned: trained and noised, waiting for the cohort
     struct trib_masked *masked;
     struct trib_step_in in;
-    uint64_t reservation; // in the ledger, until the masked words are an upload; or 0
+    uint64_t not_before_ms; // the keys are made and sent at the earliest
+    uint64_t reservation;   // in the ledger, until the masked words are an upload; or 0
 };
 
 struct trib_client {
@@ -124,7 +125,9 @@ bool trib_part_step(struct trib_client *client, const struct trib_record *record
 bool trib_part_chunk(struct trib_client *client, const struct trib_record *record);
 // The trained and noised words of a task; taken.
 void trib_part_words(struct trib_client *client, const struct trib_task *task, int32_t *words);
-uint64_t trib_part_round(const struct trib_client *client); // 0: none
-void trib_part_drop(struct trib_client *client);            // wipes
+void trib_part_on_time(struct trib_client *client); // makes keys, if they waited for their time
+uint64_t trib_part_wait_ms(const struct trib_client *client, uint64_t now_ms); // for that
+uint64_t trib_part_round(const struct trib_client *client);                    // 0: none
+void trib_part_drop(struct trib_client *client);                               // wipes
 
 #endif // TRIB_CLIENT_CLIENT_STATE_H
