@@ -78,8 +78,10 @@ static const struct trib_conf_key job_keys[] = {
         "rounds that target_epsilon is spread over; 0: round.rounds", 0, TRIB_ROUNDS_MAX, NULL),
     KEY("privacy", "word_bits", TRIB_CONF_CHOICE, word_bits, "auto",
         "bits per coordinate on the wire", 0, 0, "auto|16|24|32"),
-    KEY("privacy", "send_tick_ms", TRIB_CONF_INT, send_tick_ms, "0",
-        "devices send on a multiple of this time; 0: when ready", 0, 60000, NULL),
+    KEY("privacy", "send_tick_ms", TRIB_CONF_INT, send_tick_ms, "1000",
+        "with privacy on devices send on a multiple of this time, which hides how long their noise "
+        "took; 0: when ready (a scenario's default)",
+        0, 60000, NULL),
     KEY("privacy", "test_seed", TRIB_CONF_INT, test_seed, "0",
         "predictable noise, for tests of a build with -Dtest_noise=true; 0: real noise", ANY),
     KEY("secagg", "phase_ms", TRIB_CONF_INT, phase_ms, "60000",
@@ -261,6 +263,8 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
         err = check_privacy(conf, config, population, &job);
     if (err)
         return err;
+    if (config->privacy_mode == TRIB_PRIVACY_OFF)
+        job.config.send_tick_ms = 0;
     job.train = (struct trib_train_options){
         .epochs = config->local_epochs,
         .batch = config->batch,

@@ -157,6 +157,8 @@ static enum trib_err check_job(struct trib_scenario *s, uint64_t devices)
     if (devices && s->job_config.cohort > devices)
         return trib_conf_reject(&s->conf, "round", "cohort", "is more than the %llu devices",
                                 (unsigned long long)devices);
+    if (!trib_conf_is_set(&s->conf, "privacy", "send_tick_ms"))
+        s->job_config.send_tick_ms = 0; // nobody watches the clock of a simulation
     return trib_job_check(&s->conf, &s->job_config, devices, &s->job);
 }
 

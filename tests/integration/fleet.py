@@ -254,6 +254,7 @@ class Fleet:
         def lines(keys):
             return "".join(f"{key} = {value}\n" for key, value in (keys or {}).items())
 
+        privacy = {"send_tick_ms": 0, **(privacy or {})}  # nobody watches the clock of a test
         path = folder / "job.ini"
         path.write_text(f"[model]\nspec = {spec}\nseed = 1\n[round]\n{lines(round_keys)}"
                         f"[privacy]\nmode = {mode}\n{lines(privacy)}"

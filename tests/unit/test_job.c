@@ -48,6 +48,7 @@ static void a_model_and_a_mode_are_enough(void **state)
     assert_true(job.train.learning_rate == 0.1);
     assert_true(job.config.server_learning_rate == 1);
     assert_int_equal(job.privacy.encoding.mode, TRIB_PRIVACY_OFF);
+    assert_int_equal(job.config.send_tick_ms, 0);
     assert_int_equal(trib_job_tail(&job), 0);
 }
 
@@ -56,6 +57,7 @@ static void privacy_is_on_unless_switched_off(void **state)
     (void)state;
     const struct trib_job job = good(MODEL "[privacy]\ntarget_epsilon = 8\n");
     assert_int_equal(job.privacy.encoding.mode, TRIB_PRIVACY_DISTRIBUTED);
+    assert_int_equal(job.config.send_tick_ms, 1000);
     assert_true(job.privacy.epsilon_total <= 8);
     assert_true(job.privacy.epsilon_total > 7.5); // and not much is given away
     assert_true(job.privacy.epsilon_pure_round > 0);
