@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Command lines: help and versions everywhere, mistakes are named, and a trainer of one's own."""
 import re
+import stat
 
 import fleet
 
@@ -95,6 +96,21 @@ class CommandLineTest(fleet.Case):
                 done = tried.try_ctl("jobs", "submit", path)
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertIn(f"job.ini:{line}:", done.stderr)
+            self.assertEqual(tried.ctl("jobs", "ls"), [])
+
+    def test_held_out_data_that_cannot_be_used_are_refused_with_their_job(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.assertEqual(stat.S_IMODE((tried.dir / "admin.sock").stat().st_mode), 0o660)
+            for rows, why in [(["1,1,0", "1,nan,0"], "test.csv:2:"), (["1,inf,0"], "test.csv:1:"),
+                              (["1,1,7"], "test.csv"), ([], "no held-out rows"),
+                              (None, "test.csv")]:
+                path = tried.write_job("2 - dense 2 softmax", rows or [], rounds=1)
+                if rows is None:
+                    (path.parent / "test.csv").unlink()
+                done = tried.try_ctl("jobs", "submit", path)
+                self.assertEqual(done.returncode, 5, (rows, done.stderr))
+                self.assertIn(why, done.stderr + tried.log("coordinator"), rows)
             self.assertEqual(tried.ctl("jobs", "ls"), [])
 
     def test_a_job_whose_signal_drowns_is_refused_unless_accepted_by_name(self):

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import pty
 import signal
 import subprocess
 import tempfile
@@ -210,6 +211,41 @@ class SimTest(fleet.Case):
             self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
         logs = {path.name for path in (self.dir / "processes/logs").iterdir()}
         self.assertEqual(logs, {"coordinator.log", *(f"d{i:04}.log" for i in range(20))})
+
+    def test_a_bar_is_drawn_on_a_terminal_only(self):
+        words = ["run", SCENARIOS / "digits-off.ini", "--mode", "inprocess", "--out",
+                 self.dir / "out", "--set", "round.rounds=3"]
+        plain = fleet.run("tributary-sim", *words)
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        self.assertNotRegex(plain.stdout, r"[\r\x1b]|\[#*\.*\] ")
+        main, end = pty.openpty()
+        with subprocess.Popen([fleet.program("tributary-sim"), *map(str, words)], stdout=end,
+                              stderr=subprocess.DEVNULL) as sim:
+            os.close(end)
+            seen = b""
+            with contextlib.suppress(OSError):  # the terminal ends with its last writer
+                while piece := os.read(main, 65536):
+                    seen += piece
+        os.close(main)
+        self.assertEqual(sim.returncode, 0)
+        self.assertRegex(seen, rb"\[#+\.+\] 1 of 3\r\x1b\[K")
+
+    def test_every_key_is_listed_with_its_default_and_can_be_set(self):
+        done = fleet.run("tributary-sim", "keys")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        keys = [line.split()[0] for line in done.stdout.splitlines()]
+        self.assertEqual(len(keys), len(set(keys)))
+        run = self.play("digits-off", "inprocess", *settings("round.rounds=1",
+                                                             "client.policy.min_cohort=33"))
+        section, resolved = None, {}
+        for line in (run.out / "scenario.ini").read_text().splitlines():
+            if line.startswith("["):
+                section = line.strip("[]")
+            elif " = " in line and not line.startswith((";", "#")):
+                name, value = line.split(" = ", 1)
+                resolved[f"{section}.{name}"] = value
+        self.assertLessEqual(set(resolved), set(keys))
+        self.assertEqual(resolved["client.policy.min_cohort"], "33")  # split at the last dot
 
     def test_the_scenario_as_resolved_gives_the_same_model_again(self):
         first = self.play("digits-off", "inprocess", "--set", "round.rounds=2")
