@@ -100,7 +100,12 @@ enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *
     return trib_evaluate(evaluator->net, params, &samples, &evaluator->confusion, ret_evaluation);
 }
 
-const struct trib_confusion *trib_evaluator_confusion(const struct trib_evaluator *evaluator)
+char *trib_evaluator_text(const struct trib_evaluator *evaluator,
+                          const struct trib_evaluation *evaluation)
 {
-    return &evaluator->confusion;
+    struct trib_buf json = {0};
+    trib_evaluation_json(evaluation, &evaluator->confusion, NULL, &json);
+    char *text = json.failed ? NULL : trib_alloc_text((const char *)json.data);
+    trib_buf_fini(&json);
+    return text;
 }

@@ -22,10 +22,11 @@ TRIB_CHECKED enum trib_err trib_evaluator_take(struct trib_dataset *dataset,
                                                size_t why_size);
 void trib_evaluator_destroy(struct trib_evaluator *evaluator); // NULL is fine
 
-// One thread at a time. TRIB_ERR_DATA: the model's outputs are not finite. The confusion matrix of
-// the last evaluation is borrowed from the evaluator.
+// One thread at a time. TRIB_ERR_DATA: the model's outputs are not finite.
 TRIB_CHECKED enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *params,
                                               struct trib_evaluation *ret_evaluation);
-const struct trib_confusion *trib_evaluator_confusion(const struct trib_evaluator *evaluator);
+// What the last run found, as JSON with the confusion matrix; the caller frees it. NULL: no memory.
+char *trib_evaluator_text(const struct trib_evaluator *evaluator,
+                          const struct trib_evaluation *evaluation);
 
 #endif // TRIB_COORDINATOR_EVALUATE_H

@@ -21,7 +21,7 @@ void trib_result_set_evaluation(struct trib_round_result *result,
     const char *metric = trib_evaluation_primary(evaluation, &result->value, &higher_is_better);
     (void)snprintf(result->metric, sizeof(result->metric), "%s", metric);
     result->loss = evaluation->loss;
-    trib_evaluation_json(evaluation, NULL, &json);
+    trib_evaluation_json(evaluation, NULL, NULL, &json);
     if (!json.failed && json.size < sizeof(result->metrics))
         memcpy(result->metrics, json.data, json.size + 1);
     trib_buf_fini(&json);

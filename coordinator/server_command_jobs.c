@@ -91,7 +91,7 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
 }
 
 struct job_view {
-    struct trib_query *query;
+    bool higher_is_better;
     struct trib_store_version best;
     bool has_best;
 };
@@ -101,6 +101,14 @@ static void take_best(void *user, const struct trib_store_version *v)
     struct job_view *view = user;
     view->best = *v;
     view->has_best = true;
+}
+
+// Its evaluated rounds all have the same primary metric.
+static void take_direction(void *user, const struct trib_store_round *round)
+{
+    struct job_view *view = user;
+    if (round->result.metric[0])
+        view->higher_is_better = trib_metric_higher_is_better(round->result.metric);
 }
 
 static void put_job(void *user, const struct trib_store_job *job)
@@ -131,8 +139,10 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
     if (err || !q->a || !q->found)
         return err;
     // the best version of the one that is shown, by the direction of its metric
-    struct job_view view = {.query = q};
-    err = trib_store_version_best(store, q->a, q->b != 0, take_best, &view);
+    struct job_view view = {.higher_is_better = true};
+    err = trib_store_rounds(store, q->a, 0, UINT32_MAX, take_direction, &view);
+    if (!err)
+        err = trib_store_version_best(store, q->a, view.higher_is_better, take_best, &view);
     if (!err && view.has_best) {
         trib_admin_real(&q->reply, "best", view.best.value);
         trib_admin_number(&q->reply, "best_round", view.best.round_number);
@@ -164,9 +174,7 @@ void trib_cmd_jobs_show(struct trib_admin_call *call)
     struct trib_query *q = trib_query_create(call, ask_jobs);
     if (!q)
         return;
-    const char *direction = trib_command_option(call, "--best");
     q->a = id;
-    q->b = !direction || strcmp(direction, "low") != 0;
     trib_query_submit(q);
 }
 

@@ -34,6 +34,7 @@ struct aggregation {
     bool is_masked_wrong;                  // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_evaluation evaluation;
+    char *metrics;                // of the evaluation, owned
     struct trib_version *version; // the result
     enum trib_err err;
 };
@@ -108,6 +109,9 @@ static enum trib_err aggregate(struct aggregation *a)
         err = trib_evaluator_run(a->job->evaluator, mean, &a->evaluation);
         if (!err)
             trib_manifest_set_evaluation(&a->manifest, &a->evaluation);
+        a->metrics = err ? NULL : trib_evaluator_text(a->job->evaluator, &a->evaluation);
+        if (!err && !a->metrics)
+            err = TRIB_ERR_NOMEM;
     }
     if (!err)
         err = trib_version_make(&a->server->identity, &job->model, mean, &a->manifest, &a->version);
@@ -128,6 +132,7 @@ static void aggregation_free(struct aggregation *a)
     trib_blob_unref(a->base);
     trib_version_destroy(a->version);
     free(a->members);
+    free(a->metrics);
     free(a);
 }
 
@@ -135,6 +140,7 @@ static void aggregation_free(struct aggregation *a)
 struct outcome {
     struct trib_version *version;             // NULL: abandoned
     const struct trib_evaluation *evaluation; // NULL: not measured
+    char *metrics;                            // of it, as JSON; taken
     double rms;                               // of the mean, NaN when abandoned
 };
 
@@ -182,7 +188,7 @@ struct end_op {
     struct trib_server_op op;
     struct trib_version *version; // NULL: abandoned
     struct trib_store_version row;
-    char metrics[TRIB_RESULT_METRICS_SIZE];
+    char *metrics; // owned
     struct trib_round_result result;
     enum trib_round_state state;
     struct trib_store_job job;
@@ -313,6 +319,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
 out:
     trib_version_destroy(op->version);
     free(op->leases);
+    free(op->metrics);
     free(op);
 }
 
@@ -326,6 +333,7 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
         op->leases = trib_rounds_leases(run);
     if (!op || !op->leases) {
         free(op);
+        free(outcome->metrics);
         trib_version_destroy(version);
         trib_server_stop_failed(server);
         return;
@@ -343,6 +351,7 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
             trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
     }
     op->version = version;
+    op->metrics = outcome->metrics;
     op->state = version ? TRIB_ROUND_COMMITTED : TRIB_ROUND_ABANDONED;
     fill_result(server, &op->result, op->state, outcome);
     op->ended_ms = trib_clock_wall_ms();
@@ -367,11 +376,10 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
             .manifest = version->announcement.manifest,
             .manifest_size = version->announcement.manifest_size,
             .created_ms = m->created_ms,
-            .metrics = op->result.metrics[0] ? op->metrics : NULL,
-            .has_value = op->result.metrics[0] != '\0',
+            .metrics = op->metrics,
+            .has_value = outcome->evaluation != NULL,
             .value = op->result.value,
         };
-        memcpy(op->metrics, op->result.metrics, sizeof(op->metrics));
         memcpy(op->row.digest, m->digest, TRIB_DIGEST_SIZE);
         memcpy(op->row.signature, version->announcement.signature, TRIB_SIGNATURE_SIZE);
     }
@@ -411,8 +419,10 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
             a->evaluates && trib_job_target_is_reached(&server->job->job, &a->evaluation);
         const struct outcome outcome = {.version = a->version,
                                         .evaluation = a->evaluates ? &a->evaluation : NULL,
+                                        .metrics = a->metrics,
                                         .rms = a->rms};
         a->version = NULL;
+        a->metrics = NULL;
         submit_end(server, &outcome);
     }
     aggregation_free(a);

@@ -130,7 +130,7 @@ struct version_op {
     const struct trib_active_job *job; // stays until this is back
     struct trib_msg_manifest manifest;
     struct trib_store_version row;
-    char metrics[TRIB_RESULT_METRICS_SIZE];
+    char *metrics; // of the evaluation, owned
     struct trib_store_job job_row;
     bool averages;      // the tail, else the initial parameters
     uint64_t tail_from; // first round number of the tail
@@ -181,7 +181,7 @@ static enum trib_err version_prepare(struct trib_commit_op *commit_op)
     struct trib_server *server = op->op.server;
     const struct trib_active_job *active = op->job;
     struct trib_evaluation evaluation;
-    struct trib_round_result shown;
+    bool higher_is_better;
     float *params = trib_alloc_aligned(active->job.model.param_count, sizeof(*params));
     if (!params)
         return TRIB_ERR_NOMEM;
@@ -192,11 +192,11 @@ static enum trib_err version_prepare(struct trib_commit_op *commit_op)
         err = trib_evaluator_run(active->evaluator, params, &evaluation);
         if (!err) {
             trib_manifest_set_evaluation(&op->manifest, &evaluation);
-            trib_result_init(&shown);
-            trib_result_set_evaluation(&shown, &evaluation);
-            memcpy(op->metrics, shown.metrics, sizeof(op->metrics));
+            (void)trib_evaluation_primary(&evaluation, &op->row.value, &higher_is_better);
             op->row.has_value = op->averages; // the untrained one is never the best
-            op->row.value = shown.value;
+            op->metrics = trib_evaluator_text(active->evaluator, &evaluation);
+            if (!op->metrics)
+                err = TRIB_ERR_NOMEM;
         }
     }
     if (!err)
@@ -227,7 +227,7 @@ static enum trib_err version_apply(struct trib_commit_op *commit_op, struct trib
         op->row.manifest = v->announcement.manifest;
         op->row.manifest_size = v->announcement.manifest_size;
         op->row.created_ms = v->manifest.created_ms;
-        op->row.metrics = op->metrics[0] ? op->metrics : NULL;
+        op->row.metrics = op->metrics;
         memcpy(op->row.digest, v->manifest.digest, TRIB_DIGEST_SIZE);
         memcpy(op->row.signature, v->announcement.signature, TRIB_SIGNATURE_SIZE);
         err = trib_store_version_insert(store, &op->row);
@@ -265,6 +265,7 @@ static void version_op_free(struct version_op *op)
 {
     trib_version_destroy(op->version);
     free(op->sums);
+    free(op->metrics);
     free(op);
 }
 

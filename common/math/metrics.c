@@ -151,6 +151,11 @@ const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, do
     return classifies ? "accuracy" : "mse";
 }
 
+bool trib_metric_higher_is_better(const char *name)
+{
+    return strcmp(name, "mse") != 0;
+}
+
 size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
                               struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES])
 {
@@ -166,7 +171,20 @@ size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
     return TRIB_EVALUATION_VALUES;
 }
 
-void trib_evaluation_json(const struct trib_evaluation *evaluation, const char *key,
+static void confusion_json(const struct trib_confusion *confusion, struct trib_buf *buf)
+{
+    trib_json_open(buf, "confusion", '[');
+    for (size_t row = 0; row < confusion->classes; row++) {
+        trib_json_open(buf, NULL, '[');
+        for (size_t column = 0; column < confusion->classes; column++)
+            trib_json_uint(buf, NULL, confusion->counts[row * confusion->classes + column]);
+        trib_json_close(buf, ']');
+    }
+    trib_json_close(buf, ']');
+}
+
+void trib_evaluation_json(const struct trib_evaluation *evaluation,
+                          const struct trib_confusion *confusion, const char *key,
                           struct trib_buf *buf)
 {
     struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
@@ -174,5 +192,7 @@ void trib_evaluation_json(const struct trib_evaluation *evaluation, const char *
     trib_json_open(buf, key, '{');
     for (size_t i = 0; i < count; i++)
         trib_json_real(buf, values[i].name, values[i].value);
+    if (confusion && confusion->classes > 0 && confusion->classes <= TRIB_CONFUSION_SHOWN_MAX)
+        confusion_json(confusion, buf);
     trib_json_close(buf, '}');
 }

@@ -46,9 +46,12 @@ TRIB_CHECKED enum trib_err trib_evaluate(struct trib_net *net, const float *para
 // The metric that stands for the model: accuracy, or mse for regression.
 const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
                                     bool *ret_higher_is_better);
+// Is a larger value of this primary metric the better one?
+bool trib_metric_higher_is_better(const char *name);
 
 enum {
-    TRIB_EVALUATION_VALUES = 5
+    TRIB_EVALUATION_VALUES = 5,
+    TRIB_CONFUSION_SHOWN_MAX = 100, // classes: a matrix of more is no reading matter
 };
 struct trib_evaluation_value {
     const char *name;
@@ -58,8 +61,10 @@ struct trib_evaluation_value {
 size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
                               struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES]);
 
-// The values as a JSON object: {"loss":...,"accuracy":...}.
-void trib_evaluation_json(const struct trib_evaluation *evaluation, const char *key,
+// The values as a JSON object: {"loss":...,"accuracy":...}. With a `confusion` of few enough classes
+// also its rows: "confusion":[[5,1],[2,3]]. NULL: without.
+void trib_evaluation_json(const struct trib_evaluation *evaluation,
+                          const struct trib_confusion *confusion, const char *key,
                           struct trib_buf *buf);
 
 #endif // TRIB_MATH_METRICS_H

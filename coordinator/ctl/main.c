@@ -169,13 +169,6 @@ static int cmd_token(const struct trib_command *command, int argc, char **argv)
     return simple(command, pairs, 3, 0, argc, argv);
 }
 
-static int cmd_job_show(const struct trib_command *command, int argc, char **argv)
-{
-    struct pair pairs[] = {
-        {"--best", "high|low", "which value of the metric is best (high)", NULL}};
-    return simple(command, pairs, 1, 1, argc, argv);
-}
-
 static int cmd_submit(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
@@ -321,7 +314,7 @@ static const struct trib_command commands[] = {
     {"doctor", "", "check each hop and name the first that fails", cmd_doctor},
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
     {"jobs ls", "", "all jobs", cmd_plain},
-    {"jobs show", "ID", "one job and its best version", cmd_job_show},
+    {"jobs show", "ID", "one job and its best version", cmd_one},
     {"jobs start", "ID", "go on with a paused job", cmd_one},
     {"jobs pause", "ID", "stop after the open round", cmd_one},
     {"jobs cancel", "ID", "end it; the open round is abandoned", cmd_one},

@@ -132,6 +132,43 @@ class ModelsTest(fleet.Case):
             for name, (_, code) in unfit.items():
                 self.assertEqual(str(leases[name]["why"]).lower(), code, name)
 
+    def test_a_device_with_one_class_trains_and_says_with_which_kernels(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for label in "01":
+                self.start(tried, f"only-{label}", rows=[row for row in ROWS if row[-1] == label])
+            tried.wait_connected(2)
+            job = tried.submit(SPEC, ROWS, cohort=2, **JOB)
+            tried.wait_for_job(job)
+            rounds = tried.ctl("rounds", "ls", "--job", job)
+            self.assertEqual([row["accepted"] for row in rounds], [2, 2, 2])
+            self.assertRegex(tried.log("only-0"), r"kernels=(plain|openblas core=(?!Prescott)\w+) ")
+
+    def test_the_best_version_and_its_confusion_matrix_are_remembered(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.start(tried, "one")
+            tried.wait_connected(1)
+            for spec, best_of in [(SPEC, max), ("2 - dense 1 linear", min)]:
+                job = tried.submit(spec, ROWS, cohort=1, **JOB)
+                tried.wait_for_job(job)
+                rounds = tried.ctl("rounds", "ls", "--job", job)
+                values = [row["value"] for row in rounds]
+                shown = tried.ctl("jobs", "show", job)[0]
+                self.assertEqual(shown["best"], best_of(values))
+                self.assertEqual(shown["best_round"], values.index(best_of(values)) + 1)
+                self.assertEqual(shown["best_version"], rounds[shown["best_round"] - 1]["version"])
+                found = tried.ctl("models", "show", shown["best_version"])[0]["metrics"]
+                if best_of is max:
+                    matrix = found["confusion"]
+                    self.assertEqual([sum(row) for row in matrix],
+                                     [sum(row[-1] == label for row in ROWS) for label in "01"])
+                    self.assertAlmostEqual((matrix[0][0] + matrix[1][1]) / len(ROWS),
+                                           found["accuracy"])
+                else:
+                    self.assertGreater(len(set(values)), 1)
+                    self.assertNotIn("confusion", found)
+
     def test_a_device_that_does_not_allow_the_mode_declines(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()

@@ -96,7 +96,11 @@ static void a_probability_above_one_half_is_class_one(void **state)
     assert_true(confusion.counts[2] == 0 && confusion.counts[3] == 1);
     assert_near(e.accuracy, 0.75);
     assert_string_equal(trib_evaluation_primary(&e, &value, &higher), "accuracy");
-    assert_true(value == e.accuracy && higher);
+    assert_true(value == e.accuracy && higher && trib_metric_higher_is_better("accuracy"));
+    struct trib_buf json = {0};
+    trib_evaluation_json(&e, &confusion, NULL, &json);
+    assert_non_null(strstr((const char *)json.data, ",\"confusion\":[[2,1],[0,1]]}"));
+    trib_buf_fini(&json);
     trib_net_destroy(net);
     trib_confusion_fini(&confusion);
 }
@@ -126,7 +130,8 @@ static void regression_has_its_sums(void **state)
     assert_true(value == e.mse && !higher);
     assert_int_equal(trib_evaluation_values(&e, values), 5);
     assert_string_equal(values[4].name, "r2");
-    trib_evaluation_json(&e, NULL, &json);
+    assert_false(trib_metric_higher_is_better("mse"));
+    trib_evaluation_json(&e, NULL, NULL, &json);
     assert_non_null(strstr((const char *)json.data, "\"mse\":0.375"));
     assert_non_null(strstr((const char *)json.data, "\"loss\":0.1875"));
     trib_buf_fini(&json);
