@@ -284,6 +284,14 @@ class Case(unittest.TestCase):
     maxDiff = None
     longMessage = True
 
+    # The two identities of accounting (docs/operating.md): they hold at all times.
+    def assert_books_balance(self, tried):
+        now = tried.status()
+        self.assertEqual(now["connections_accepted"],
+                         sum(now["closed"].values()) + now["connections_open"], now)
+        self.assertEqual(now["uploads_begun"], sum(now["receipts"].values()) + now["uploads_cut"]
+                         + now["uploads_in_flight"], now)
+
 
 def main():
     """Run the tests of the calling file: FILE.py BUILD_DIR [TEST]..."""

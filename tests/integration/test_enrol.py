@@ -277,8 +277,10 @@ class EnrolTest(fleet.Case):
             for name, pieces in speeches.items():
                 with self.subTest(speech=name):
                     self.assertEqual(self.hear(tried.port, *pieces), b"")
+                    self.assert_books_balance(tried)
             tried.start_device("one")
             tried.wait_connected(1)
+            self.assert_books_balance(tried)
 
     def test_a_device_of_another_fleet_gets_not_one_byte(self):
         with self.watched_fleet() as (tried, watch), fleet.Fleet() as other:

@@ -67,13 +67,6 @@ class Restarts(fleet.Fleet):
 
 
 class RestartTest(fleet.Case):
-    def assert_books_balance(self, tried):
-        now = tried.status()
-        self.assertEqual(now["connections_accepted"],
-                         sum(now["closed"].values()) + now["connections_open"], now)
-        self.assertEqual(now["uploads_begun"], sum(now["receipts"].values()) + now["uploads_cut"]
-                         + now["uploads_in_flight"], now)
-
     def assert_well(self, tried, job):
         """The job is done, everybody counted once in every round, the model is the right one."""
         tried.wait_for_job(job)

@@ -135,6 +135,7 @@ class WireTest(fleet.Case):
             job = tried.submit(WIDE, WIDE_ROWS, rounds=1, cohort=1, batch=16, learning_rate=0.01)
             tried.wait_for_job(job)
             self.assertEqual(watch.cuts, 1 if cut_after else 0)
+            self.assert_books_balance(tried)
             return (tried.ctl("rounds", "ls"), tried.status(), tried.model_digest(),
                     len(watch.take()[0]))
 
@@ -177,6 +178,7 @@ class WireTest(fleet.Case):
             self.assertEqual(sum(count for code, count in status["receipts"].items()
                                  if code != "ACCEPTED"), 0, json.dumps(status))
             self.assertGreater(status["connections_accepted"], 4)
+            self.assert_books_balance(tried)
 
 
 if __name__ == "__main__":
