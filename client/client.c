@@ -24,14 +24,11 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/wipe.h"
+#include "common/wire/presence.h"
 
 #define TRIB_LOG_MODULE "client"
 
 enum {
-    RECONNECT_BASE_MS = 1000,
-    PING_MS = 30000,
-    IDLE_MS = 100000,
-    SESSION_MS = 24 * 3600 * 1000, // a session's keys serve no longer
     STEP_MAX_MS = 10000,
 };
 
@@ -373,18 +370,16 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     }
 }
 
-// Full jitter: a uniform time up to base x 2^failures, capped; or the window the coordinator gave.
 static uint64_t pause_ms(struct trib_client *client)
 {
-    uint64_t cap = client->config.reconnect_max_ms ? client->config.reconnect_max_ms
-                                                   : client->settings.reconnect_max_ms;
-    if (client->retry_max_ms)
-        return client->retry_min_ms +
-               trib_rng_below(&client->jitter,
-                              (uint64_t)client->retry_max_ms - client->retry_min_ms + 1);
-    unsigned doublings = client->failures < 16 ? client->failures : 16;
-    uint64_t span = (uint64_t)RECONNECT_BASE_MS << doublings;
-    return trib_rng_below(&client->jitter, (span < cap ? span : cap) + 1);
+    const struct trib_pace pace = {
+        .retry_min_ms = client->retry_min_ms,
+        .retry_max_ms = client->retry_max_ms,
+        .failures = client->failures,
+        .cap_ms = client->config.reconnect_max_ms ? client->config.reconnect_max_ms
+                                                  : client->settings.reconnect_max_ms,
+    };
+    return trib_pace_pause_ms(&pace, &client->jitter);
 }
 
 static void on_closed(void *user, struct trib_channel *channel, enum trib_close_reason reason)
@@ -453,28 +448,40 @@ static void dial_is_over(struct trib_work *work)
 
 // ---- Time
 
+static void keep_session(struct trib_client *client, uint64_t now_ms)
+{
+    const struct trib_presence_times times = {
+        .created_ms = trib_channel_created_ms(client->channel),
+        .heard_ms = trib_channel_heard_ms(client->channel),
+        .pinged_ms = client->pinged_ms,
+    };
+    switch (trib_presence_due(&times, now_ms)) {
+    case TRIB_PRESENCE_FINE: return;
+    case TRIB_PRESENCE_PING:
+        client->pinged_ms = now_ms;
+        (void)!trib_channel_send(client->channel, TRIB_RECORD_PING, 0, NULL, 0);
+        return;
+    case TRIB_PRESENCE_IDLE: trib_channel_close(client->channel, TRIB_CLOSE_IDLE); return;
+    case TRIB_PRESENCE_AGED:
+        if (!client->upload.is_begun && !client->fetch.is_active)
+            trib_channel_close(client->channel, TRIB_CLOSE_DONE);
+        return;
+    }
+}
+
 static void keep_up(struct trib_client *client, uint64_t now_ms)
 {
     if (!client->channel && !client->dial && now_ms >= client->dial_at_ms) {
         if (trib_link_dial(client->url, on_dialed, client, &client->dial))
-            client->dial_at_ms = now_ms + RECONNECT_BASE_MS;
+            client->dial_at_ms = now_ms + TRIB_RECONNECT_BASE_MS;
         return;
     }
     if (!client->channel)
         return;
-    uint64_t silent_ms = now_ms - trib_channel_heard_ms(client->channel);
-    if (!client->is_up) {
-        if (now_ms - trib_channel_created_ms(client->channel) > TRIB_HANDSHAKE_MS)
-            trib_channel_close(client->channel, TRIB_CLOSE_SLOW);
-    } else if (now_ms - trib_channel_created_ms(client->channel) > SESSION_MS &&
-               !client->upload.is_begun && !client->fetch.is_active) {
-        trib_channel_close(client->channel, TRIB_CLOSE_DONE); // fresh keys once a day
-    } else if (silent_ms > IDLE_MS) {
-        trib_channel_close(client->channel, TRIB_CLOSE_IDLE);
-    } else if (silent_ms > PING_MS && now_ms - client->pinged_ms > PING_MS) {
-        client->pinged_ms = now_ms;
-        (void)!trib_channel_send(client->channel, TRIB_RECORD_PING, 0, NULL, 0);
-    }
+    if (client->is_up)
+        keep_session(client, now_ms);
+    else if (now_ms - trib_channel_created_ms(client->channel) > TRIB_HANDSHAKE_MS)
+        trib_channel_close(client->channel, TRIB_CLOSE_SLOW);
     trib_client_begin_upload(client); // if it waited for its time
     trib_part_on_time(client);
 }

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/map.h"
 #include "common/base/wipe.h"
+#include "common/wire/presence.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "server"
@@ -572,22 +573,34 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
 
 // ---- Time
 
+static void tick_session(struct trib_session_link *s, uint64_t now_ms)
+{
+    const struct trib_presence_times times = {
+        .created_ms = trib_channel_created_ms(s->channel),
+        .heard_ms = trib_channel_heard_ms(s->channel),
+        .pinged_ms = s->pinged_ms,
+    };
+    trib_channel_tick(s->channel);
+    if (!trib_channel_is_open(s->channel)) {
+        if (now_ms > times.created_ms + TRIB_HANDSHAKE_MS)
+            trib_server_close(s, TRIB_CLOSE_SLOW);
+        return;
+    }
+    switch (trib_presence_due(&times, now_ms)) {
+    case TRIB_PRESENCE_FINE:
+    case TRIB_PRESENCE_AGED: return; // the device makes a new one
+    case TRIB_PRESENCE_PING:
+        s->pinged_ms = now_ms;
+        (void)!trib_channel_send(s->channel, TRIB_RECORD_PING, 0, NULL, 0);
+        return;
+    case TRIB_PRESENCE_IDLE: trib_server_close(s, TRIB_CLOSE_IDLE); return;
+    }
+}
+
 static void tick_sessions(struct trib_server *server, uint64_t now_ms)
 {
-    for (struct trib_session_link *s = server->sessions; s; s = s->next) {
-        uint64_t heard_ms = trib_channel_heard_ms(s->channel); // may be later than `now_ms`
-        uint64_t silent_ms = now_ms > heard_ms ? now_ms - heard_ms : 0;
-        trib_channel_tick(s->channel);
-        if (!trib_channel_is_open(s->channel)) {
-            if (now_ms - trib_channel_created_ms(s->channel) > TRIB_HANDSHAKE_MS)
-                trib_server_close(s, TRIB_CLOSE_SLOW);
-        } else if (silent_ms > TRIB_SERVER_IDLE_MS) {
-            trib_server_close(s, TRIB_CLOSE_IDLE);
-        } else if (silent_ms > TRIB_SERVER_PING_MS && now_ms - s->pinged_ms > TRIB_SERVER_PING_MS) {
-            s->pinged_ms = now_ms;
-            (void)!trib_channel_send(s->channel, TRIB_RECORD_PING, 0, NULL, 0);
-        }
-    }
+    for (struct trib_session_link *s = server->sessions; s; s = s->next)
+        tick_session(s, now_ms);
 }
 
 static void tick(struct trib_server *server)

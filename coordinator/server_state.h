@@ -27,12 +27,10 @@
 #include "coordinator/store.h"
 
 enum {
-    TRIB_SERVER_HALF_OPEN_MAX = 1024, // connections without a finished handshake
-    TRIB_SERVER_UPLOADS_MAX = 64,     // uploads that have credit at once
-    TRIB_SERVER_CREDIT = 1 << 20,     // bytes a device may be ahead of us
-    TRIB_SERVER_SETTLE_MS = 10000,    // a device that left is waited for this long
-    TRIB_SERVER_PING_MS = 30000,
-    TRIB_SERVER_IDLE_MS = 100000,       // three pings without a sound
+    TRIB_SERVER_HALF_OPEN_MAX = 1024,   // connections without a finished handshake
+    TRIB_SERVER_UPLOADS_MAX = 64,       // uploads that have credit at once
+    TRIB_SERVER_CREDIT = 1 << 20,       // bytes a device may be ahead of us
+    TRIB_SERVER_SETTLE_MS = 10000,      // a device that left is waited for this long
     TRIB_SERVER_UPLOAD_IDLE_MS = 60000, // an upload that stands still is cut: SLOW
     TRIB_SERVER_LEDGER_ROUNDS = 1000,   // rounds whose update ids are remembered
 };
