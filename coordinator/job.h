@@ -68,8 +68,8 @@ struct trib_job_config {
     double target_delta;
     uint64_t privacy_rounds; // rounds the target is spread over; 0: [round] rounds
     int word_bits;           // index of auto|16|24|32
-    uint64_t send_tick_ms; // 0 with mode off
-    uint64_t test_seed; // refused unless built with -Dtest_noise=true
+    uint64_t send_tick_ms;   // 0 with mode off
+    uint64_t test_seed;      // refused unless built with -Dtest_noise=true
     // [secagg], of mode distributed
     uint64_t secagg_min_cohort; // a smaller cohort is refused
     double threshold_frac;      // of the cohort: must stay to the end
