@@ -204,10 +204,20 @@ void trib_admin_list(const struct trib_admin_row *row, struct trib_buf *buf)
     }
 }
 
-// A table is for people: JSON texts and the kind of event are for --json.
-static bool is_shown(const struct trib_admin_field *field)
+// A table is for people: JSON texts and the kind of event are for --json, and so is a column in which
+// no row has anything.
+static bool is_shown(const struct trib_admin_reply *reply, const char *name)
 {
-    return field->kind != TRIB_ADMIN_JSON && strcmp(field->name, "event") != 0;
+    bool has_value = false;
+    if (strcmp(name, "event") == 0)
+        return false;
+    for (size_t i = 0; i < reply->row_count; i++) {
+        const struct trib_admin_field *field = trib_admin_find(&reply->rows[i], name);
+        if (field && field->kind == TRIB_ADMIN_JSON)
+            return false;
+        has_value = has_value || (field && field->kind != TRIB_ADMIN_NULL);
+    }
+    return has_value;
 }
 
 // No blanks behind the last column.
@@ -228,7 +238,7 @@ void trib_admin_table(const struct trib_admin_reply *reply, struct trib_buf *buf
     char cell[CELL_SIZE];
 
     for (size_t j = 0; j < head->count; j++) {
-        shown[j] = is_shown(&head->fields[j]);
+        shown[j] = is_shown(reply, head->fields[j].name);
         width[j] = (int)strlen(head->fields[j].name);
         for (size_t i = 0; i < reply->row_count; i++) {
             const struct trib_admin_field *field =

@@ -223,6 +223,26 @@ static void a_table_has_aligned_columns(void **state)
     trib_admin_reply_fini(&reply);
 }
 
+static void a_table_has_no_column_of_json_or_of_nothing(void **state)
+{
+    struct trib_admin_reply reply = {.exit_code = 0};
+    struct trib_buf text = {.data = NULL};
+    (void)state;
+    for (uint64_t round = 1; round <= 2; round++) {
+        (void)trib_admin_row_add(&reply);
+        trib_admin_number(&reply, "round", round);
+        trib_admin_json(&reply, "metrics", round == 2 ? "{\"a\":1}" : NULL);
+        trib_admin_text(&reply, "reason", NULL);
+        trib_admin_text(&reply, "note", round == 2 ? "late" : NULL);
+    }
+    trib_admin_table(&reply, &text);
+    assert_string_equal((const char *)text.data, "round  note\n"
+                                                 "    1  -\n"
+                                                 "    2  late\n");
+    trib_buf_fini(&text);
+    trib_admin_reply_fini(&reply);
+}
+
 // ---- Any bytes
 
 static void unpack_both(const uint8_t *data, size_t size)
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_row_holds_no_more_fields_than_its_limit),
         cmocka_unit_test(a_reply_of_too_many_rows_or_fields_is_refused),
         cmocka_unit_test(a_table_has_aligned_columns),
+        cmocka_unit_test(a_table_has_no_column_of_json_or_of_nothing),
         cmocka_unit_test(truncated_and_changed_bytes_are_refused_or_harmless),
     };
     return RUN_TESTS(tests);
