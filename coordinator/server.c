@@ -345,123 +345,6 @@ static void on_accepted(void *user, struct trib_conn *conn)
     trib_server_post(server, &event->event);
 }
 
-// ---- Enrolment
-
-struct enrol_op {
-    struct trib_server_op op;
-    struct trib_channel *channel; // keeps the answer's way open
-    struct trib_store_device row;
-    bool has_token;
-    uint8_t token_id[TRIB_TOKEN_ID_SIZE];
-};
-
-static void answer_enrolment(struct trib_server *server, struct trib_channel *channel,
-                             enum trib_code code, const char *name)
-{
-    struct trib_msg_enrol_reply reply = {.code = code};
-    struct trib_buf packed = {0};
-    if (code == TRIB_CODE_ACCEPTED) {
-        (void)snprintf(reply.name, sizeof(reply.name), "%s", name);
-        (void)snprintf(reply.population, sizeof(reply.population), "%.*s", TRIB_NAME_MAX,
-                       server->config.population);
-        memcpy(reply.release_key, server->identity.release_key, sizeof(reply.release_key));
-        reply.has_roster_key = !server->config.roster_is_offline;
-        if (reply.has_roster_key)
-            memcpy(reply.roster_key, server->identity.roster_key, sizeof(reply.roster_key));
-    }
-    trib_msg_enrol_reply_pack(&reply, &packed);
-    if (!packed.failed)
-        (void)!trib_channel_send(channel, TRIB_RECORD_ENROL_REPLY, 0, packed.data, packed.size);
-    trib_buf_fini(&packed);
-    trib_channel_close_after(channel, TRIB_CLOSE_DONE);
-}
-
-static enum trib_err enrol_apply(struct trib_commit_op *commit_op, struct trib_store *store)
-{
-    struct enrol_op *op = (struct enrol_op *)commit_op;
-    enum trib_err err = trib_store_device_insert(store, &op->row, &op->row.id);
-    if (!err && op->has_token)
-        err = trib_store_token_use(store, op->token_id, op->row.id);
-    return err;
-}
-
-static void enrol_finish(struct trib_server *server, struct trib_server_op *server_op)
-{
-    struct enrol_op *op = (struct enrol_op *)server_op;
-    struct trib_peer *peer;
-    if (op->op.op.result == TRIB_OK) {
-        if (trib_peers_add(server->peers, &op->row, op->has_token ? op->token_id : NULL, &peer)) {
-            trib_server_stop_failed(server);
-        } else {
-            peer->gone_ms = trib_clock_mono_ms();
-            TRIB_INFO("device=%s enrolled by=%s", op->row.name, op->has_token ? "token" : "list");
-            answer_enrolment(server, op->channel, TRIB_CODE_ACCEPTED, op->row.name);
-        }
-    } else if (op->op.op.result == TRIB_ERR_STATE) { // somebody else was faster
-        answer_enrolment(server, op->channel, TRIB_CODE_NOT_ELIGIBLE, "");
-    }
-    trib_channel_unref(op->channel);
-    free(op);
-}
-
-// A key that nobody knows: it waits until an operator approves it, and asks again then.
-static void handle_request(struct trib_session_link *session, const struct trib_msg_enrol *msg)
-{
-    struct trib_pending pending = {.asked_ms = 0};
-    memcpy(pending.key, session->enrolment.key, sizeof(pending.key));
-    memcpy(pending.sign_key, msg->sign_key, sizeof(pending.sign_key));
-    memcpy(pending.source, session->source, sizeof(pending.source));
-    enum trib_err err =
-        trib_peers_pending_add(session->server->peers, &pending, trib_clock_wall_ms());
-    if (!err)
-        TRIB_INFO("id=enrol-request from=%s waits for devices approve", pending.source);
-    answer_enrolment(session->server, session->channel,
-                     err ? TRIB_CODE_RATE_LIMITED : TRIB_CODE_RETRY_LATER, "");
-}
-
-static void handle_enrol(struct trib_session_link *session, const uint8_t *data, size_t size)
-{
-    struct trib_server *server = session->server;
-    struct trib_msg_enrol msg;
-    struct trib_store_device row;
-    struct trib_peer *peer;
-
-    if (trib_msg_enrol_unpack(data, size, &msg)) {
-        trib_server_close(session, TRIB_CLOSE_MALFORMED);
-        return;
-    }
-    if (session->peer) { // enrolled already; its answer was lost, or it was approved meanwhile
-        answer_enrolment(server, session->channel, TRIB_CODE_ACCEPTED, session->peer->row.name);
-        return;
-    }
-    if (session->enrolment.how == TRIB_VERDICT_PENDING) {
-        handle_request(session, &msg);
-        return;
-    }
-    if (trib_peers_plan(server->peers, &session->enrolment, &row, &peer)) {
-        answer_enrolment(server, session->channel, TRIB_CODE_NOT_ELIGIBLE, "");
-        return;
-    }
-    if (peer) { // the answer was lost: the same again
-        answer_enrolment(server, session->channel, TRIB_CODE_ACCEPTED, peer->row.name);
-        return;
-    }
-    struct enrol_op *op = trib_alloc(sizeof(*op));
-    if (!op) {
-        trib_server_close(session, TRIB_CLOSE_NOMEM);
-        return;
-    }
-    memcpy(row.sign_key, msg.sign_key, sizeof(row.sign_key));
-    row.enrolled_ms = trib_clock_wall_ms();
-    op->row = row;
-    op->has_token = session->enrolment.how == TRIB_VERDICT_TOKEN;
-    memcpy(op->token_id, session->enrolment.token_id, sizeof(op->token_id));
-    op->channel = trib_channel_ref(session->channel);
-    op->op.op.apply = enrol_apply;
-    op->op.finish = enrol_finish;
-    trib_server_submit(server, &op->op);
-}
-
 // ---- Records
 
 static void handle_ready(struct trib_session_link *session, const uint8_t *data, size_t size)
@@ -563,7 +446,7 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
     bool is_current = session->peer && session->peer->live == session;
     (void)server;
     if (event->type == TRIB_RECORD_ENROL)
-        handle_enrol(session, event->payload, event->size);
+        trib_enrol_handle(session, event->payload, event->size);
     else if (session->may_only_enrol)
         trib_server_close(session, TRIB_CLOSE_MALFORMED);
     else if (is_current) // what a replaced or revoked session still says is not heard

@@ -224,6 +224,9 @@ void trib_server_stop_failed(struct trib_server *server);
 bool trib_server_is_present(const struct trib_server *server, const struct trib_peer *peer,
                             uint64_t now_ms);
 
+// ---- server_enrol.c
+void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, size_t size);
+
 // ---- server_upload.c
 void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
                        size_t size);
@@ -245,13 +248,23 @@ void trib_known_prune(struct trib_server *server, uint64_t round_min);
 // Do whatever can be done now: open a round, offer, seal, aggregate, end. After every event.
 void trib_rounds_pump(struct trib_server *server);
 void trib_rounds_tick(struct trib_server *server, uint64_t now_ms);
+// A round that is not open yet; `id` and `number` are the store's and the job's.
+TRIB_CHECKED enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t number,
+                                           struct trib_round_run **ret_run);
+void trib_run_free(struct trib_round_run *run); // NULL is fine
 // Feed the state machine; errors are those of trib_round_step.
 enum trib_err trib_rounds_step(struct trib_server *server, const struct trib_round_input *input);
+enum trib_err trib_rounds_event(struct trib_server *server, enum trib_round_event event);
 void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *data, size_t size);
 void trib_rounds_ready(struct trib_session_link *session, const struct trib_msg_ready *ready);
 uint32_t trib_rounds_member(const struct trib_server *server, const struct trib_peer *peer);
 TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
+
+// ---- server_open.c
+void trib_rounds_open(struct trib_server *server);  // when there are devices enough
+void trib_rounds_offer(struct trib_server *server); // to as many as the round wants
+void trib_rounds_send_task(struct trib_server *server, uint32_t member); // if it is there
 
 struct trib_lease_list {
     uint32_t count;

@@ -1,0 +1,375 @@
+// Opening a round: who may be asked, in which order, with which task; and offers to further devices.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/crash.h"
+#include "common/base/log.h"
+#include "common/wire/codec.h"
+#include "coordinator/sampler.h"
+#include "coordinator/server_state.h"
+
+#define TRIB_LOG_MODULE "round"
+
+enum {
+    REOPEN_MS = 10000 // after a round could not be opened, e.g. because the disk is full
+};
+
+static void fill_task(struct trib_server *server, struct trib_round_run *run)
+{
+    const struct trib_active_job *active = server->job;
+    const struct trib_job *job = &active->job;
+    const struct trib_encoding *e = &job->privacy.encoding;
+    const struct trib_secagg_plan *secagg = &job->privacy.secagg;
+    struct trib_msg_task *task = &run->task;
+
+    *task = (struct trib_msg_task){
+        .round_id = run->id,
+        .round_number = run->number,
+        .job = active->id,
+        .base_generation = server->head->manifest.generation,
+        .base_version = server->head->manifest.version,
+        .seed = job->config.round_seed,
+        .epochs = job->train.epochs,
+        .batch = job->train.batch,
+        .learning_rate = job->train.learning_rate,
+        .momentum = job->train.momentum,
+        .weight_decay = job->train.weight_decay,
+        .encoding = {.mode = e->mode,
+                     .grid = e->grid,
+                     .grid_bits = e->grid_bits,
+                     .s1 = e->s1,
+                     .s2 = e->s2,
+                     .sinf = e->sinf,
+                     .word_bits = e->word_bits,
+                     .clip_l1 = e->clip_l1,
+                     .clip_l2 = e->clip_l2,
+                     .shares = e->shares},
+        .secagg = {.members = secagg->members,
+                   .threshold = secagg->threshold,
+                   .drop_max = secagg->drop_max,
+                   .colluders = secagg->colluders,
+                   .shares = secagg->shares,
+                   .neighbours = secagg->neighbours,
+                   .neighbour_threshold = secagg->neighbour_threshold},
+        .weight_max = e->mode == TRIB_PRIVACY_OFF ? job->weight_max : 0,
+        .epsilon_pure = job->privacy.epsilon_pure_round,
+        .rho = job->privacy.rho_round,
+        .send_tick_ms = job->config.send_tick_ms,
+        .test_seed = job->config.test_seed,
+    };
+    (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,
+                   server->config.population);
+    memcpy(task->spec, job->model.spec, sizeof(task->spec));
+    memcpy(task->base_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
+    run->rule = (struct trib_admit_round){
+        .round_id = run->id,
+        .base_digest = server->head->manifest.digest,
+        .arch_digest = job->model.arch_digest,
+        .params = job->model.param_count,
+        .packed_size = trib_codec_size(job->model.param_count, e->word_bits),
+        .weight_max = job->weight_max,
+        .encoding = e,
+    };
+}
+
+static bool is_masked(const struct trib_server *server)
+{
+    return server->job->job.privacy.encoding.mode == TRIB_PRIVACY_DISTRIBUTED;
+}
+
+static bool may_be_asked(const struct trib_server *server, const struct trib_peer *peer)
+{
+    return !peer->row.is_revoked && (!is_masked(server) || trib_secagg_is_rostered(server, peer));
+}
+
+// The devices that may be asked, in the order drawn for this round.
+static enum trib_err draw_candidates(struct trib_server *server, struct trib_round_run *run)
+{
+    enum trib_err err = TRIB_ERR_NOMEM;
+    size_t count = trib_peers_count(server->peers);
+    size_t able = 0;
+    struct trib_peer **sorted = trib_alloc_array(count, sizeof(struct trib_peer *));
+    uint32_t *order = trib_alloc_array(count, sizeof(*order));
+    run->candidates = trib_alloc_array(count, sizeof(struct trib_peer *));
+    if (!sorted || !order || !run->candidates)
+        goto out;
+    for (size_t i = 0; i < count; i++) {
+        struct trib_peer *peer = trib_peers_at(server->peers, i);
+        if (may_be_asked(server, peer))
+            sorted[able++] = peer;
+    }
+    trib_sampler_draw(server->job->job.config.round_seed, run->number, order, able);
+    for (size_t i = 0; i < able; i++)
+        run->candidates[i] = sorted[order[i]];
+    run->candidate_count = able;
+    err = TRIB_OK;
+
+out:
+    free(sorted);
+    free(order);
+    return err;
+}
+
+enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t number,
+                              struct trib_round_run **ret_run)
+{
+    const struct trib_job *job = &server->job->job;
+    struct trib_round_run *run = trib_alloc(sizeof(*run));
+    if (!run)
+        return TRIB_ERR_NOMEM;
+    run->id = id;
+    run->number = number;
+    run->opened_ms = trib_clock_mono_ms();
+    run->opened_wall_ms = trib_clock_wall_ms();
+    run->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED);
+    run->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED);
+    run->plan = (struct trib_round_plan){.goal = job->goal,
+                                         .offers = job->offers,
+                                         .accepted_min = job->accepted_min,
+                                         .select_ms = job->config.select_ms,
+                                         .report_ms = job->config.report_ms,
+                                         .is_masked = is_masked(server),
+                                         .phase_ms = job->config.phase_ms};
+    enum trib_err err = draw_candidates(server, run);
+    if (err)
+        goto failed;
+    err = TRIB_ERR_NOMEM;
+    run->capacity = (uint32_t)run->candidate_count;
+    run->members = trib_alloc_array(run->capacity, sizeof(*run->members));
+    run->uploads = trib_alloc_array(run->capacity, sizeof(*run->uploads));
+    run->slot_used = trib_alloc_array(job->offers, sizeof(*run->slot_used));
+    if (!run->members || !run->uploads || !run->slot_used)
+        goto failed;
+    for (uint32_t i = 0; i < run->capacity; i++)
+        run->uploads[i].slot = UINT32_MAX;
+    err = trib_round_init(&run->round, &run->plan, run->members, run->capacity);
+    if (err)
+        goto failed;
+    fill_task(server, run);
+    *ret_run = run;
+    return TRIB_OK;
+
+failed:
+    trib_run_free(run);
+    return err;
+}
+
+// ---- Offers
+
+void trib_rounds_send_task(struct trib_server *server, uint32_t member)
+{
+    struct trib_round_run *run = server->run;
+    struct trib_peer *peer = trib_peers_by_id(server->peers, run->round.members[member].device);
+    struct trib_buf packed = {0};
+    uint64_t now_ms = trib_clock_mono_ms();
+    if (!peer || !peer->live || !peer->live->is_ready)
+        return; // it gets the task when it comes back
+    run->task.report_ms = run->plan.report_ms;
+    if (run->round.deadline_ms != UINT64_MAX && run->round.deadline_ms > now_ms &&
+        run->round.state == TRIB_ROUND_COLLECTING)
+        run->task.report_ms = run->round.deadline_ms - now_ms;
+    trib_msg_task_pack(&run->task, &packed);
+    trib_server_send(peer->live, TRIB_RECORD_TASK, &packed);
+}
+
+static void offer(struct trib_server *server, uint64_t device)
+{
+    struct trib_round_run *run = server->run;
+    uint32_t member = run->round.member_count;
+    const struct trib_round_input input = {.event = TRIB_ROUND_EV_OFFER, .device = device};
+    if (trib_rounds_step(server, &input) == TRIB_OK)
+        trib_rounds_send_task(server, member);
+}
+
+// The next device in the order drawn that is there, or NULL.
+static struct trib_peer *next_candidate(struct trib_server *server, struct trib_round_run *run)
+{
+    uint64_t now_ms = trib_clock_mono_ms();
+    while (run->candidate_next < run->candidate_count) {
+        struct trib_peer *peer = run->candidates[run->candidate_next++];
+        if (trib_server_is_present(server, peer, now_ms) &&
+            trib_round_find(&run->round, peer->row.id) == UINT32_MAX)
+            return peer;
+    }
+    return NULL;
+}
+
+struct lease_op {
+    struct trib_server_op op;
+    struct trib_store_lease lease;
+};
+
+static enum trib_err lease_apply(struct trib_commit_op *commit_op, struct trib_store *store)
+{
+    return trib_store_lease_put(store, &((struct lease_op *)commit_op)->lease);
+}
+
+static void lease_finish(struct trib_server *server, struct trib_server_op *server_op)
+{
+    struct lease_op *op = (struct lease_op *)server_op;
+    struct trib_round_run *run = server->run;
+    if (op->op.op.result == TRIB_OK && run && run->id == op->lease.round) {
+        run->offers_in_flight--;
+        offer(server, op->lease.device);
+    }
+    free(op);
+}
+
+void trib_rounds_offer(struct trib_server *server)
+{
+    struct trib_round_run *run = server->run;
+    while (trib_round_offers_wanted(&run->round) > run->offers_in_flight) {
+        struct trib_peer *peer = next_candidate(server, run);
+        if (!peer) {
+            if (run->offers_in_flight == 0)
+                (void)!trib_rounds_event(server, TRIB_ROUND_EV_EXHAUSTED);
+            return;
+        }
+        struct lease_op *op = trib_alloc(sizeof(*op));
+        if (!op)
+            return; // again with the next event
+        op->lease = (struct trib_store_lease){
+            .round = run->id,
+            .device = peer->row.id,
+            .order = run->round.member_count + run->offers_in_flight,
+            .state = TRIB_LEASE_OFFERED,
+        };
+        op->op.op.apply = lease_apply;
+        op->op.finish = lease_finish;
+        run->offers_in_flight++;
+        trib_server_submit(server, &op->op);
+    }
+}
+
+// ---- Opening
+
+struct open_op {
+    struct trib_server_op op;
+    struct trib_store_round row;
+    size_t slot_size;
+    uint32_t slot_count;
+    struct trib_segment *segment;
+    uint32_t device_count;
+    uint64_t devices[]; // first offers, in order
+};
+
+static enum trib_err open_prepare(struct trib_commit_op *commit_op)
+{
+    struct open_op *op = (struct open_op *)commit_op;
+    return trib_segment_create(op->op.server->updates_dir, op->row.id, op->slot_size,
+                               op->slot_count, &op->segment);
+}
+
+static enum trib_err open_apply(struct trib_commit_op *commit_op, struct trib_store *store)
+{
+    struct open_op *op = (struct open_op *)commit_op;
+    enum trib_err err = trib_store_round_insert(store, &op->row);
+    for (uint32_t i = 0; i < op->device_count && !err; i++)
+        err = trib_store_lease_put(store, &(struct trib_store_lease){.round = op->row.id,
+                                                                     .device = op->devices[i],
+                                                                     .order = i,
+                                                                     .state = TRIB_LEASE_OFFERED});
+    return err;
+}
+
+static void open_finish(struct trib_server *server, struct trib_server_op *server_op)
+{
+    struct open_op *op = (struct open_op *)server_op;
+    struct trib_round_run *run = server->run;
+    if (op->op.op.result == TRIB_OK) {
+        run->segment = op->segment;
+        TRIB_CRASH_POINT("round.opened");
+        (void)!trib_rounds_event(server, TRIB_ROUND_EV_OPENED);
+        for (uint32_t i = 0; i < op->device_count; i++)
+            offer(server, op->devices[i]);
+    } else {
+        TRIB_ERROR("round=%" PRIu64 " cannot be opened: %s; again in %d s", run->number,
+                   trib_err_text(op->op.op.result), REOPEN_MS / 1000);
+        trib_segment_unref(op->segment);
+        server->job->next_open_ms = trib_clock_mono_ms() + REOPEN_MS;
+        trib_rounds_free(server);
+    }
+    free(op);
+}
+
+static size_t present_count(struct trib_server *server, uint64_t now_ms)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
+        const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        count += may_be_asked(server, peer) && trib_server_is_present(server, peer, now_ms);
+    }
+    return count;
+}
+
+// Say once that a job waits for the roster, and once that it does so no more.
+static void tell_roster(struct trib_server *server)
+{
+    struct trib_active_job *active = server->job;
+    char text[256];
+    bool is_short = trib_secagg_roster_is_short(server, &active->job, text, sizeof(text));
+    if (is_short && !active->roster_is_short)
+        TRIB_WARN("id=roster-short job=%" PRIu64 " %s", active->id, text);
+    else if (!is_short && active->roster_is_short)
+        TRIB_INFO("job=%" PRIu64 " enough devices are rostered", active->id);
+    active->roster_is_short = is_short;
+}
+
+// Are there devices enough? A masked round stands no loss below its threshold, so it waits a while
+// for the whole cohort before it begins with fewer.
+static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
+{
+    struct trib_active_job *active = server->job;
+    size_t present = present_count(server, now_ms);
+    if (present >= active->job.goal)
+        active->short_since_ms = 0;
+    else if (active->short_since_ms == 0)
+        active->short_since_ms = now_ms;
+    if (present < active->job.accepted_min || active->roster_is_short)
+        tell_roster(server);
+    if (present < active->job.accepted_min)
+        return false;
+    return !is_masked(server) || active->short_since_ms == 0 ||
+           now_ms - active->short_since_ms >= active->job.config.select_ms;
+}
+
+void trib_rounds_open(struct trib_server *server)
+{
+    struct trib_active_job *active = server->job;
+    struct trib_round_run *run;
+    if (active->row.rounds_done >= active->job.config.rounds) {
+        trib_jobs_finish(server); // killed between the last round and the job's end
+        return;
+    }
+    uint64_t now_ms = trib_clock_mono_ms();
+    if (now_ms < active->next_open_ms || !is_worth_opening(server, now_ms))
+        return;
+    if (trib_run_create(server, server->last_round_id + 1, active->row.rounds_done + 1, &run))
+        return;
+    struct open_op *op = trib_alloc(sizeof(*op) + run->plan.offers * sizeof(uint64_t));
+    if (!op) {
+        trib_run_free(run);
+        return;
+    }
+    server->run = run;
+    server->last_round_id++;
+    op->row = (struct trib_store_round){.id = run->id,
+                                        .job = active->id,
+                                        .number = run->number,
+                                        .state = TRIB_ROUND_SELECTING,
+                                        .base_version = server->head->manifest.version,
+                                        .opened_ms = run->opened_wall_ms};
+    op->slot_size = run->rule.packed_size;
+    op->slot_count = run->plan.offers;
+    struct trib_peer *peer;
+    while (op->device_count < run->plan.offers && (peer = next_candidate(server, run)))
+        op->devices[op->device_count++] = peer->row.id;
+    op->op.op.prepare = open_prepare;
+    op->op.op.apply = open_apply;
+    op->op.finish = open_finish;
+    trib_server_submit(server, &op->op);
+}
