@@ -296,11 +296,25 @@ void trib_secagg_pump(struct trib_server *server); // begin a phase and tell its
 TRIB_CHECKED enum trib_err trib_secagg_seal(struct trib_server *server,
                                             struct trib_buf *ret_packed);
 TRIB_CHECKED enum trib_err trib_secagg_resume(struct trib_server *server); // of a sealed round
+bool trib_secagg_ready(struct trib_server *server, uint32_t member,
+                       const struct trib_msg_ready *ready);
+
+// For server_secagg*.c: the device of a member, its entry for the others (false: nobody vouches for
+// it), a piece for the hub, and whether the phase has what it needs.
+struct trib_peer *trib_secagg_peer(struct trib_server *server, uint32_t member);
+bool trib_secagg_fill_entry(struct trib_server *server, uint32_t member,
+                            struct trib_secagg_entry *entry);
+TRIB_CHECKED enum trib_err trib_secagg_hub_take(struct trib_secagg_hub *hub,
+                                                const struct trib_store_secagg *piece);
+void trib_secagg_settle(struct trib_server *server);
+// To a member that is there.
+void trib_secagg_send(struct trib_server *server, uint32_t member, enum trib_secagg_step_kind kind,
+                      struct trib_blob *blob);
+
+// ---- server_secagg_in.c: what devices send
 void trib_secagg_step(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
                       size_t size);
 void trib_secagg_chunk(struct trib_session_link *session, const struct trib_record *record);
-bool trib_secagg_ready(struct trib_server *server, uint32_t member,
-                       const struct trib_msg_ready *ready);
 void trib_secagg_session_gone(struct trib_session_link *session);
 
 // ---- server_end.c
