@@ -18,6 +18,13 @@ static const struct trib_conf_key policy_keys[] = {
      "0", "most zCDP rho a round may cost; 0: any", 0, 1e9, NULL},
     {"client.policy", "min_cohort", TRIB_CONF_INT, offsetof(struct trib_policy, min_cohort), "20",
      "fewest members of secure aggregation this device hides among", 2, TRIB_COHORT_MAX, NULL},
+    {"client.policy", "min_threshold", TRIB_CONF_INT, offsetof(struct trib_policy, min_threshold),
+     "0", "fewest devices in a sum that may be opened; 0: more than half of the members", 0,
+     TRIB_COHORT_MAX, NULL},
+    {"client.policy", "min_colluders_frac", TRIB_CONF_REAL,
+     offsetof(struct trib_policy, min_colluders_frac), "0",
+     "least share of the members that the noise must hold against when they collude; 0: any", 0,
+     0.5, NULL},
     {"client.policy", "roster_pk", TRIB_CONF_TEXT, offsetof(struct trib_policy, roster_pk), "",
      "public key of whom vouches for members; empty: the one learned at enrolment", 0, 0, NULL},
     {"client.policy", "budget_epsilon_pure_total", TRIB_CONF_REAL,
@@ -39,6 +46,32 @@ static const struct trib_conf_key policy_keys[] = {
 void trib_policy_conf_add(struct trib_conf *conf, struct trib_policy *policy)
 {
     trib_conf_add(conf, policy_keys, sizeof(policy_keys) / sizeof(policy_keys[0]), policy);
+}
+
+bool trib_policy_allows_plan(const struct trib_policy *policy, const struct trib_secagg_plan *plan,
+                             char *why, size_t size)
+{
+    if (trib_secagg_plan_check(plan)) {
+        (void)snprintf(why, size, "thresholds that protect nobody");
+        return false;
+    }
+    if (plan->members < policy->min_cohort) {
+        (void)snprintf(why, size, "a cohort of %u is below min_cohort %llu", plan->members,
+                       (unsigned long long)policy->min_cohort);
+        return false;
+    }
+    if (plan->threshold < policy->min_threshold) {
+        (void)snprintf(why, size, "a sum of %u devices could be opened, min_threshold is %llu",
+                       plan->threshold, (unsigned long long)policy->min_threshold);
+        return false;
+    }
+    if (plan->colluders < policy->min_colluders_frac * plan->members) {
+        (void)snprintf(why, size,
+                       "the noise holds against %u of %u devices, min_colluders_frac is %.3g",
+                       plan->colluders, plan->members, policy->min_colluders_frac);
+        return false;
+    }
+    return true;
 }
 
 struct trib_budget trib_policy_budget(const struct trib_policy *policy)

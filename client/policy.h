@@ -8,6 +8,7 @@
 #include "common/base/conf.h"
 #include "common/privacy/encode.h"
 #include "common/privacy/ledger.h"
+#include "common/privacy/secagg_plan.h"
 #include "common/wire/message.h"
 
 struct trib_policy {
@@ -15,6 +16,8 @@ struct trib_policy {
     double max_epsilon_pure_round; // 0: any
     double max_rho_round;          // 0: any
     uint64_t min_cohort;           // fewest members of secure aggregation
+    uint64_t min_threshold;        // fewest survivors of a sum; 0: more than half of the members
+    double min_colluders_frac;     // least share of members a plan must allow to collude; 0: any
     trib_conf_text roster_pk;      // who vouches for them, base64; "" : the key of enrolment
     bool has_roster_key;           // from roster_pk, by state.c
     uint8_t roster_key[32];
@@ -35,6 +38,11 @@ bool trib_policy_check(const struct trib_policy *policy, char *ret_word, size_t 
 // the coordinator claims it to be does not matter.
 bool trib_policy_allows(const struct trib_policy *policy, const struct trib_encoding *encoding,
                         char *why, size_t size);
+
+// May it take part in secure aggregation with these numbers? They come from a coordinator that may be
+// hostile (secagg_plan.h says what must hold in any case).
+bool trib_policy_allows_plan(const struct trib_policy *policy, const struct trib_secagg_plan *plan,
+                             char *why, size_t size);
 
 // The limits that the device's ledger keeps.
 struct trib_budget trib_policy_budget(const struct trib_policy *policy);

@@ -117,6 +117,11 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", msg->round_number, why);
         return TRIB_CODE_DECLINED_POLICY;
     }
+    if (task.encoding.mode == TRIB_PRIVACY_DISTRIBUTED &&
+        !trib_policy_allows_plan(policy, &task.secagg, why, sizeof(why))) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", msg->round_number, why);
+        return TRIB_CODE_DECLINED_PLAN;
+    }
 #ifndef TRIB_WITH_TEST_NOISE
     if (msg->test_seed) {
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for predictable noise",

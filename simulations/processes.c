@@ -166,10 +166,32 @@ static void put_data_section(const struct trib_processes *p, const char *kind,
         trib_buf_printf(text, "%s_labels = %s.labels.idx\n", kind, kind);
 }
 
+// [client.policy] as the scenario has it.
+static enum trib_err put_policy(const struct trib_policy *policy, struct trib_buf *text)
+{
+    struct trib_conf *conf = trib_alloc(sizeof(*conf));
+    struct trib_policy written;
+    char *section = NULL;
+    size_t size = 0;
+    if (!conf)
+        return TRIB_ERR_NOMEM;
+    trib_conf_init(conf);
+    trib_policy_conf_add(conf, &written);
+    written = *policy;
+    FILE *file = open_memstream(&section, &size);
+    if (file) {
+        trib_conf_write(conf, file);
+        (void)fclose(file);
+        trib_buf_text(text, section ? section : "");
+    }
+    free(section);
+    free(conf);
+    return file && section ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
 static enum trib_err write_device(const struct trib_processes *p, size_t device, const char *dir)
 {
     const struct trib_partition *partition = &p->scenario->partition;
-    const struct trib_policy *policy = &p->scenario->policy;
     const size_t count = trib_partition_size(partition, device);
     char base[SUB_SIZE];
     struct trib_buf text = {0};
@@ -179,15 +201,9 @@ static enum trib_err write_device(const struct trib_processes *p, size_t device,
         err = write_rows(p, p->scenario->train, rows, count, base);
     free(rows);
     put_data_section(p, "train", &text);
-    trib_buf_printf(&text,
-                    "[client.policy]\nallowed_modes = %s\n"
-                    "min_cohort = %" PRIu64 "\nbudget_epsilon_pure_total = %.17g\n"
-                    "budget_epsilon_total = %.17g\nbudget_delta = %.17g\n"
-                    "budget_rho_total = %.17g\nbudget_window_days = %" PRIu64 "\n"
-                    "[client]\nreconnect_max_ms = 1000\n",
-                    policy->allowed_modes, policy->min_cohort, policy->budget_epsilon_pure_total,
-                    policy->budget_epsilon_total, policy->budget_delta, policy->budget_rho_total,
-                    policy->budget_window_days);
+    if (!err)
+        err = put_policy(&p->scenario->policy, &text);
+    trib_buf_text(&text, "[client]\nreconnect_max_ms = 1000\n");
     if (!err)
         err = write_text(dir, "client.ini", &text);
     trib_buf_fini(&text);

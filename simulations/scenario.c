@@ -295,8 +295,11 @@ static enum trib_err deal(struct trib_scenario *s, const struct trib_rows *all, 
 
 static enum trib_err ask_policy(const struct trib_scenario *s)
 {
+    const struct trib_privacy_plan *plan = &s->job.privacy;
     char why[256];
-    if (trib_policy_allows(&s->policy, &s->job.privacy.encoding, why, sizeof(why)))
+    if (trib_policy_allows(&s->policy, &plan->encoding, why, sizeof(why)) &&
+        (plan->encoding.mode != TRIB_PRIVACY_DISTRIBUTED ||
+         trib_policy_allows_plan(&s->policy, &plan->secagg, why, sizeof(why))))
         return TRIB_OK;
     TRIB_ERROR("the simulated devices refuse this job: %s", why);
     return TRIB_ERR_PRIVACY;

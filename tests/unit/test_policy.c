@@ -64,6 +64,52 @@ static void only_whole_words_of_the_list_count(void **state)
         assert_false(allows_mode(&policy, (enum trib_privacy_mode)mode));
 }
 
+static bool allows_plan(const struct trib_policy *policy, uint64_t members, double threshold_frac,
+                        double colluders_frac, const char *expected)
+{
+    char why[256] = "";
+    struct trib_secagg_plan plan;
+    assert_int_equal(
+        trib_secagg_plan_make(members, threshold_frac, colluders_frac, &plan, why, sizeof(why)),
+        TRIB_OK);
+    bool allows = trib_policy_allows_plan(policy, &plan, why, sizeof(why));
+    if (!allows && !strstr(why, expected))
+        fail_msg("said '%s', wanted '%s'", why, expected);
+    return allows;
+}
+
+static void a_coordinator_chooses_thresholds_only_above_the_devices_own(void **state)
+{
+    (void)state;
+    struct trib_policy policy = defaults();
+    assert_true(allows_plan(&policy, 20, 0.75, 0.1, ""));
+    assert_false(allows_plan(&policy, 19, 0.75, 0.1, "a cohort of 19"));
+    assert_true(allows_plan(&policy, 20, 0.55, 0, "")); // more than half, as any plan
+    policy.min_threshold = 15;
+    assert_true(allows_plan(&policy, 20, 0.75, 0, ""));
+    assert_false(allows_plan(&policy, 20, 0.7, 0, "min_threshold is 15"));
+    policy.min_threshold = 0;
+    policy.min_colluders_frac = 0.1;
+    assert_true(allows_plan(&policy, 20, 0.75, 0.1, ""));
+    assert_false(allows_plan(&policy, 20, 0.75, 0.05, "against 1 of 20 devices"));
+}
+
+static void a_plan_that_protects_nobody_is_refused_whatever_the_policy(void **state)
+{
+    (void)state;
+    const struct trib_policy policy = defaults();
+    char why[256];
+    struct trib_secagg_plan plan;
+    assert_int_equal(trib_secagg_plan_make(30, 0.75, 0.1, &plan, why, sizeof(why)), TRIB_OK);
+    assert_true(trib_policy_allows_plan(&policy, &plan, why, sizeof(why)));
+    plan.shares++; // more noise is claimed than T - c devices make up
+    assert_false(trib_policy_allows_plan(&policy, &plan, why, sizeof(why)));
+    plan.shares--;
+    plan.threshold = 16; // two sums could be opened
+    plan.shares = plan.threshold - plan.colluders;
+    assert_false(trib_policy_allows_plan(&policy, &plan, why, sizeof(why)));
+}
+
 static void an_unknown_word_is_named(void **state)
 {
     (void)state;
@@ -147,6 +193,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_default_nobody_else_sees_an_update),
         cmocka_unit_test(only_whole_words_of_the_list_count),
+        cmocka_unit_test(a_coordinator_chooses_thresholds_only_above_the_devices_own),
+        cmocka_unit_test(a_plan_that_protects_nobody_is_refused_whatever_the_policy),
         cmocka_unit_test(an_unknown_word_is_named),
         cmocka_unit_test(a_round_that_costs_more_than_the_limit_is_refused),
         cmocka_unit_test(limits_do_not_apply_to_a_mode_without_a_promise),

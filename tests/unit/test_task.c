@@ -218,6 +218,29 @@ static void with_privacy_no_two_updates_are_alike(void **state)
     free(second.packed);
 }
 
+// Before it trains, and whatever the coordinator says of itself.
+static void a_masked_task_with_bad_thresholds_is_declined(void **state)
+{
+    (void)state;
+    use_local_privacy();
+    (void)snprintf(policy.allowed_modes, sizeof(policy.allowed_modes), "distributed");
+    policy.min_cohort = 20;
+    msg.encoding.mode = TRIB_PRIVACY_DISTRIBUTED;
+    msg.encoding.shares = 13;
+    msg.secagg = (struct trib_msg_secagg_plan){.members = 20,
+                                               .threshold = 15,
+                                               .drop_max = 5,
+                                               .colluders = 2,
+                                               .shares = 13,
+                                               .neighbour_threshold = 15};
+    assert_int_equal(judge(0), TRIB_CODE_ACCEPTED);
+    msg.secagg.threshold = 11; // 2T = n + c: two sums could be opened
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_PLAN);
+    msg.secagg.threshold = 15;
+    policy.min_cohort = 21;
+    assert_int_equal(judge(0), TRIB_CODE_DECLINED_PLAN);
+}
+
 // The words wait in memory to be masked; nothing that could be sent, or read from a disk, is made.
 static void a_share_of_the_noise_is_never_packed_unmasked(void **state)
 {
@@ -432,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup(a_weight_is_never_above_what_the_round_allows, set_up),
         cmocka_unit_test_setup(with_privacy_the_number_of_examples_stays_on_the_device, set_up),
         cmocka_unit_test_setup(with_privacy_no_two_updates_are_alike, set_up),
+        cmocka_unit_test_setup(a_masked_task_with_bad_thresholds_is_declined, set_up),
         cmocka_unit_test_setup(a_share_of_the_noise_is_never_packed_unmasked, set_up),
         cmocka_unit_test_setup(predictable_noise_follows_the_seed_the_round_and_the_device, set_up),
         cmocka_unit_test_setup(a_trainer_that_fails_sends_nothing, set_up),
