@@ -621,6 +621,8 @@ enum trib_err trib_client_create(const struct trib_client_config *config,
     if (!err)
         err = trib_pool_create(1, &client->pool);
     if (!err)
+        err = trib_vouched_create(&client->vouched);
+    if (!err)
         err = trib_frames_create(1, &client->receive_frames);
     if (!err)
         err = trib_frames_create(1, &client->send_frames);
@@ -653,12 +655,14 @@ void trib_client_destroy(struct trib_client *client)
         work->run(work);
     trib_frames_destroy(client->receive_frames);
     trib_frames_destroy(client->send_frames);
+    client->has_task = false;
+    trib_part_drop(client); // a masked upload goes with it
     trib_slot_fini(&client->slot);
     trib_blob_unref(client->upload.packed);
     trib_client_fetch_drop(client);
     free(client->worker.base);
     trib_task_result_fini(&client->worker.result, client->worker.task.model.param_count);
-    trib_part_drop(client);
+    trib_vouched_destroy(client->vouched);
     trib_ledger_close(client->ledger);
     trib_queue_fini(&client->queue);
     if (client->lock_fd >= 0)

@@ -76,6 +76,7 @@ static void advertise(struct trib_client *client)
         .invited = part->open.invited,
         .roster_open = part->open.roster_key,
         .cohort_min = (uint32_t)client->settings.policy.min_cohort,
+        .vouched = client->vouched,
     };
     int32_t *words = part->words;
     part->words = NULL;

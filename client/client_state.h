@@ -11,6 +11,7 @@
 #include "client/state.h"
 #include "client/task.h"
 #include "common/base/rand.h"
+#include "common/privacy/vouched.h"
 #include "common/wire/channel.h"
 #include "common/wire/step.h"
 #include "tributary/client.h"
@@ -94,6 +95,7 @@ struct trib_client {
     struct trib_fetch fetch;
     struct trib_upload upload;
     struct trib_part part;
+    struct trib_vouched *vouched; // members met in earlier rounds
     struct trib_worker worker;
     bool has_task; // waits for its base version, or for the spool
     struct trib_task task;

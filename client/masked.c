@@ -137,6 +137,7 @@ static enum trib_err create_member(struct trib_masked *masked,
         .name = options->name,
         .sign_seed = options->sign_seed,
         .cohort_min = options->cohort_min,
+        .vouched = options->vouched,
         .test_seed = is_seeded ? seed : NULL,
     };
     enum trib_err err = trib_secagg_member_create(&member, &masked->member);

@@ -26,6 +26,7 @@ struct trib_masked_options {
     const uint8_t *invited;        // from the coordinator's SECAGG_OPEN
     const uint8_t *roster_open;    // likewise: whose signatures the others will come with
     uint32_t cohort_min;           // the device's own
+    struct trib_vouched *vouched;  // borrowed for the part's life, or NULL
 };
 
 // What is to be sent now.

@@ -10,6 +10,7 @@
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
 #include "common/privacy/secagg_bytes.h"
+#include "common/privacy/vouched.h"
 
 #define TRIB_LOG_MODULE "cohort"
 
@@ -38,6 +39,7 @@ struct trib_cohort {
     uint32_t cohort_min;
     uint8_t (*seeds)[TRIB_SIGN_SEED_SIZE]; // (devices) of their Ed25519 keys
     uint8_t roster_seed[TRIB_SIGN_SEED_SIZE];
+    struct trib_vouched *vouched; // of all devices: what one has verified holds for the others
 
     struct trib_secagg_header header;
     struct trib_secagg_hub *hub;
@@ -109,7 +111,7 @@ enum trib_err trib_cohort_create(size_t devices, uint32_t cohort_min, struct tri
     cohort->pool = pool;
     cohort->helpers = trib_alloc_array(trib_pool_threads(pool), sizeof(*cohort->helpers));
     cohort->seeds = trib_alloc_array(devices, sizeof(*cohort->seeds));
-    if (!cohort->helpers || !cohort->seeds) {
+    if (!cohort->helpers || !cohort->seeds || trib_vouched_create(&cohort->vouched)) {
         trib_cohort_destroy(cohort);
         return TRIB_ERR_NOMEM;
     }
@@ -142,6 +144,7 @@ void trib_cohort_destroy(struct trib_cohort *cohort)
     if (cohort->seeds)
         trib_wipe(cohort->seeds, cohort->devices * sizeof(*cohort->seeds));
     trib_wipe(cohort->roster_seed, sizeof(cohort->roster_seed));
+    trib_vouched_destroy(cohort->vouched);
     free(cohort->seeds);
     free(cohort->helpers);
     (void)pthread_cond_destroy(&cohort->changed);
@@ -212,6 +215,7 @@ static enum trib_err advertise(struct trib_cohort *cohort, struct seat *seat)
         .name = seat->who.name,
         .sign_seed = cohort->seeds[seat->who.device],
         .cohort_min = cohort->cohort_min,
+        .vouched = cohort->vouched,
     };
     enum trib_err err = trib_secagg_member_create(&options, &seat->member);
     if (!err)

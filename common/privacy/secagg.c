@@ -251,15 +251,15 @@ void trib_secagg_advert_sign(const uint8_t sign_seed[static TRIB_SIGN_SEED_SIZE]
 enum trib_secagg_reason trib_secagg_entry_check(const struct trib_secagg_header *header,
                                                 const char *population,
                                                 const uint8_t round_hash[static TRIB_DIGEST_SIZE],
-                                                const struct trib_secagg_entry *entry)
+                                                const struct trib_secagg_entry *entry,
+                                                struct trib_vouched *vouched)
 {
     const struct trib_secagg_advert *advert = &entry->advert;
     uint8_t digest[TRIB_DIGEST_SIZE];
 
     if (entry->name[0] == '\0' || !memchr(entry->name, '\0', sizeof(entry->name)))
         return TRIB_SECAGG_REASON_ROSTER;
-    if (!trib_roster_verify(header->roster_key, population, entry->name, entry->sign_key,
-                            entry->roster_signature))
+    if (!trib_vouched_check(vouched, header->roster_key, population, entry))
         return TRIB_SECAGG_REASON_ROSTER;
     advert_digest(round_hash, entry->name, advert, digest);
     if (!trib_sign_verify(entry->sign_key, KEYS_CONTEXT, digest, sizeof(digest), advert->signature))

@@ -128,13 +128,15 @@ enum trib_secagg_state {
 
 struct trib_secagg_member;
 
+struct trib_vouched;
 struct trib_secagg_member_options {
     const struct trib_secagg_header *header; // copied
     const char *population;                  // copied
     const char *name;                        // copied
-    const uint8_t *sign_seed; // Ed25519, TRIB_SIGN_SEED_SIZE bytes; copied, wiped at the end
-    uint32_t cohort_min;      // the device's own minimum of |U1|
-    const uint8_t *test_seed; // 32 bytes: predictable secrets, for tests; else NULL
+    const uint8_t *sign_seed;     // Ed25519, TRIB_SIGN_SEED_SIZE bytes; copied, wiped at the end
+    uint32_t cohort_min;          // the device's own minimum of |U1|
+    struct trib_vouched *vouched; // borrowed for the member's life, or NULL (vouched.h)
+    const uint8_t *test_seed;     // 32 bytes: predictable secrets, for tests; else NULL
 };
 
 // Fresh secrets for one round. TRIB_ERR_PRIVACY: a plan that protects nobody (trib_secagg_plan_check),

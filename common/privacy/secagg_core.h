@@ -8,6 +8,7 @@
 #include "common/privacy/mask.h"
 #include "common/privacy/secagg.h"
 #include "common/privacy/shamir.h"
+#include "common/privacy/vouched.h"
 
 // ---- The round
 
@@ -40,7 +41,8 @@ void trib_secagg_advert_sign(const uint8_t sign_seed[static TRIB_SIGN_SEED_SIZE]
 enum trib_secagg_reason trib_secagg_entry_check(const struct trib_secagg_header *header,
                                                 const char *population,
                                                 const uint8_t round_hash[static TRIB_DIGEST_SIZE],
-                                                const struct trib_secagg_entry *entry);
+                                                const struct trib_secagg_entry *entry,
+                                                struct trib_vouched *vouched);
 
 // ---- Sets
 

@@ -79,7 +79,7 @@ enum trib_err trib_secagg_hub_advert(struct trib_secagg_hub *hub, uint32_t tag,
         return TRIB_ERR_STATE;
     if (hub->count == hub->header.plan.members)
         return TRIB_ERR_LIMIT;
-    if (trib_secagg_entry_check(&hub->header, hub->population, hub->round_hash, entry) !=
+    if (trib_secagg_entry_check(&hub->header, hub->population, hub->round_hash, entry, NULL) !=
             TRIB_SECAGG_REASON_NONE ||
         keys_clash(entry, entry))
         return TRIB_ERR_AUTH;

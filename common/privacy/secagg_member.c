@@ -118,6 +118,7 @@ enum trib_err trib_secagg_member_create(const struct trib_secagg_member_options 
         return TRIB_ERR_NOMEM;
     member->header = *header;
     member->cohort_min = options->cohort_min;
+    member->vouched = options->vouched;
     memcpy(member->population, options->population, population_size);
     memcpy(member->name, options->name, name_size);
     memcpy(member->secrets.sign_seed, options->sign_seed, TRIB_SIGN_SEED_SIZE);

@@ -29,7 +29,8 @@ struct trib_secagg_member {
     uint8_t round_hash[TRIB_DIGEST_SIZE];
     uint8_t sign_key[TRIB_SIGN_KEY_SIZE];
     uint32_t cohort_min;
-    bool is_predictable; // secrets come from secrets.test_seed
+    struct trib_vouched *vouched; // borrowed, or NULL
+    bool is_predictable;          // secrets come from secrets.test_seed
 
     // State.
     enum trib_secagg_state state;

@@ -83,7 +83,7 @@ static enum trib_secagg_reason check_cohort(const struct trib_secagg_member *mem
     enum trib_secagg_reason reason = check_keys_differ(entries, count);
     for (uint32_t i = 0; i < count && reason == TRIB_SECAGG_REASON_NONE; i++) {
         reason = trib_secagg_entry_check(&member->header, member->population, member->round_hash,
-                                         &entries[i]);
+                                         &entries[i], member->vouched);
     }
     return reason;
 }
