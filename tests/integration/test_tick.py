@@ -26,6 +26,16 @@ class TickTest(fleet.Case):
             self.assertGreaterEqual(seconds[2], tick_ms / 1000, seconds)
             self.assertLess(seconds[0], seconds[2])
 
+    def test_a_device_that_is_stopped_before_its_tick_ends_in_good_order(self):
+        with test_secagg.Cohort() as tried:
+            tried.begin()
+            tried.job(test_secagg.SPEC, privacy={"send_tick_ms": 4000},
+                      secagg={"phase_ms": 9000})
+            state = {"collecting"}  # masked words wait for the tick
+            fleet.wait_until(lambda: tried.status()["round_state"] in state, "words are masked")
+            for name in tried.names[:5]:
+                self.assertEqual(tried.end(name), 0)
+
 
 if __name__ == "__main__":
     fleet.main()
