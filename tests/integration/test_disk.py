@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Disks that take no more, while the programs run: they stop or wait, and nothing is lost."""
 import resource
+import signal
+import time
 
 import fleet
 
@@ -25,6 +27,19 @@ class Disks(fleet.Fleet):
     def limit(self, name, size):
         """No file of this process may grow beyond so many bytes: to it the disk is full."""
         resource.prlimit(self.processes[name].pid, resource.RLIMIT_FSIZE, (size, UNLIMITED))
+
+    def stop_in_training(self, name):
+        """Stop a device whose round has its segment, and nothing of its update in it."""
+        def is_stopped():
+            self.processes[name].send_signal(signal.SIGSTOP)
+            time.sleep(0.3)  # what it had sent arrives
+            status = self.status()
+            if status["round_state"] == "collecting" and status["uploads_in_flight"] == 0:
+                return True
+            self.processes[name].send_signal(signal.SIGCONT)
+            return False
+
+        fleet.wait_until(is_stopped, f"{name} trains")
 
     def pause(self, job):
         self.ctl("jobs", "pause", job)
@@ -83,8 +98,9 @@ class DiskTest(fleet.Case):
         with Disks() as tried:
             tried.begin()
             job = tried.submit_job()
-            fleet.wait_until(lambda: tried.status()["round_state"] == "collecting", "it trains")
+            tried.stop_in_training("one")
             tried.limit("coordinator", UPDATE // 2)
+            tried.processes["one"].send_signal(signal.SIGCONT)
             fleet.wait_until(lambda: "seg: cannot write" in tried.log("coordinator"), "it fails")
             fleet.wait_until(lambda: tried.status()["receipts"].get("RETRY_LATER"), "it is told")
             tried.limit("coordinator", UNLIMITED)
