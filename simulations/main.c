@@ -18,6 +18,7 @@
 #include "common/math/safetensors.h"
 #include "common/privacy/mode.h"
 #include "simulations/bench.h"
+#include "simulations/export.h"
 #include "simulations/own_client.h"
 #include "simulations/privacy.h"
 #include "simulations/processes.h"
@@ -409,6 +410,7 @@ int main(int argc, char **argv)
         {"keys", "", "list the keys of a scenario with defaults and help", keys_command},
         {"privacy", "", "what noise costs in privacy, and which noise meets a target",
          trib_privacy_calculate},
+        {"export", "MODEL", "write a model file as safetensors, npz, onnx or c", trib_export},
         {"bench coordinator", "", "a real coordinator under real clients that do not train",
          trib_bench_coordinator},
         {"bench train", "", "the training loop on one thread", trib_bench_train},

@@ -7,6 +7,7 @@
 #include "common/base/args.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/math/model_file.h"
 #include "coordinator/ctl/call.h"
 #include "coordinator/ctl/reach.h"
 
@@ -210,50 +211,74 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
     return code;
 }
 
-static int cmd_export(const struct trib_command *command, int argc, char **argv)
+// A version in pieces, as the coordinator sends it. Returns an exit code; 0: it is whole.
+static int fetch_version(char *version, struct trib_buf *whole)
 {
-    const char *path = NULL;
-    const struct trib_option options[] = {
-        {"out", TRIB_OPTION_TEXT, &path, "FILE", "where to (model.safetensors)"}};
-    struct trib_buf whole = {0};
-    int count;
-    int code;
-    const struct trib_usage usage = {.command = command,
-                                     .options = options,
-                                     .option_count = 1,
-                                     .operand_min = 1,
-                                     .operand_max = 1};
-    if (!trib_args_parse(&usage, argc, argv, &count, &code))
-        return code;
-    for (uint64_t size = 1; whole.size < size;) {
+    for (uint64_t size = 1; whole->size < size;) {
         char offset[24];
         struct trib_admin_reply reply;
-        (void)snprintf(offset, sizeof(offset), "%zu", whole.size);
+        (void)snprintf(offset, sizeof(offset), "%zu", whole->size);
         const struct trib_admin_request request = {
-            .word_count = 5, .words = {"models", "export", argv[0], "--offset", offset}};
+            .word_count = 5, .words = {"models", "export", version, "--offset", offset}};
         enum trib_err err = trib_ctl_call(dir, &request, TIMEOUT_MS, &reply);
-        if (err) {
-            trib_buf_fini(&whole);
+        if (err)
             return explain(err);
-        }
-        code = (int)reply.exit_code;
+        int code = (int)reply.exit_code;
         size = reply.row_count ? trib_admin_find_number(&reply.rows[0], "size") : 0;
-        trib_buf_append(&whole, reply.body, reply.body_size);
+        trib_buf_append(whole, reply.body, reply.body_size);
         bool is_stuck = reply.body_size == 0;
         if (code)
             (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
         trib_admin_reply_fini(&reply);
-        if (code || is_stuck || whole.failed) {
-            trib_buf_fini(&whole);
+        if (code || is_stuck || whole->failed)
             return code ? code : TRIB_EXIT_INTERNAL;
-        }
     }
-    const char *to = path ? path : "model.safetensors";
-    enum trib_err err = trib_file_write(to, whole.data, whole.size, 0644);
-    trib_buf_fini(&whole);
+    return 0;
+}
+
+static int write_version(const struct trib_buf *whole, const char *path,
+                         enum trib_model_format format)
+{
+    char why[256];
+    enum trib_err err = format == TRIB_MODEL_SAFETENSORS // the file itself, as it is stored
+                            ? trib_file_write(path, whole->data, whole->size, 0644)
+                            : trib_model_file_export(whole, format, path, why, sizeof(why));
     if (!err)
-        (void)printf("%s\n", to);
+        (void)printf("%s\n", path);
+    else if (format != TRIB_MODEL_SAFETENSORS && why[0])
+        (void)fprintf(stderr, "the version %s\n", why);
     return trib_exit_of(err);
+}
+
+static int cmd_export(const struct trib_command *command, int argc, char **argv)
+{
+    const char *path = NULL;
+    const char *word = "safetensors";
+    const struct trib_option options[] = {
+        {"format", TRIB_OPTION_TEXT, &word, "FORMAT", "safetensors (default), npz, onnx or c"},
+        {"out", TRIB_OPTION_TEXT, &path, "FILE", "where to (model.FORMAT)"}};
+    char usual[32];
+    struct trib_buf whole = {0};
+    enum trib_model_format format;
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 2,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (!trib_model_format_find(word, &format)) {
+        (void)fprintf(stderr, "export: --format %s: want safetensors, npz, onnx or c\n", word);
+        return TRIB_EXIT_USAGE;
+    }
+    (void)snprintf(usual, sizeof(usual), "model.%s", word);
+    code = fetch_version(argv[0], &whole);
+    if (!code)
+        code = write_version(&whole, path ? path : usual, format);
+    trib_buf_fini(&whole);
+    return code;
 }
 
 static int cmd_roster_export(const struct trib_command *command, int argc, char **argv)
@@ -329,7 +354,7 @@ static const struct trib_command commands[] = {
     {"rounds show", "ID", "who was asked, counted, refused, and why", cmd_one},
     {"models ls", "", "every version", cmd_list},
     {"models show", "VERSION", "one version, or latest", cmd_one},
-    {"models export", "VERSION", "write a version, or latest, as a safetensors file", cmd_export},
+    {"models export", "VERSION", "write a version, or latest, as a file", cmd_export},
 };
 
 int main(int argc, char **argv)

@@ -1,0 +1,52 @@
+// model_file.h - models as files of other programs: read safetensors or npz, write these, ONNX or C.
+//
+//     safetensors  the model file itself           npz  NumPy's arrays (npz.h)
+//     onnx         for ONNX runtimes (onnx.h)      c    one C99 file (c_export.h)
+//
+// Converting does not touch a bit of the parameters; a file of ours that goes from safetensors to
+// npz and back is the same file, byte for byte.
+#ifndef TRIB_MATH_MODEL_FILE_H
+#define TRIB_MATH_MODEL_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/math/model.h"
+#include "tributary/err.h"
+
+enum {
+    TRIB_MODEL_FILE_SIZE_MAX = TRIB_PARAMS_MAX * 4 + (4 << 20), // the parameters and their names
+};
+
+enum trib_model_format {
+    TRIB_MODEL_SAFETENSORS,
+    TRIB_MODEL_NPZ,
+    TRIB_MODEL_ONNX,
+    TRIB_MODEL_C,
+};
+// By its word; false if there is no such format.
+bool trib_model_format_find(const char *word, enum trib_model_format *ret_format);
+// "safetensors", "npz", "onnx", "c": the word, and the ending of a file's name.
+const char *trib_model_format_text(enum trib_model_format format);
+
+// Convert a whole file that says of what model it is (every file of ours does). `name` is that of
+// the C function. TRIB_ERR_DATA with a text in `why`: it cannot be read or does not say it.
+TRIB_CHECKED enum trib_err trib_model_file_convert(const struct trib_buf *from,
+                                                   enum trib_model_format format, const char *name,
+                                                   struct trib_buf *ret_file, char *why,
+                                                   size_t why_size);
+
+// The same, written to `path`; the C function is named after the file. TRIB_ERR_IO: it cannot be
+// written, logged, and `why` is empty.
+TRIB_CHECKED enum trib_err trib_model_file_export(const struct trib_buf *from,
+                                                  enum trib_model_format format, const char *path,
+                                                  char *why, size_t why_size);
+
+// The parameters of `model` (param_count) from a safetensors or npz file at `path`. TRIB_ERR_DATA
+// with a text in `why` that begins with the path: it does not fit the model.
+TRIB_CHECKED enum trib_err trib_model_file_load(const char *path, const struct trib_model *model,
+                                                float *ret_params, char *why, size_t why_size);
+
+#endif // TRIB_MATH_MODEL_FILE_H

@@ -1,0 +1,184 @@
+#include "common/math/tensors.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+
+struct reason {
+    char *text;
+    size_t size;
+};
+
+static enum trib_err wrong(struct reason why, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static enum trib_err wrong(struct reason why, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(why.text, why.size, format, args);
+    va_end(args);
+    return TRIB_ERR_DATA;
+}
+
+void trib_tensors_fini(struct trib_tensors *tensors)
+{
+    for (size_t i = 0; i < tensors->text_count; i++) {
+        free(tensors->texts[i].name);
+        free(tensors->texts[i].value);
+    }
+    tensors->text_count = 0;
+    tensors->count = 0;
+}
+
+static const struct trib_tensor *find(const struct trib_tensors *tensors, const char *name)
+{
+    for (size_t i = 0; i < tensors->count; i++) {
+        if (strcmp(tensors->tensors[i].name, name) == 0)
+            return &tensors->tensors[i];
+    }
+    return NULL;
+}
+
+enum trib_err trib_tensors_add(struct trib_tensors *tensors, const struct trib_tensor *tensor,
+                               char *why, size_t why_size)
+{
+    const struct reason reason = {why, why_size};
+    if (tensors->count == TRIB_TENSORS_MAX)
+        return wrong(reason, "holds more than %d arrays", TRIB_TENSORS_MAX);
+    if (find(tensors, tensor->name))
+        return wrong(reason, "holds '%s' twice", tensor->name);
+    tensors->tensors[tensors->count++] = *tensor;
+    return TRIB_OK;
+}
+
+enum trib_err trib_tensors_add_text(struct trib_tensors *tensors, const char *name,
+                                    const char *value, size_t size, char *why, size_t why_size)
+{
+    const struct reason reason = {why, why_size};
+    if (tensors->text_count == TRIB_TENSOR_TEXTS_MAX)
+        return wrong(reason, "holds more than %d texts", TRIB_TENSOR_TEXTS_MAX);
+    if (trib_tensors_text(tensors, name))
+        return wrong(reason, "holds the text '%s' twice", name);
+    struct trib_tensor_text text = {.name = trib_alloc_text(name), .value = trib_alloc(size + 1)};
+    if (!text.name || !text.value) {
+        free(text.name);
+        free(text.value);
+        return TRIB_ERR_NOMEM;
+    }
+    memcpy(text.value, value, size);
+    tensors->texts[tensors->text_count++] = text;
+    return TRIB_OK;
+}
+
+const char *trib_tensors_text(const struct trib_tensors *tensors, const char *name)
+{
+    for (size_t i = 0; i < tensors->text_count; i++) {
+        if (strcmp(tensors->texts[i].name, name) == 0)
+            return tensors->texts[i].value;
+    }
+    return NULL;
+}
+
+// ---- The parameters
+
+// N of "N.weight"; false for any other name.
+static bool weight_number(const char *name, uint64_t *ret_number)
+{
+    char *end;
+    if (name[0] < '0' || name[0] > '9' || strlen(name) > 16)
+        return false;
+    *ret_number = strtoull(name, &end, 10);
+    return strcmp(end, ".weight") == 0;
+}
+
+// The weight with the smallest number from `from` on.
+static const struct trib_tensor *next_weight(const struct trib_tensors *tensors, uint64_t from,
+                                             uint64_t *ret_number)
+{
+    const struct trib_tensor *best = NULL;
+    for (size_t i = 0; i < tensors->count; i++) {
+        uint64_t number;
+        if (weight_number(tensors->tensors[i].name, &number) && number >= from &&
+            (!best || number < *ret_number)) {
+            best = &tensors->tensors[i];
+            *ret_number = number;
+        }
+    }
+    return best;
+}
+
+static void shape_text(const uint64_t *shape, size_t dimensions, char *text, size_t size)
+{
+    int used = snprintf(text, size, "(");
+    for (size_t d = 0; d < dimensions && used >= 0 && (size_t)used < size; d++)
+        used += snprintf(text + used, size - (size_t)used, d ? ", %" PRIu64 : "%" PRIu64, shape[d]);
+    if (used >= 0 && (size_t)used < size)
+        (void)snprintf(text + used, size - (size_t)used, ")");
+}
+
+static enum trib_err take(const struct trib_tensor *tensor, const uint64_t *shape,
+                          size_t dimensions, float *ret_params, struct reason why)
+{
+    char has[112];
+    char wants[112];
+    if (tensor->dimensions != dimensions ||
+        memcmp(tensor->shape, shape, dimensions * sizeof(*shape)) != 0) {
+        shape_text(tensor->shape, tensor->dimensions, has, sizeof(has));
+        shape_text(shape, dimensions, wants, sizeof(wants));
+        return wrong(why, "'%s' has the shape %s, the model wants %s", tensor->name, has, wants);
+    }
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "parameters are taken as they lie");
+    memcpy(ret_params, tensor->data, tensor->count * sizeof(float));
+    for (size_t i = 0; i < tensor->count; i++) {
+        if (!isfinite(ret_params[i]))
+            return wrong(why, "'%s' holds a value that is not finite", tensor->name);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err take_layer(const struct trib_tensors *tensors, const struct trib_layer *layer,
+                                uint32_t index, uint64_t *number, float *params, struct reason why)
+{
+    char name[TRIB_TENSOR_NAME_MAX + 1];
+    const struct trib_tensor *weight = next_weight(tensors, *number, number);
+    if (!weight)
+        return wrong(why, "the model wants a weight for its layer %" PRIu32 ", there is none",
+                     index + 1);
+    (void)snprintf(name, sizeof(name), "%.*s.bias", (int)strcspn(weight->name, "."), weight->name);
+    const struct trib_tensor *bias = find(tensors, name);
+    if (!bias)
+        return wrong(why, "there is no '%s'", name);
+    enum trib_err err = take(weight, (const uint64_t[]){layer->outputs, layer->inputs}, 2,
+                             params + layer->weight, why);
+    if (!err)
+        err = take(bias, (const uint64_t[]){layer->outputs}, 1, params + layer->bias, why);
+    ++*number;
+    return err;
+}
+
+enum trib_err trib_tensors_params(const struct trib_tensors *tensors,
+                                  const struct trib_model *model, float *ret_params, char *why,
+                                  size_t why_size)
+{
+    const struct reason reason = {why, why_size};
+    const char *spec = trib_tensors_text(tensors, "spec");
+    uint64_t number = 0;
+    if (spec && strcmp(spec, model->spec) != 0)
+        return wrong(reason, "is of the model '%.200s', not of '%s'", spec, model->spec);
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        enum trib_err err = take_layer(tensors, &model->layers[l], l, &number, ret_params, reason);
+        if (err)
+            return err;
+    }
+    if (tensors->count != 2 * (size_t)model->layer_count)
+        return wrong(reason, "holds %zu arrays, the model has %zu", tensors->count,
+                     2 * (size_t)model->layer_count);
+    return TRIB_OK;
+}
