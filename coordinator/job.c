@@ -4,10 +4,13 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/json.h"
 #include "common/math/metrics.h"
+#include "common/math/model_file.h"
 
 #define KEY(section, name, type, member, ...)                                      \
     {                                                                              \
@@ -18,6 +21,8 @@
 static const struct trib_conf_key job_keys[] = {
     KEY("model", "spec", TRIB_CONF_TEXT, spec, "", "layers, e.g. 64 - dense 10 softmax", ANY),
     KEY("model", "seed", TRIB_CONF_INT, model_seed, "1", "seed of the initial weights", ANY),
+    KEY("model", "init", TRIB_CONF_PATH, model_init, "",
+        "start from the parameters in this safetensors or npz file", ANY),
 
     KEY("round", "rounds", TRIB_CONF_INT, rounds, "10", "rounds of the job", 1, TRIB_ROUNDS_MAX,
         NULL),
@@ -274,6 +279,29 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
     };
     *ret_job = job;
     return TRIB_OK;
+}
+
+enum trib_err trib_job_initial(const struct trib_job *job, float *ret_params, char *why,
+                               size_t why_size)
+{
+    if (job->config.model_init[0])
+        return trib_model_file_load(job->config.model_init, &job->model, ret_params, why, why_size);
+    trib_model_init(&job->model, job->config.model_seed, ret_params);
+    return TRIB_OK;
+}
+
+enum trib_err trib_job_check_initial(const struct trib_job *job, char *why, size_t why_size)
+{
+    if (!job->config.model_init[0])
+        return TRIB_OK;
+    float *params = trib_alloc_aligned(job->model.param_count, sizeof(*params));
+    if (!params) {
+        (void)snprintf(why, why_size, "out of memory");
+        return TRIB_ERR_NOMEM;
+    }
+    enum trib_err err = trib_job_initial(job, params, why, why_size);
+    free(params);
+    return err;
 }
 
 bool trib_job_warning(const struct trib_job *job, char *text, size_t size)

@@ -35,6 +35,7 @@ struct trib_job_config {
     // [model]
     trib_conf_text spec;
     uint64_t model_seed;
+    trib_conf_text model_init; // a file of parameters to start from; empty: drawn from the seed
     // [round]
     uint64_t rounds;
     uint64_t cohort;       // devices counted per round
@@ -112,6 +113,14 @@ void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config);
 TRIB_CHECKED enum trib_err trib_job_check(struct trib_conf *conf,
                                           const struct trib_job_config *config, uint64_t population,
                                           struct trib_job *ret_job);
+
+// The parameters that the job starts from (param_count): those of model.init, or drawn from
+// model.seed. An error with a text in `why`: the file is not there, or does not fit the model.
+TRIB_CHECKED enum trib_err trib_job_initial(const struct trib_job *job, float *ret_params,
+                                            char *why, size_t why_size);
+// The same without the parameters, to tell early.
+TRIB_CHECKED enum trib_err trib_job_check_initial(const struct trib_job *job, char *why,
+                                                  size_t why_size);
 
 // One line for people when the predicted signal drowns in the noise (SNR below 0.05), else false.
 bool trib_job_warning(const struct trib_job *job, char *text, size_t size);

@@ -52,6 +52,7 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
                                  .size = request->body_size,
                                  .name = request->body_name,
                                  .dir = request->body_dir};
+    char why[1024];
     struct trib_active_job *job;
     char *config;
     if (server->job) {
@@ -63,6 +64,12 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
         return;
     }
     enum trib_err err = trib_jobs_parse(server, &text, &job, &config);
+    if (!err && trib_job_check_initial(&job->job, why, sizeof(why))) {
+        (void)snprintf(text.why, sizeof(text.why), "%s: model.init: %s", text.name, why);
+        trib_jobs_free(job);
+        free(config);
+        err = TRIB_ERR_DATA;
+    }
     if (err) {
         trib_command_fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, text.why);
         return;

@@ -93,8 +93,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
     }
     if (!reads_back(resolved)) {
         (void)snprintf(text->why, sizeof(text->why),
-                       "%s: data.test: a path in a stored job has at most %d bytes", text->name,
-                       TRIB_CONF_LINE_MAX - (int)sizeof("test_labels = "));
+                       "%s: data.test, model.init: a path in a stored job has at most %d bytes",
+                       text->name, TRIB_CONF_LINE_MAX - (int)sizeof("test_labels = "));
         free(resolved);
         err = TRIB_ERR_INVAL;
         goto out;
@@ -137,6 +137,7 @@ struct version_op {
     double *sums;       // of the tail, owned
     size_t tail_count;
     enum trib_err tail_err;
+    enum trib_err initial_err;    // model.init, good at the submission, is not so any more
     struct trib_version *version; // the result, NULL: none was needed
 };
 
@@ -160,8 +161,11 @@ static enum trib_err make_params(struct version_op *op, float *params)
 {
     const struct trib_job *job = &op->job->job;
     if (!op->averages) {
-        trib_model_init(&job->model, job->config.model_seed, params);
-        return TRIB_OK;
+        char why[1024];
+        op->initial_err = trib_job_initial(job, params, why, sizeof(why));
+        if (op->initial_err)
+            TRIB_ERROR("job=%" PRIu64 " model.init: %s", op->job->id, why);
+        return op->initial_err;
     }
     op->sums = trib_alloc_aligned(job->model.param_count, sizeof(*op->sums));
     if (!op->sums)
@@ -279,7 +283,10 @@ void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_
 static void started(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct version_op *op = (struct version_op *)server_op;
-    if (op->op.op.result) {
+    if (op->initial_err && op->initial_err != TRIB_ERR_NOMEM) {
+        server->job->is_starting = false;
+        trib_jobs_end(server, TRIB_JOB_FAILED, "model.init cannot be used any more");
+    } else if (op->op.op.result) {
         TRIB_ERROR("job=%" PRIu64 " cannot start: %s", op->job->id,
                    trib_err_text(op->op.op.result));
         trib_server_stop_failed(server);
@@ -310,8 +317,9 @@ static struct version_op *version_op_create(struct trib_server *server)
 void trib_jobs_start(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
-    bool continues = server->head && memcmp(server->head->model.arch_digest,
-                                            active->job.model.arch_digest, TRIB_DIGEST_SIZE) == 0;
+    bool continues = !active->job.config.model_init[0] && server->head &&
+                     memcmp(server->head->model.arch_digest, active->job.model.arch_digest,
+                            TRIB_DIGEST_SIZE) == 0;
     struct version_op *op = version_op_create(server);
     if (!op)
         return; // again with the next event

@@ -177,7 +177,8 @@ static void take_name(const char *path, char name[static TRIB_NAME_MAX + 1])
 }
 
 // So that the resolved scenario can be run again from anywhere.
-static enum trib_err make_absolute(struct trib_scenario *s, const char *key, char *path)
+static enum trib_err make_absolute(struct trib_scenario *s, const char *section, const char *key,
+                                   char *path)
 {
     char dir[TRIB_PATH_MAX + 1];
     trib_conf_text whole;
@@ -185,20 +186,22 @@ static enum trib_err make_absolute(struct trib_scenario *s, const char *key, cha
         return TRIB_OK;
     if (!getcwd(dir, sizeof(dir)) ||
         snprintf(whole, sizeof(whole), "%s/%s", dir, path) >= (int)sizeof(whole))
-        return trib_conf_reject(&s->conf, "data", key, "is too long a path");
+        return trib_conf_reject(&s->conf, section, key, "is too long a path");
     memcpy(path, whole, sizeof(whole));
     return TRIB_OK;
 }
 
 static enum trib_err make_paths_absolute(struct trib_scenario *s)
 {
-    enum trib_err err = make_absolute(s, "train", s->data.train);
+    enum trib_err err = make_absolute(s, "data", "train", s->data.train);
     if (!err)
-        err = make_absolute(s, "train_labels", s->data.train_labels);
+        err = make_absolute(s, "model", "init", s->job_config.model_init);
     if (!err)
-        err = make_absolute(s, "test", s->data.test);
+        err = make_absolute(s, "data", "train_labels", s->data.train_labels);
     if (!err)
-        err = make_absolute(s, "test_labels", s->data.test_labels);
+        err = make_absolute(s, "data", "test", s->data.test);
+    if (!err)
+        err = make_absolute(s, "data", "test_labels", s->data.test_labels);
     return err;
 }
 
@@ -305,6 +308,14 @@ static enum trib_err ask_policy(const struct trib_scenario *s)
     return TRIB_ERR_PRIVACY;
 }
 
+static enum trib_err check_initial(struct trib_scenario *s)
+{
+    char why[TRIB_CONF_TEXT_MAX + 512];
+    if (!trib_job_check_initial(&s->job, why, sizeof(why)))
+        return TRIB_OK;
+    return trib_conf_reject(&s->conf, "model", "init", "%s", why);
+}
+
 enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
 {
     struct trib_scenario *s = scenario;
@@ -316,6 +327,8 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
 
     assert(!s->train && !s->test);
     enum trib_err err = ask_policy(s);
+    if (!err)
+        err = check_initial(s);
     if (!err)
         err = trib_rows_open(&s->data, is_glob, column, &s->job.model, &all);
     if (err)

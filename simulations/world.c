@@ -152,7 +152,11 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
         goto failed;
     }
     trib_partition_by_name(world->by_name, world->clients);
-    trib_model_init(&world->job->model, world->job->config.model_seed, world->params);
+    err = trib_job_initial(world->job, world->params, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("model.init: %s", why);
+        goto failed;
+    }
     trib_model_digest(&world->job->model, world->params, world->state.digest);
     world->state.version = 1;
     world->state.params = world->params;

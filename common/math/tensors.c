@@ -66,6 +66,8 @@ enum trib_err trib_tensors_add_text(struct trib_tensors *tensors, const char *na
         return wrong(reason, "holds more than %d texts", TRIB_TENSOR_TEXTS_MAX);
     if (trib_tensors_text(tensors, name))
         return wrong(reason, "holds the text '%s' twice", name);
+    if (strlen(name) > TRIB_TENSOR_TEXT_NAME_MAX)
+        return wrong(reason, "the name of a text has at most %d bytes", TRIB_TENSOR_TEXT_NAME_MAX);
     struct trib_tensor_text text = {.name = trib_alloc_text(name), .value = trib_alloc(size + 1)};
     if (!text.name || !text.value) {
         free(text.name);

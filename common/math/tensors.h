@@ -16,6 +16,7 @@ enum {
     TRIB_TENSORS_MAX = 4 * TRIB_LAYERS_MAX,
     TRIB_TENSOR_TEXTS_MAX = 32,
     TRIB_TENSOR_NAME_MAX = 127,
+    TRIB_TENSOR_TEXT_NAME_MAX = 100, // "metadata/NAME.npy" is the name of an entry too
     TRIB_TENSOR_DIMENSIONS_MAX = 4,
 };
 
@@ -42,7 +43,7 @@ struct trib_tensors {
 
 void trib_tensors_fini(struct trib_tensors *tensors);
 
-// Append. TRIB_ERR_DATA with a text in `why`: too many, the same name twice, or too long a name.
+// Append. TRIB_ERR_DATA with a text in `why`: too many, the same name twice, too long a name.
 TRIB_CHECKED enum trib_err trib_tensors_add(struct trib_tensors *tensors,
                                             const struct trib_tensor *tensor, char *why,
                                             size_t why_size);
