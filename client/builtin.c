@@ -1,4 +1,5 @@
 // The built-in trainer: mini-batch SGD on a dataset in memory (common/math/train.h).
+#include <inttypes.h>
 #include <string.h>
 
 #include "client/state.h"
@@ -31,6 +32,11 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     char why[512];
     double loss;
 
+    if (dataset && dataset->unfit[0]) {
+        TRIB_WARN("id=data-unfit round=%" PRIu64 " sits out: %s", task->msg.round_number,
+                  dataset->unfit);
+        return TRIB_ERR_REFUSED;
+    }
     if (!dataset || dataset->rows == 0) {
         TRIB_INFO("there are no rows to learn from");
         return TRIB_ERR_REFUSED;

@@ -102,6 +102,10 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
 
     if (!s->data.train[0])
         return trib_conf_reject(&s->conf, "data", "train", "is missing: a file with rows");
+    if (s->data.format == TRIB_DATA_JSON_LINES && !s->data.schema[0])
+        return trib_conf_reject(&s->conf, "data", "schema", "is missing: jsonl files want it");
+    if (is_idx && s->data.schema[0])
+        return trib_conf_reject(&s->conf, "data", "schema", "is for csv and jsonl, not for idx");
     if (is_idx && !s->data.train_labels[0])
         return trib_conf_reject(&s->conf, "data", "train_labels", "is missing: idx files want it");
     if (has_test && s->config.test_fraction > 0)
@@ -126,8 +130,9 @@ static enum trib_err check_partition_keys(struct trib_scenario *s)
                                 "must be left out: the data say how many devices there are");
     if (kind == TRIB_PARTITION_COLUMN && !s->config.column[0])
         return trib_conf_reject(&s->conf, "partition", "column", "is missing");
-    if (kind == TRIB_PARTITION_COLUMN && s->data.format == TRIB_DATA_IDX)
-        return trib_conf_reject(&s->conf, "partition", "kind", "column wants csv data");
+    if (kind == TRIB_PARTITION_COLUMN && (s->data.format == TRIB_DATA_IDX || s->data.schema[0]))
+        return trib_conf_reject(&s->conf, "partition", "kind",
+                                "column wants csv data without a schema");
     return TRIB_OK;
 }
 
@@ -198,6 +203,8 @@ static enum trib_err make_paths_absolute(struct trib_scenario *s)
         err = make_absolute(s, "model", "init", s->job_config.model_init);
     if (!err)
         err = make_absolute(s, "data", "train_labels", s->data.train_labels);
+    if (!err)
+        err = make_absolute(s, "data", "schema", s->data.schema);
     if (!err)
         err = make_absolute(s, "data", "test", s->data.test);
     if (!err)

@@ -52,6 +52,10 @@ struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset)
 enum trib_err trib_dataset_check(const struct trib_dataset *dataset, const struct trib_model *model,
                                  char *why, size_t why_size)
 {
+    if (dataset->unfit[0]) {
+        (void)snprintf(why, why_size, "%s: %s", dataset->name, dataset->unfit);
+        return TRIB_ERR_DATA;
+    }
     if (dataset->rows > 0 && dataset->inputs != model->inputs) {
         (void)snprintf(why, why_size, "%s: rows have %zu features, the model takes %u",
                        dataset->name, dataset->inputs, model->inputs);

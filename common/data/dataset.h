@@ -18,6 +18,7 @@ struct trib_dataset {
     size_t inputs;
     size_t label_column;          // 1-based column of the label in a CSV file, for messages
     char name[TRIB_PATH_MAX + 1]; // the file, for messages
+    char unfit[160];              // why its rows are not to be used (there are none then), or ""
 };
 
 // Room for rows x inputs; contents zero. `with_lines`: also for line numbers.
@@ -27,7 +28,7 @@ void trib_dataset_free(struct trib_dataset *dataset); // NULL is fine
 
 struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset);
 
-// Do the rows fit the model: as many features, every label one of its classes? TRIB_ERR_DATA with
+// Do the rows fit the model: not `unfit`, as many features, every label one of its classes? TRIB_ERR_DATA with
 // a text that names file, line and column.
 TRIB_CHECKED enum trib_err trib_dataset_check(const struct trib_dataset *dataset,
                                               const struct trib_model *model, char *why,

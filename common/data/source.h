@@ -16,6 +16,7 @@
 enum trib_data_format {
     TRIB_DATA_CSV,
     TRIB_DATA_IDX,
+    TRIB_DATA_JSON_LINES, // wants a schema
 };
 
 struct trib_data_config {
@@ -24,6 +25,8 @@ struct trib_data_config {
     trib_conf_text label;
     int header; // enum trib_csv_header
     uint64_t limit;
+    trib_conf_text schema; // a file that declares the columns; empty: strict numeric CSV
+    double max_bad_share;  // with a schema: more bad rows than this share, and none is used
     trib_conf_text train, train_labels;
     trib_conf_text test, test_labels;
 };
