@@ -21,7 +21,8 @@ static enum trib_err check_rows(const struct trib_dataset *dataset, const struct
                                 char *why, size_t why_size)
 {
     if (dataset->rows == 0) {
-        (void)snprintf(why, why_size, "%s: no held-out rows", dataset->name);
+        (void)snprintf(why, why_size, "%s: %s", dataset->name,
+                       dataset->unfit[0] ? dataset->unfit : "no held-out rows");
         return TRIB_ERR_DATA;
     }
     for (size_t i = 0; i < dataset->rows * dataset->inputs; i++) {

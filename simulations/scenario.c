@@ -268,12 +268,12 @@ static enum trib_err open_test(struct trib_scenario *s, const struct trib_rows *
     } else {
         err = trib_rows_open_test(&s->data, all, scale, &s->test);
     }
-    if (!err && s->test->rows == 0) {
-        TRIB_ERROR("there are no held-out rows to evaluate on");
-        err = TRIB_ERR_DATA;
-    }
     if (!err && trib_dataset_check(s->test, &s->job.model, why, sizeof(why))) {
         TRIB_ERROR("%s", why);
+        err = TRIB_ERR_DATA;
+    }
+    if (!err && s->test->rows == 0) {
+        TRIB_ERROR("there are no held-out rows to evaluate on");
         err = TRIB_ERR_DATA;
     }
     return err;
