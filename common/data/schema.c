@@ -368,8 +368,8 @@ static enum trib_err open_section(struct parser *p, char *text)
     if (s->count == TRIB_SCHEMA_COLUMNS_MAX)
         return wrong(p, "more than %d columns", TRIB_SCHEMA_COLUMNS_MAX);
     p->column = &s->columns[s->count++];
-    *p->column =
-        (struct trib_column){.min = -INFINITY, .max = INFINITY, .scale = 1, .has_other = true};
+    *p->column = (struct trib_column){
+        .min = -(double)INFINITY, .max = (double)INFINITY, .scale = 1, .has_other = true};
     (void)snprintf(p->column->name, sizeof(p->column->name), "%s", text);
     return TRIB_OK;
 }
