@@ -165,7 +165,8 @@ static enum trib_err make_params(struct version_op *op, float *params)
         op->initial_err = trib_job_initial(job, params, why, sizeof(why));
         if (op->initial_err)
             TRIB_ERROR("job=%" PRIu64 " model.init: %s", op->job->id, why);
-        return op->initial_err;
+        // An I/O error would mean that something of ours is not durable.
+        return op->initial_err == TRIB_ERR_IO ? TRIB_ERR_DATA : op->initial_err;
     }
     op->sums = trib_alloc_aligned(job->model.param_count, sizeof(*op->sums));
     if (!op->sums)

@@ -384,6 +384,27 @@ class ExportTest(fleet.Case):
             self.assertEqual(done.returncode, 5, done.stderr)
             self.assertIn("start.npz: is of the model", done.stderr)
 
+    def test_a_file_that_went_away_before_the_first_version_fails_the_job_alone(self):
+        if not fleet.crash_points("tributary-coordinator"):
+            self.skipTest("a build without -Dcrash_points=true")
+        rows = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(60)]
+        floats = struct.pack("<4f", 1, -1, 0.5, 2)
+        with fleet.Fleet() as tried:
+            tried.start_coordinator({"TRIB_CRASH": "version.written:1"})
+            path = tried.write_job("2 - dense 2 softmax", rows, cohort=1, rounds=1)
+            start = path.parent / "start.npz"
+            write_npz(start, {"0.weight": ((2, 2), floats), "0.bias": ((2,), floats[:8])})
+            path.write_text(path.read_text().replace("seed = 1\n", "init = start.npz\n"))
+            tried.try_ctl("jobs", "submit", path)  # whether it answers before it dies or not
+            tried.processes["coordinator"].wait(fleet.PATIENCE_S)
+            start.unlink()
+            tried.start_coordinator()
+            ended = tried.wait_for_job(1, state="failed")
+            self.assertEqual(ended["reason"], "model.init cannot be used any more")
+            self.assertIn("start.npz: cannot be read", tried.log("coordinator"))
+            job = tried.submit("2 - dense 2 softmax", rows, cohort=1, rounds=1)  # and it goes on
+            tried.ctl("jobs", "cancel", job)
+
 
 if __name__ == "__main__":
     fleet.main()
