@@ -1,5 +1,6 @@
-// The built-in trainer: mini-batch SGD on a dataset in memory (common/math/train.h).
+// The built-in trainer, on a dataset in memory (common/math/train.h).
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "client/state.h"
@@ -20,13 +21,7 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
                            uint64_t *ret_examples)
 {
     const struct trib_dataset *dataset = user;
-    const struct trib_train_options options = {
-        .epochs = task->msg.epochs,
-        .batch = task->msg.batch,
-        .learning_rate = task->msg.learning_rate,
-        .momentum = task->msg.momentum,
-        .weight_decay = task->msg.weight_decay,
-    };
+    const struct trib_train_options options = trib_task_options(&task->msg);
     struct trib_trainer_space *space;
     struct trib_rng rng;
     char why[512];
@@ -52,13 +47,16 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     const struct trib_samples samples = trib_dataset_samples(dataset);
     trib_task_rng(&rng, task->msg.seed, task->msg.round_number, task->device);
     err = trib_train(space, &samples, &rng, params, wants_stop, task, &loss);
+    const struct trib_train_report report = trib_train_report(space);
     trib_train_space_destroy(space);
     if (err == TRIB_ERR_DATA) // diverged: nothing is wrong with the data
         err = TRIB_ERR_LIMIT;
     if (err)
         return err;
     trib_task_metric(task, "loss", loss);
-    *ret_examples = dataset->rows;
+    if (isfinite(report.validation_loss))
+        trib_task_metric(task, "validation_loss", report.validation_loss);
+    *ret_examples = report.rows;
     return TRIB_OK;
 }
 

@@ -42,6 +42,11 @@ double trib_task_hyper(const struct trib_task *task, const char *name, double fa
         {"momentum", task->msg.momentum},
         {"weight_decay", task->msg.weight_decay},
         {"batch", (double)task->msg.batch},
+        {"l1", task->msg.fit.l1},
+        {"proximal_mu", task->msg.fit.proximal_mu},
+        {"clip_norm", task->msg.fit.clip_norm},
+        {"validation_fraction", task->msg.fit.validation_fraction},
+        {"patience", (double)task->msg.fit.patience},
     };
     for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++) {
         if (strcmp(name, built_in[i].name) == 0)
@@ -69,7 +74,38 @@ void trib_task_metric(struct trib_task *task, const char *name, double value)
     TRIB_DEBUG("round=%" PRIu64 " local %s=%g (stays here)", task->msg.round_number, name, value);
 }
 
+struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
+{
+    const struct trib_msg_fit *fit = &msg->fit;
+    return (struct trib_train_options){
+        .epochs = msg->epochs,
+        .batch = msg->batch,
+        .learning_rate = msg->learning_rate,
+        .momentum = msg->momentum,
+        .weight_decay = msg->weight_decay,
+        .schedule = {.kind = (enum trib_schedule_kind)fit->lr_schedule,
+                     .every = fit->lr_step,
+                     .gamma = fit->lr_gamma,
+                     .min = fit->lr_min},
+        .optimizer = (enum trib_optimizer)fit->optimizer,
+        .decoupled_decay = fit->decoupled_decay,
+        .l1 = fit->l1,
+        .proximal_mu = fit->proximal_mu,
+        .clip_norm = fit->clip_norm,
+        .validation_fraction = fit->validation_fraction,
+        .patience = fit->patience,
+        .are_classes_equal = fit->class_weights != 0,
+    };
+}
+
 // ---- Judging
+
+// A coordinator that is newer than we are may ask for more than we can do.
+static bool can_fit(const struct trib_msg_fit *fit)
+{
+    return fit->optimizer < TRIB_OPTIMIZER_COUNT && fit->lr_schedule < TRIB_SCHEDULE_PLATEAU &&
+           fit->class_weights <= 1 && !fit->is_strange;
+}
 
 enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
                                uint64_t memory_max, struct trib_task *ret_task)
@@ -102,8 +138,16 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
         TRIB_WARN("round=%" PRIu64 " declined: the model %s", msg->round_number, why);
         return TRIB_CODE_DECLINED_MODEL;
     }
-    // Four vectors of parameters and the packed words, at most 4 bytes each
-    if (memory_max && task.model.param_count * 5 * sizeof(float) > memory_max) {
+    if (!can_fit(&msg->fit)) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for a way of training that "
+                  "this device does not know; a newer client may",
+                  msg->round_number);
+        return TRIB_CODE_DECLINED_MODEL;
+    }
+    // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
+    const struct trib_train_options options = trib_task_options(msg);
+    const size_t vectors = 4 + trib_train_vectors(&options);
+    if (memory_max && task.model.param_count * vectors * sizeof(float) > memory_max) {
         TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
                   msg->round_number, task.model.param_count);
         return TRIB_CODE_DECLINED_MODEL;

@@ -31,6 +31,9 @@ struct trib_task {
 enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
                                uint64_t memory_max, struct trib_task *ret_task);
 
+// How the task is to be trained, as the built-in trainer takes it.
+struct trib_train_options trib_task_options(const struct trib_msg_task *msg);
+
 // What a task came to: with mode distributed the noised words, not yet masked and in memory only;
 // otherwise the finished update, durable.
 struct trib_task_result {

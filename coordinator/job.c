@@ -35,12 +35,41 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "local_epochs", TRIB_CONF_INT, local_epochs, "1",
         "passes over a device's rows per round", 1, 10000, NULL),
     KEY("round", "batch", TRIB_CONF_INT, batch, "32", "rows per step; 0: all", 0, 1 << 20, NULL),
-    KEY("round", "learning_rate", TRIB_CONF_REAL, learning_rate, "0.1", "of the device's SGD", 0,
-        1e6, NULL),
-    KEY("round", "momentum", TRIB_CONF_REAL, momentum, "0", "of the device's SGD", 0, 0.9999, NULL),
+    KEY("round", "learning_rate", TRIB_CONF_REAL, learning_rate, "0.1",
+        "of the device's optimizer, at first", 0, 1e6, NULL),
+    KEY("round", "momentum", TRIB_CONF_REAL, momentum, "0", "of sgd and nesterov", 0, 0.9999, NULL),
     KEY("round", "weight_decay", TRIB_CONF_REAL, weight_decay, "0", "L2 penalty", 0, 1e6, NULL),
-    KEY("round", "optimizer", TRIB_CONF_CHOICE, optimizer, "sgd", "how a device trains", 0, 0,
-        "sgd"),
+    KEY("round", "optimizer", TRIB_CONF_CHOICE, optimizer, "sgd", "how a device makes its steps", 0,
+        0, "sgd|nesterov|adam"),
+    KEY("round", "decoupled_decay", TRIB_CONF_BOOL, decoupled_decay, "no",
+        "adam: weight_decay shrinks the parameters themselves (AdamW)", ANY),
+    KEY("round", "l1", TRIB_CONF_REAL, l1, "0",
+        "L1 penalty on the device, proximal: exact zeros in what it trains", 0, 1e6, NULL),
+    KEY("round", "proximal_mu", TRIB_CONF_REAL, proximal_mu, "0",
+        "FedProx: how strongly training is pulled back to the round's version", 0, 1e6, NULL),
+    KEY("round", "clip_norm", TRIB_CONF_REAL, clip_norm, "0",
+        "bound on the L2 norm of the gradient of a step; 0: none", 0, 1e9, NULL),
+    KEY("round", "lr_schedule", TRIB_CONF_CHOICE, lr_schedule, "constant",
+        "how learning_rate falls; plateau: when the held-out metric stops getting better", 0, 0,
+        "constant|step|cosine|plateau"),
+    KEY("round", "lr_over", TRIB_CONF_CHOICE, lr_over, "rounds",
+        "it falls from round to round, or over the steps of a device within each", 0, 0,
+        "rounds|steps"),
+    KEY("round", "lr_step_rounds", TRIB_CONF_INT, lr_step_rounds, "10",
+        "step: rounds (or steps) between two cuts; plateau: evaluations without a better value", 1,
+        1e9, NULL),
+    KEY("round", "lr_gamma", TRIB_CONF_REAL, lr_gamma, "0.5", "step, plateau: factor of a cut",
+        1e-6, 1, NULL),
+    KEY("round", "lr_min", TRIB_CONF_REAL, lr_min, "0", "the rate never falls below it", 0, 1e6,
+        NULL),
+    KEY("round", "validation_fraction", TRIB_CONF_REAL, validation_fraction, "0",
+        "share of a device's rows kept aside; the parameters of its best epoch are sent", 0, 0.9,
+        NULL),
+    KEY("round", "patience", TRIB_CONF_INT, patience, "0",
+        "epochs without a better validation loss after which a device stops; 0: all epochs", 0,
+        10000, NULL),
+    KEY("round", "class_weights", TRIB_CONF_CHOICE, class_weights, "none",
+        "balanced: each class of a device weighs the same in sum", 0, 0, "none|balanced"),
     KEY("round", "eval_every", TRIB_CONF_INT, eval_every, "1",
         "rounds between evaluations on held-out data; 0: never", 0, TRIB_ROUNDS_MAX, NULL),
     KEY("round", "seed", TRIB_CONF_INT, round_seed, "1", "seed of cohorts and shuffles", ANY),
@@ -160,6 +189,55 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
     return TRIB_OK;
 }
 
+static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_config *config,
+                               struct trib_job *job)
+{
+    const bool is_adam = config->optimizer == TRIB_OPTIMIZER_ADAM;
+    if (is_adam && config->momentum > 0)
+        return trib_conf_reject(conf, "round", "momentum", "must be 0: adam has its own");
+    if (config->optimizer == TRIB_OPTIMIZER_NESTEROV && config->momentum == 0)
+        return trib_conf_reject(conf, "round", "momentum", "must be above 0 with nesterov");
+    if (config->decoupled_decay && !is_adam)
+        return trib_conf_reject(conf, "round", "decoupled_decay", "is for optimizer = adam");
+    if (config->lr_schedule == TRIB_SCHEDULE_PLATEAU && config->eval_every == 0)
+        return trib_conf_reject(conf, "round", "eval_every",
+                                "must not be 0 with lr_schedule = plateau");
+    if (config->lr_schedule == TRIB_SCHEDULE_PLATEAU && config->lr_over != TRIB_JOB_LR_OVER_ROUNDS)
+        return trib_conf_reject(conf, "round", "lr_over",
+                                "must be rounds with lr_schedule = plateau: devices do not see "
+                                "the held-out metric");
+    if (config->lr_min > config->learning_rate)
+        return trib_conf_reject(conf, "round", "lr_min", "is more than round.learning_rate");
+    if (config->patience > 0 && config->validation_fraction == 0)
+        return trib_conf_reject(conf, "round", "patience", "wants a validation_fraction");
+    if (config->class_weights && job->model.classes == 0)
+        return trib_conf_reject(conf, "round", "class_weights", "a regression has no classes");
+    job->schedule = (struct trib_schedule){
+        .kind = (enum trib_schedule_kind)config->lr_schedule,
+        .every = config->lr_step_rounds,
+        .gamma = config->lr_gamma,
+        .min = config->lr_min,
+    };
+    job->train = (struct trib_train_options){
+        .epochs = config->local_epochs,
+        .batch = config->batch,
+        .learning_rate = config->learning_rate,
+        .optimizer = (enum trib_optimizer)config->optimizer,
+        .momentum = config->momentum,
+        .weight_decay = config->weight_decay,
+        .decoupled_decay = config->decoupled_decay,
+        .l1 = config->l1,
+        .proximal_mu = config->proximal_mu,
+        .clip_norm = config->clip_norm,
+        .validation_fraction = config->validation_fraction,
+        .patience = config->patience,
+        .are_classes_equal = config->class_weights != 0,
+    };
+    if (config->lr_schedule != TRIB_SCHEDULE_CONSTANT && config->lr_over == TRIB_JOB_LR_OVER_STEPS)
+        job->train.schedule = job->schedule;
+    return TRIB_OK;
+}
+
 static enum trib_err check_cohort(struct trib_conf *conf, const struct trib_job_config *config,
                                   struct trib_job *job)
 {
@@ -259,6 +337,8 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
 
     enum trib_err err = check_model_and_target(conf, config, &job);
     if (!err)
+        err = check_fit(conf, config, &job);
+    if (!err)
         err = check_cohort(conf, config, &job);
     if (!err)
         err = check_strategy(conf, config);
@@ -270,13 +350,6 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
         return err;
     if (config->privacy_mode == TRIB_PRIVACY_OFF)
         job.config.send_tick_ms = 0;
-    job.train = (struct trib_train_options){
-        .epochs = config->local_epochs,
-        .batch = config->batch,
-        .learning_rate = config->learning_rate,
-        .momentum = config->momentum,
-        .weight_decay = config->weight_decay,
-    };
     *ret_job = job;
     return TRIB_OK;
 }
@@ -413,6 +486,22 @@ bool trib_job_evaluates(const struct trib_job *job, uint64_t number)
 {
     uint64_t every = job->config.eval_every;
     return every > 0 && (number % every == 0 || number == job->config.rounds);
+}
+
+double trib_job_rate(const struct trib_job *job, uint64_t number,
+                     const struct trib_plateau *plateau)
+{
+    if (job->config.lr_over == TRIB_JOB_LR_OVER_STEPS)
+        return job->config.learning_rate;
+    return trib_schedule_rate(&job->schedule, job->config.learning_rate, number - 1,
+                              job->config.rounds, plateau);
+}
+
+void trib_job_observe(const struct trib_job *job, double value, struct trib_plateau *plateau)
+{
+    // The primary metric: accuracy, or the mean squared error of a regression (metrics.h)
+    const bool higher_is_better = job->model.classes > 0;
+    trib_plateau_observe(plateau, &job->schedule, value, higher_is_better);
 }
 
 uint64_t trib_job_tail(const struct trib_job *job)

@@ -46,7 +46,19 @@ struct trib_job_config {
     double learning_rate;
     double momentum;
     double weight_decay;
-    int optimizer;       // only sgd
+    int optimizer; // enum trib_optimizer
+    bool decoupled_decay;
+    double l1;
+    double proximal_mu;
+    double clip_norm; // 0: none
+    int lr_schedule;  // enum trib_schedule_kind
+    int lr_over;      // enum trib_job_lr_over
+    uint64_t lr_step_rounds;
+    double lr_gamma;
+    double lr_min;
+    double validation_fraction;
+    uint64_t patience;   // epochs; 0: all
+    int class_weights;   // index of none|balanced
     uint64_t eval_every; // rounds between evaluations; 0: never
     uint64_t round_seed; // cohorts and local shuffles
     uint64_t select_ms;
@@ -84,6 +96,11 @@ enum {
     TRIB_JOB_FEDAVG = 0 // of strategy.name
 };
 
+enum trib_job_lr_over {
+    TRIB_JOB_LR_OVER_ROUNDS, // the coordinator tells each round its rate
+    TRIB_JOB_LR_OVER_STEPS,  // the device goes through the schedule in each of its tasks
+};
+
 enum trib_job_metric {
     TRIB_JOB_METRIC_NONE,
     TRIB_JOB_METRIC_ACCURACY,
@@ -103,6 +120,7 @@ struct trib_job {
     uint32_t accepted_min;            // 1 <= accepted_min <= goal; distributed: T or more
     uint32_t weight_max;              // examples a device may claim: goal * weight_max < 2^32
     struct trib_train_options train;
+    struct trib_schedule schedule; // of the learning rate, over rounds or steps
 };
 
 // Add the tables of [model] [round] [strategy] [privacy] [secagg]; defaults go to `config`.
@@ -149,6 +167,13 @@ bool trib_job_target_is_reached(const struct trib_job *job,
 
 // Is round `number` (from 1) to be evaluated?
 bool trib_job_evaluates(const struct trib_job *job, uint64_t number);
+
+// The learning rate that round `number` (from 1) begins with.
+double trib_job_rate(const struct trib_job *job, uint64_t number,
+                     const struct trib_plateau *plateau);
+
+// Tell the plateau the primary metric of an evaluated round.
+void trib_job_observe(const struct trib_job *job, double value, struct trib_plateau *plateau);
 
 // How many of the last versions are averaged at the end; 0: none.
 uint64_t trib_job_tail(const struct trib_job *job);

@@ -295,6 +295,8 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
                                 &(struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
         trib_jobs_set_head(server, op->version);
         op->version = NULL;
+        if (op->row.has_value)
+            trib_job_observe(&active->job, op->row.value, &active->plateau);
     }
     TRIB_INFO("round=%" PRIu64 " %s%s%s version=%" PRIu64 " accepted=%" PRIu64 "/%" PRIu64
               " %s=%.4f seconds=%.2f",

@@ -497,6 +497,14 @@ static enum trib_err clean_models(struct trib_server *server, struct recovery *r
     return err;
 }
 
+// A plateau is what the rounds of the job so far showed.
+static void take_value(void *user, const struct trib_store_version *v)
+{
+    struct trib_active_job *active = user;
+    if (v->job == active->id && v->has_value && strcmp(v->kind, "round") == 0)
+        trib_job_observe(&active->job, v->value, &active->plateau);
+}
+
 enum trib_err trib_jobs_recover(struct trib_server *server)
 {
     struct recovery recovery = {.server = server};
@@ -524,6 +532,12 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
     active->spent = (struct trib_privacy_spent){.rounds = recovery.row.rounds_done,
                                                 .epsilon_pure = recovery.row.epsilon_pure,
                                                 .rho = recovery.row.rho};
+    err = trib_store_versions(server->store, active->row.start_version, UINT32_MAX, take_value,
+                              active);
+    if (err) {
+        trib_jobs_free(active);
+        goto out;
+    }
     trib_jobs_activate(server, active);
 
 out:

@@ -18,6 +18,24 @@ enum {
     REOPEN_MS = 10000 // after a round could not be opened, e.g. because the disk is full
 };
 
+static struct trib_msg_fit fit_of(const struct trib_train_options *train)
+{
+    return (struct trib_msg_fit){
+        .optimizer = train->optimizer,
+        .decoupled_decay = train->decoupled_decay,
+        .l1 = train->l1,
+        .proximal_mu = train->proximal_mu,
+        .clip_norm = train->clip_norm,
+        .lr_schedule = train->schedule.kind,
+        .lr_step = train->schedule.every,
+        .lr_gamma = train->schedule.gamma,
+        .lr_min = train->schedule.min,
+        .validation_fraction = train->validation_fraction,
+        .patience = train->patience,
+        .class_weights = train->are_classes_equal,
+    };
+}
+
 static void fill_task(struct trib_server *server, struct trib_round_run *run)
 {
     const struct trib_active_job *active = server->job;
@@ -35,7 +53,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         .seed = job->config.round_seed,
         .epochs = job->train.epochs,
         .batch = job->train.batch,
-        .learning_rate = job->train.learning_rate,
+        .learning_rate = trib_job_rate(job, run->number, &active->plateau),
         .momentum = job->train.momentum,
         .weight_decay = job->train.weight_decay,
         .encoding = {.mode = e->mode,
@@ -55,6 +73,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
                    .shares = secagg->shares,
                    .neighbours = secagg->neighbours,
                    .neighbour_threshold = secagg->neighbour_threshold},
+        .fit = fit_of(&job->train),
         .weight_max = e->mode == TRIB_PRIVACY_OFF ? job->weight_max : 0,
         .epsilon_pure = job->privacy.epsilon_pure_round,
         .rho = job->privacy.rho_round,

@@ -143,6 +143,7 @@ struct trib_active_job {
     struct trib_evaluator *evaluator; // NULL when never evaluated
     struct trib_store_job row;        // texts are NULL here
     struct trib_privacy_spent spent;
+    struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
     bool is_starting;        // its first version is being made
     uint64_t short_since_ms; // fewer devices than a cohort are there since then; 0: enough
     bool roster_is_short;    // and was said to be

@@ -110,8 +110,10 @@ static double calibrate(const struct calibration *calibration)
 static double flops_per_sample(const struct trib_model *model)
 {
     double flops = 0;
-    for (uint32_t l = 0; l < model->layer_count; l++)
-        flops += (l ? 6.0 : 4.0) * model->layers[l].inputs * model->layers[l].outputs;
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        if (model->layers[l].kind == TRIB_LAYER_DENSE)
+            flops += (flops > 0 ? 6.0 : 4.0) * model->layers[l].inputs * model->layers[l].outputs;
+    }
     return flops;
 }
 

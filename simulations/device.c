@@ -73,6 +73,7 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
 
     *ret_update = (struct trib_device_update){.code = TRIB_CODE_DECLINED_FAILED};
     memcpy(bench->params, task->base, count * sizeof(*bench->params));
+    trib_train_set_rate(bench->space, task->learning_rate);
     trib_task_rng(&rng, job->config.round_seed, task->round_number, task->name);
     enum trib_err err = trib_train(bench->space, &task->samples, &rng, bench->params, task->stop,
                                    task->stop_user, &loss);
@@ -96,7 +97,7 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
         .code = TRIB_CODE_NONE,
         .packed = bench->packed,
         .packed_size = trib_codec_size(count, encoding->word_bits),
-        .weight = weight_of(job, task->samples.rows),
+        .weight = weight_of(job, trib_train_report(bench->space).rows),
     };
     return TRIB_OK;
 }

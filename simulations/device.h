@@ -25,6 +25,7 @@ struct trib_device_task {
     uint64_t round_number;
     const char *name;            // of the device: its randomness comes from it
     const float *base;           // parameters to start from
+    double learning_rate;        // of this round
     struct trib_samples samples; // at least one row
     trib_train_stop_fn stop;
     void *stop_user;

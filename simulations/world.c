@@ -54,7 +54,8 @@ struct trib_world {
     float *next;           // of the one being made
     float *mean;           // of a round's deltas
     double mean_rms;       // its root mean square; NaN: the round has none
-    double *tail;          // sums of the versions to average; NULL: none are
+    struct trib_plateau plateau;
+    double *tail; // sums of the versions to average; NULL: none are
     uint64_t tail_count;
 
     // The round being played. Workers hold the lock for all of it but training.
@@ -431,6 +432,7 @@ static void train_members(struct trib_work *work)
             .round_number = world->round_number,
             .name = name,
             .base = world->params,
+            .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
             .samples = trib_scenario_samples(world->scenario, device),
             .stop = world->stop,
             .stop_user = world->stop_user,
@@ -570,6 +572,7 @@ static enum trib_err commit(struct trib_world *world, struct trib_round_result *
     world->state.committed++;
     if (is_measured) {
         trib_result_set_evaluation(result, &evaluation);
+        trib_job_observe(job, result->value, &world->plateau);
         world->state.target_reached = trib_job_target_is_reached(job, &evaluation);
     }
     if (world->tail && world->round_number + trib_job_tail(job) > job->config.rounds) {

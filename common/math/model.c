@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/bytes.h"
+#include "common/base/json.h"
 #include "common/base/rand.h"
 
 static const char *const activation_names[] = {
@@ -154,9 +155,33 @@ static enum trib_err parse_dense(struct parser *p)
     return TRIB_OK;
 }
 
+// The share is written with the fewest digits that say it: one canonical text for one model.
+static enum trib_err parse_dropout(struct parser *p)
+{
+    char word[64], text[TRIB_REAL_TEXT_SIZE];
+    struct trib_model *model = p->model;
+    struct trib_layer layer = {.kind = TRIB_LAYER_DROPOUT,
+                               .inputs = model->outputs,
+                               .outputs = model->outputs,
+                               .weight = model->param_count,
+                               .bias = model->param_count};
+    take_word(p, word, sizeof(word));
+    char *end;
+    layer.drop = strtod(word, &end);
+    if (strspn(word, "0123456789.") != strlen(word) || *end || layer.drop < 1e-4 ||
+        layer.drop > 0.9999)
+        return wrong(p, "layer %" PRIu32 ": dropout wants a share from 0.0001 to 0.9999, not '%s'",
+                     model->layer_count + 1, word);
+    trib_real_text(layer.drop, text);
+    model->layers[model->layer_count++] = layer;
+    if (!write_spec(p, " - dropout %s", text))
+        return wrong(p, "is longer than %d bytes", TRIB_SPEC_MAX);
+    return TRIB_OK;
+}
+
 static enum trib_err parse_layer(struct parser *p)
 {
-    static const char *const later[] = {"conv", "maxpool", "dropout", "bilinear"};
+    static const char *const later[] = {"conv", "maxpool", "bilinear"};
     char word[64];
     uint32_t number = p->model->layer_count + 1;
 
@@ -168,6 +193,8 @@ static enum trib_err parse_layer(struct parser *p)
     take_word(p, word, sizeof(word));
     if (strcmp(word, "dense") == 0)
         return parse_dense(p);
+    if (strcmp(word, "dropout") == 0)
+        return parse_dropout(p);
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (strcmp(word, later[i]) == 0)
             return wrong(p, "layer %" PRIu32 ": this version has no %s layers", number, word);
@@ -185,6 +212,8 @@ static enum trib_err settle_loss(struct parser *p)
         if (model->layers[i].activation == TRIB_ACTIVATION_SOFTMAX)
             return wrong(p, "layer %" PRIu32 ": softmax is for the last layer", i + 1);
     }
+    if (model->layers[model->layer_count - 1].kind == TRIB_LAYER_DROPOUT)
+        return wrong(p, "dropout is not for the last layer");
     switch (model->layers[model->layer_count - 1].activation) {
     case TRIB_ACTIVATION_SOFTMAX:
         if (model->outputs < 2 || model->outputs > TRIB_CLASSES_MAX)
@@ -233,6 +262,8 @@ void trib_model_init(const struct trib_model *model, uint64_t seed, float *ret_p
 {
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
+        if (layer->kind == TRIB_LAYER_DROPOUT)
+            continue;
         const bool is_he = layer->activation == TRIB_ACTIVATION_RELU;
         const double fan = is_he ? layer->inputs : (double)layer->inputs + layer->outputs;
         const double limit = sqrt(6.0 / fan); // IEEE division and root: the same everywhere

@@ -2,10 +2,10 @@
 //
 //     spec  := input { "-" layer }                e.g. 784 - dense 200 relu - dense 10 softmax
 //     input := N | CxHxW
-//     layer := dense N [relu|tanh|sigmoid|softmax|linear]
+//     layer := dense N [relu|tanh|sigmoid|softmax|linear] | dropout P
 //
-// The words conv, maxpool, dropout and bilinear belong to the language, but not to this version.
-// Parameters lie layer by layer: weights row-major (out, in), then the bias (out). The last
+// The words conv, maxpool and bilinear belong to the language, but not to this version. Parameters
+// lie layer by layer: weights row-major (out, in), then the bias (out); dropout has none. The last
 // activation fixes the loss: softmax -> cross-entropy, sigmoid -> binary cross-entropy, linear ->
 // half the mean squared error.
 #ifndef TRIB_MATH_MODEL_H
@@ -32,12 +32,19 @@ enum trib_loss {
     TRIB_LOSS_CROSS_ENTROPY,
 };
 
+enum trib_layer_kind {
+    TRIB_LAYER_DENSE,
+    TRIB_LAYER_DROPOUT, // outputs = inputs, no parameters
+};
+
 struct trib_layer {
+    enum trib_layer_kind kind;
     uint32_t inputs;
     uint32_t outputs;
-    enum trib_activation activation;
-    size_t weight; // offset of the weights (outputs, inputs) in the parameters
-    size_t bias;   // offset of the bias (outputs)
+    enum trib_activation activation; // dense
+    double drop;                     // dropout: share of the inputs set to 0 while training, (0, 1)
+    size_t weight;                   // offset of the weights (outputs, inputs) in the parameters
+    size_t bias;                     // offset of the bias (outputs)
 };
 
 struct trib_model {

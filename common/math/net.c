@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +13,9 @@
 struct trib_net {
     const struct trib_model *model; // borrowed
     size_t batch_max;
+    uint32_t lowest;                 // layer with parameters
     float *outputs[TRIB_LAYERS_MAX]; // of each layer, (batch_max, layer outputs)
+    float *masks[TRIB_LAYERS_MAX];   // of dropout layers: 0 or 1 / (1 - P), of the same shape
     float *logits;                   // of the last layer before its activation
     float *delta;                    // dLoss/dz of the layer at hand, (batch_max, widest)
     float *delta_below;              // of the one below it
@@ -27,11 +31,18 @@ enum trib_err trib_net_create(const struct trib_model *model, size_t batch_max,
         return TRIB_ERR_NOMEM;
     net->model = model;
     net->batch_max = batch_max;
+    while (model->layers[net->lowest].kind == TRIB_LAYER_DROPOUT)
+        net->lowest++; // the last layer is a dense one
     for (uint32_t l = 0; l < model->layer_count; l++) {
         size_t width = model->layers[l].outputs;
         widest = width > widest ? width : widest;
         net->outputs[l] = trib_alloc_aligned(batch_max * width, sizeof(float));
         if (!net->outputs[l])
+            goto failed;
+        if (model->layers[l].kind != TRIB_LAYER_DROPOUT)
+            continue;
+        net->masks[l] = trib_alloc_aligned(batch_max * width, sizeof(float));
+        if (!net->masks[l])
             goto failed;
     }
     net->logits = trib_alloc_aligned(batch_max * model->outputs, sizeof(float));
@@ -51,8 +62,10 @@ void trib_net_destroy(struct trib_net *net)
 {
     if (!net)
         return;
-    for (uint32_t l = 0; l < TRIB_LAYERS_MAX; l++)
+    for (uint32_t l = 0; l < TRIB_LAYERS_MAX; l++) {
         free(net->outputs[l]);
+        free(net->masks[l]);
+    }
     free(net->logits);
     free(net->delta);
     free(net->delta_below);
@@ -210,14 +223,42 @@ static void dense_below(const struct trib_layer *layer, const float *params, con
     });
 }
 
-const float *trib_net_forward(struct trib_net *net, const float *params, const float *x,
-                              size_t rows)
+// Inverted dropout (Srivastava et al. 2014, section 10): a value stays with probability 1 - P and is
+// then divided by it, so that evaluation needs no factor. Two values from each draw of 64 bits.
+static void draw_mask(float *mask, size_t count, double drop, struct trib_rng *rng)
+{
+    const uint64_t limit = (uint64_t)(drop * 0x1p32);
+    const float kept = (float)(1 / (1 - drop));
+    uint64_t bits = 0;
+    for (size_t i = 0; i < count; i++) {
+        bits = i % 2 == 0 ? trib_rng_next(rng) : bits >> 32;
+        mask[i] = (bits & UINT32_MAX) < limit ? 0 : kept;
+    }
+}
+
+static void times_mask(const float *mask, const float *values, size_t count, float *ret_values)
+{
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = mask[i] * values[i];
+}
+
+// `dropout` NULL: nothing is dropped, and a dropout layer passes on what it gets.
+static const float *forward(struct trib_net *net, const float *params, const float *x, size_t rows,
+                            struct trib_rng *dropout)
 {
     const struct trib_model *model = net->model;
     assert(rows <= net->batch_max);
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
         float *a = net->outputs[l];
+        if (layer->kind == TRIB_LAYER_DROPOUT) {
+            if (!dropout)
+                continue;
+            draw_mask(net->masks[l], rows * layer->outputs, layer->drop, dropout);
+            times_mask(net->masks[l], x, rows * layer->outputs, a);
+            x = a;
+            continue;
+        }
         dense_forward(layer, params, x, rows, a);
         if (l + 1 == model->layer_count)
             memcpy(net->logits, a, rows * layer->outputs * sizeof(*a));
@@ -225,6 +266,12 @@ const float *trib_net_forward(struct trib_net *net, const float *params, const f
         x = a;
     }
     return x;
+}
+
+const float *trib_net_forward(struct trib_net *net, const float *params, const float *x,
+                              size_t rows)
+{
+    return forward(net, params, x, rows, NULL);
 }
 
 // ---- Losses, from logits z so that nothing overflows or takes the logarithm of 0
@@ -253,22 +300,39 @@ static double row_loss(const struct trib_model *model, const float *z, float y)
     return (double)NAN;
 }
 
-double trib_net_loss_sum(struct trib_net *net, const float *params, const float *x, const float *y,
-                         size_t rows, const float **ret_outputs)
+// Of the rows whose logits are there.
+static double loss_sum(const struct trib_net *net, const struct trib_batch *batch)
 {
     const struct trib_model *model = net->model;
     double sum = 0;
-    *ret_outputs = trib_net_forward(net, params, x, rows);
-    for (size_t r = 0; r < rows; r++)
-        sum += row_loss(model, net->logits + r * model->outputs, y[r]);
+    for (size_t r = 0; r < batch->rows; r++) {
+        const double loss = row_loss(model, net->logits + r * model->outputs, batch->y[r]);
+        sum += batch->weights ? (double)batch->weights[r] * loss : loss;
+    }
     return sum;
 }
 
-// For each of the three pairs of last activation and loss, dLoss/dz = (a - target) / rows.
-static void output_delta(const struct trib_net *net, const float *a, const float *y, size_t rows,
+double trib_net_loss_sum(struct trib_net *net, const float *params, const float *x, const float *y,
+                         size_t rows, const float **ret_outputs)
+{
+    *ret_outputs = forward(net, params, x, rows, NULL);
+    return loss_sum(net, &(const struct trib_batch){.x = x, .y = y, .rows = rows});
+}
+
+double trib_net_loss_weighted(struct trib_net *net, const float *params,
+                              const struct trib_batch *batch)
+{
+    (void)forward(net, params, batch->x, batch->rows, NULL);
+    return loss_sum(net, batch);
+}
+
+// For each of the three pairs of last activation and loss, dLoss/dz = weight (a - target) / rows.
+static void output_delta(const struct trib_net *net, const float *a, const struct trib_batch *batch,
                          float *delta)
 {
     const struct trib_model *model = net->model;
+    const size_t rows = batch->rows;
+    const float *y = batch->y;
     const float scale = 1.0f / (float)rows;
     size_t width = model->outputs;
     memcpy(delta, a, rows * width * sizeof(*delta));
@@ -278,31 +342,59 @@ static void output_delta(const struct trib_net *net, const float *a, const float
         else
             delta[r * width] -= y[r];
     }
-    for (size_t i = 0; i < rows * width; i++)
-        delta[i] *= scale;
+    if (!batch->weights) {
+        for (size_t i = 0; i < rows * width; i++)
+            delta[i] *= scale;
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t i = 0; i < width; i++)
+            delta[r * width + i] *= scale * batch->weights[r];
+    }
+}
+
+static const float *layer_input(const struct trib_net *net, uint32_t l, const float *x, bool drops)
+{
+    while (l > 0 && !drops && net->model->layers[l - 1].kind == TRIB_LAYER_DROPOUT)
+        l--; // it passed on what it got
+    return l ? net->outputs[l - 1] : x;
+}
+
+double trib_net_gradient_weighted(struct trib_net *net, const float *params,
+                                  const struct trib_batch *batch, struct trib_rng *dropout,
+                                  float *ret_gradient)
+{
+    const struct trib_model *model = net->model;
+    const size_t rows = batch->rows;
+    const float *a = forward(net, params, batch->x, rows, dropout);
+    float *delta = net->delta;
+    float *below = net->delta_below;
+
+    output_delta(net, a, batch, delta);
+    for (uint32_t l = model->layer_count; l-- > 0;) {
+        const struct trib_layer *layer = &model->layers[l];
+        if (layer->kind == TRIB_LAYER_DENSE) {
+            const float *input = layer_input(net, l, batch->x, dropout != NULL);
+            dense_gradient(layer, input, delta, rows, ret_gradient);
+            if (l == net->lowest)
+                break;
+            dense_below(layer, params, delta, rows, below);
+            float *swap = delta;
+            delta = below;
+            below = swap;
+        } else if (dropout) {
+            times_mask(net->masks[l], delta, rows * layer->outputs, delta);
+        }
+        if (model->layers[l - 1].kind == TRIB_LAYER_DENSE)
+            times_derivative(model->layers[l - 1].activation, net->outputs[l - 1], delta,
+                             rows * layer->inputs);
+    }
+    return loss_sum(net, batch) / (double)rows;
 }
 
 double trib_net_gradient(struct trib_net *net, const float *params, const float *x, const float *y,
                          size_t rows, float *ret_gradient)
 {
-    const struct trib_model *model = net->model;
-    const float *a;
-    double loss = trib_net_loss_sum(net, params, x, y, rows, &a) / (double)rows;
-    float *delta = net->delta;
-    float *below = net->delta_below;
-
-    output_delta(net, a, y, rows, delta);
-    for (uint32_t l = model->layer_count; l-- > 0;) {
-        const struct trib_layer *layer = &model->layers[l];
-        dense_gradient(layer, l ? net->outputs[l - 1] : x, delta, rows, ret_gradient);
-        if (l == 0)
-            break;
-        dense_below(layer, params, delta, rows, below);
-        times_derivative(model->layers[l - 1].activation, net->outputs[l - 1], below,
-                         rows * layer->inputs);
-        float *swap = delta;
-        delta = below;
-        below = swap;
-    }
-    return loss;
+    const struct trib_batch batch = {.x = x, .y = y, .rows = rows};
+    return trib_net_gradient_weighted(net, params, &batch, NULL, ret_gradient);
 }

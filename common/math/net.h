@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "common/base/rand.h"
 #include "common/math/model.h"
 #include "tributary/err.h"
 
@@ -16,6 +17,7 @@ struct trib_samples {
     const float *y; // (rows)
     size_t rows;
     size_t inputs;
+    const float *weights; // (rows), at least 0 and finite; NULL: all 1
 };
 
 struct trib_net;
@@ -36,6 +38,26 @@ const float *trib_net_forward(struct trib_net *net, const float *params, const f
 // that mean loss (not finite when training has diverged).
 double trib_net_gradient(struct trib_net *net, const float *params, const float *x, const float *y,
                          size_t rows, float *ret_gradient);
+
+// Rows of which each counts as often as its weight says: their losses and gradients are multiplied
+// by it, and a mean is still taken over the number of rows, so that the means of batches of one size
+// add up to the mean of all rows, whatever the weights in each batch.
+struct trib_batch {
+    const float *x;       // (rows, inputs)
+    const float *y;       // (rows)
+    const float *weights; // (rows); NULL: all 1
+    size_t rows;
+};
+
+// The same as trib_net_gradient, for weighted rows. Only here dropout layers drop: `dropout` is the
+// stream of what they drop, NULL: they do not.
+double trib_net_gradient_weighted(struct trib_net *net, const float *params,
+                                  const struct trib_batch *batch, struct trib_rng *dropout,
+                                  float *ret_gradient);
+
+// The weighted sum of the losses of the rows.
+double trib_net_loss_weighted(struct trib_net *net, const float *params,
+                              const struct trib_batch *batch);
 
 // The sum of the losses of the rows, for evaluation.
 double trib_net_loss_sum(struct trib_net *net, const float *params, const float *x, const float *y,

@@ -39,6 +39,8 @@ void trib_safetensors_header(const struct trib_model *model,
     trib_json_close(&json, '}');
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
+        if (layer->kind == TRIB_LAYER_DROPOUT)
+            continue;
         const size_t end = layer->bias + layer->outputs;
         put_tensor(&json, l, "weight", (const uint64_t[]){layer->outputs, layer->inputs}, 2,
                    (const uint64_t[]){layer->weight, layer->bias});

@@ -15,19 +15,63 @@ struct trib_trainer_space {
     struct trib_train_options options;
     size_t rows_max;
     struct trib_net *net;
-    uint32_t *order; // of the rows, (rows_max)
+    struct trib_optim *optim;
+    uint32_t *order; // of the rows, (rows_max): those to learn from, then those kept aside
     float *x;        // the batch at hand, (batch, inputs)
     float *y;        // (batch)
+    float *weights;  // (batch)
     float *gradient; // (param_count)
-    float *velocity; // (param_count), NULL without momentum
+    float *best;     // parameters of the best epoch, (param_count); NULL: nothing is kept aside
+    float *classes;  // weights of the classes, (model classes); NULL: all 1
+    bool drops;      // the model has dropout layers
+    struct trib_train_report report;
 };
+
+static struct trib_optim_options optim_options(const struct trib_train_options *options)
+{
+    return (struct trib_optim_options){
+        .optimizer = options->optimizer,
+        .momentum = options->momentum,
+        .weight_decay = options->weight_decay,
+        .decoupled_decay = options->decoupled_decay,
+        .l1 = options->l1,
+        .proximal_mu = options->proximal_mu,
+        .clip_norm = options->clip_norm,
+    };
+}
+
+size_t trib_train_vectors(const struct trib_train_options *options)
+{
+    const struct trib_optim_options optim = optim_options(options);
+    return 1 + (options->validation_fraction > 0) + trib_optim_vectors(&optim);
+}
+
+static enum trib_err create_vectors(struct trib_trainer_space *space, size_t batch)
+{
+    const struct trib_model *model = space->model;
+    const bool validates = space->options.validation_fraction > 0;
+    const bool has_classes = space->options.are_classes_equal && model->classes > 0;
+    space->order = trib_alloc_array(space->rows_max, sizeof(*space->order));
+    space->x = trib_alloc_aligned(batch * model->inputs, sizeof(*space->x));
+    space->y = trib_alloc_aligned(batch, sizeof(*space->y));
+    space->weights = trib_alloc_aligned(batch, sizeof(*space->weights));
+    space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
+    if (validates)
+        space->best = trib_alloc_aligned(model->param_count, sizeof(*space->best));
+    if (has_classes)
+        space->classes = trib_alloc_aligned(model->classes, sizeof(*space->classes));
+    bool is_complete = space->order && space->x && space->y && space->weights && space->gradient &&
+                       (!validates || space->best) && (!has_classes || space->classes);
+    return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
+}
 
 enum trib_err trib_train_space_create(const struct trib_model *model,
                                       const struct trib_train_options *options, size_t rows_max,
                                       struct trib_trainer_space **ret_space)
 {
     assert(options->epochs >= 1 && rows_max >= 1);
-    enum trib_err err = TRIB_ERR_NOMEM;
+    assert(options->schedule.kind != TRIB_SCHEDULE_PLATEAU);
+    const struct trib_optim_options optim = optim_options(options);
     size_t batch = options->batch && options->batch < rows_max ? options->batch : rows_max;
     struct trib_trainer_space *space = trib_alloc(sizeof(*space));
     if (!space)
@@ -35,26 +79,19 @@ enum trib_err trib_train_space_create(const struct trib_model *model,
     space->model = model;
     space->options = *options;
     space->rows_max = rows_max;
-    space->order = trib_alloc_array(rows_max, sizeof(*space->order));
-    space->x = trib_alloc_aligned(batch * model->inputs, sizeof(*space->x));
-    space->y = trib_alloc_aligned(batch, sizeof(*space->y));
-    space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
-    if (!space->order || !space->x || !space->y || !space->gradient)
-        goto failed;
-    if (options->momentum > 0) {
-        space->velocity = trib_alloc_aligned(model->param_count, sizeof(*space->velocity));
-        if (!space->velocity)
-            goto failed;
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        space->drops = space->drops || model->layers[l].kind == TRIB_LAYER_DROPOUT;
+    enum trib_err err = create_vectors(space, batch);
+    if (!err)
+        err = trib_optim_create(&optim, model->param_count, &space->optim);
+    if (!err)
+        err = trib_net_create(model, batch, &space->net);
+    if (err) {
+        trib_train_space_destroy(space);
+        return err;
     }
-    err = trib_net_create(model, batch, &space->net);
-    if (err)
-        goto failed;
     *ret_space = space;
     return TRIB_OK;
-
-failed:
-    trib_train_space_destroy(space);
-    return err;
 }
 
 void trib_train_space_destroy(struct trib_trainer_space *space)
@@ -62,77 +99,218 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
     if (!space)
         return;
     trib_net_destroy(space->net);
+    trib_optim_destroy(space->optim);
     free(space->order);
     free(space->x);
     free(space->y);
+    free(space->weights);
     free(space->gradient);
-    free(space->velocity);
+    free(space->best);
+    free(space->classes);
     free(space);
 }
 
-static void gather(struct trib_trainer_space *space, const struct trib_samples *samples,
-                   const uint32_t *rows, size_t count)
+void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate)
 {
+    space->options.learning_rate = learning_rate;
+}
+
+struct trib_train_report trib_train_report(const struct trib_trainer_space *space)
+{
+    return space->report;
+}
+
+// ---- Which rows, and what they weigh
+
+bool trib_train_validates(size_t row, double validation_fraction)
+{
+    // The finaliser of SplitMix64 (Steele, Lea & Flood 2014): each row a number of its own.
+    uint64_t z = (uint64_t)row + 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    z ^= z >> 31;
+    return (double)(z >> 11) * 0x1p-53 < validation_fraction;
+}
+
+// Put the rows to learn from before those kept aside; returns how many they are. When one side would
+// be empty, all are learnt from.
+static size_t split(struct trib_trainer_space *space, size_t rows)
+{
+    const double fraction = space->options.validation_fraction;
+    size_t learnt = 0, kept = 0;
+    if (fraction > 0) {
+        for (size_t i = 0; i < rows; i++) {
+            if (trib_train_validates(i, fraction))
+                space->order[rows - ++kept] = (uint32_t)i;
+            else
+                space->order[learnt++] = (uint32_t)i;
+        }
+        if (learnt > 0 && kept > 0)
+            return learnt;
+    }
+    for (size_t i = 0; i < rows; i++)
+        space->order[i] = (uint32_t)i;
+    return rows;
+}
+
+// A class weighs n / (present classes * its rows): the sum over the rows stays n, and each class
+// present has the same share of it.
+static void weigh_classes(struct trib_trainer_space *space, const struct trib_samples *samples,
+                          size_t learnt)
+{
+    const uint32_t classes = space->model->classes;
+    uint32_t present = 0;
+    if (!space->classes)
+        return;
+    memset(space->classes, 0, classes * sizeof(*space->classes));
+    for (size_t i = 0; i < learnt; i++) { // exact: fewer than 2^24 rows of a class, or nearly
+        float *count = &space->classes[(size_t)samples->y[space->order[i]]];
+        present += *count == 0;
+        *count += 1;
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        if (space->classes[c] > 0)
+            space->classes[c] =
+                (float)((double)learnt / ((double)present * (double)space->classes[c]));
+    }
+}
+
+static struct trib_batch gather(struct trib_trainer_space *space,
+                                const struct trib_samples *samples, const uint32_t *rows,
+                                size_t count)
+{
+    const bool is_weighted = samples->weights || space->classes;
     for (size_t i = 0; i < count; i++) {
         memcpy(space->x + i * samples->inputs, samples->x + rows[i] * samples->inputs,
                samples->inputs * sizeof(*space->x));
         space->y[i] = samples->y[rows[i]];
+        if (is_weighted)
+            space->weights[i] = (samples->weights ? samples->weights[rows[i]] : 1) *
+                                (space->classes ? space->classes[(size_t)space->y[i]] : 1);
     }
+    return (struct trib_batch){.x = space->x,
+                               .y = space->y,
+                               .weights = is_weighted ? space->weights : NULL,
+                               .rows = count};
 }
 
-static void sgd_step(struct trib_trainer_space *space, float *params)
-{
-    const size_t count = space->model->param_count;
-    const float rate = (float)space->options.learning_rate;
-    const float decay = (float)space->options.weight_decay;
-    const float momentum = (float)space->options.momentum;
-    const float *g = space->gradient;
-    float *v = space->velocity;
+// ---- Training
 
-    if (v) {
-        for (size_t i = 0; i < count; i++) {
-            v[i] = momentum * v[i] + (g[i] + decay * params[i]);
-            params[i] -= rate * v[i];
-        }
-    } else {
-        for (size_t i = 0; i < count; i++)
-            params[i] -= rate * (g[i] + decay * params[i]);
+struct fit {
+    struct trib_trainer_space *space;
+    const struct trib_samples *samples;
+    struct trib_rng *rng;
+    float *params;
+    size_t rows; // learnt from
+    uint64_t step, step_count;
+    trib_train_stop_fn stop;
+    void *stop_user;
+};
+
+// One pass over the rows; *ret_loss is their mean loss.
+static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
+{
+    struct trib_trainer_space *space = fit->space;
+    const struct trib_train_options *options = &space->options;
+    const size_t batch_max = trib_net_batch_max(space->net);
+    double sum = 0;
+    trib_rng_shuffle(fit->rng, space->order, fit->rows);
+    for (size_t first = 0; first < fit->rows; first += batch_max) {
+        const size_t count = fit->rows - first < batch_max ? fit->rows - first : batch_max;
+        if (fit->stop && fit->stop(fit->stop_user))
+            return TRIB_ERR_STOPPED;
+        const struct trib_batch batch = gather(space, fit->samples, space->order + first, count);
+        sum += (double)count * trib_net_gradient_weighted(space->net, fit->params, &batch,
+                                                          space->drops ? fit->rng : NULL,
+                                                          space->gradient);
+        const double rate = trib_schedule_rate(&options->schedule, options->learning_rate,
+                                               fit->step++, fit->step_count, NULL);
+        trib_optim_step(space->optim, rate, space->gradient, fit->params);
     }
+    *ret_loss = sum / (double)fit->rows;
+    return TRIB_OK;
+}
+
+// The mean loss of the rows kept aside.
+static double validate(const struct fit *fit)
+{
+    struct trib_trainer_space *space = fit->space;
+    const size_t batch_max = trib_net_batch_max(space->net);
+    const size_t rows = fit->samples->rows;
+    double sum = 0;
+    for (size_t first = fit->rows; first < rows; first += batch_max) {
+        const size_t count = rows - first < batch_max ? rows - first : batch_max;
+        const struct trib_batch batch = gather(space, fit->samples, space->order + first, count);
+        sum += trib_net_loss_weighted(space->net, fit->params, &batch);
+    }
+    return sum / (double)(rows - fit->rows);
+}
+
+// After an epoch: keep the best parameters. Is it time to stop?
+static bool has_had_enough(const struct fit *fit, uint64_t epoch)
+{
+    struct trib_trainer_space *space = fit->space;
+    struct trib_train_report *report = &space->report;
+    const uint64_t patience = space->options.patience;
+    report->epochs = epoch;
+    if (fit->rows == fit->samples->rows) {
+        report->best_epoch = epoch;
+        return false;
+    }
+    const double loss = validate(fit);
+    if (isfinite(loss) && (report->best_epoch == 0 || loss < report->validation_loss)) {
+        report->validation_loss = loss;
+        report->best_epoch = epoch;
+        memcpy(space->best, fit->params, space->model->param_count * sizeof(*space->best));
+    }
+    return patience > 0 && epoch - report->best_epoch >= patience;
+}
+
+static void begin(struct fit *fit)
+{
+    struct trib_trainer_space *space = fit->space;
+    const size_t batch = trib_net_batch_max(space->net);
+    fit->rows = split(space, fit->samples->rows);
+    fit->step_count = space->options.epochs * ((fit->rows + batch - 1) / batch);
+    weigh_classes(space, fit->samples, fit->rows);
+    trib_optim_begin(space->optim, fit->params);
+    space->report = (struct trib_train_report){.rows = fit->rows, .validation_loss = (double)NAN};
 }
 
 enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_samples *samples,
                          struct trib_rng *rng, float *params, trib_train_stop_fn stop,
                          void *stop_user, double *ret_loss)
 {
-    const size_t rows = samples->rows;
-    const size_t batch = trib_net_batch_max(space->net);
+    struct fit fit = {.space = space,
+                      .samples = samples,
+                      .rng = rng,
+                      .params = params,
+                      .stop = stop,
+                      .stop_user = stop_user};
     double loss = 0;
 
-    assert(rows >= 1 && rows <= space->rows_max && samples->inputs == space->model->inputs);
-    if (space->velocity)
-        memset(space->velocity, 0, space->model->param_count * sizeof(*space->velocity));
-    for (size_t i = 0; i < rows; i++)
-        space->order[i] = (uint32_t)i;
-    for (uint64_t epoch = 0; epoch < space->options.epochs; epoch++) {
-        double sum = 0;
-        trib_rng_shuffle(rng, space->order, rows);
-        for (size_t first = 0; first < rows; first += batch) {
-            size_t count = rows - first < batch ? rows - first : batch;
-            if (stop && stop(stop_user))
-                return TRIB_ERR_STOPPED;
-            gather(space, samples, space->order + first, count);
-            sum += (double)count * trib_net_gradient(space->net, params, space->x, space->y, count,
-                                                     space->gradient);
-            sgd_step(space, params);
-        }
-        loss = sum / (double)rows;
+    assert(samples->rows >= 1 && samples->rows <= space->rows_max &&
+           samples->inputs == space->model->inputs);
+    begin(&fit);
+    for (uint64_t epoch = 1; epoch <= space->options.epochs; epoch++) {
+        enum trib_err err = run_epoch(&fit, &loss);
+        if (err)
+            return err;
         if (!isfinite(loss)) {
             TRIB_WARN("training diverged in epoch %llu: the loss is not finite; a smaller "
                       "learning rate would help",
-                      (unsigned long long)epoch + 1);
+                      (unsigned long long)epoch);
             return TRIB_ERR_DATA;
         }
+        if (has_had_enough(&fit, epoch))
+            break;
     }
+    if (space->report.best_epoch == 0) {
+        TRIB_WARN("training diverged: the loss of the rows kept aside was never finite");
+        return TRIB_ERR_DATA;
+    }
+    if (fit.rows < samples->rows)
+        memcpy(params, space->best, space->model->param_count * sizeof(*params));
     *ret_loss = loss;
     return TRIB_OK;
 }

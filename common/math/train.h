@@ -1,4 +1,4 @@
-// train.h - mini-batch SGD on one device's rows.
+// train.h - fitting a model to one device's rows, by mini-batches.
 #ifndef TRIB_MATH_TRAIN_H
 #define TRIB_MATH_TRAIN_H
 
@@ -8,14 +8,26 @@
 
 #include "common/base/rand.h"
 #include "common/math/net.h"
+#include "common/math/optim.h"
 #include "tributary/err.h"
 
 struct trib_train_options {
     uint64_t epochs; // passes over the rows, at least 1
     uint64_t batch;  // rows per step; 0: all
     double learning_rate;
-    double momentum;     // [0, 1)
-    double weight_decay; // L2 penalty factor
+    struct trib_schedule schedule; // over the steps of one call; not a plateau
+    // What optim.h says of them
+    enum trib_optimizer optimizer;
+    double momentum;
+    double weight_decay;
+    bool decoupled_decay;
+    double l1;
+    double proximal_mu;
+    double clip_norm;
+    // Rows kept aside to measure on, [0, 1); 0: none, and the parameters of the last epoch stay.
+    double validation_fraction;
+    uint64_t patience;      // epochs without a better validation loss before the end; 0: all epochs
+    bool are_classes_equal; // each class weighs the same in sum (train rows of one device)
 };
 
 // The workspace for one model and at most `rows_max` rows with these options. Nothing is allocated
@@ -27,14 +39,33 @@ TRIB_CHECKED enum trib_err trib_train_space_create(const struct trib_model *mode
                                                    struct trib_trainer_space **ret_space);
 void trib_train_space_destroy(struct trib_trainer_space *space);
 
+// Train with another rate from now on.
+void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate);
+
+// How many vectors of param_count floats such a space has.
+size_t trib_train_vectors(const struct trib_train_options *options);
+
+// Is this row (from 0) kept aside? It depends on nothing else, so that a row never changes its side.
+bool trib_train_validates(size_t row, double validation_fraction);
+
 // Asked before each step; true stops the training.
 typedef bool (*trib_train_stop_fn)(void *user);
 
+// What the last training came to.
+struct trib_train_report {
+    size_t rows;            // learnt from
+    uint64_t epochs;        // run
+    uint64_t best_epoch;    // whose parameters they are, from 1
+    double validation_loss; // mean, of that epoch; NaN: nothing was kept aside
+};
+struct trib_train_report trib_train_report(const struct trib_trainer_space *space);
+
 // Improve `params` (param_count) in place. Each epoch visits the rows in a fresh seeded order; the
-// last batch of an epoch may be smaller. With v = 0 at the start, a step is (Sutskever et al. 2013,
-// in the form without dampening)
-//     g = gradient of the mean batch loss + weight_decay * params
-//     v = momentum * v + g,   params = params - learning_rate * v
+// last batch of an epoch may be smaller. Optimiser and penalties begin anew (trib_optim_begin).
+// *ret_loss is the mean training loss of the last epoch, each batch before its step.
+//
+// With rows kept aside (when there is at least one on either side) their loss is measured after each
+// epoch, and `params` end as those of the best one.
 // TRIB_ERR_STOPPED: asked to; TRIB_ERR_DATA: the loss is no longer finite; `params` are then not to
 // be used. `samples` has at least one row, and its rows fit the model (trib_dataset_check).
 TRIB_CHECKED enum trib_err trib_train(struct trib_trainer_space *space,

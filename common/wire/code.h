@@ -36,7 +36,7 @@ enum trib_code {
     // Why a device did not take a task; never a receipt.
     TRIB_CODE_DECLINED_NO_DATA = 40,
     TRIB_CODE_DECLINED_POLICY = 41, // the privacy mode or its cost is not allowed on the device
-    TRIB_CODE_DECLINED_MODEL = 42,  // the model does not fit the device's data or memory
+    TRIB_CODE_DECLINED_MODEL = 42,  // model or way of training do not fit its data, memory, version
     TRIB_CODE_DECLINED_BUSY = 43,
     TRIB_CODE_DECLINED_FAILED = 44, // training or encoding failed
     TRIB_CODE_DECLINED_RANGE = 45,  // the delta has a coordinate outside the encoding's range

@@ -282,8 +282,60 @@ static bool take_secagg(const Tributary__V1__Task *in, struct trib_msg_secagg_pl
     return wants_one && out->members >= 1 && out->members <= TRIB_COHORT_MAX;
 }
 
+bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
+{
+    return fit->optimizer == 0 && !fit->decoupled_decay && fit->l1 == 0 && fit->proximal_mu == 0 &&
+           fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
+           fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
+           fit->patience == 0 && fit->class_weights == 0;
+}
+
+static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
+{
+    tributary__v1__fit__init(out);
+    out->optimizer = (Tributary__V1__Optimizer)msg->optimizer;
+    out->decoupled_decay = msg->decoupled_decay;
+    out->l1 = msg->l1;
+    out->proximal_mu = msg->proximal_mu;
+    out->clip_norm = msg->clip_norm;
+    out->lr_schedule = (Tributary__V1__LrSchedule)msg->lr_schedule;
+    out->lr_step = msg->lr_step;
+    out->lr_gamma = msg->lr_gamma;
+    out->lr_min = msg->lr_min;
+    out->validation_fraction = msg->validation_fraction;
+    out->patience = msg->patience;
+    out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
+}
+
+static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
+{
+    if (!in)
+        return true;
+    *out = (struct trib_msg_fit){
+        .optimizer = (uint32_t)in->optimizer,
+        .decoupled_decay = in->decoupled_decay,
+        .l1 = in->l1,
+        .proximal_mu = in->proximal_mu,
+        .clip_norm = in->clip_norm,
+        .lr_schedule = (uint32_t)in->lr_schedule,
+        .lr_step = in->lr_step,
+        .lr_gamma = in->lr_gamma,
+        .lr_min = in->lr_min,
+        .validation_fraction = in->validation_fraction,
+        .patience = in->patience,
+        .class_weights = (uint32_t)in->class_weights,
+        .is_strange = in->base.n_unknown_fields > 0,
+    };
+    return is_amount(in->l1) && is_amount(in->proximal_mu) && is_amount(in->clip_norm) &&
+           is_amount(in->lr_gamma) && in->lr_gamma <= 1 && is_amount(in->lr_min) &&
+           is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
+           (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
+            (in->lr_step >= 1 && in->lr_gamma > 0));
+}
+
 void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)
 {
+    Tributary__V1__Fit fit;
     Tributary__V1__Task out;
     Tributary__V1__Encoding encoding;
     Tributary__V1__SecaggPlan secagg;
@@ -310,6 +362,9 @@ void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)
     fill_secagg(&secagg, &msg->secagg);
     if (msg->secagg.members > 0)
         out.secagg = &secagg;
+    fill_fit(&fit, &msg->fit);
+    if (!trib_msg_fit_is_plain(&msg->fit))
+        out.fit = &fit;
     out.weight_max = msg->weight_max;
     out.epsilon_pure = msg->epsilon_pure;
     out.rho = msg->rho;
@@ -369,7 +424,7 @@ static bool take_task(const Tributary__V1__Task *in, struct trib_msg_task *out)
            take_text(in->spec, out->spec, sizeof(out->spec), 1) &&
            take_bytes(&in->base_digest, out->base_digest, sizeof(out->base_digest)) &&
            take_encoding(in->encoding, &out->encoding) && take_secagg(in, &out->secagg) &&
-           take_hyper(in, out);
+           take_fit(in->fit, &out->fit) && take_hyper(in, out);
 }
 
 DEFINE_UNPACK(task, Task, task, take_task(in, out))

@@ -103,6 +103,22 @@ struct trib_msg_secagg_plan {
     uint32_t neighbours, neighbour_threshold;
 };
 
+// The same numbers as in proto; all 0: plain SGD. common/math/train.h gives them their meaning.
+struct trib_msg_fit {
+    uint32_t optimizer; // enum trib_optimizer, or one we do not know
+    bool decoupled_decay;
+    double l1, proximal_mu, clip_norm;
+    uint32_t lr_schedule; // enum trib_schedule_kind, or one we do not know
+    uint64_t lr_step;
+    double lr_gamma, lr_min;
+    double validation_fraction;
+    uint64_t patience;
+    uint32_t class_weights; // 1: balanced; or one we do not know
+    bool is_strange;        // unpacked: it has fields that we do not know
+};
+
+bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit);
+
 struct trib_msg_hyper {
     trib_name name;
     double value;
@@ -123,6 +139,7 @@ struct trib_msg_task {
     double learning_rate, momentum, weight_decay;
     struct trib_msg_encoding encoding;
     struct trib_msg_secagg_plan secagg;
+    struct trib_msg_fit fit;
     uint32_t weight_max;
     double epsilon_pure, rho;
     uint64_t report_ms;

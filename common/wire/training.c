@@ -25,6 +25,26 @@ static void put_text(struct trib_hash *hash, const char *text)
     trib_hash_update(hash, text, size);
 }
 
+// After the fields that every digest has, and only when there is something to say: a plain task has
+// the digest that it always had.
+static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
+{
+    if (trib_msg_fit_is_plain(fit))
+        return;
+    put_u64(hash, fit->optimizer);
+    put_u64(hash, fit->decoupled_decay);
+    put_double(hash, fit->l1);
+    put_double(hash, fit->proximal_mu);
+    put_double(hash, fit->clip_norm);
+    put_u64(hash, fit->lr_schedule);
+    put_u64(hash, fit->lr_step);
+    put_double(hash, fit->lr_gamma);
+    put_double(hash, fit->lr_min);
+    put_double(hash, fit->validation_fraction);
+    put_u64(hash, fit->patience);
+    put_u64(hash, fit->class_weights);
+}
+
 void trib_training_digest(const struct trib_msg_task *task,
                           uint8_t ret_digest[static TRIB_DIGEST_SIZE])
 {
@@ -45,5 +65,6 @@ void trib_training_digest(const struct trib_msg_task *task,
         put_text(&hash, task->hyper[i].name);
         put_double(&hash, task->hyper[i].value);
     }
+    put_fit(&hash, &task->fit);
     trib_hash_final(&hash, ret_digest, TRIB_DIGEST_SIZE);
 }

@@ -115,7 +115,13 @@ static void what_is_not_a_model_is_refused_with_a_text(void **state)
         {"16777216 - dense 16777216 - dense 1", "more than 67108864 parameters"},
         {"1x8x8 - conv 3 8 relu - dense 10 softmax", "layer 1: this version has no conv layers"},
         {"4 - dense 2 relu - maxpool 2 - dense 2 softmax", "layer 2: this version has no maxpool"},
-        {"4 - dropout 0.5 - dense 2 softmax", "this version has no dropout layers"},
+        {"4 - dropout - dense 2 softmax", "layer 1: dropout wants a share from"},
+        {"4 - dropout 0 - dense 2 softmax", "layer 1: dropout wants a share from"},
+        {"4 - dropout 1 - dense 2 softmax", "layer 1: dropout wants a share from"},
+        {"4 - dropout .5.5 - dense 2 softmax", "layer 1: dropout wants a share from"},
+        {"4 - dropout nan - dense 2 softmax", "layer 1: dropout wants a share from"},
+        {"4 - dropout 5e-1 - dense 2 softmax", "layer 1: dropout wants a share from"},
+        {"4 - dense 3 relu - dropout 0.5", "dropout is not for the last layer"},
         {"4 - bilinear 2 - dense 2 softmax", "this version has no bilinear layers"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

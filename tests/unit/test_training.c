@@ -34,6 +34,18 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
     CHANGE(hyper_count);
     CHANGE(hyper[0].name[0]);
     CHANGE(hyper[0].value);
+    CHANGE(fit.optimizer);
+    CHANGE(fit.decoupled_decay);
+    CHANGE(fit.l1);
+    CHANGE(fit.proximal_mu);
+    CHANGE(fit.clip_norm);
+    CHANGE(fit.lr_schedule);
+    CHANGE(fit.lr_step);
+    CHANGE(fit.lr_gamma);
+    CHANGE(fit.lr_min);
+    CHANGE(fit.validation_fraction);
+    CHANGE(fit.patience);
+    CHANGE(fit.class_weights);
 #undef CHANGE
 }
 

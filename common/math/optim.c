@@ -1,0 +1,260 @@
+#include "common/math/optim.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+
+// Vectors have `count` elements and are NULL when the options do not need them.
+struct trib_optim {
+    struct trib_optim_options options;
+    size_t count;
+    float *first;  // velocity, or Adam's first moment
+    float *second; // Adam's second moment
+    float *start;  // what proximal_mu pulls to
+    // Powers of Adam's betas after the steps so far
+    double beta1_power;
+    double beta2_power;
+};
+
+static bool has_first(const struct trib_optim_options *options)
+{
+    return options->optimizer != TRIB_OPTIMIZER_SGD || options->momentum > 0;
+}
+
+static bool has_second(const struct trib_optim_options *options)
+{
+    return options->optimizer == TRIB_OPTIMIZER_ADAM;
+}
+
+static bool has_start(const struct trib_optim_options *options)
+{
+    return options->proximal_mu > 0;
+}
+
+size_t trib_optim_vectors(const struct trib_optim_options *options)
+{
+    return (size_t)has_first(options) + has_second(options) + has_start(options);
+}
+
+enum trib_err trib_optim_create(const struct trib_optim_options *options, size_t count,
+                                struct trib_optim **ret_optim)
+{
+    struct trib_optim *optim = trib_alloc(sizeof(*optim));
+    if (!optim)
+        return TRIB_ERR_NOMEM;
+    optim->options = *options;
+    optim->count = count;
+    if (has_first(options))
+        optim->first = trib_alloc_aligned(count, sizeof(float));
+    if (has_second(options))
+        optim->second = trib_alloc_aligned(count, sizeof(float));
+    if (has_start(options))
+        optim->start = trib_alloc_aligned(count, sizeof(float));
+    if ((has_first(options) && !optim->first) || (has_second(options) && !optim->second) ||
+        (has_start(options) && !optim->start)) {
+        trib_optim_destroy(optim);
+        return TRIB_ERR_NOMEM;
+    }
+    optim->beta1_power = optim->beta2_power = 1;
+    *ret_optim = optim;
+    return TRIB_OK;
+}
+
+void trib_optim_destroy(struct trib_optim *optim)
+{
+    if (!optim)
+        return;
+    free(optim->first);
+    free(optim->second);
+    free(optim->start);
+    free(optim);
+}
+
+void trib_optim_begin(struct trib_optim *optim, const float *params)
+{
+    const size_t size = optim->count * sizeof(float);
+    if (optim->first)
+        memset(optim->first, 0, size);
+    if (optim->second)
+        memset(optim->second, 0, size);
+    if (optim->start)
+        memcpy(optim->start, params, size);
+    optim->beta1_power = optim->beta2_power = 1;
+}
+
+// ---- One step, in the order in which it happens
+
+// g *= min(1, bound / |g|)  (Pascanu et al. 2013, algorithm 1)
+static void clip(float *g, size_t count, double bound)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)g[i] * (double)g[i];
+    const double norm = sqrt(sum);
+    if (!(norm > bound))
+        return; // a norm that is not a number shows in the loss
+    const float scale = (float)(bound / norm);
+    for (size_t i = 0; i < count; i++)
+        g[i] *= scale;
+}
+
+// g += mu * (w - start): the gradient of FedProx's term (Li et al. 2020, equation 2)
+static void pull(float *g, const float *w, const float *start, size_t count, float mu)
+{
+    for (size_t i = 0; i < count; i++)
+        g[i] += mu * (w[i] - start[i]);
+}
+
+static void sgd(struct trib_optim *optim, float rate, const float *g, float *w)
+{
+    const size_t count = optim->count;
+    const float decay = (float)optim->options.weight_decay;
+    const float momentum = (float)optim->options.momentum;
+    float *v = optim->first;
+
+    if (v) {
+        for (size_t i = 0; i < count; i++) {
+            v[i] = momentum * v[i] + (g[i] + decay * w[i]);
+            w[i] -= rate * v[i];
+        }
+    } else {
+        for (size_t i = 0; i < count; i++)
+            w[i] -= rate * (g[i] + decay * w[i]);
+    }
+}
+
+// The gradient is taken where the velocity leads to: there the parameters are kept, so that the
+// step looks one velocity ahead (Sutskever et al. 2013, equations 3 and 4).
+static void nesterov(struct trib_optim *optim, float rate, const float *g, float *w)
+{
+    const size_t count = optim->count;
+    const float decay = (float)optim->options.weight_decay;
+    const float momentum = (float)optim->options.momentum;
+    float *v = optim->first;
+
+    for (size_t i = 0; i < count; i++) {
+        const float slope = g[i] + decay * w[i];
+        v[i] = momentum * v[i] + slope;
+        w[i] -= rate * (slope + momentum * v[i]);
+    }
+}
+
+// How far a unit of slope moves each parameter, with the corrections for the moments' start at 0.
+struct adam_scale {
+    float first;   // rate / (1 - beta1^t)
+    float second;  // 1 / sqrt(1 - beta2^t)
+    float epsilon; // of the denominator
+};
+
+static struct adam_scale adam(struct trib_optim *optim, double rate, const float *g, float *w)
+{
+    const size_t count = optim->count;
+    const float decay = (float)optim->options.weight_decay;
+    const float coupled = optim->options.decoupled_decay ? 0 : decay;
+    const float keep = optim->options.decoupled_decay ? 1 - (float)rate * decay : 1;
+    const float beta1 = (float)TRIB_ADAM_BETA1, rest1 = (float)(1 - TRIB_ADAM_BETA1);
+    const float beta2 = (float)TRIB_ADAM_BETA2, rest2 = (float)(1 - TRIB_ADAM_BETA2);
+    float *m = optim->first;
+    float *v = optim->second;
+
+    optim->beta1_power *= TRIB_ADAM_BETA1;
+    optim->beta2_power *= TRIB_ADAM_BETA2;
+    const struct adam_scale scale = {
+        .first = (float)(rate / (1 - optim->beta1_power)),
+        .second = (float)(1 / sqrt(1 - optim->beta2_power)),
+        .epsilon = (float)TRIB_ADAM_EPSILON,
+    };
+    for (size_t i = 0; i < count; i++) {
+        const float slope = g[i] + coupled * w[i];
+        m[i] = beta1 * m[i] + rest1 * slope;
+        v[i] = beta2 * v[i] + rest2 * slope * slope;
+        w[i] = keep * w[i] - scale.first * m[i] / (sqrtf(v[i]) * scale.second + scale.epsilon);
+    }
+    return scale;
+}
+
+float trib_soft_threshold(float value, float threshold)
+{
+    const float left = fabsf(value) - threshold;
+    return left > 0 ? copysignf(left, value) : 0;
+}
+
+// Forward-backward splitting: after the step on the loss the proximal map of the penalty (Duchi &
+// Singer 2009, section 5.1).
+static void shrink(float *w, size_t count, float threshold)
+{
+    for (size_t i = 0; i < count; i++)
+        w[i] = trib_soft_threshold(w[i], threshold);
+}
+
+// Adam steps in the metric of its denominators; the proximal map belongs to the same one, or the
+// optimum would not be that of the penalised loss.
+static void shrink_scaled(float *w, const float *v, size_t count, float threshold,
+                          const struct adam_scale *scale)
+{
+    for (size_t i = 0; i < count; i++)
+        w[i] =
+            trib_soft_threshold(w[i], threshold / (sqrtf(v[i]) * scale->second + scale->epsilon));
+}
+
+void trib_optim_step(struct trib_optim *optim, double rate, float *gradient, float *params)
+{
+    const struct trib_optim_options *options = &optim->options;
+    const float threshold = (float)(rate * options->l1);
+    struct adam_scale scale;
+
+    if (options->clip_norm > 0)
+        clip(gradient, optim->count, options->clip_norm);
+    if (optim->start)
+        pull(gradient, params, optim->start, optim->count, (float)options->proximal_mu);
+    switch (options->optimizer) {
+    case TRIB_OPTIMIZER_SGD: sgd(optim, (float)rate, gradient, params); break;
+    case TRIB_OPTIMIZER_NESTEROV: nesterov(optim, (float)rate, gradient, params); break;
+    case TRIB_OPTIMIZER_ADAM:
+        scale = adam(optim, rate, gradient, params);
+        if (threshold > 0)
+            shrink_scaled(params, optim->second, optim->count, threshold, &scale);
+        return;
+    }
+    if (threshold > 0)
+        shrink(params, optim->count, threshold);
+}
+
+// ---- Learning rates
+
+void trib_plateau_observe(struct trib_plateau *plateau, const struct trib_schedule *schedule,
+                          double value, bool higher_is_better)
+{
+    bool is_better = higher_is_better ? value > plateau->best : value < plateau->best;
+    if (!plateau->has_best || is_better) {
+        plateau->has_best = true;
+        plateau->best = value;
+        plateau->stale = 0;
+        return;
+    }
+    if (++plateau->stale < schedule->every)
+        return;
+    plateau->stale = 0;
+    plateau->cuts++;
+}
+
+double trib_schedule_rate(const struct trib_schedule *schedule, double rate, uint64_t position,
+                          uint64_t count, const struct trib_plateau *plateau)
+{
+    const double pi = 3.14159265358979323846;
+    const double min = schedule->min < rate ? schedule->min : rate;
+    double now = rate;
+    switch (schedule->kind) {
+    case TRIB_SCHEDULE_CONSTANT: return rate;
+    case TRIB_SCHEDULE_STEP:
+        now *= pow(schedule->gamma, (double)(position / schedule->every));
+        break;
+    case TRIB_SCHEDULE_COSINE: // Loshchilov & Hutter 2017, equation 5, one wave
+        now = min + (rate - min) / 2 * (1 + cos(pi * (double)position / (double)count));
+        break;
+    case TRIB_SCHEDULE_PLATEAU: now *= pow(schedule->gamma, (double)plateau->cuts); break;
+    }
+    return now > min ? now : min;
+}
