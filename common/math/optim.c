@@ -202,7 +202,11 @@ static void shrink_scaled(float *w, const float *v, size_t count, float threshol
 void trib_optim_step(struct trib_optim *optim, double rate, float *gradient, float *params)
 {
     const struct trib_optim_options *options = &optim->options;
-    const float threshold = (float)(rate * options->l1);
+    // A slope that stays moves a parameter by rate / (1 - momentum) a step; the penalty has to move
+    // it by as much, or momentum would weaken it.
+    const bool is_adam = options->optimizer == TRIB_OPTIMIZER_ADAM;
+    const float threshold =
+        (float)(is_adam ? rate * options->l1 : rate * options->l1 / (1 - options->momentum));
     struct adam_scale scale;
 
     if (options->clip_norm > 0)
