@@ -10,6 +10,9 @@ DEVICES = 8
 # A job goes on from the version before it when that has its architecture. Two that take turns start
 # from the beginning each time, so that each has one right result.
 SPECS = ["64 - dense 10 softmax", "64 - dense 8 relu - dense 10 softmax"]
+# The second one's learning rate depends on what all rounds before showed, and falls soon.
+WAYS = [{"learning_rate": 0.1},
+        {"learning_rate": 2, "lr_schedule": "plateau", "lr_step_rounds": 1, "lr_gamma": 0.1}]
 
 
 class Restarts(fleet.Fleet):
@@ -25,8 +28,8 @@ class Restarts(fleet.Fleet):
             self.start_device(name)
         self.wait_connected(DEVICES)
         self.job_files = [self.write_job(spec, rows[:200], rounds=rounds, cohort=DEVICES,
-                                         local_epochs=3, batch=16, learning_rate=0.1)
-                          for spec in SPECS]
+                                         local_epochs=3, batch=16, **way)
+                          for spec, way in zip(SPECS, WAYS)]
         self.expected = []  # what the jobs give when nobody is killed
         self.turn = 0
         for _ in SPECS:

@@ -94,6 +94,34 @@ class SimTest(fleet.Case):
         run = self.play_both("breast-cancer")
         self.assertGreaterEqual(run.last["value"], 0.94)
 
+    def test_every_way_to_fit_gives_the_same_model_in_both_modes(self):
+        ways = {
+            "plain": [],
+            "nesterov": ["round.optimizer=nesterov", "round.momentum=0.9",
+                         "round.learning_rate=0.02"],
+            "adam": ["round.optimizer=adam", "round.learning_rate=0.005"],
+            "adamw": ["round.optimizer=adam", "round.learning_rate=0.005",
+                      "round.decoupled_decay=yes", "round.weight_decay=0.1"],
+            "l1": ["round.l1=0.001"],
+            "fedprox": ["round.proximal_mu=0.1"],
+            "clip": ["round.clip_norm=0.5"],
+            "step": ["round.lr_schedule=step", "round.lr_step_rounds=1"],
+            "cosine": ["round.lr_schedule=cosine", "round.lr_over=steps", "round.lr_min=0.001"],
+            "plateau": ["round.lr_schedule=plateau", "round.lr_step_rounds=1",
+                        "round.learning_rate=0.9", "round.lr_gamma=0.1"],
+            "early": ["round.validation_fraction=0.2", "round.patience=2"],
+            "balanced": ["round.class_weights=balanced", "partition.kind=dirichlet"],
+            "dropout": ["model.spec=64 - dropout 0.1 - dense 16 relu - dropout 0.3 - "
+                        "dense 10 softmax"],
+        }
+        digests = {}
+        for name, words in ways.items():
+            with self.subTest(name):
+                run = self.play_both("digits-off", *settings("round.rounds=4", *words))
+                self.assertGreaterEqual(run.last["value"], 0.8)
+                digests[name] = run.last["model_digest"]
+        self.assertEqual(len(set(digests.values())), len(ways))  # and each makes a difference
+
     def assert_spent(self, run, epsilon):
         spent = [event["epsilon"] for event in run.rounds]
         self.assertEqual(spent, sorted(spent))

@@ -151,6 +151,56 @@ static void every_refusal_names_file_line_and_key(void **state)
     }
 }
 
+static void a_job_says_how_to_fit(void **state)
+{
+    (void)state;
+    const struct trib_job job =
+        good(MODEL OFF "[round]\noptimizer = adam\nlearning_rate = 0.01\nweight_decay = 0.1\n"
+                       "decoupled_decay = yes\nl1 = 0.5\nproximal_mu = 2\nclip_norm = 3\n"
+                       "validation_fraction = 0.25\npatience = 4\nclass_weights = balanced\n"
+                       "lr_schedule = cosine\nlr_over = steps\nlr_min = 0.001\n");
+    const struct trib_train_options *train = &job.train;
+    assert_int_equal(train->optimizer, TRIB_OPTIMIZER_ADAM);
+    assert_true(train->decoupled_decay && train->are_classes_equal);
+    assert_true(train->weight_decay == 0.1 && train->l1 == 0.5 && train->proximal_mu == 2);
+    assert_true(train->clip_norm == 3 && train->validation_fraction == 0.25);
+    assert_int_equal(train->patience, 4);
+    assert_int_equal(train->schedule.kind, TRIB_SCHEDULE_COSINE);
+    assert_true(train->schedule.min == 0.001);
+    assert_true(trib_job_rate(&job, 9, NULL) == 0.01); // each task begins at the first
+}
+
+static void a_rate_falls_from_round_to_round(void **state)
+{
+    (void)state;
+    struct trib_plateau plateau = {0};
+    struct trib_job job = good(MODEL OFF "[round]\nlearning_rate = 0.8\nrounds = 20\n"
+                                         "lr_schedule = step\nlr_step_rounds = 5\n");
+    assert_int_equal(job.train.schedule.kind, TRIB_SCHEDULE_CONSTANT); // within a round
+    assert_true(trib_job_rate(&job, 1, &plateau) == 0.8);
+    assert_true(trib_job_rate(&job, 5, &plateau) == 0.8);
+    assert_true(trib_job_rate(&job, 6, &plateau) == 0.4);
+    assert_true(trib_job_rate(&job, 20, &plateau) == 0.1);
+
+    job = good(MODEL OFF "[round]\nlearning_rate = 0.8\nlr_schedule = plateau\n"
+                         "lr_step_rounds = 2\nlr_gamma = 0.25\n");
+    static const double accuracies[] = {0.5, 0.5, 0.4}; // higher is better
+    for (int i = 0; i < 3; i++) {
+        assert_true(trib_job_rate(&job, (uint64_t)i + 1, &plateau) == 0.8);
+        trib_job_observe(&job, accuracies[i], &plateau);
+    }
+    assert_true(trib_job_rate(&job, 4, &plateau) == 0.2);
+
+    job = good("[model]\nspec = 4 - dense 1 linear\n" OFF
+               "[round]\nlearning_rate = 0.8\nlr_schedule = plateau\nlr_step_rounds = 1\n");
+    plateau = (struct trib_plateau){0};
+    trib_job_observe(&job, 0.5, &plateau); // mean squared errors: lower is better
+    trib_job_observe(&job, 0.4, &plateau);
+    assert_true(trib_job_rate(&job, 3, &plateau) == 0.8);
+    trib_job_observe(&job, 0.6, &plateau);
+    assert_true(trib_job_rate(&job, 4, &plateau) == 0.4);
+}
+
 static void a_test_seed_is_for_test_builds_only(void **state)
 {
     (void)state;
@@ -333,6 +383,8 @@ int main(void)
         cmocka_unit_test(a_model_and_a_mode_are_enough),
         cmocka_unit_test(privacy_is_on_unless_switched_off),
         cmocka_unit_test(every_refusal_names_file_line_and_key),
+        cmocka_unit_test(a_job_says_how_to_fit),
+        cmocka_unit_test(a_rate_falls_from_round_to_round),
         cmocka_unit_test(a_test_seed_is_for_test_builds_only),
         cmocka_unit_test(no_round_can_weigh_too_much),
         cmocka_unit_test(more_devices_are_asked_than_counted_when_told_to),

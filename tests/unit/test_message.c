@@ -234,6 +234,39 @@ static void task_numbers_out_of_range_are_refused(void **state)
     REFUSED(task, encoding.clip_l1, -1);
     REFUSED(task, encoding.clip_l2, (double)NAN);
     REFUSED(task, hyper[1].value, (double)INFINITY);
+    REFUSED(task, fit.l1, -1);
+    REFUSED(task, fit.proximal_mu, (double)NAN);
+    REFUSED(task, fit.clip_norm, (double)INFINITY);
+    REFUSED(task, fit.lr_gamma, 1.5);
+    REFUSED(task, fit.lr_gamma, 0); // with the schedule that uses it
+    REFUSED(task, fit.lr_step, 0);
+    REFUSED(task, fit.lr_min, -1);
+    REFUSED(task, fit.validation_fraction, 0.95);
+    REFUSED(task, fit.validation_fraction, -0.1);
+    TAKEN(task, fit.optimizer, 77); // ones we do not know yet
+    TAKEN(task, fit.lr_schedule, 77);
+    TAKEN(task, fit.class_weights, 77);
+}
+
+static void a_plain_task_says_nothing_of_how_to_fit(void **state)
+{
+    (void)state;
+    const struct message *message = find("task");
+    struct trib_msg_task plain = sample_task, got;
+    plain.fit = (struct trib_msg_fit){0};
+    struct trib_buf full = packed(message, &sample_task);
+    struct trib_buf buf = packed(message, &plain);
+    assert_true(buf.size + 50 < full.size);
+    assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
+    assert_true(trib_msg_fit_is_plain(&got.fit));
+    assert_false(trib_msg_fit_is_plain(&sample_task.fit));
+    // Task.fit (24) with a field of the future (31, the number 1) in it
+    static const uint8_t future[] = {0xc2, 0x01, 3, 0xf8, 0x01, 1};
+    trib_buf_append(&buf, future, sizeof(future));
+    assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
+    assert_true(got.fit.is_strange);
+    trib_buf_fini(&buf);
+    trib_buf_fini(&full);
 }
 
 static void texts_must_be_there_and_printable(void **state)
@@ -406,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_message_longer_than_the_limit_is_refused),
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(task_numbers_out_of_range_are_refused),
+        cmocka_unit_test(a_plain_task_says_nothing_of_how_to_fit),
         cmocka_unit_test(texts_must_be_there_and_printable),
         cmocka_unit_test(sizes_of_texts_and_digests_are_checked),
         cmocka_unit_test(a_text_with_a_nul_inside_does_not_hide_what_follows),

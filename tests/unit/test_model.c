@@ -306,16 +306,17 @@ static double reference_loss(const struct trib_model *model, const double *param
     return log(sum) - z[(size_t)y];
 }
 
-static double reference_mean(const struct trib_model *model, const double *params, const float *x,
-                             const float *y, size_t rows)
+static double reference_mean(const struct trib_model *model, const double *params,
+                             const struct trib_batch *batch)
 {
     double sum = 0;
-    for (size_t r = 0; r < rows; r++)
-        sum += reference_loss(model, params, x + r * model->inputs, y[r]);
-    return sum / (double)rows;
+    for (size_t r = 0; r < batch->rows; r++)
+        sum += (batch->weights ? (double)batch->weights[r] : 1) *
+               reference_loss(model, params, batch->x + r * model->inputs, batch->y[r]);
+    return sum / (double)batch->rows;
 }
 
-static void assert_gradient(const char *spec, uint64_t seed)
+static void assert_gradient(const char *spec, uint64_t seed, bool is_weighted)
 {
     enum {
         ROWS = 5,
@@ -324,6 +325,8 @@ static void assert_gradient(const char *spec, uint64_t seed)
     struct trib_model model = parsed(spec);
     struct trib_net *net;
     float params[PARAMS_MAX], gradient[PARAMS_MAX], x[ROWS * REFERENCE_WIDTH], y[ROWS];
+    const float weights[ROWS] = {0.5f, 2, 0, 1.25f, 0.75f};
+    const struct trib_batch batch = {x, y, is_weighted ? weights : NULL, ROWS};
     double exact[PARAMS_MAX];
 
     assert_true(model.param_count <= PARAMS_MAX && model.inputs <= REFERENCE_WIDTH);
@@ -338,14 +341,16 @@ static void assert_gradient(const char *spec, uint64_t seed)
         y[r] = model.classes ? (float)(test_rand(&seed) % model.classes) : 3 * small(&seed);
 
     assert_int_equal(trib_net_create(&model, ROWS + 2, &net), TRIB_OK);
-    double loss = trib_net_gradient(net, params, x, y, ROWS, gradient);
-    assert_true(fabs(loss - reference_mean(&model, exact, x, y, ROWS)) < 1e-5 * (1 + loss));
+    double loss = is_weighted ? trib_net_gradient_weighted(net, params, &batch, NULL, gradient)
+                              : trib_net_gradient(net, params, x, y, ROWS, gradient);
+    assert_true(fabs(loss - reference_mean(&model, exact, &batch)) < 1e-5 * (1 + loss));
+    assert_true(fabs(loss * ROWS - trib_net_loss_weighted(net, params, &batch)) < 1e-9);
     for (size_t i = 0; i < model.param_count; i++) {
         const double h = 1e-6, here = exact[i];
         exact[i] = here + h;
-        double above = reference_mean(&model, exact, x, y, ROWS);
+        double above = reference_mean(&model, exact, &batch);
         exact[i] = here - h;
-        double below = reference_mean(&model, exact, x, y, ROWS);
+        double below = reference_mean(&model, exact, &batch);
         exact[i] = here;
         double slope = (above - below) / (2 * h);
         if (fabs((double)gradient[i] - slope) > 1e-3 * fabs(slope) + 2e-6)
@@ -363,13 +368,16 @@ static void gradients_agree_with_differences(void **state)
     char spec[128];
     for (int o = 0; o < 3; o++) {
         (void)snprintf(spec, sizeof(spec), "6 - dense %s", last[o]);
-        assert_gradient(spec, 11);
+        assert_gradient(spec, 11, false);
+        assert_gradient(spec, 11, true);
         for (int h = 0; h < 4; h++) {
             (void)snprintf(spec, sizeof(spec), "5 - dense 7 %s - dense %s", hidden[h], last[o]);
-            assert_gradient(spec, 12);
+            assert_gradient(spec, 12, false);
+            assert_gradient(spec, 12, true);
             (void)snprintf(spec, sizeof(spec), "4 - dense 9 %s - dense 6 %s - dense %s", hidden[h],
                            hidden[(h + 1) % 4], last[o]);
-            assert_gradient(spec, 13);
+            assert_gradient(spec, 13, false);
+            assert_gradient(spec, 13, true);
         }
     }
 }

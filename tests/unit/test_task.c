@@ -400,12 +400,50 @@ static void without_budget_nothing_is_made(void **state)
     assert_false(got.is_spooled);
 }
 
+static void a_way_to_fit_that_we_do_not_know_is_declined(void **state)
+{
+    (void)state;
+    struct trib_task task;
+    msg.fit.optimizer = TRIB_OPTIMIZER_ADAM;
+    msg.fit.lr_schedule = TRIB_SCHEDULE_COSINE;
+    msg.fit.class_weights = 1;
+    const struct trib_msg_fit known = msg.fit;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    msg.fit.optimizer = TRIB_OPTIMIZER_COUNT;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+    msg.fit = known;
+    msg.fit.lr_schedule = TRIB_SCHEDULE_PLATEAU; // a device sees no held-out metric
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+    msg.fit = known;
+    msg.fit.class_weights = 2;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+    msg.fit = known;
+    msg.fit.is_strange = true;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+}
+
+static void what_the_optimizer_keeps_counts_against_the_memory(void **state)
+{
+    (void)state;
+    struct trib_task task;
+    const uint64_t plain = 5 * PARAMS * sizeof(float);
+    assert_int_equal(trib_task_judge(&msg, &policy, plain, &task), TRIB_CODE_ACCEPTED);
+    msg.fit.optimizer = TRIB_OPTIMIZER_ADAM; // two moments
+    msg.fit.proximal_mu = 0.1;               // the start
+    msg.fit.validation_fraction = 0.1;       // the best epoch
+    const uint64_t most = 9 * PARAMS * sizeof(float);
+    assert_int_equal(trib_task_judge(&msg, &policy, most - 1, &task), TRIB_CODE_DECLINED_MODEL);
+    assert_int_equal(trib_task_judge(&msg, &policy, most, &task), TRIB_CODE_ACCEPTED);
+}
+
 static void a_trainer_finds_every_number_of_its_task(void **state)
 {
     (void)state;
     struct trib_task task;
     msg.momentum = 0.75;
     msg.weight_decay = 0.125;
+    msg.fit = (struct trib_msg_fit){
+        .l1 = 0.25, .proximal_mu = 2, .clip_norm = 3, .validation_fraction = 0.375, .patience = 4};
     msg.hyper_count = 1;
     msg.hyper[0] = (struct trib_msg_hyper){.name = "dropout", .value = 0.5};
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
@@ -415,6 +453,11 @@ static void a_trainer_finds_every_number_of_its_task(void **state)
     assert_true(trib_task_hyper(&task, "momentum", -1) == 0.75);
     assert_true(trib_task_hyper(&task, "weight_decay", -1) == 0.125);
     assert_true(trib_task_hyper(&task, "batch", -1) == 16);
+    assert_true(trib_task_hyper(&task, "l1", -1) == 0.25);
+    assert_true(trib_task_hyper(&task, "proximal_mu", -1) == 2);
+    assert_true(trib_task_hyper(&task, "clip_norm", -1) == 3);
+    assert_true(trib_task_hyper(&task, "validation_fraction", -1) == 0.375);
+    assert_true(trib_task_hyper(&task, "patience", -1) == 4);
     assert_true(trib_task_hyper(&task, "dropout", -1) == 0.5);
     assert_true(trib_task_hyper(&task, "absent", -1) == -1);
     assert_int_equal(trib_task_should_stop(&task), 0);
@@ -463,6 +506,8 @@ int main(void)
         cmocka_unit_test_setup(what_cannot_be_made_durable_is_not_sent, set_up),
         cmocka_unit_test_setup(an_update_is_charged_before_it_is_durable, set_up),
         cmocka_unit_test_setup(without_budget_nothing_is_made, set_up),
+        cmocka_unit_test_setup(a_way_to_fit_that_we_do_not_know_is_declined, set_up),
+        cmocka_unit_test_setup(what_the_optimizer_keeps_counts_against_the_memory, set_up),
         cmocka_unit_test_setup(a_trainer_finds_every_number_of_its_task, set_up),
         cmocka_unit_test_setup(shuffles_differ_by_seed_round_and_device_and_repeat, set_up),
     };
