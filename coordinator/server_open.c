@@ -80,6 +80,8 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         .send_tick_ms = job->config.send_tick_ms,
         .test_seed = job->config.test_seed,
     };
+    if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
+        TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
     (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);
     memcpy(task->spec, job->model.spec, sizeof(task->spec));

@@ -104,11 +104,16 @@ static void put_predict(struct trib_buf *buf, const struct trib_model *model, co
 {
     char from[NAME_SIZE] = "x";
     trib_buf_printf(buf, "void %s_predict(const float *x, float *y)\n{\n", name);
-    for (uint32_t l = 0; l + 1 < model->layer_count; l++)
-        trib_buf_printf(buf, "    float h%" PRIu32 "[%" PRIu32 "];\n", l, model->layers[l].outputs);
+    for (uint32_t l = 0; l + 1 < model->layer_count; l++) {
+        if (model->layers[l].kind == TRIB_LAYER_DENSE)
+            trib_buf_printf(buf, "    float h%" PRIu32 "[%" PRIu32 "];\n", l,
+                            model->layers[l].outputs);
+    }
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
         char to[NAME_SIZE];
+        if (layer->kind == TRIB_LAYER_DROPOUT)
+            continue; // nothing to do in evaluation
         (void)snprintf(to, sizeof(to), l + 1 == model->layer_count ? "y" : "h%" PRIu32, l);
         trib_buf_printf(buf,
                         "    dense(%" PRIu32 ", %" PRIu32 ", %s_weight_%" PRIu32
@@ -129,7 +134,7 @@ void trib_c_export_write(const struct trib_model *model, const float *params, co
     size_t hidden = 0;
     make_identifier(name, id);
     for (uint32_t l = 0; l + 1 < model->layer_count; l++)
-        hidden += model->layers[l].outputs;
+        hidden += model->layers[l].kind == TRIB_LAYER_DENSE ? model->layers[l].outputs : 0;
     trib_buf_printf(buf,
                     "/* The model %s, written by Tributary.\n"
                     "   %s_predict needs %zu bytes of stack for its hidden layers, and libm. */\n"
@@ -140,6 +145,8 @@ void trib_c_export_write(const struct trib_model *model, const float *params, co
                     id);
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
+        if (layer->kind == TRIB_LAYER_DROPOUT)
+            continue;
         put_floats(buf, id, "weight", l, params + layer->weight, layer->bias - layer->weight);
         put_floats(buf, id, "bias", l, params + layer->bias, layer->outputs);
     }

@@ -166,8 +166,10 @@ void trib_npz_write(const struct trib_model *model, const float *params,
     struct writer w = {.buf = buf, .start = buf->size};
     char name[TRIB_TENSOR_NAME_MAX + 1];
     char type[32];
-    for (uint32_t l = 0; l < model->layer_count; l++)
-        put_layer(&w, l, &model->layers[l], params);
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        if (model->layers[l].kind == TRIB_LAYER_DENSE)
+            put_layer(&w, l, &model->layers[l], params);
+    }
     for (size_t i = 0; i < text_count; i++) {
         const size_t size = strlen(texts[i].value);
         (void)snprintf(name, sizeof(name), "metadata/%s", texts[i].name);

@@ -160,6 +160,8 @@ static void put_layers(struct trib_buf *graph, const struct trib_model *model)
 {
     char from[NAME_SIZE] = "x";
     for (uint32_t l = 0; l < model->layer_count; l++) {
+        if (model->layers[l].kind == TRIB_LAYER_DROPOUT)
+            continue; // nothing to do in evaluation
         const bool is_last = l + 1 == model->layer_count;
         char to[NAME_SIZE];
         (void)snprintf(to, sizeof(to), is_last ? "y" : "%" PRIu32 ".output", l);
@@ -176,6 +178,8 @@ static void put_graph(struct trib_buf *graph, const struct trib_model *model, co
     put_text(graph, 2, "model");
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
+        if (layer->kind == TRIB_LAYER_DROPOUT)
+            continue;
         (void)snprintf(name, sizeof(name), "%" PRIu32 ".weight", l);
         put_initializer(graph, name, (const uint32_t[]){layer->outputs, layer->inputs}, 2,
                         params + layer->weight);

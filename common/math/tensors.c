@@ -172,15 +172,18 @@ enum trib_err trib_tensors_params(const struct trib_tensors *tensors,
     const struct reason reason = {why, why_size};
     const char *spec = trib_tensors_text(tensors, "spec");
     uint64_t number = 0;
+    size_t arrays = 0;
     if (spec && strcmp(spec, model->spec) != 0)
         return wrong(reason, "is of the model '%.200s', not of '%s'", spec, model->spec);
     for (uint32_t l = 0; l < model->layer_count; l++) {
+        if (model->layers[l].kind == TRIB_LAYER_DROPOUT)
+            continue;
+        arrays += 2;
         enum trib_err err = take_layer(tensors, &model->layers[l], l, &number, ret_params, reason);
         if (err)
             return err;
     }
-    if (tensors->count != 2 * (size_t)model->layer_count)
-        return wrong(reason, "holds %zu arrays, the model has %zu", tensors->count,
-                     2 * (size_t)model->layer_count);
+    if (tensors->count != arrays)
+        return wrong(reason, "holds %zu arrays, the model has %zu", tensors->count, arrays);
     return TRIB_OK;
 }

@@ -12,7 +12,8 @@ DEVICES = 8
 SPECS = ["64 - dense 10 softmax", "64 - dense 8 relu - dense 10 softmax"]
 # The second one's learning rate depends on what all rounds before showed, and falls soon.
 WAYS = [{"learning_rate": 0.1},
-        {"learning_rate": 2, "lr_schedule": "plateau", "lr_step_rounds": 1, "lr_gamma": 0.1}]
+        {"learning_rate": 1, "clip_norm": 1, "lr_schedule": "plateau", "lr_step_rounds": 1,
+         "lr_gamma": 0.1, "lr_min": 0.05}]
 
 
 class Restarts(fleet.Fleet):
