@@ -144,10 +144,10 @@ struct trib_active_job {
     struct trib_store_job row;        // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
-    bool is_starting;        // its first version is being made
-    uint64_t short_since_ms; // fewer devices than a cohort are there since then; 0: enough
-    bool roster_is_short;    // and was said to be
-    uint64_t next_open_ms;   // not before: the last attempt to open a round failed
+    bool is_starting;            // its first version is being made
+    uint64_t short_since_ms;     // fewer devices than a cohort are there since then; 0: enough
+    bool roster_is_short;        // and was said to be
+    uint64_t next_open_ms;       // not before: the last attempt to open a round failed
     bool is_ending;
     bool wants_cancel; // the operator's wish, when the open round is over
 };

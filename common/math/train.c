@@ -23,7 +23,8 @@ struct trib_trainer_space {
     float *gradient; // (param_count)
     float *best;     // parameters of the best epoch, (param_count); NULL: nothing is kept aside
     float *classes;  // weights of the classes, (model classes); NULL: all 1
-    bool drops;      // the model has dropout layers
+    uint32_t *class_rows; // as many, and NULL with it
+    bool drops;           // the model has dropout layers
     struct trib_train_report report;
 };
 
@@ -58,10 +59,13 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
     space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
     if (validates)
         space->best = trib_alloc_aligned(model->param_count, sizeof(*space->best));
-    if (has_classes)
+    if (has_classes) {
         space->classes = trib_alloc_aligned(model->classes, sizeof(*space->classes));
+        space->class_rows = trib_alloc_aligned(model->classes, sizeof(*space->class_rows));
+    }
     bool is_complete = space->order && space->x && space->y && space->weights && space->gradient &&
-                       (!validates || space->best) && (!has_classes || space->classes);
+                       (!validates || space->best) &&
+                       (!has_classes || (space->classes && space->class_rows));
     return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
@@ -107,6 +111,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
     free(space->gradient);
     free(space->best);
     free(space->classes);
+    free(space->class_rows);
     free(space);
 }
 
@@ -162,16 +167,15 @@ static void weigh_classes(struct trib_trainer_space *space, const struct trib_sa
     uint32_t present = 0;
     if (!space->classes)
         return;
-    memset(space->classes, 0, classes * sizeof(*space->classes));
-    for (size_t i = 0; i < learnt; i++) { // exact: fewer than 2^24 rows of a class, or nearly
-        float *count = &space->classes[(size_t)samples->y[space->order[i]]];
+    memset(space->class_rows, 0, classes * sizeof(*space->class_rows));
+    for (size_t i = 0; i < learnt; i++) {
+        uint32_t *count = &space->class_rows[(size_t)samples->y[space->order[i]]];
         present += *count == 0;
-        *count += 1;
+        ++*count;
     }
     for (uint32_t c = 0; c < classes; c++) {
-        if (space->classes[c] > 0)
-            space->classes[c] =
-                (float)((double)learnt / ((double)present * (double)space->classes[c]));
+        const double count = space->class_rows[c];
+        space->classes[c] = count > 0 ? (float)((double)learnt / (present * count)) : 0;
     }
 }
 

@@ -63,12 +63,25 @@ static void privacy_is_on_unless_switched_off(void **state)
     assert_true(job.privacy.epsilon_pure_round > 0);
 }
 
+struct refusal {
+    const char *text, *says;
+};
+
+static void assert_refused(const struct refusal *bad, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct trib_job job;
+        if (parse(bad[i].text, 0, &job) != TRIB_ERR_INVAL)
+            fail_msg("taken: %s", bad[i].text);
+        if (strncmp(says, bad[i].says, strlen(bad[i].says)) != 0)
+            fail_msg("said '%s', wanted '%s'", says, bad[i].says);
+    }
+}
+
 static void every_refusal_names_file_line_and_key(void **state)
 {
     (void)state;
-    const struct {
-        const char *text, *says;
-    } bad[] = {
+    static const struct refusal bad[] = {
         {OFF, "job.ini: model.spec: "},
         {"[model]\nspec = 64 - telepathy 10\n", "job.ini:2: model.spec: "},
         {MODEL OFF "[round]\nmin_accepted = 21\n", "job.ini:6: round.min_accepted: "},
@@ -109,6 +122,26 @@ static void every_refusal_names_file_line_and_key(void **state)
         {MODEL OFF "[round]\nlearning_rate = nan\n", "job.ini:6: round.learning_rate"},
         {MODEL OFF "[round]\nlearning_rate = -1\n", "job.ini:6: round.learning_rate"},
         {MODEL OFF "[round]\nmomentum = 1\n", "job.ini:6: round.momentum"},
+        {MODEL OFF "[round]\nselect_ms = 0\n", "job.ini:6: round.select_ms"},
+        {MODEL OFF "[strategy]\nname = fedprox\n", "job.ini:6: strategy.name"},
+        {MODEL OFF "[strategy]\nname = krum\n", "job.ini:6: strategy.name: is not in this version"},
+        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\nname = median\n",
+         "job.ini:6: strategy.name: needs each device's update by itself"},
+        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\nname = krum\n",
+         "job.ini:6: strategy.name: needs each device's update by itself"},
+        {MODEL OFF "[strategy]\ntail_average = 1.5\n", "job.ini:6: strategy.tail_average"},
+        {MODEL "[privacy]\nmode = none\n", "job.ini:4: privacy.mode"},
+        {MODEL OFF "word_bits = 12\n", "job.ini:5: privacy.word_bits"},
+        {MODEL OFF "[round]\nlearning_rat = 1\n", "job.ini:6: round.learning_rat"},
+        {MODEL OFF "[model]\nspec = 4 - dense 1 linear\n", "job.ini:6: model.spec"},
+    };
+    assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
+}
+
+static void what_does_not_fit_together_in_training_is_refused(void **state)
+{
+    (void)state;
+    static const struct refusal bad[] = {
         {MODEL OFF "[round]\noptimizer = newton\n", "job.ini:6: round.optimizer"},
         {MODEL OFF "[round]\noptimizer = adam\nmomentum = 0.9\n", "job.ini:7: round.momentum"},
         {MODEL OFF "[round]\noptimizer = nesterov\n", "job.ini: round.momentum"},
@@ -129,26 +162,8 @@ static void every_refusal_names_file_line_and_key(void **state)
         {MODEL OFF "[round]\nclass_weights = some\n", "job.ini:6: round.class_weights"},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = balanced\n",
          "job.ini:6: round.class_weights"},
-        {MODEL OFF "[round]\nselect_ms = 0\n", "job.ini:6: round.select_ms"},
-        {MODEL OFF "[strategy]\nname = fedprox\n", "job.ini:6: strategy.name"},
-        {MODEL OFF "[strategy]\nname = krum\n", "job.ini:6: strategy.name: is not in this version"},
-        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\nname = median\n",
-         "job.ini:6: strategy.name: needs each device's update by itself"},
-        {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\nname = krum\n",
-         "job.ini:6: strategy.name: needs each device's update by itself"},
-        {MODEL OFF "[strategy]\ntail_average = 1.5\n", "job.ini:6: strategy.tail_average"},
-        {MODEL "[privacy]\nmode = none\n", "job.ini:4: privacy.mode"},
-        {MODEL OFF "word_bits = 12\n", "job.ini:5: privacy.word_bits"},
-        {MODEL OFF "[round]\nlearning_rat = 1\n", "job.ini:6: round.learning_rat"},
-        {MODEL OFF "[model]\nspec = 4 - dense 1 linear\n", "job.ini:6: model.spec"},
     };
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        struct trib_job job;
-        if (parse(bad[i].text, 0, &job) != TRIB_ERR_INVAL)
-            fail_msg("taken: %s", bad[i].text);
-        if (strncmp(says, bad[i].says, strlen(bad[i].says)) != 0)
-            fail_msg("said '%s', wanted '%s'", says, bad[i].says);
-    }
+    assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
 }
 
 static void a_job_says_how_to_fit(void **state)
@@ -383,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_model_and_a_mode_are_enough),
         cmocka_unit_test(privacy_is_on_unless_switched_off),
         cmocka_unit_test(every_refusal_names_file_line_and_key),
+        cmocka_unit_test(what_does_not_fit_together_in_training_is_refused),
         cmocka_unit_test(a_job_says_how_to_fit),
         cmocka_unit_test(a_rate_falls_from_round_to_round),
         cmocka_unit_test(a_test_seed_is_for_test_builds_only),
