@@ -14,7 +14,7 @@ import zipfile
 import fleet
 
 SPECS = {  # of models that 64 numbers go into
-    "softmax": "64 - dense 12 relu - dense 9 tanh - dense 10 softmax",
+    "softmax": "64 - dense 12 relu - dropout 0.1 - dense 9 tanh - dense 10 softmax",
     "sigmoid": "64 - dense 7 sigmoid - dense 1 sigmoid",
     "linear": "64 - dense 1 linear",
 }
