@@ -15,6 +15,7 @@
 #include "common/base/buf.h"
 #include "common/data/dataset.h"
 #include "common/math/metrics.h"
+#include "common/math/scores.h"
 
 enum {
     VALUES_MAX = 1 << 16,
@@ -171,25 +172,49 @@ static bool is_float32(const struct values *values)
 
 // ---- comparing
 
-static bool find_value(const struct outcome *outcome, const char *name, double *ret_value)
+static bool find_named(const struct trib_evaluation_value *values, size_t count, const char *name,
+                       double *ret_value)
 {
-    const struct trib_evaluation *e = &outcome->evaluation;
-    const struct {
-        const char *name;
-        double value;
-    } classification[] = {{"accuracy", e->accuracy},
-                          {"precision_macro", e->precision},
-                          {"recall_macro", e->recall},
-                          {"f1_macro", e->f1}},
-      regression[] = {{"mse", e->mse}, {"rmse", e->rmse}, {"mae", e->mae}, {"r2", e->r2}};
-    for (size_t i = 0; i < 4; i++) {
-        bool classifies = e->classes > 0;
-        if (strcmp(name, classifies ? classification[i].name : regression[i].name) == 0) {
-            *ret_value = classifies ? classification[i].value : regression[i].value;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, values[i].name) == 0) {
+            *ret_value = values[i].value;
             return true;
         }
     }
     return false;
+}
+
+static bool find_class_value(const struct outcome *outcome, const char *name, double *ret_value)
+{
+    struct trib_class_scores s;
+    if (trib_class_scores(&outcome->confusion, &s))
+        return false;
+    const struct trib_evaluation_value values[] = {
+        {"accuracy", s.accuracy},
+        {"precision_macro", s.macro.precision},
+        {"recall_macro", s.macro.recall},
+        {"f1_macro", s.macro.f1},
+        {"precision_micro", s.micro.precision},
+        {"recall_micro", s.micro.recall},
+        {"f1_micro", s.micro.f1},
+        {"precision_weighted", s.weighted.precision},
+        {"recall_weighted", s.weighted.recall},
+        {"f1_weighted", s.weighted.f1},
+        {"balanced_accuracy", s.balanced_accuracy},
+        {"mcc", s.mcc},
+        {"kappa", s.kappa},
+    };
+    return find_named(values, sizeof(values) / sizeof(values[0]), name, ret_value);
+}
+
+static bool find_value(const struct outcome *outcome, const char *name, double *ret_value)
+{
+    const struct trib_evaluation *e = &outcome->evaluation;
+    const struct trib_evaluation_value values[] = {
+        {"mse", e->mse}, {"rmse", e->rmse}, {"mae", e->mae}, {"r2", e->r2}};
+    if (e->classes)
+        return find_class_value(outcome, name, ret_value);
+    return find_named(values, sizeof(values) / sizeof(values[0]), name, ret_value);
 }
 
 static void check_confusion(const struct outcome *outcome, const char *expected,
