@@ -1,0 +1,77 @@
+#include "common/math/residuals.h"
+
+#include <float.h>
+#include <math.h>
+
+// Welford 1962: one pass, without the cancellation of a sum of squares.
+static void spread_add(struct trib_spread *spread, uint64_t seen, double value)
+{
+    double before = value - spread->mean;
+    spread->mean += before / (double)(seen + 1);
+    spread->square += before * (value - spread->mean);
+}
+
+// Chan, Golub and LeVeque 1979, eq. 2.1: the pairwise form of the same.
+static void spread_merge(struct trib_spread *spread, double rows, const struct trib_spread *from,
+                         double from_rows)
+{
+    double apart = from->mean - spread->mean;
+    double share = from_rows / (rows + from_rows);
+    spread->mean += apart * share;
+    spread->square += from->square + apart * apart * rows * share;
+}
+
+enum trib_err trib_residuals_add(struct trib_residuals *residuals, double output, double target)
+{
+    double miss = output - target;
+    if (!isfinite(miss) || !isfinite(target))
+        return TRIB_ERR_DATA;
+    spread_add(&residuals->target, residuals->rows, target);
+    spread_add(&residuals->miss, residuals->rows, miss);
+    residuals->square += miss * miss;
+    residuals->absolute += fabs(miss);
+    residuals->relative += fabs(miss) / fmax(fabs(target), DBL_EPSILON);
+    residuals->largest = fmax(residuals->largest, fabs(miss));
+    residuals->rows++;
+    return TRIB_OK;
+}
+
+void trib_residuals_merge(struct trib_residuals *residuals, const struct trib_residuals *from)
+{
+    double rows = (double)residuals->rows;
+    double from_rows = (double)from->rows;
+    if (from->rows == 0)
+        return;
+    spread_merge(&residuals->target, rows, &from->target, from_rows);
+    spread_merge(&residuals->miss, rows, &from->miss, from_rows);
+    residuals->square += from->square;
+    residuals->absolute += from->absolute;
+    residuals->relative += from->relative;
+    residuals->largest = fmax(residuals->largest, from->largest);
+    residuals->rows += from->rows;
+}
+
+static double explained(double left, double spread)
+{
+    if (spread > 0)
+        return 1 - left / spread;
+    return left > 0 ? 0 : 1;
+}
+
+enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
+                                    struct trib_residual_scores *ret_scores)
+{
+    double rows = (double)residuals->rows;
+    if (residuals->rows == 0)
+        return TRIB_ERR_DATA;
+    *ret_scores = (struct trib_residual_scores){
+        .mse = residuals->square / rows,
+        .rmse = sqrt(residuals->square / rows),
+        .mae = residuals->absolute / rows,
+        .mape = residuals->relative / rows,
+        .max_error = residuals->largest,
+        .r2 = explained(residuals->square, residuals->target.square),
+        .explained_variance = explained(residuals->miss.square, residuals->target.square),
+    };
+    return TRIB_OK;
+}

@@ -1,0 +1,111 @@
+#include "tests/test.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/wipe.h"
+#include "common/math/residuals.h"
+
+enum {
+    ROWS = 5000
+};
+
+static void assert_close(double got, double expected)
+{
+    assert_true(fabs(got - expected) <= 1e-12 * fabs(expected));
+}
+
+static void scores_are_those_worked_out_by_hand(void **state)
+{
+    (void)state;
+    static const double y[4] = {3, -0.5, 2, 7}, output[4] = {2.5, 0, 2, 8};
+    struct trib_residuals sums = {0};
+    struct trib_residual_scores s;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(trib_residuals_add(&sums, output[i], y[i]), TRIB_OK);
+    assert_int_equal(trib_residuals_scores(&sums, &s), TRIB_OK);
+    assert_close(s.mse, 0.375);
+    assert_close(s.rmse, sqrt(0.375));
+    assert_close(s.mae, 0.5);
+    assert_close(s.mape, (0.5 / 3 + 1 + 1.0 / 7) / 4);
+    assert_close(s.max_error, 1);
+    assert_close(s.r2, 1 - 1.5 / 29.1875);
+    assert_close(s.explained_variance, 1 - 1.25 / 29.1875); // misses -0.5 0.5 0 1: mean 0.25
+}
+
+static double draw(uint64_t *seed)
+{
+    return (double)(test_rand(seed) % 1000000) / 1000.0 - 300;
+}
+
+static void merged_random_shards_equal_the_pooled_rows(void **state)
+{
+    (void)state;
+    static struct trib_residuals shards[1000];
+    uint64_t seed = 11;
+    for (int trial = 0; trial < 20; trial++) {
+        const size_t count = trial ? 1 + test_rand(&seed) % 1000 : 1000;
+        struct trib_residuals pooled = {0}, merged = {0};
+        struct trib_residual_scores a, b;
+        memset(shards, 0, sizeof(shards));
+        for (int row = 0; row < ROWS; row++) {
+            double y = draw(&seed), output = y + draw(&seed) / 10;
+            assert_int_equal(trib_residuals_add(&pooled, output, y), TRIB_OK);
+            assert_int_equal(trib_residuals_add(&shards[test_rand(&seed) % count], output, y),
+                             TRIB_OK);
+        }
+        for (size_t i = count; i > 0; i--)
+            trib_residuals_merge(&merged, &shards[i - 1]);
+        assert_true(merged.rows == ROWS && merged.largest == pooled.largest);
+        assert_int_equal(trib_residuals_scores(&pooled, &a), TRIB_OK);
+        assert_int_equal(trib_residuals_scores(&merged, &b), TRIB_OK);
+        assert_close(b.mse, a.mse);
+        assert_close(b.mae, a.mae);
+        assert_close(b.mape, a.mape);
+        assert_close(b.r2, a.r2);
+        assert_close(b.explained_variance, a.explained_variance);
+    }
+}
+
+static void targets_that_do_not_vary_are_met_or_not(void **state)
+{
+    (void)state;
+    struct trib_residuals met = {0}, missed = {0};
+    struct trib_residual_scores s;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(trib_residuals_add(&met, 2, 2), TRIB_OK);
+        assert_int_equal(trib_residuals_add(&missed, i, 2), TRIB_OK);
+    }
+    assert_int_equal(trib_residuals_scores(&met, &s), TRIB_OK);
+    assert_true(s.r2 == 1 && s.explained_variance == 1);
+    assert_int_equal(trib_residuals_scores(&missed, &s), TRIB_OK);
+    assert_true(s.r2 == 0 && s.explained_variance == 0);
+}
+
+static void nothing_and_numbers_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    const struct trib_residuals none = {0};
+    struct trib_residuals sums = {0};
+    struct trib_residual_scores s = {.mse = 77};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(trib_residuals_add(&sums, bad[i], 1), TRIB_ERR_DATA);
+        assert_int_equal(trib_residuals_add(&sums, 1, bad[i]), TRIB_ERR_DATA);
+    }
+    assert_memory_equal(&sums, &none, sizeof(none));
+    assert_int_equal(trib_residuals_scores(&sums, &s), TRIB_ERR_DATA);
+    assert_true(s.mse == 77);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scores_are_those_worked_out_by_hand),
+        cmocka_unit_test(merged_random_shards_equal_the_pooled_rows),
+        cmocka_unit_test(targets_that_do_not_vary_are_met_or_not),
+        cmocka_unit_test(nothing_and_numbers_that_are_not_finite_are_refused),
+    };
+    trib_crypto_init();
+    return RUN_TESTS(tests);
+}
