@@ -1,8 +1,8 @@
 // KIND metrics: columns id, fn, params, a, b, expected, rtol, note (see csv.c for the file).
 //
-// Rows go through the product's own evaluation: the predictions of a row become the inputs of a
-// model that hands them on. The product evaluates float32 models, so rows whose numbers float32
-// does not hold are skipped, and so is every value that the product does not compute.
+// Classes go through the product's own evaluation: the predictions of a row become the inputs of a
+// model that hands them on. Regressions and rankings go through its sums and its ordering, in
+// double. Every value that the product does not compute is skipped.
 #include "tests/golden/golden.h"
 
 #include <inttypes.h>
@@ -15,6 +15,8 @@
 #include "common/base/buf.h"
 #include "common/data/dataset.h"
 #include "common/math/metrics.h"
+#include "common/math/ranking.h"
+#include "common/math/residuals.h"
 #include "common/math/scores.h"
 
 enum {
@@ -76,6 +78,8 @@ struct outcome {
     enum trib_err err;
     struct trib_evaluation evaluation;
     struct trib_confusion confusion;
+    struct trib_residual_scores residuals;
+    struct trib_ranking_scores ranking;
 };
 
 // Evaluate predictions of true values `truth`: row r of x is what the model passes on.
@@ -142,32 +146,29 @@ out:
 static enum trib_err run_regress(const struct values *truth, const struct values *predicted,
                                  struct outcome *outcome)
 {
-    static const float params[2] = {1, 0}; // y = 1 x + 0
-    char why[256];
-    struct trib_model model;
-    struct trib_dataset *rows = NULL;
-
-    enum trib_err err = trib_model_parse("1 - dense 1 linear", &model, why, sizeof(why));
-    if (!err)
-        err = trib_dataset_create(truth->count, 1, false, "golden", &rows);
-    if (!err) {
-        for (size_t r = 0; r < truth->count; r++) {
-            rows->y[r] = (float)truth->items[r];
-            rows->x[r] = (float)predicted->items[r];
-        }
-        err = evaluate(&model, params, rows, outcome);
-    }
-    trib_dataset_free(rows);
-    return err;
+    struct trib_residuals sums = {0};
+    for (size_t r = 0; r < truth->count && !outcome->err; r++)
+        outcome->err = trib_residuals_add(&sums, predicted->items[r], truth->items[r]);
+    if (!outcome->err)
+        outcome->err = trib_residuals_scores(&sums, &outcome->residuals);
+    return TRIB_OK; // refused, which may be what is expected
 }
 
-static bool is_float32(const struct values *values)
+static enum trib_err run_rank(const struct values *truth, const struct values *predicted,
+                              struct outcome *outcome)
 {
-    for (size_t i = 0; i < values->count; i++) {
-        if ((double)(float)values->items[i] != values->items[i] && !isnan(values->items[i]))
-            return false;
+    struct trib_scored *rows = trib_alloc_array(truth->count, sizeof(*rows));
+    if (!rows)
+        return TRIB_ERR_NOMEM;
+    for (size_t r = 0; r < truth->count; r++) {
+        if (truth->items[r] != 0 && truth->items[r] != 1)
+            outcome->err = TRIB_ERR_DATA;
+        rows[r] = (struct trib_scored){predicted->items[r], truth->items[r] > 0};
     }
-    return true;
+    if (!outcome->err)
+        outcome->err = trib_ranking_scores(rows, truth->count, &outcome->ranking);
+    free(rows);
+    return TRIB_OK;
 }
 
 // ---- comparing
@@ -207,12 +208,26 @@ static bool find_class_value(const struct outcome *outcome, const char *name, do
     return find_named(values, sizeof(values) / sizeof(values[0]), name, ret_value);
 }
 
-static bool find_value(const struct outcome *outcome, const char *name, double *ret_value)
+static bool find_value(const struct outcome *outcome, const char *fn, const char *name,
+                       double *ret_value)
 {
-    const struct trib_evaluation *e = &outcome->evaluation;
+    const struct trib_residual_scores *r = &outcome->residuals;
     const struct trib_evaluation_value values[] = {
-        {"mse", e->mse}, {"rmse", e->rmse}, {"mae", e->mae}, {"r2", e->r2}};
-    if (e->classes)
+        {"mse", r->mse},
+        {"rmse", r->rmse},
+        {"mae", r->mae},
+        {"mape", r->mape},
+        {"max_error", r->max_error},
+        {"r2", r->r2},
+        {"explained_variance", r->explained_variance},
+    };
+    const struct trib_evaluation_value ranks[] = {
+        {"roc_auc", outcome->ranking.roc_auc},
+        {"average_precision", outcome->ranking.average_precision},
+    };
+    if (strcmp(fn, "binary_rank") == 0)
+        return find_named(ranks, sizeof(ranks) / sizeof(ranks[0]), name, ret_value);
+    if (strcmp(fn, "classify") == 0)
         return find_class_value(outcome, name, ret_value);
     return find_named(values, sizeof(values) / sizeof(values[0]), name, ret_value);
 }
@@ -235,7 +250,7 @@ static void check_value(const struct outcome *outcome, const char *name, const c
     double expected, got;
     if (outcome->evaluation.classes && strcmp(name, "confusion") == 0)
         check_confusion(outcome, text, row, tally);
-    else if (!find_value(outcome, name, &got))
+    else if (!find_value(outcome, golden_field(row, "fn"), name, &got))
         golden_skip(tally, row, name);
     else if (!golden_number(text, &expected))
         golden_fail(tally, row, "an expected value is not a number");
@@ -287,8 +302,9 @@ void golden_metrics(const struct golden_row *row, struct golden_tally *tally)
     enum trib_err err = TRIB_OK;
     double classes = 0;
     bool classifies = strcmp(fn, "classify") == 0;
+    bool ranks = strcmp(fn, "binary_rank") == 0;
 
-    if (!classifies && strcmp(fn, "regress") != 0) {
+    if (!classifies && !ranks && strcmp(fn, "regress") != 0) {
         golden_skip(tally, row, fn);
         return;
     }
@@ -300,11 +316,12 @@ void golden_metrics(const struct golden_row *row, struct golden_tally *tally)
                   classes >= 2 && classes <= TRIB_CLASSES_MAX;
     if (!is_read) {
         golden_fail(tally, row, "the row cannot be read");
-    } else if (!is_float32(&truth) || !is_float32(&predicted)) {
-        golden_skip(tally, row, "numbers that float32 does not hold");
     } else {
-        err = classifies ? run_classify((size_t)classes, &truth, &predicted, &outcome)
-                         : run_regress(&truth, &predicted, &outcome);
+        if (classifies)
+            err = run_classify((size_t)classes, &truth, &predicted, &outcome);
+        else
+            err = ranks ? run_rank(&truth, &predicted, &outcome)
+                        : run_regress(&truth, &predicted, &outcome);
         if (err)
             golden_fail(tally, row, trib_err_text(err));
         else
