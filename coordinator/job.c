@@ -79,7 +79,7 @@ static const struct trib_conf_key job_keys[] = {
         "milliseconds to collect their updates", 1, 604800000, NULL),
     KEY("round", "target_metric", TRIB_CONF_CHOICE, target_metric, "none",
         "stop when this held-out metric reaches target_value", 0, 0,
-        "none|accuracy|f1|loss|mse|r2"),
+        "none|accuracy|f1|loss|mse|r2|balanced_accuracy|mcc|mae|rmse|mape"),
     KEY("round", "target_value", TRIB_CONF_REAL, target_value, "0", "the value to reach", ANY),
 
     KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
@@ -163,8 +163,13 @@ static bool metric_fits(enum trib_job_metric metric, const struct trib_model *mo
     case TRIB_JOB_METRIC_NONE:
     case TRIB_JOB_METRIC_LOSS: return true;
     case TRIB_JOB_METRIC_ACCURACY:
-    case TRIB_JOB_METRIC_F1: return classifies;
+    case TRIB_JOB_METRIC_F1:
+    case TRIB_JOB_METRIC_BALANCED_ACCURACY:
+    case TRIB_JOB_METRIC_MCC: return classifies;
     case TRIB_JOB_METRIC_MSE:
+    case TRIB_JOB_METRIC_MAE:
+    case TRIB_JOB_METRIC_RMSE:
+    case TRIB_JOB_METRIC_MAPE:
     case TRIB_JOB_METRIC_R2: return !classifies;
     }
     return false;
@@ -478,6 +483,11 @@ bool trib_job_target_is_reached(const struct trib_job *job,
     case TRIB_JOB_METRIC_LOSS: return evaluation->loss <= target;
     case TRIB_JOB_METRIC_MSE: return evaluation->mse <= target;
     case TRIB_JOB_METRIC_R2: return evaluation->r2 >= target;
+    case TRIB_JOB_METRIC_BALANCED_ACCURACY: return evaluation->balanced_accuracy >= target;
+    case TRIB_JOB_METRIC_MCC: return evaluation->mcc >= target;
+    case TRIB_JOB_METRIC_MAE: return evaluation->mae <= target;
+    case TRIB_JOB_METRIC_RMSE: return evaluation->rmse <= target;
+    case TRIB_JOB_METRIC_MAPE: return evaluation->mape <= target;
     }
     return false;
 }

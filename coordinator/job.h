@@ -108,6 +108,11 @@ enum trib_job_metric {
     TRIB_JOB_METRIC_LOSS,
     TRIB_JOB_METRIC_MSE,
     TRIB_JOB_METRIC_R2,
+    TRIB_JOB_METRIC_BALANCED_ACCURACY,
+    TRIB_JOB_METRIC_MCC,
+    TRIB_JOB_METRIC_MAE,
+    TRIB_JOB_METRIC_RMSE,
+    TRIB_JOB_METRIC_MAPE,
 };
 
 // What follows from a checked configuration.

@@ -6,6 +6,8 @@
 
 #include "common/base/alloc.h"
 #include "common/base/json.h"
+#include "common/math/residuals.h"
+#include "common/math/scores.h"
 
 enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes)
 {
@@ -58,22 +60,6 @@ void trib_confusion_scores(const struct trib_confusion *confusion,
     evaluation->f1 = f1 / classes;
 }
 
-struct regression {
-    double square; // sum of (output - target)^2
-    double absolute;
-    double target_mean, target_spread; // Welford: running mean, sum of squared differences to it
-};
-
-static void regression_add(struct regression *sums, size_t seen, double output, double target)
-{
-    double miss = output - target;
-    double before = target - sums->target_mean;
-    sums->square += miss * miss;
-    sums->absolute += fabs(miss);
-    sums->target_mean += before / (double)(seen + 1);
-    sums->target_spread += before * (target - sums->target_mean);
-}
-
 static uint32_t predicted_class(const struct trib_model *model, const float *outputs)
 {
     if (model->outputs == 1)
@@ -84,16 +70,32 @@ static uint32_t predicted_class(const struct trib_model *model, const float *out
     return best;
 }
 
-static void finish_regression(const struct regression *sums, struct trib_evaluation *evaluation)
+static enum trib_err finish_classes(const struct trib_confusion *confusion,
+                                    struct trib_evaluation *evaluation)
 {
-    double rows = (double)evaluation->rows;
-    evaluation->mse = sums->square / rows;
-    evaluation->mae = sums->absolute / rows;
-    evaluation->rmse = sqrt(evaluation->mse);
-    if (sums->target_spread > 0)
-        evaluation->r2 = 1 - sums->square / sums->target_spread;
-    else
-        evaluation->r2 = sums->square > 0 ? 0 : 1; // targets that do not vary
+    struct trib_class_scores scores;
+    enum trib_err err = trib_class_scores(confusion, &scores);
+    if (err)
+        return err;
+    trib_confusion_scores(confusion, evaluation);
+    evaluation->balanced_accuracy = scores.balanced_accuracy;
+    evaluation->mcc = scores.mcc;
+    return TRIB_OK;
+}
+
+static enum trib_err finish_regression(const struct trib_residuals *sums,
+                                       struct trib_evaluation *evaluation)
+{
+    struct trib_residual_scores scores;
+    enum trib_err err = trib_residuals_scores(sums, &scores);
+    if (err)
+        return err;
+    evaluation->mse = scores.mse;
+    evaluation->mae = scores.mae;
+    evaluation->rmse = scores.rmse;
+    evaluation->r2 = scores.r2;
+    evaluation->mape = scores.mape;
+    return TRIB_OK;
 }
 
 enum trib_err trib_evaluate(struct trib_net *net, const float *params,
@@ -103,12 +105,13 @@ enum trib_err trib_evaluate(struct trib_net *net, const float *params,
     const struct trib_model *model = trib_net_model(net);
     const size_t batch = trib_net_batch_max(net);
     struct trib_confusion own = {0};
-    struct regression sums = {0};
+    struct trib_residuals sums = {0};
+    enum trib_err err = TRIB_OK;
     struct trib_evaluation evaluation = {.rows = samples->rows, .classes = model->classes};
     double loss = 0;
 
     if (!confusion) {
-        enum trib_err err = trib_confusion_init(&own, model->classes);
+        err = trib_confusion_init(&own, model->classes);
         if (err)
             return err;
         confusion = &own;
@@ -116,26 +119,27 @@ enum trib_err trib_evaluate(struct trib_net *net, const float *params,
         memset(confusion->counts, 0,
                (size_t)model->classes * model->classes * sizeof(*confusion->counts));
     }
-    for (size_t first = 0; first < samples->rows; first += batch) {
+    for (size_t first = 0; first < samples->rows && !err; first += batch) {
         size_t count = samples->rows - first < batch ? samples->rows - first : batch;
         const float *y = samples->y + first;
         const float *outputs;
         loss += trib_net_loss_sum(net, params, samples->x + first * samples->inputs, y, count,
                                   &outputs);
-        for (size_t r = 0; r < count; r++) {
+        for (size_t r = 0; r < count && !err; r++) {
             const float *output = outputs + r * model->outputs;
             if (model->classes)
                 confusion->counts[(size_t)y[r] * model->classes + predicted_class(model, output)]++;
             else
-                regression_add(&sums, first + r, (double)output[0], (double)y[r]);
+                err = trib_residuals_add(&sums, (double)output[0], (double)y[r]);
         }
     }
     evaluation.loss = loss / (double)samples->rows;
-    if (model->classes)
-        trib_confusion_scores(confusion, &evaluation);
-    else
-        finish_regression(&sums, &evaluation);
+    if (!err)
+        err = model->classes ? finish_classes(confusion, &evaluation)
+                             : finish_regression(&sums, &evaluation);
     trib_confusion_fini(&own);
+    if (err)
+        return err;
     if (!isfinite(evaluation.loss))
         return TRIB_ERR_DATA;
     *ret_evaluation = evaluation;
@@ -160,15 +164,23 @@ size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
                               struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES])
 {
     const struct trib_evaluation *e = evaluation;
-    const struct trib_evaluation_value classification[] = {{"loss", e->loss},
-                                                           {"accuracy", e->accuracy},
-                                                           {"precision", e->precision},
-                                                           {"recall", e->recall},
-                                                           {"f1", e->f1}};
-    const struct trib_evaluation_value regression[] = {
-        {"loss", e->loss}, {"mse", e->mse}, {"mae", e->mae}, {"rmse", e->rmse}, {"r2", e->r2}};
-    memcpy(values, e->classes ? classification : regression, sizeof(classification));
-    return TRIB_EVALUATION_VALUES;
+    const struct trib_evaluation_value classification[] = {
+        {"loss", e->loss},
+        {"accuracy", e->accuracy},
+        {"precision", e->precision},
+        {"recall", e->recall},
+        {"f1", e->f1},
+        {"balanced_accuracy", e->balanced_accuracy},
+        {"mcc", e->mcc}};
+    const struct trib_evaluation_value regression[] = {{"loss", e->loss}, {"mse", e->mse},
+                                                       {"mae", e->mae},   {"rmse", e->rmse},
+                                                       {"r2", e->r2},     {"mape", e->mape}};
+    if (e->classes) {
+        memcpy(values, classification, sizeof(classification));
+        return sizeof(classification) / sizeof(classification[0]);
+    }
+    memcpy(values, regression, sizeof(regression));
+    return sizeof(regression) / sizeof(regression[0]);
 }
 
 static void confusion_json(const struct trib_confusion *confusion, struct trib_buf *buf)

@@ -24,9 +24,11 @@ struct trib_evaluation {
     uint32_t classes; // 0: regression
     // classification
     double accuracy;
-    double precision, recall, f1; // macro: means over all classes; 0/0 counts as 0
+    double precision, recall, f1;  // macro: means over all classes; 0/0 counts as 0
+    double balanced_accuracy, mcc; // scores.h
     // regression
     double mse, mae, rmse, r2; // r2 of targets that do not vary: 1 if all are met, else 0
+    double mape;               // residuals.h
 };
 
 TRIB_CHECKED enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes);
@@ -50,7 +52,7 @@ const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, do
 bool trib_metric_higher_is_better(const char *name);
 
 enum {
-    TRIB_EVALUATION_VALUES = 5,
+    TRIB_EVALUATION_VALUES = 7,
     TRIB_CONFUSION_SHOWN_MAX = 100, // classes: a matrix of more is no reading matter
 };
 struct trib_evaluation_value {

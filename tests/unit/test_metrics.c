@@ -95,6 +95,8 @@ static void a_probability_above_one_half_is_class_one(void **state)
     assert_true(confusion.counts[0] == 2 && confusion.counts[1] == 1); // exactly 0.5 is class 0
     assert_true(confusion.counts[2] == 0 && confusion.counts[3] == 1);
     assert_near(e.accuracy, 0.75);
+    assert_near(e.balanced_accuracy, (2.0 / 3 + 1) / 2);
+    assert_near(e.mcc, 2 / sqrt(12)); // of the counts: (2 1 - 1 0) / sqrt(2 2 3 1)
     assert_string_equal(trib_evaluation_primary(&e, &value, &higher), "accuracy");
     assert_true(value == e.accuracy && higher && trib_metric_higher_is_better("accuracy"));
     struct trib_buf json = {0};
@@ -128,8 +130,10 @@ static void regression_has_its_sums(void **state)
     assert_near(e.r2, 1 - 1.5 / 29.1875); // targets: mean 2.875, squared differences 29.1875
     assert_string_equal(trib_evaluation_primary(&e, &value, &higher), "mse");
     assert_true(value == e.mse && !higher);
-    assert_int_equal(trib_evaluation_values(&e, values), 5);
+    assert_int_equal(trib_evaluation_values(&e, values), 6);
     assert_string_equal(values[4].name, "r2");
+    assert_string_equal(values[5].name, "mape");
+    assert_near(values[5].value, (0.5 / 3 + 1 + 1.0 / 7) / 4);
     assert_false(trib_metric_higher_is_better("mse"));
     trib_evaluation_json(&e, NULL, NULL, &json);
     assert_non_null(strstr((const char *)json.data, "\"mse\":0.375"));
