@@ -91,13 +91,6 @@ static void every_refusal_names_file_line_and_key(void **state)
          "job.ini:6: round.target_metric: "},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = f1\n",
          "job.ini:6: round.target_metric: "},
-        {MODEL OFF "[round]\ntarget_metric = mae\n", "job.ini:6: round.target_metric: "},
-        {MODEL OFF "[round]\ntarget_metric = rmse\n", "job.ini:6: round.target_metric: "},
-        {MODEL OFF "[round]\ntarget_metric = mape\n", "job.ini:6: round.target_metric: "},
-        {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = mcc\n",
-         "job.ini:6: round.target_metric: "},
-        {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = balanced_accuracy\n",
-         "job.ini:6: round.target_metric: "},
         {MODEL OFF "[round]\ntarget_metric = loss\neval_every = 0\n",
          "job.ini:7: round.eval_every: "},
         {MODEL, "job.ini: privacy.target_epsilon: "},
@@ -223,6 +216,25 @@ static void a_rate_falls_from_round_to_round(void **state)
     assert_true(trib_job_rate(&job, 4, &plateau) == 0.4);
 }
 
+static void a_target_of_the_other_kind_of_model_is_refused(void **state)
+{
+    (void)state;
+    static const char *const of_classes[] = {"accuracy", "f1", "balanced_accuracy", "mcc"};
+    static const char *const of_numbers[] = {"mse", "mae", "rmse", "r2", "mape"};
+    for (size_t i = 0; i < 9; i++) {
+        const bool classifies = i < 4;
+        const char *metric = classifies ? of_classes[i] : of_numbers[i - 4];
+        for (int linear = 0; linear < 2; linear++) {
+            char text[512];
+            struct trib_job job;
+            (void)snprintf(text, sizeof(text), "%s" OFF "[round]\ntarget_metric = %s\n",
+                           linear ? "[model]\nspec = 4 - dense 1 linear\n" : MODEL, metric);
+            assert_int_equal(parse(text, 0, &job),
+                             classifies == !linear ? TRIB_OK : TRIB_ERR_INVAL);
+        }
+    }
+}
+
 static void a_test_seed_is_for_test_builds_only(void **state)
 {
     (void)state;
@@ -287,19 +299,42 @@ static void the_tail_is_a_share_of_the_rounds_and_needs_privacy(void **state)
 static void a_target_is_reached_from_its_good_side(void **state)
 {
     (void)state;
-    const struct trib_evaluation evaluation = {
-        .loss = 0.5, .accuracy = 0.75, .f1 = 0.5, .mse = 0.5, .r2 = 0.75};
+    const struct trib_evaluation evaluation = {.loss = 0.5,
+                                               .accuracy = 0.75,
+                                               .f1 = 0.5,
+                                               .mse = 0.5,
+                                               .r2 = 0.75,
+                                               .mae = 0.5,
+                                               .rmse = 0.5,
+                                               .mape = 0.5,
+                                               .mcc = 0.5,
+                                               .balanced_accuracy = 0.5};
     const struct {
         enum trib_job_metric metric;
         double value;
         bool is_reached;
     } cases[] = {
-        {TRIB_JOB_METRIC_NONE, 0, false},         {TRIB_JOB_METRIC_ACCURACY, 0.75, true},
-        {TRIB_JOB_METRIC_ACCURACY, 0.751, false}, {TRIB_JOB_METRIC_F1, 0.5, true},
-        {TRIB_JOB_METRIC_F1, 0.6, false},         {TRIB_JOB_METRIC_LOSS, 0.5, true},
-        {TRIB_JOB_METRIC_LOSS, 0.49, false},      {TRIB_JOB_METRIC_MSE, 0.5, true},
-        {TRIB_JOB_METRIC_MSE, 0.49, false},       {TRIB_JOB_METRIC_R2, 0.75, true},
+        {TRIB_JOB_METRIC_NONE, 0, false},
+        {TRIB_JOB_METRIC_ACCURACY, 0.75, true},
+        {TRIB_JOB_METRIC_ACCURACY, 0.751, false},
+        {TRIB_JOB_METRIC_F1, 0.5, true},
+        {TRIB_JOB_METRIC_F1, 0.6, false},
+        {TRIB_JOB_METRIC_LOSS, 0.5, true},
+        {TRIB_JOB_METRIC_LOSS, 0.49, false},
+        {TRIB_JOB_METRIC_MSE, 0.5, true},
+        {TRIB_JOB_METRIC_MSE, 0.49, false},
+        {TRIB_JOB_METRIC_R2, 0.75, true},
         {TRIB_JOB_METRIC_R2, 0.8, false},
+        {TRIB_JOB_METRIC_MAE, 0.5, true},
+        {TRIB_JOB_METRIC_MAE, 0.49, false},
+        {TRIB_JOB_METRIC_RMSE, 0.5, true},
+        {TRIB_JOB_METRIC_RMSE, 0.49, false},
+        {TRIB_JOB_METRIC_MAPE, 0.5, true},
+        {TRIB_JOB_METRIC_MAPE, 0.49, false},
+        {TRIB_JOB_METRIC_MCC, 0.5, true},
+        {TRIB_JOB_METRIC_MCC, 0.51, false},
+        {TRIB_JOB_METRIC_BALANCED_ACCURACY, 0.5, true},
+        {TRIB_JOB_METRIC_BALANCED_ACCURACY, 0.51, false},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct trib_job job = good(MODEL OFF);
@@ -408,6 +443,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_together_in_training_is_refused),
         cmocka_unit_test(a_job_says_how_to_fit),
         cmocka_unit_test(a_rate_falls_from_round_to_round),
+        cmocka_unit_test(a_target_of_the_other_kind_of_model_is_refused),
         cmocka_unit_test(a_test_seed_is_for_test_builds_only),
         cmocka_unit_test(no_round_can_weigh_too_much),
         cmocka_unit_test(more_devices_are_asked_than_counted_when_told_to),
