@@ -24,42 +24,6 @@ void trib_confusion_fini(struct trib_confusion *confusion)
     *confusion = (struct trib_confusion){0};
 }
 
-static double ratio(double part, double whole)
-{
-    return whole > 0 ? part / whole : 0;
-}
-
-void trib_confusion_scores(const struct trib_confusion *confusion,
-                           struct trib_evaluation *evaluation)
-{
-    const uint32_t classes = confusion->classes;
-    const uint64_t *counts = confusion->counts;
-    uint64_t rows = 0;
-    uint64_t right = 0;
-    double precision = 0, recall = 0, f1 = 0;
-
-    for (uint32_t c = 0; c < classes; c++) {
-        uint64_t hit = counts[(size_t)c * classes + c];
-        uint64_t truth = 0;
-        uint64_t predicted = 0;
-        for (uint32_t i = 0; i < classes; i++) {
-            truth += counts[(size_t)c * classes + i];
-            predicted += counts[(size_t)i * classes + c];
-        }
-        rows += truth;
-        right += hit;
-        precision += ratio((double)hit, (double)predicted);
-        recall += ratio((double)hit, (double)truth);
-        f1 += ratio(2 * (double)hit, (double)(truth + predicted));
-    }
-    evaluation->rows = rows;
-    evaluation->classes = classes;
-    evaluation->accuracy = ratio((double)right, (double)rows);
-    evaluation->precision = precision / classes;
-    evaluation->recall = recall / classes;
-    evaluation->f1 = f1 / classes;
-}
-
 static uint32_t predicted_class(const struct trib_model *model, const float *outputs)
 {
     if (model->outputs == 1)
@@ -77,7 +41,10 @@ static enum trib_err finish_classes(const struct trib_confusion *confusion,
     enum trib_err err = trib_class_scores(confusion, &scores);
     if (err)
         return err;
-    trib_confusion_scores(confusion, evaluation);
+    evaluation->accuracy = scores.accuracy;
+    evaluation->precision = scores.macro.precision;
+    evaluation->recall = scores.macro.recall;
+    evaluation->f1 = scores.macro.f1;
     evaluation->balanced_accuracy = scores.balanced_accuracy;
     evaluation->mcc = scores.mcc;
     return TRIB_OK;

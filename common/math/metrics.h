@@ -24,7 +24,7 @@ struct trib_evaluation {
     uint32_t classes; // 0: regression
     // classification
     double accuracy;
-    double precision, recall, f1;  // macro: means over all classes; 0/0 counts as 0
+    double precision, recall, f1;  // scores.h: the macro means
     double balanced_accuracy, mcc; // scores.h
     // regression
     double mse, mae, rmse, r2; // r2 of targets that do not vary: 1 if all are met, else 0
@@ -33,9 +33,6 @@ struct trib_evaluation {
 
 TRIB_CHECKED enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes);
 void trib_confusion_fini(struct trib_confusion *confusion);
-// Accuracy and the macro means of a filled matrix.
-void trib_confusion_scores(const struct trib_confusion *confusion,
-                           struct trib_evaluation *evaluation);
 
 // Evaluate on all samples, in batches of what the net holds. `confusion` may be NULL; otherwise it
 // was initialised with the model's classes and is filled (classification only).
