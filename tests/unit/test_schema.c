@@ -70,7 +70,8 @@ static void assert_refused(const char *keys, const char *value, enum trib_rule w
     struct trib_schema *schema = column(keys);
     const enum trib_rule rule = judged(schema, value, x);
     if (rule != wanted)
-        fail_msg("'%s' breaks %s, not %s", value, trib_rule_text(rule), trib_rule_text(wanted));
+        fail_msg("'%s' breaks %s, not %s", value ? value : "nothing", trib_rule_text(rule),
+                 trib_rule_text(wanted));
     trib_schema_destroy(schema);
 }
 
