@@ -87,20 +87,21 @@ static enum trib_err expand(const char *pattern, glob_t *ret_files)
     return failed == GLOB_NOSPACE ? TRIB_ERR_NOMEM : TRIB_ERR_DATA;
 }
 
-static enum trib_err find_files(const struct trib_data_config *config, struct part_files *files)
+static enum trib_err find_files(const struct trib_data_config *config, const char *items,
+                                const char *labels, struct part_files *files)
 {
-    enum trib_err err = expand(config->train, &files->items);
+    enum trib_err err = expand(items, &files->items);
     if (!err && config->format == TRIB_DATA_IDX)
-        err = expand(config->train_labels, &files->labels);
+        err = expand(labels, &files->labels);
     if (err)
         return err;
     if (config->format == TRIB_DATA_IDX && files->labels.gl_pathc != files->items.gl_pathc) {
-        TRIB_ERROR("%s: %zu files, but %zu with labels", config->train, files->items.gl_pathc,
+        TRIB_ERROR("%s: %zu files, but %zu with labels", items, files->items.gl_pathc,
                    files->labels.gl_pathc);
         return TRIB_ERR_DATA;
     }
     if (files->items.gl_pathc > TRIB_DEVICES_MAX) {
-        TRIB_ERROR("%s: more than %d files", config->train, TRIB_DEVICES_MAX);
+        TRIB_ERROR("%s: more than %d files", items, TRIB_DEVICES_MAX);
         return TRIB_ERR_LIMIT;
     }
     return TRIB_OK;
@@ -139,15 +140,17 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
     return TRIB_OK;
 }
 
-static enum trib_err read_files(const struct trib_data_config *config,
-                                const struct trib_model *model, struct trib_rows *rows)
+// The files that match `items` (and `labels`, idx only), divided by `scale`.
+static enum trib_err read_files(const struct trib_data_config *config, const char *items,
+                                const char *labels, double scale, const struct trib_model *model,
+                                struct trib_rows *rows)
 {
     _Static_assert(TRIB_DEVICES_MAX < 1 << 24, "a float tells devices apart");
     struct part_files files = {0};
     struct trib_dataset **parts = NULL;
     size_t count = 0;
 
-    enum trib_err err = find_files(config, &files);
+    enum trib_err err = find_files(config, items, labels, &files);
     if (err)
         goto out;
     parts = trib_alloc_array(files.items.gl_pathc, sizeof(struct trib_dataset *));
@@ -156,8 +159,9 @@ static enum trib_err read_files(const struct trib_data_config *config,
         goto out;
     }
     for (; count < files.items.gl_pathc; count++) {
-        const char *labels = files.labels.gl_pathc ? files.labels.gl_pathv[count] : "";
-        err = trib_data_open(config, files.items.gl_pathv[count], labels, 1, &parts[count]);
+        err = trib_data_open(config, files.items.gl_pathv[count],
+                             files.labels.gl_pathc ? files.labels.gl_pathv[count] : "", scale,
+                             &parts[count]);
         if (!err)
             err = check_fit(parts[count], model);
         if (err) {
@@ -165,7 +169,7 @@ static enum trib_err read_files(const struct trib_data_config *config,
             goto out;
         }
     }
-    err = join(parts, count, config->train, rows);
+    err = join(parts, count, items, rows);
 
 out:
     for (size_t p = 0; p < count; p++)
@@ -185,7 +189,7 @@ enum trib_err trib_rows_open(const struct trib_data_config *config, bool is_glob
 
     assert(!is_glob || !column);
     if (is_glob)
-        err = read_files(config, model, &rows);
+        err = read_files(config, config->train, config->train_labels, 1, model, &rows);
     else
         err = trib_data_open(config, config->train, config->train_labels, 1, &rows.dataset);
     if (!err && column)
@@ -207,16 +211,24 @@ void trib_rows_close(struct trib_rows *rows)
     *rows = (struct trib_rows){0};
 }
 
-enum trib_err trib_rows_open_test(const struct trib_data_config *config,
-                                  const struct trib_rows *rows, double scale,
-                                  struct trib_dataset **ret_test)
+enum trib_err trib_rows_open_test(const struct trib_data_config *config, bool is_glob,
+                                  const struct trib_model *model, const struct trib_rows *rows,
+                                  double scale, struct trib_dataset **ret_test)
 {
-    struct trib_dataset *test;
-    enum trib_err err = trib_data_open(config, config->test, config->test_labels, scale, &test);
-    if (err)
+    struct trib_rows test = {0};
+    enum trib_err err;
+
+    if (is_glob)
+        err = read_files(config, config->test, config->test_labels, scale, model, &test);
+    else
+        err = trib_data_open(config, config->test, config->test_labels, scale, &test.dataset);
+    if (err) {
+        trib_rows_close(&test);
         return err;
-    if (rows->dropped < test->inputs)
-        drop_feature(test, rows->dropped);
-    *ret_test = test;
+    }
+    free(test.groups); // who a held-out row is from does not matter
+    if (rows->dropped < test.dataset->inputs)
+        drop_feature(test.dataset, rows->dropped);
+    *ret_test = test.dataset;
     return TRIB_OK;
 }

@@ -24,8 +24,10 @@ TRIB_CHECKED enum trib_err trib_rows_open(const struct trib_data_config *config,
                                           struct trib_rows *ret_rows);
 void trib_rows_close(struct trib_rows *rows);
 
-// Read data.test, remove the column that was removed from `rows`, and divide by `scale`.
-TRIB_CHECKED enum trib_err trib_rows_open_test(const struct trib_data_config *config,
+// Read data.test (with `is_glob` all files of the pattern), remove the column that was removed from
+// `rows`, and divide by `scale`.
+TRIB_CHECKED enum trib_err trib_rows_open_test(const struct trib_data_config *config, bool is_glob,
+                                               const struct trib_model *model,
                                                const struct trib_rows *rows, double scale,
                                                struct trib_dataset **ret_test);
 

@@ -266,7 +266,8 @@ static enum trib_err open_test(struct trib_scenario *s, const struct trib_rows *
         size_t count = take_side(s, all->dataset->rows, true, rows);
         err = trib_dataset_select(all->dataset, rows, count, scale, &s->test);
     } else {
-        err = trib_rows_open_test(&s->data, all, scale, &s->test);
+        err = trib_rows_open_test(&s->data, s->config.kind == TRIB_PARTITION_FILES, &s->job.model,
+                                  all, scale, &s->test);
     }
     if (!err && trib_dataset_check(s->test, &s->job.model, why, sizeof(why))) {
         TRIB_ERROR("%s", why);
