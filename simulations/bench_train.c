@@ -106,14 +106,12 @@ static double calibrate(const struct calibration *calibration)
 
 // ---- Training
 
-// 4 in out for the first dense layer (its inputs need no gradient), 6 in out for the others.
+// 4 for each product of the first layer that learns (its inputs need no gradient), 6 for the others.
 static double flops_per_sample(const struct trib_model *model)
 {
     double flops = 0;
-    for (uint32_t l = 0; l < model->layer_count; l++) {
-        if (model->layers[l].kind == TRIB_LAYER_DENSE)
-            flops += (flops > 0 ? 6.0 : 4.0) * model->layers[l].inputs * model->layers[l].outputs;
-    }
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        flops += (flops > 0 ? 6.0 : 4.0) * model->layers[l].products;
     return flops;
 }
 

@@ -145,10 +145,9 @@ void trib_c_export_write(const struct trib_model *model, const float *params, co
                     id);
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
-        if (layer->kind == TRIB_LAYER_DROPOUT)
-            continue;
-        put_floats(buf, id, "weight", l, params + layer->weight, layer->bias - layer->weight);
-        put_floats(buf, id, "bias", l, params + layer->bias, layer->outputs);
+        for (uint32_t t = 0; t < layer->tensor_count; t++)
+            put_floats(buf, id, layer->tensors[t].name, l, params + layer->tensors[t].offset,
+                       layer->tensors[t].count);
     }
     put_functions(buf, model);
     put_predict(buf, model, id);

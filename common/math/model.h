@@ -11,6 +11,7 @@
 #ifndef TRIB_MATH_MODEL_H
 #define TRIB_MATH_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,18 +38,50 @@ enum trib_layer_kind {
     TRIB_LAYER_DROPOUT, // outputs = inputs, no parameters
 };
 
+enum {
+    TRIB_LAYER_TENSORS_MAX = 2,
+    TRIB_LAYER_DIMENSIONS_MAX = 4,
+};
+
+// What the numbers of a row are between two layers: C x H x W, row-major, or just C of them.
+struct trib_shape {
+    bool is_picture; // false: height = width = 1
+    uint32_t channels;
+    uint32_t height;
+    uint32_t width;
+};
+
+// A named part of a layer's parameters.
+struct trib_layer_tensor {
+    const char *name; // "weight", "bias": static
+    size_t offset;    // in the flat parameters
+    size_t count;     // the product of the shape
+    uint32_t shape[TRIB_LAYER_DIMENSIONS_MAX];
+    uint32_t dimensions;
+};
+
 struct trib_layer {
     enum trib_layer_kind kind;
-    uint32_t inputs;
-    uint32_t outputs;
-    enum trib_activation activation; // dense
+    struct trib_shape in;
+    struct trib_shape out;
+    uint32_t inputs;                 // numbers in a row of `in`
+    uint32_t outputs;                // and of `out`
+    enum trib_activation activation; // linear where the kind has none
     double drop;                     // dropout: share of the inputs set to 0 while training, (0, 1)
-    size_t weight;                   // offset of the weights (outputs, inputs) in the parameters
-    size_t bias;                     // offset of the bias (outputs)
+
+    // Of layers with parameters. The first tensor is the weight, in flat order.
+    struct trib_layer_tensor tensors[TRIB_LAYER_TENSORS_MAX];
+    uint32_t tensor_count; // 0: nothing to learn
+    size_t weight;         // offset of the weights in the parameters
+    size_t bias;           // offset of the bias
+    double fan_in;         // inputs that one output adds up
+    double fan_out;        // outputs that one input adds to
+    double products;       // multiplications of a forward pass, per row
 };
 
 struct trib_model {
     char spec[TRIB_SPEC_MAX + 1]; // canonical: single blanks, every activation written
+    struct trib_shape shape;      // of the input
     uint32_t inputs;
     uint32_t outputs;
     uint32_t layer_count;
@@ -64,8 +97,8 @@ TRIB_CHECKED enum trib_err trib_model_parse(const char *text, struct trib_model 
                                             char *why, size_t why_size);
 
 // Initial parameters: weights uniform in +-sqrt(6/(in+out)) (Glorot & Bengio 2010, eq. 16), or
-// +-sqrt(6/in) before relu (He et al. 2015, eq. 10 with a uniform law); bias 0. The same seed gives
-// the same bytes on every machine.
+// +-sqrt(6/in) before relu (He et al. 2015, eq. 10 with a uniform law), in and out the layer's fans;
+// bias 0. The same seed gives the same bytes on every machine.
 void trib_model_init(const struct trib_model *model, uint64_t seed, float *ret_params);
 
 // BLAKE2b-256 of canonical spec, 0x00, parameters as little-endian float32.

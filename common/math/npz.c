@@ -144,19 +144,19 @@ static void put_array(struct writer *w, const char *name, const char *type, cons
     trib_buf_fini(&head);
 }
 
-static void put_layer(struct writer *w, uint32_t index, const struct trib_layer *layer,
-                      const float *params)
+static void put_tensor(struct writer *w, uint32_t layer, const struct trib_layer_tensor *tensor,
+                       const float *params)
 {
     char name[32];
     char shape[64];
-    (void)snprintf(name, sizeof(name), "%" PRIu32 ".weight", index);
-    (void)snprintf(shape, sizeof(shape), "(%" PRIu32 ", %" PRIu32 ")", layer->outputs,
-                   layer->inputs);
-    put_array(w, name, "<f4", shape, params + layer->weight,
-              (layer->bias - layer->weight) * sizeof(float));
-    (void)snprintf(name, sizeof(name), "%" PRIu32 ".bias", index);
-    (void)snprintf(shape, sizeof(shape), "(%" PRIu32 ",)", layer->outputs);
-    put_array(w, name, "<f4", shape, params + layer->bias, layer->outputs * sizeof(float));
+    int used = 0;
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".%s", layer, tensor->name);
+    for (uint32_t d = 0; d < tensor->dimensions; d++)
+        used += snprintf(shape + used, sizeof(shape) - (size_t)used, "%s%" PRIu32, d ? ", " : "(",
+                         tensor->shape[d]);
+    (void)snprintf(shape + used, sizeof(shape) - (size_t)used,
+                   tensor->dimensions == 1 ? ",)" : ")");
+    put_array(w, name, "<f4", shape, params + tensor->offset, tensor->count * sizeof(float));
 }
 
 void trib_npz_write(const struct trib_model *model, const float *params,
@@ -167,8 +167,8 @@ void trib_npz_write(const struct trib_model *model, const float *params,
     char name[TRIB_TENSOR_NAME_MAX + 1];
     char type[32];
     for (uint32_t l = 0; l < model->layer_count; l++) {
-        if (model->layers[l].kind == TRIB_LAYER_DENSE)
-            put_layer(&w, l, &model->layers[l], params);
+        for (uint32_t t = 0; t < model->layers[l].tensor_count; t++)
+            put_tensor(&w, l, &model->layers[l].tensors[t], params);
     }
     for (size_t i = 0; i < text_count; i++) {
         const size_t size = strlen(texts[i].value);

@@ -178,13 +178,12 @@ static void put_graph(struct trib_buf *graph, const struct trib_model *model, co
     put_text(graph, 2, "model");
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
-        if (layer->kind == TRIB_LAYER_DROPOUT)
-            continue;
-        (void)snprintf(name, sizeof(name), "%" PRIu32 ".weight", l);
-        put_initializer(graph, name, (const uint32_t[]){layer->outputs, layer->inputs}, 2,
-                        params + layer->weight);
-        (void)snprintf(name, sizeof(name), "%" PRIu32 ".bias", l);
-        put_initializer(graph, name, &layer->outputs, 1, params + layer->bias);
+        for (uint32_t t = 0; t < layer->tensor_count; t++) {
+            const struct trib_layer_tensor *tensor = &layer->tensors[t];
+            (void)snprintf(name, sizeof(name), "%" PRIu32 ".%s", l, tensor->name);
+            put_initializer(graph, name, tensor->shape, tensor->dimensions,
+                            params + tensor->offset);
+        }
     }
     put_value(graph, 11, "x", model->inputs);
     put_value(graph, 12, "y", model->outputs);

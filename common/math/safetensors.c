@@ -9,20 +9,19 @@
 #include "common/base/bytes.h"
 #include "common/base/json.h"
 
-static void put_tensor(struct trib_buf *buf, uint32_t layer, const char *kind,
-                       const uint64_t *shape, size_t dimensions, const uint64_t *offsets)
+static void put_tensor(struct trib_buf *buf, uint32_t layer, const struct trib_layer_tensor *tensor)
 {
     char name[32];
-    (void)snprintf(name, sizeof(name), "%u.%s", layer, kind);
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".%s", layer, tensor->name);
     trib_json_open(buf, name, '{');
     trib_json_text(buf, "dtype", "F32");
     trib_json_open(buf, "shape", '[');
-    for (size_t i = 0; i < dimensions; i++)
-        trib_json_uint(buf, NULL, shape[i]);
+    for (uint32_t d = 0; d < tensor->dimensions; d++)
+        trib_json_uint(buf, NULL, tensor->shape[d]);
     trib_json_close(buf, ']');
     trib_json_open(buf, "data_offsets", '[');
-    trib_json_uint(buf, NULL, offsets[0] * sizeof(float));
-    trib_json_uint(buf, NULL, offsets[1] * sizeof(float));
+    trib_json_uint(buf, NULL, tensor->offset * sizeof(float));
+    trib_json_uint(buf, NULL, (tensor->offset + tensor->count) * sizeof(float));
     trib_json_close(buf, ']');
     trib_json_close(buf, '}');
 }
@@ -39,13 +38,8 @@ void trib_safetensors_header(const struct trib_model *model,
     trib_json_close(&json, '}');
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
-        if (layer->kind == TRIB_LAYER_DROPOUT)
-            continue;
-        const size_t end = layer->bias + layer->outputs;
-        put_tensor(&json, l, "weight", (const uint64_t[]){layer->outputs, layer->inputs}, 2,
-                   (const uint64_t[]){layer->weight, layer->bias});
-        put_tensor(&json, l, "bias", (const uint64_t[]){layer->outputs}, 1,
-                   (const uint64_t[]){layer->bias, end});
+        for (uint32_t t = 0; t < layer->tensor_count; t++)
+            put_tensor(&json, l, &layer->tensors[t]);
     }
     trib_json_close(&json, '}');
     while (json.size % 8 != 0)

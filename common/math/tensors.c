@@ -125,26 +125,30 @@ static void shape_text(const uint64_t *shape, size_t dimensions, char *text, siz
         (void)snprintf(text + used, size - (size_t)used, ")");
 }
 
-static enum trib_err take(const struct trib_tensor *tensor, const uint64_t *shape,
-                          size_t dimensions, float *ret_params, struct reason why)
+static enum trib_err take(const struct trib_tensor *tensor, const struct trib_layer_tensor *wanted,
+                          float *params, struct reason why)
 {
     char has[112];
     char wants[112];
-    if (tensor->dimensions != dimensions ||
-        memcmp(tensor->shape, shape, dimensions * sizeof(*shape)) != 0) {
+    uint64_t shape[TRIB_LAYER_DIMENSIONS_MAX];
+    for (uint32_t d = 0; d < wanted->dimensions; d++)
+        shape[d] = wanted->shape[d];
+    if (tensor->dimensions != wanted->dimensions ||
+        memcmp(tensor->shape, shape, wanted->dimensions * sizeof(*shape)) != 0) {
         shape_text(tensor->shape, tensor->dimensions, has, sizeof(has));
-        shape_text(shape, dimensions, wants, sizeof(wants));
+        shape_text(shape, wanted->dimensions, wants, sizeof(wants));
         return wrong(why, "'%s' has the shape %s, the model wants %s", tensor->name, has, wants);
     }
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "parameters are taken as they lie");
-    memcpy(ret_params, tensor->data, tensor->count * sizeof(float));
+    memcpy(params + wanted->offset, tensor->data, tensor->count * sizeof(float));
     for (size_t i = 0; i < tensor->count; i++) {
-        if (!isfinite(ret_params[i]))
+        if (!isfinite(params[wanted->offset + i]))
             return wrong(why, "'%s' holds a value that is not finite", tensor->name);
     }
     return TRIB_OK;
 }
 
+// The weight says which number the layer has in the file, the others have the same.
 static enum trib_err take_layer(const struct trib_tensors *tensors, const struct trib_layer *layer,
                                 uint32_t index, uint64_t *number, float *params, struct reason why)
 {
@@ -153,14 +157,18 @@ static enum trib_err take_layer(const struct trib_tensors *tensors, const struct
     if (!weight)
         return wrong(why, "the model wants a weight for its layer %" PRIu32 ", there is none",
                      index + 1);
-    (void)snprintf(name, sizeof(name), "%.*s.bias", (int)strcspn(weight->name, "."), weight->name);
-    const struct trib_tensor *bias = find(tensors, name);
-    if (!bias)
-        return wrong(why, "there is no '%s'", name);
-    enum trib_err err = take(weight, (const uint64_t[]){layer->outputs, layer->inputs}, 2,
-                             params + layer->weight, why);
-    if (!err)
-        err = take(bias, (const uint64_t[]){layer->outputs}, 1, params + layer->bias, why);
+    for (uint32_t t = 1; t < layer->tensor_count; t++) {
+        (void)snprintf(name, sizeof(name), "%.*s.%s", (int)strcspn(weight->name, "."), weight->name,
+                       layer->tensors[t].name);
+        if (!find(tensors, name))
+            return wrong(why, "there is no '%s'", name);
+    }
+    enum trib_err err = take(weight, &layer->tensors[0], params, why);
+    for (uint32_t t = 1; t < layer->tensor_count && !err; t++) {
+        (void)snprintf(name, sizeof(name), "%.*s.%s", (int)strcspn(weight->name, "."), weight->name,
+                       layer->tensors[t].name);
+        err = take(find(tensors, name), &layer->tensors[t], params, why);
+    }
     ++*number;
     return err;
 }
@@ -176,9 +184,9 @@ enum trib_err trib_tensors_params(const struct trib_tensors *tensors,
     if (spec && strcmp(spec, model->spec) != 0)
         return wrong(reason, "is of the model '%.200s', not of '%s'", spec, model->spec);
     for (uint32_t l = 0; l < model->layer_count; l++) {
-        if (model->layers[l].kind == TRIB_LAYER_DROPOUT)
+        if (model->layers[l].tensor_count == 0)
             continue;
-        arrays += 2;
+        arrays += model->layers[l].tensor_count;
         enum trib_err err = take_layer(tensors, &model->layers[l], l, &number, ret_params, reason);
         if (err)
             return err;

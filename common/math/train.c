@@ -7,6 +7,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/math/layer.h"
 
 #define TRIB_LOG_MODULE "train"
 
@@ -84,7 +85,7 @@ enum trib_err trib_train_space_create(const struct trib_model *model,
     space->options = *options;
     space->rows_max = rows_max;
     for (uint32_t l = 0; l < model->layer_count; l++)
-        space->drops = space->drops || model->layers[l].kind == TRIB_LAYER_DROPOUT;
+        space->drops = space->drops || trib_layer_ops(model->layers[l].kind)->is_training_only;
     enum trib_err err = create_vectors(space, batch);
     if (!err)
         err = trib_optim_create(&optim, model->param_count, &space->optim);

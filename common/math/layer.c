@@ -1,0 +1,24 @@
+#include "common/math/layer.h"
+
+#include <string.h>
+
+static const struct trib_layer_ops *const kinds[] = {
+    [TRIB_LAYER_DENSE] = &trib_layer_dense,
+    [TRIB_LAYER_DROPOUT] = &trib_layer_dropout,
+};
+
+const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind)
+{
+    return kinds[kind];
+}
+
+bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind)
+{
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(word, kinds[i]->word) == 0) {
+            *ret_kind = (enum trib_layer_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
