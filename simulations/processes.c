@@ -189,6 +189,21 @@ static enum trib_err put_policy(const struct trib_policy *policy, struct trib_bu
     return file && section ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
+// A CSV file with weights wants a schema that says which column they are.
+static enum trib_err write_weights_schema(const struct trib_dataset *train, const char *dir,
+                                          struct trib_buf *data_section)
+{
+    struct trib_buf text = {0};
+    for (size_t i = 0; i < train->inputs; i++)
+        trib_buf_printf(&text, "[column f%zu]\ntype = real\n", i);
+    trib_buf_text(&text, "[column weight]\ntype = real\nrole = weight\n");
+    trib_buf_text(&text, "[column label]\ntype = real\nrole = label\n");
+    enum trib_err err = write_text(dir, "schema.ini", &text);
+    trib_buf_fini(&text);
+    trib_buf_text(data_section, "schema = schema.ini\n");
+    return err;
+}
+
 static enum trib_err write_device(const struct trib_processes *p, size_t device, const char *dir)
 {
     const struct trib_partition *partition = &p->scenario->partition;
@@ -201,6 +216,8 @@ static enum trib_err write_device(const struct trib_processes *p, size_t device,
         err = write_rows(p, p->scenario->train, rows, count, base);
     free(rows);
     put_data_section(p, "train", &text);
+    if (!err && p->scenario->train->weights)
+        err = write_weights_schema(p->scenario->train, dir, &text);
     if (!err)
         err = put_policy(&p->scenario->policy, &text);
     trib_buf_text(&text, "[client]\nreconnect_max_ms = 1000\n");
@@ -232,11 +249,13 @@ static enum trib_err write_job(const struct trib_processes *p, struct trib_buf *
     put_data_section(p, "test", ret_text);
     free(text);
     free(conf);
-    const size_t count = p->scenario->test->rows;
+    struct trib_dataset test = *p->scenario->test;
+    test.weights = NULL; // nothing weighs held-out rows
+    const size_t count = test.rows;
     uint32_t *rows = row_numbers(0, count);
     enum trib_err err = file && rows ? trib_path_join(base, p->state_dir, "test") : TRIB_ERR_NOMEM;
     if (!err)
-        err = write_rows(p, p->scenario->test, rows, count, base);
+        err = write_rows(p, &test, rows, count, base);
     free(rows);
     return err;
 }

@@ -113,8 +113,10 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
 {
     size_t rows = 0;
     size_t inputs = 0;
+    bool has_weights = false;
     for (size_t p = 0; p < count; p++) {
         rows += parts[p]->rows;
+        has_weights = has_weights || parts[p]->weights;
         inputs = parts[p]->rows ? parts[p]->inputs : inputs; // all the model's, were checked
     }
     if (rows > TRIB_ROWS_MAX) {
@@ -122,6 +124,8 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
         return TRIB_ERR_LIMIT;
     }
     enum trib_err err = trib_dataset_create(rows, inputs, false, name, &ret_rows->dataset);
+    if (!err && has_weights)
+        err = trib_dataset_add_weights(ret_rows->dataset);
     if (err)
         return err;
     ret_rows->groups = trib_alloc_array(rows, sizeof(*ret_rows->groups));
@@ -133,6 +137,9 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
         memcpy(ret_rows->dataset->x + row * inputs, part->x,
                part->rows * inputs * sizeof(*part->x));
         memcpy(ret_rows->dataset->y + row, part->y, part->rows * sizeof(*part->y));
+        if (part->weights)
+            memcpy(ret_rows->dataset->weights + row, part->weights,
+                   part->rows * sizeof(*part->weights));
         for (size_t r = 0; r < part->rows; r++)
             ret_rows->groups[row + r] = (float)p; // exact: fewer than 2^24 devices
         row += part->rows;

@@ -365,6 +365,7 @@ struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, 
     return (struct trib_samples){
         .x = train->x + first * train->inputs,
         .y = train->y + first,
+        .weights = train->weights ? train->weights + first : NULL,
         .rows = trib_partition_size(&scenario->partition, device),
         .inputs = train->inputs,
     };

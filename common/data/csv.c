@@ -253,6 +253,8 @@ enum trib_err trib_csv_write(const char *path, const struct trib_dataset *datase
         const float *x = dataset->x + (size_t)rows[i] * dataset->inputs;
         for (size_t j = 0; j < dataset->inputs; j++)
             trib_buf_printf(&buf, "%.9g,", (double)x[j]); // 9 digits tell every float apart
+        if (dataset->weights)
+            trib_buf_printf(&buf, "%.9g,", (double)dataset->weights[rows[i]]);
         trib_buf_printf(&buf, "%.9g\n", (double)dataset->y[rows[i]]);
     }
     enum trib_err err =

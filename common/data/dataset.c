@@ -1,5 +1,6 @@
 #include "common/data/dataset.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,20 +34,35 @@ failed:
     return TRIB_ERR_NOMEM;
 }
 
+enum trib_err trib_dataset_add_weights(struct trib_dataset *dataset)
+{
+    assert(!dataset->weights);
+    dataset->weights = trib_alloc_aligned(dataset->rows, sizeof(*dataset->weights));
+    if (!dataset->weights)
+        return TRIB_ERR_NOMEM;
+    for (size_t i = 0; i < dataset->rows; i++)
+        dataset->weights[i] = 1;
+    return TRIB_OK;
+}
+
 void trib_dataset_free(struct trib_dataset *dataset)
 {
     if (!dataset)
         return;
     free(dataset->x);
     free(dataset->y);
+    free(dataset->weights);
     free(dataset->lines);
     free(dataset);
 }
 
 struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset)
 {
-    return (struct trib_samples){
-        .x = dataset->x, .y = dataset->y, .rows = dataset->rows, .inputs = dataset->inputs};
+    return (struct trib_samples){.x = dataset->x,
+                                 .y = dataset->y,
+                                 .weights = dataset->weights,
+                                 .rows = dataset->rows,
+                                 .inputs = dataset->inputs};
 }
 
 enum trib_err trib_dataset_check(const struct trib_dataset *dataset, const struct trib_model *model,
@@ -86,6 +102,11 @@ enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint
     const float divisor = (float)scale;
     enum trib_err err =
         trib_dataset_create(count, dataset->inputs, dataset->lines != NULL, dataset->name, &part);
+    if (!err && dataset->weights) {
+        err = trib_dataset_add_weights(part);
+        if (err)
+            trib_dataset_free(part);
+    }
     if (err)
         return err;
     part->label_column = dataset->label_column;
@@ -97,6 +118,8 @@ enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint
         part->y[i] = dataset->y[rows[i]];
         if (part->lines)
             part->lines[i] = dataset->lines[rows[i]];
+        if (part->weights)
+            part->weights[i] = dataset->weights[rows[i]];
     }
     *ret_dataset = part;
     return TRIB_OK;

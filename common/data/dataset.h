@@ -13,6 +13,7 @@
 struct trib_dataset {
     float *x;        // (rows, inputs) row-major, owned
     float *y;        // (rows), owned
+    float *weights;  // (rows), above 0 and finite, owned; NULL: all rows weigh the same
     uint32_t *lines; // (rows) line of each row in a CSV file, owned; NULL for IDX
     size_t rows;
     size_t inputs;
@@ -24,6 +25,8 @@ struct trib_dataset {
 // Room for rows x inputs; contents zero. `with_lines`: also for line numbers.
 TRIB_CHECKED enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool with_lines,
                                                const char *name, struct trib_dataset **ret_dataset);
+// Make room for weights, all 1.
+TRIB_CHECKED enum trib_err trib_dataset_add_weights(struct trib_dataset *dataset);
 void trib_dataset_free(struct trib_dataset *dataset); // NULL is fine
 
 struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset);

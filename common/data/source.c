@@ -59,11 +59,6 @@ static enum trib_err open_table(const struct trib_data_config *config, const cha
         TRIB_ERROR("%s", why);
         return err;
     }
-    if (schema->weight != SIZE_MAX)
-        TRIB_WARN(
-            "%s: the weights in column '%s' are checked, but this version does not learn with "
-            "them",
-            config->schema, schema->columns[schema->weight].name);
     err = trib_table_read(path, schema, &options, NULL, ret_dataset);
     trib_schema_destroy(schema);
     return err;

@@ -57,6 +57,8 @@ static void take_row(struct table *t, size_t line)
             return;
         }
     }
+    if (d->weights)
+        d->weights[d->rows] = weight;
     d->lines[d->rows++] = (uint32_t)line;
 }
 
@@ -276,6 +278,8 @@ enum trib_err trib_table_read(const char *path, const struct trib_schema *schema
     t.fields = trib_alloc_array(schema->count, sizeof(*t.fields));
     err = t.fields ? trib_dataset_create(rows, schema->features, true, path, &t.dataset)
                    : TRIB_ERR_NOMEM;
+    if (!err && schema->weight != SIZE_MAX)
+        err = trib_dataset_add_weights(t.dataset);
     if (err)
         goto out;
     t.dataset->rows = 0;

@@ -83,6 +83,19 @@ class DataTest(fleet.Case):
         }
         self.assertEqual(len(digests), 1)
 
+    def test_weights_are_learnt_with_in_both_modes(self):
+        rows = [row(i) for i in range(90)]
+        (self.dir / "s.ini").write_text(SCHEMA + "[column w]\nrole = weight\n")
+        plain = csv(rows).splitlines()
+        ones = "\n".join([plain[0], *(line + ";1" for line in plain[1:])])
+        text = "\n".join(line + f";{1 + i % 7 / 3}" if i else line
+                         for i, line in enumerate(plain))
+        weighted = self.play("b.csv", text, keys="schema = s.ini\n")
+        self.assertEqual(self.play("b.csv", text, "processes", keys="schema = s.ini\n"), weighted)
+        unweighted = self.play("c.csv", numbers(rows))
+        self.assertEqual(self.play("b.csv", ones, keys="schema = s.ini\n"), unweighted)
+        self.assertNotEqual(weighted, unweighted)
+
     def test_bad_rows_are_left_out_up_to_the_share_that_is_allowed(self):
         rows = [row(i) for i in range(90)]
         bad = csv([(99, "red", "x", True), ("?", "red", "y", True)])

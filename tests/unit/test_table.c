@@ -180,6 +180,27 @@ static void json_lines_are_read_like_csv(void **state)
     done(dataset);
 }
 
+static void weights_stay_with_their_rows(void **state)
+{
+    (void)state;
+    struct trib_dataset *dataset, *part;
+    const uint32_t rows[] = {2, 0};
+    const struct trib_table_options options = {.scale = 1, .max_bad_share = 1};
+    assert_int_equal(read_text("[column x]\n[column w]\nrole = weight\n"
+                               "[column y]\nrole = label\n",
+                               "1,0.5,1\n2,0,1\n3,4,0\n5,2.5,1\n", &options, &dataset),
+                     TRIB_OK);
+    assert_int_equal(dataset->rows, 3); // a weight of 0 breaks `range`
+    assert_true(trib_dataset_samples(dataset).weights == dataset->weights);
+    assert_int_equal(trib_dataset_select(dataset, rows, 2, 1, &part), TRIB_OK);
+    assert_true(part->weights[0] == 2.5f && part->weights[1] == 0.5f && part->x[0] == 5);
+    trib_dataset_free(part);
+    done(dataset);
+    assert_int_equal(read_text(people, "30,red,a,1\n", &options, &dataset), TRIB_OK);
+    assert_null(trib_dataset_samples(dataset).weights);
+    done(dataset);
+}
+
 static void limit_and_scale_are_those_of_the_configuration(void **state)
 {
     (void)state;
@@ -295,6 +316,7 @@ int main(void)
         cmocka_unit_test(values_are_never_logged),
         cmocka_unit_test(named_columns_may_stand_anywhere),
         cmocka_unit_test(json_lines_are_read_like_csv),
+        cmocka_unit_test(weights_stay_with_their_rows),
         cmocka_unit_test(limit_and_scale_are_those_of_the_configuration),
         cmocka_unit_test(the_configuration_names_the_schema),
         cmocka_unit_test(adult_is_read_as_it_is),
