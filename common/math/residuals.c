@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 
 // Welford 1962: one pass, without the cancellation of a sum of squares.
 static void spread_add(struct trib_spread *spread, uint64_t seen, double value)
@@ -24,8 +25,10 @@ static void spread_merge(struct trib_spread *spread, double rows, const struct t
 enum trib_err trib_residuals_add(struct trib_residuals *residuals, double output, double target)
 {
     double miss = output - target;
-    if (!isfinite(miss) || !isfinite(target))
+    if (!isfinite(miss) || !isfinite(target)) {
+        residuals->not_finite++;
         return TRIB_ERR_DATA;
+    }
     spread_add(&residuals->target, residuals->rows, target);
     spread_add(&residuals->miss, residuals->rows, miss);
     residuals->square += miss * miss;
@@ -40,6 +43,7 @@ void trib_residuals_merge(struct trib_residuals *residuals, const struct trib_re
 {
     double rows = (double)residuals->rows;
     double from_rows = (double)from->rows;
+    residuals->not_finite += from->not_finite;
     if (from->rows == 0)
         return;
     spread_merge(&residuals->target, rows, &from->target, from_rows);
@@ -70,8 +74,32 @@ enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
         .mae = residuals->absolute / rows,
         .mape = residuals->relative / rows,
         .max_error = residuals->largest,
-        .r2 = explained(residuals->square, residuals->target.square),
+        .r2 = residuals->rows > 1 ? explained(residuals->square, residuals->target.square)
+                                  : (double)NAN,
         .explained_variance = explained(residuals->miss.square, residuals->target.square),
     };
+    return TRIB_OK;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+enum trib_err trib_residuals_median(double *misses, size_t count, double *ret_median)
+{
+    if (count == 0)
+        return TRIB_ERR_DATA;
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(misses[i]))
+            return TRIB_ERR_DATA;
+        misses[i] = fabs(misses[i]);
+    }
+    qsort(misses, count, sizeof(*misses), by_size);
+    const double upper = misses[count / 2];
+    const double lower = misses[(count - 1) / 2];
+    *ret_median = lower + (upper - lower) / 2; // the sum of two could overflow
     return TRIB_OK;
 }

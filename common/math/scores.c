@@ -66,7 +66,8 @@ enum trib_err trib_class_scores(const struct trib_confusion *confusion,
                                 struct trib_class_scores *ret_scores)
 {
     const double classes = confusion->classes;
-    struct trib_class_scores scores = {.accuracy = 0};
+    const double none = confusion->classes == 2 ? 0 : (double)NAN;
+    struct trib_class_scores scores = {.binary = {none, none, none}};
     double right = 0, agree = 0, truth_pairs = 0, predicted_pairs = 0; // shares of all rows
     double recalls = 0, present = 0;
     uint64_t total;
@@ -81,6 +82,8 @@ enum trib_err trib_class_scores(const struct trib_confusion *confusion,
         const double predicted = counts.predicted / rows;
         add_scores(&scores.macro, &counts, 1 / classes);
         add_scores(&scores.weighted, &counts, truth);
+        if (c == 1 && confusion->classes == 2)
+            add_scores(&scores.binary, &counts, 1);
         recalls += ratio(counts.hit, counts.truth);
         present += counts.truth > 0;
         right += counts.hit;

@@ -14,6 +14,7 @@ struct trib_mean_scores {
 
 struct trib_class_scores {
     double accuracy;
+    struct trib_mean_scores binary;   // two classes: of class 1 alone; more: NaN
     struct trib_mean_scores macro;    // over all classes, also those that no row has
     struct trib_mean_scores micro;    // of summed counts: each of the three is the accuracy
     struct trib_mean_scores weighted; // by the rows of the true class

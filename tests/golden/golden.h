@@ -1,7 +1,7 @@
 // golden.h - rows of reference values, and what became of them.
 //
 // A kind of file is a function that is given one row after another. Every value it compares is
-// counted once: passed, failed, or skipped because the product does not compute it yet.
+// counted once: passed or failed.
 #ifndef TRIB_TESTS_GOLDEN_H
 #define TRIB_TESTS_GOLDEN_H
 
@@ -25,7 +25,6 @@ struct golden_row {
 struct golden_tally {
     size_t passed;
     size_t failed;
-    size_t skipped;
 };
 
 typedef void (*golden_row_fn)(const struct golden_row *row, struct golden_tally *tally);
@@ -49,7 +48,6 @@ void golden_check_text(struct golden_tally *tally, const struct golden_row *row,
                        const char *expected, const char *got);
 // A row that cannot be understood is a failure, not nothing.
 void golden_fail(struct golden_tally *tally, const struct golden_row *row, const char *why);
-void golden_skip(struct golden_tally *tally, const struct golden_row *row, const char *what);
 
 // The kinds.
 void golden_accounting(const struct golden_row *row, struct golden_tally *tally);

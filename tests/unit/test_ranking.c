@@ -44,15 +44,58 @@ static void average_precision_is_that_worked_out_by_hand(void **state)
     assert_true(fabs(s.average_precision - (1 + 2.0 / 3 + 3.0 / 4) / 3) < 1e-12);
 }
 
-static void one_class_nothing_and_nan_are_refused(void **state)
+static void one_class_has_no_auc_and_what_is_no_number_is_refused(void **state)
 {
     (void)state;
     struct trib_scored rows[3] = {{0.2, true}, {0.9, true}, {(double)NAN, false}};
+    struct trib_scored negatives[2] = {{0.2, false}, {0.9, false}};
     struct trib_ranking_scores s = {.roc_auc = 77};
     assert_int_equal(trib_ranking_scores(rows, 0, &s), TRIB_ERR_DATA);
-    assert_int_equal(trib_ranking_scores(rows, 2, &s), TRIB_ERR_DATA);
     assert_int_equal(trib_ranking_scores(rows, 3, &s), TRIB_ERR_DATA);
     assert_true(s.roc_auc == 77);
+    assert_int_equal(trib_ranking_scores(rows, 2, &s), TRIB_OK);
+    assert_true(isnan(s.roc_auc) && s.average_precision == 1);
+    assert_int_equal(trib_ranking_scores(negatives, 2, &s), TRIB_OK);
+    assert_true(isnan(s.roc_auc) && s.average_precision == 0);
+}
+
+// Column 0 orders 3 of 4 pairs of class 0 against the rest, and so on, counted by hand.
+static const double three[4 * 3] = {0.5, 0.3, 0.2,  // class 0
+                                    0.6, 0.3, 0.1,  // class 1
+                                    0.1, 0.2, 0.7,  // class 2
+                                    0.4, 0.1, 0.5}; // class 2
+
+static void classes_are_ranked_against_the_rest_and_in_pairs(void **state)
+{
+    (void)state;
+    static const uint32_t labels[4] = {0, 1, 2, 2};
+    const struct trib_multi_scored scored = {three, labels, 4, 3};
+    // Against the rest: 0: 2/3, 1: (1/2 + 1 + 1)/3, 2: 4/4.
+    const double zero = 2.0 / 3, one = 2.5 / 3, two = 1;
+    // Pairs (column of the first, of the second): 0-1: 0, 1/2; 0-2: 1, 1; 1-2: 1, 1.
+    const double pairs[3] = {0.25, 1, 1};
+    struct trib_multi_auc auc = {0};
+    assert_int_equal(trib_multi_auc_ovr(&scored, &auc), TRIB_OK);
+    assert_int_equal(trib_multi_auc_ovo(&scored, &auc), TRIB_OK);
+    assert_true(fabs(auc.ovr_macro - (zero + one + two) / 3) < 1e-12);
+    assert_true(fabs(auc.ovr_weighted - (zero + one + 2 * two) / 4) < 1e-12);
+    assert_true(fabs(auc.ovo_macro - (pairs[0] + pairs[1] + pairs[2]) / 3) < 1e-12);
+    assert_true(fabs(auc.ovo_weighted - (2 * pairs[0] + 3 * pairs[1] + 3 * pairs[2]) / 8) < 1e-12);
+}
+
+static void a_class_without_rows_leaves_no_mean(void **state)
+{
+    (void)state;
+    static const uint32_t labels[4] = {0, 2, 2, 0};
+    const struct trib_multi_scored scored = {three, labels, 4, 3};
+    const struct trib_multi_scored none = {three, labels, 0, 3};
+    struct trib_multi_auc auc = {0};
+    assert_int_equal(trib_multi_auc_ovr(&scored, &auc), TRIB_OK);
+    assert_int_equal(trib_multi_auc_ovo(&scored, &auc), TRIB_OK);
+    assert_true(isnan(auc.ovr_macro) && isnan(auc.ovr_weighted));
+    assert_true(isnan(auc.ovo_macro) && isnan(auc.ovo_weighted));
+    assert_int_equal(trib_multi_auc_ovr(&none, &auc), TRIB_ERR_DATA);
+    assert_int_equal(trib_multi_auc_ovo(&none, &auc), TRIB_ERR_DATA);
 }
 
 int main(void)
@@ -60,7 +103,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(auc_is_the_share_of_pairs_in_order),
         cmocka_unit_test(average_precision_is_that_worked_out_by_hand),
-        cmocka_unit_test(one_class_nothing_and_nan_are_refused),
+        cmocka_unit_test(one_class_has_no_auc_and_what_is_no_number_is_refused),
+        cmocka_unit_test(classes_are_ranked_against_the_rest_and_in_pairs),
+        cmocka_unit_test(a_class_without_rows_leaves_no_mean),
     };
     trib_crypto_init();
     return RUN_TESTS(tests);

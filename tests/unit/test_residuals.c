@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -86,16 +87,46 @@ static void nothing_and_numbers_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
     static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
-    const struct trib_residuals none = {0};
+    const struct trib_residuals none = {.not_finite = 6};
     struct trib_residuals sums = {0};
+    struct trib_residuals both = {.rows = 1, .square = 2, .not_finite = 1};
     struct trib_residual_scores s = {.mse = 77};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(trib_residuals_add(&sums, bad[i], 1), TRIB_ERR_DATA);
         assert_int_equal(trib_residuals_add(&sums, 1, bad[i]), TRIB_ERR_DATA);
     }
-    assert_memory_equal(&sums, &none, sizeof(none));
+    assert_memory_equal(&sums, &none, sizeof(none)); // counted apart
+    trib_residuals_merge(&both, &sums);
+    assert_true(both.rows == 1 && both.square == 2 && both.not_finite == 7);
     assert_int_equal(trib_residuals_scores(&sums, &s), TRIB_ERR_DATA);
     assert_true(s.mse == 77);
+}
+
+static void the_r2_of_one_row_does_not_exist(void **state)
+{
+    (void)state;
+    struct trib_residuals sums = {0};
+    struct trib_residual_scores s;
+    assert_int_equal(trib_residuals_add(&sums, 3, 4), TRIB_OK);
+    assert_int_equal(trib_residuals_scores(&sums, &s), TRIB_OK);
+    assert_true(isnan(s.r2) && s.mse == 1);
+}
+
+static void the_median_is_in_the_middle(void **state)
+{
+    (void)state;
+    double odd[3] = {-5, 1, 2}, even[4] = {4, -1, 3, 0}, large[2] = {DBL_MAX, -DBL_MAX};
+    double broken[2] = {1, (double)NAN};
+    double median = 77;
+    assert_int_equal(trib_residuals_median(broken, 2, &median), TRIB_ERR_DATA);
+    assert_int_equal(trib_residuals_median(odd, 0, &median), TRIB_ERR_DATA);
+    assert_true(median == 77);
+    assert_int_equal(trib_residuals_median(odd, 3, &median), TRIB_OK);
+    assert_true(median == 2);
+    assert_int_equal(trib_residuals_median(even, 4, &median), TRIB_OK);
+    assert_true(median == 2); // of 0 1 3 4
+    assert_int_equal(trib_residuals_median(large, 2, &median), TRIB_OK);
+    assert_true(median == DBL_MAX);
 }
 
 int main(void)
@@ -104,6 +135,8 @@ int main(void)
         cmocka_unit_test(scores_are_those_worked_out_by_hand),
         cmocka_unit_test(merged_random_shards_equal_the_pooled_rows),
         cmocka_unit_test(targets_that_do_not_vary_are_met_or_not),
+        cmocka_unit_test(the_r2_of_one_row_does_not_exist),
+        cmocka_unit_test(the_median_is_in_the_middle),
         cmocka_unit_test(nothing_and_numbers_that_are_not_finite_are_refused),
     };
     trib_crypto_init();

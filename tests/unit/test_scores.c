@@ -26,6 +26,9 @@ static void scores_are_those_worked_out_by_hand(void **state)
     struct trib_class_scores s;
     assert_int_equal(trib_class_scores(&confusion, &s), TRIB_OK);
     assert_near(s.accuracy, 9.0 / 12);
+    assert_near(s.binary.precision, 3.0 / 5); // of class 1
+    assert_near(s.binary.recall, 3.0 / 4);
+    assert_near(s.binary.f1, 6.0 / 9);
     assert_near(s.macro.precision, (6.0 / 7 + 3.0 / 5) / 2);
     assert_near(s.micro.f1, 9.0 / 12);
     assert_near(s.weighted.recall, 9.0 / 12);
@@ -97,6 +100,7 @@ static void a_single_class_has_no_correlation_and_no_kappa(void **state)
     struct trib_class_scores s;
     assert_int_equal(trib_class_scores(&right, &s), TRIB_OK);
     assert_true(s.accuracy == 1 && s.balanced_accuracy == 1 && s.mcc == 0 && isnan(s.kappa));
+    assert_true(s.binary.precision == 0 && s.binary.recall == 0 && s.binary.f1 == 0); // 0/0
     assert_true(s.macro.f1 == 0.5); // the class without rows counts as 0
     assert_int_equal(trib_class_scores(&wrong, &s), TRIB_OK);
     assert_true(s.accuracy == 0 && s.balanced_accuracy == 0 && s.mcc == 0 && s.kappa == 0);
