@@ -1,0 +1,137 @@
+#include "common/math/tally.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/wipe.h"
+
+enum {
+    BITS = TRIB_TALLY_LIMB_BITS,
+    LIMBS = TRIB_TALLY_LIMBS,
+    DIGITS = LIMBS + 2, // with what the sum of many carries out of the highest limb
+};
+
+static const int64_t base = (int64_t)1 << BITS;
+
+enum trib_err trib_tally_init(struct trib_tally *tally, size_t count)
+{
+    *tally = (struct trib_tally){.count = count};
+    assert(count >= 1 && count <= TRIB_TALLY_VALUES_MAX);
+    tally->limbs = trib_alloc_aligned(trib_tally_words(count), sizeof(*tally->limbs));
+    return tally->limbs ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
+void trib_tally_fini(struct trib_tally *tally)
+{
+    if (tally->limbs)
+        trib_wipe(tally->limbs, trib_tally_words(tally->count) * sizeof(*tally->limbs));
+    free(tally->limbs);
+    *tally = (struct trib_tally){.count = 0};
+}
+
+size_t trib_tally_words(size_t count)
+{
+    return count * LIMBS;
+}
+
+enum trib_err trib_tally_add(struct trib_tally *tally, size_t index, double x)
+{
+    assert(index < tally->count);
+    if (!isfinite(x))
+        return TRIB_ERR_DATA;
+    if (fabs(x) >= ldexp(1, TRIB_TALLY_HIGH))
+        return TRIB_ERR_LIMIT;
+    // In units of the lowest bit: a whole number of at most 269 bits, 53 of which count.
+    int exponent;
+    const double units = rint(ldexp(fabs(x), -TRIB_TALLY_LOW));
+    uint64_t bits = (uint64_t)ldexp(frexp(units, &exponent), 53);
+    exponent -= 53;
+    if (exponent < 0) { // small: the bits below the point are 0
+        bits = exponent > -64 ? bits >> -exponent : 0;
+        exponent = 0;
+    }
+    const int shift = exponent % BITS;
+    int64_t *limb = tally->limbs + index * LIMBS + exponent / BITS;
+    // Cut at the borders of limbs: the lowest one takes fewer bits when it begins in its middle.
+    uint64_t part = (bits & ((1ull << (BITS - shift)) - 1)) << shift;
+    bits >>= BITS - shift;
+    while (part | bits) {
+        *limb++ += x < 0 ? -(int64_t)part : (int64_t)part;
+        part = bits & (uint64_t)(base - 1);
+        bits >>= BITS;
+    }
+    return TRIB_OK;
+}
+
+enum trib_err trib_tally_pack(const struct trib_tally *tally, int32_t *ret_words, size_t *ret_index)
+{
+    for (size_t i = 0; i < tally->count; i++) {
+        const int64_t *limbs = tally->limbs + i * LIMBS;
+        int32_t *words = ret_words + i * LIMBS;
+        int64_t carry = 0;
+        for (size_t l = 0; l < LIMBS - 1; l++) {
+            words[l] = (int32_t)((limbs[l] + carry) & (base - 1));
+            carry = (limbs[l] + carry) >> BITS;
+        }
+        const int64_t highest = limbs[LIMBS - 1] + carry;
+        if (highest < -base / 2 || highest >= base / 2) {
+            *ret_index = i;
+            return TRIB_ERR_LIMIT;
+        }
+        words[LIMBS - 1] = (int32_t)highest;
+    }
+    return TRIB_OK;
+}
+
+void trib_tally_take(struct trib_tally *tally, const int64_t *sums)
+{
+    memcpy(tally->limbs, sums, trib_tally_words(tally->count) * sizeof(*sums));
+}
+
+// The digits of sign * value, 0 <= digit < base. False: it is negative, and so are they not.
+static bool to_digits(const int64_t *limbs, int sign, int64_t *digits)
+{
+    int64_t carry = 0;
+    for (size_t l = 0; l < LIMBS; l++) {
+        const int64_t limb = sign * limbs[l] + carry;
+        digits[l] = limb & (base - 1);
+        carry = limb >> BITS;
+    }
+    digits[LIMBS] = carry & (base - 1);
+    digits[LIMBS + 1] = carry >> BITS;
+    return carry >= 0;
+}
+
+double trib_tally_value(const struct trib_tally *tally, size_t index)
+{
+    const int64_t *limbs = tally->limbs + index * LIMBS;
+    int64_t digits[DIGITS];
+    int sign = 1;
+    assert(index < tally->count);
+    if (!to_digits(limbs, 1, digits)) {
+        sign = -1;
+        (void)to_digits(limbs, -1, digits);
+    }
+    // The highest 64 bits, or all; that any lower one is set is kept in the lowest of them, so that
+    // the one rounding to 53 bits is right (64 > 53 + 1).
+    int next = DIGITS - 1;
+    uint64_t bits = 0;
+    while (next >= 0 && bits >> (64 - BITS) == 0)
+        bits = bits << BITS | (uint64_t)digits[next--];
+    int exponent = BITS * (next + 1);
+    if (next >= 0) {
+        const int room = __builtin_clzll(bits); // below BITS
+        const uint64_t digit = (uint64_t)digits[next--];
+        bits = bits << room | digit >> (BITS - room);
+        exponent -= room;
+        bool is_rest = (digit & ((1ull << (BITS - room)) - 1)) != 0;
+        while (next >= 0)
+            is_rest = digits[next--] != 0 || is_rest;
+        bits |= is_rest;
+    }
+    return sign * ldexp((double)bits, exponent + TRIB_TALLY_LOW);
+}
