@@ -45,6 +45,44 @@ enum trib_err trib_dataset_add_weights(struct trib_dataset *dataset)
     return TRIB_OK;
 }
 
+enum trib_err trib_dataset_add_positions(struct trib_dataset *dataset)
+{
+    assert(!dataset->positions);
+    dataset->positions = trib_alloc_aligned(dataset->rows, sizeof(*dataset->positions));
+    return dataset->positions ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
+// `*values` with room for `count` others of `size` bytes, the first `kept` of them as they were.
+static bool move_values(void *values, size_t kept, size_t count, size_t size)
+{
+    void *from, *to;
+    memcpy(&from, values, sizeof(from));
+    if (!from)
+        return true;
+    to = trib_alloc_aligned(count, size);
+    if (!to)
+        return false;
+    memcpy(to, from, kept * size);
+    free(from);
+    memcpy(values, &to, sizeof(to));
+    return true;
+}
+
+enum trib_err trib_dataset_resize(struct trib_dataset *dataset, size_t rows)
+{
+    size_t count;
+    const size_t kept = dataset->rows < rows ? dataset->rows : rows;
+    if (__builtin_mul_overflow(rows, dataset->inputs, &count) ||
+        !move_values(&dataset->x, kept * dataset->inputs, count, sizeof(*dataset->x)) ||
+        !move_values(&dataset->y, kept, rows, sizeof(*dataset->y)) ||
+        !move_values(&dataset->weights, kept, rows, sizeof(*dataset->weights)) ||
+        !move_values(&dataset->positions, kept, rows, sizeof(*dataset->positions)) ||
+        !move_values(&dataset->lines, kept, rows, sizeof(*dataset->lines)))
+        return TRIB_ERR_NOMEM;
+    dataset->rows = kept;
+    return TRIB_OK;
+}
+
 void trib_dataset_free(struct trib_dataset *dataset)
 {
     if (!dataset)
@@ -52,6 +90,7 @@ void trib_dataset_free(struct trib_dataset *dataset)
     free(dataset->x);
     free(dataset->y);
     free(dataset->weights);
+    free(dataset->positions);
     free(dataset->lines);
     free(dataset);
 }

@@ -11,10 +11,11 @@
 #include "tributary/err.h"
 
 struct trib_dataset {
-    float *x;        // (rows, inputs) row-major, owned
-    float *y;        // (rows), owned
-    float *weights;  // (rows), above 0 and finite, owned; NULL: all rows weigh the same
-    uint32_t *lines; // (rows) line of each row in a CSV file, owned; NULL for IDX
+    float *x;            // (rows, inputs) row-major, owned
+    float *y;            // (rows), owned
+    float *weights;      // (rows), above 0 and finite, owned; NULL: all rows weigh the same
+    uint64_t *positions; // (rows) number of each row in a growing source, ascending, owned; or NULL
+    uint32_t *lines;     // (rows) line of each row in a CSV file, owned; NULL for IDX
     size_t rows;
     size_t inputs;
     size_t label_column;          // 1-based column of the label in a CSV file, for messages
@@ -27,6 +28,9 @@ TRIB_CHECKED enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool 
                                                const char *name, struct trib_dataset **ret_dataset);
 // Make room for weights, all 1.
 TRIB_CHECKED enum trib_err trib_dataset_add_weights(struct trib_dataset *dataset);
+TRIB_CHECKED enum trib_err trib_dataset_add_positions(struct trib_dataset *dataset); // all 0
+// Change how many rows there is room for; those that stay keep their values.
+TRIB_CHECKED enum trib_err trib_dataset_resize(struct trib_dataset *dataset, size_t rows);
 void trib_dataset_free(struct trib_dataset *dataset); // NULL is fine
 
 struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset);

@@ -102,6 +102,11 @@ void trib_schema_destroy(struct trib_schema *schema);
 // SIZE_MAX if there is no such column.
 size_t trib_schema_find(const struct trib_schema *schema, const char *name);
 
+// Which of `count` fields, the names in a header, each column is (ret_places: schema->count, from 0).
+// SIZE_MAX, or the first column that none of them names.
+size_t trib_schema_places(const struct trib_schema *schema, const struct trib_field *names,
+                          size_t count, size_t *ret_places);
+
 // How often a rule was broken, and where first.
 struct trib_violation {
     uint64_t count;
@@ -119,6 +124,8 @@ void trib_findings_fini(struct trib_findings *findings);
 // `column` is schema->count for what is wrong with a whole row.
 void trib_findings_count(struct trib_findings *findings, size_t column, enum trib_rule rule,
                          size_t line, size_t place);
+// Log each violation in a line: "NAME: column=... rule=... count=... first at line N column N".
+void trib_findings_log(const struct trib_findings *findings, const char *name);
 const struct trib_violation *trib_findings_find(const struct trib_findings *findings, size_t column,
                                                 enum trib_rule rule);
 

@@ -1,5 +1,6 @@
 // Rows against their schema: checks, numbers, and the counts of what was wrong.
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,10 @@
 #include <strings.h>
 
 #include "common/base/alloc.h"
+#include "common/base/log.h"
 #include "common/data/schema.h"
+
+#define TRIB_LOG_MODULE "data"
 
 enum {
     NUMBER_SIZE_MAX = 63,
@@ -27,6 +31,20 @@ const char *trib_rule_text(enum trib_rule rule)
     case TRIB_RULE_COUNT: break;
     }
     return "unknown";
+}
+
+size_t trib_schema_places(const struct trib_schema *schema, const struct trib_field *names,
+                          size_t count, size_t *ret_places)
+{
+    for (size_t i = 0; i < schema->count; i++) {
+        size_t at = 0;
+        while (at < count && strcmp(names[at].text, schema->columns[i].name) != 0)
+            at++;
+        if (at == count)
+            return i;
+        ret_places[i] = at;
+    }
+    return SIZE_MAX;
 }
 
 // ---- Findings
@@ -59,6 +77,20 @@ const struct trib_violation *trib_findings_find(const struct trib_findings *find
                                                 enum trib_rule rule)
 {
     return &findings->violations[column * TRIB_RULE_COUNT + rule];
+}
+
+void trib_findings_log(const struct trib_findings *f, const char *name)
+{
+    for (size_t c = 0; c <= f->schema->count; c++) {
+        for (int rule = 0; rule < TRIB_RULE_COUNT; rule++) {
+            const struct trib_violation *v = trib_findings_find(f, c, (enum trib_rule)rule);
+            if (v->count == 0)
+                continue;
+            TRIB_WARN("%s: column=%s rule=%s count=%" PRIu64 " first at line %zu column %zu", name,
+                      c < f->schema->count ? f->schema->columns[c].name : "(row)",
+                      trib_rule_text((enum trib_rule)rule), v->count, v->line, v->place);
+        }
+    }
 }
 
 // ---- Values

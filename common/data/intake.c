@@ -1,0 +1,125 @@
+#include "common/data/intake.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/alloc.h"
+#include "common/base/log.h"
+
+#define TRIB_LOG_MODULE "data"
+
+enum trib_err trib_intake_begin(struct trib_intake *intake,
+                                const struct trib_intake_options *options,
+                                const struct trib_schema *schema, struct trib_findings *findings,
+                                size_t rows)
+{
+    *intake = (struct trib_intake){.options = *options, .schema = schema, .findings = findings};
+    if (rows > TRIB_ROWS_MAX)
+        rows = TRIB_ROWS_MAX;
+    intake->capacity = rows ? rows : 1;
+    intake->fields = trib_alloc_array(schema->count, sizeof(*intake->fields));
+    enum trib_err err = intake->fields ? TRIB_OK : TRIB_ERR_NOMEM;
+    if (!err)
+        err = trib_dataset_create(intake->capacity, schema->features, true, options->name,
+                                  &intake->dataset);
+    if (!err && schema->weight != SIZE_MAX)
+        err = trib_dataset_add_weights(intake->dataset);
+    if (!err && options->has_positions)
+        err = trib_dataset_add_positions(intake->dataset);
+    if (err) {
+        trib_intake_fini(intake);
+        return err;
+    }
+    intake->dataset->rows = 0;
+    intake->dataset->label_column = schema->label + 1;
+    return TRIB_OK;
+}
+
+void trib_intake_fini(struct trib_intake *intake)
+{
+    trib_dataset_free(intake->dataset);
+    free(intake->fields);
+    *intake = (struct trib_intake){.capacity = 0};
+}
+
+bool trib_intake_is_full(const struct trib_intake *intake)
+{
+    return intake->options.limit > 0 && intake->findings->rows >= intake->options.limit;
+}
+
+static enum trib_err make_room(struct trib_intake *intake)
+{
+    if (intake->dataset->rows < intake->capacity)
+        return TRIB_OK;
+    if (intake->capacity == TRIB_ROWS_MAX) {
+        TRIB_ERROR("%s: more than %d rows", intake->options.name, TRIB_ROWS_MAX);
+        return TRIB_ERR_LIMIT;
+    }
+    size_t capacity = intake->capacity * 2;
+    if (capacity > TRIB_ROWS_MAX)
+        capacity = TRIB_ROWS_MAX;
+    enum trib_err err = trib_dataset_resize(intake->dataset, capacity);
+    if (!err)
+        intake->capacity = capacity;
+    return err;
+}
+
+enum trib_err trib_intake_row(struct trib_intake *intake, size_t line)
+{
+    enum trib_err err = make_room(intake);
+    if (err)
+        return err;
+    struct trib_dataset *d = intake->dataset;
+    float *x = d->x + d->rows * d->inputs;
+    float weight;
+    if (!trib_schema_row(intake->schema, intake->fields, intake->findings, x, &d->y[d->rows],
+                         &weight))
+        return TRIB_OK;
+    const float scale = (float)intake->options.scale;
+    for (size_t i = 0; i < d->inputs; i++) {
+        x[i] /= scale;
+        if (!isfinite(x[i])) {
+            intake->findings->bad_rows++;
+            trib_findings_count(intake->findings, intake->schema->count, TRIB_RULE_RANGE, line, 0);
+            return TRIB_OK;
+        }
+    }
+    if (d->weights)
+        d->weights[d->rows] = weight;
+    if (d->positions)
+        d->positions[d->rows] = intake->position;
+    d->lines[d->rows++] = (uint32_t)line;
+    return TRIB_OK;
+}
+
+void trib_intake_bad(struct trib_intake *intake, enum trib_rule rule, size_t line, size_t place)
+{
+    intake->findings->rows++;
+    intake->findings->bad_rows++;
+    trib_findings_count(intake->findings, intake->schema->count, rule, line, place);
+}
+
+static void judge(struct trib_intake *intake)
+{
+    const struct trib_findings *f = intake->findings;
+    const double share = f->rows ? (double)f->bad_rows / (double)f->rows : 0;
+    trib_findings_log(f, intake->options.name);
+    if (share <= intake->options.max_bad_share)
+        return;
+    intake->dataset->rows = 0;
+    (void)snprintf(intake->dataset->unfit, sizeof(intake->dataset->unfit),
+                   "%" PRIu64 " of %" PRIu64 " rows break the schema (%.4g; data.max_bad_share is "
+                   "%.4g)",
+                   f->bad_rows, f->rows, share, intake->options.max_bad_share);
+    TRIB_ERROR("%s: id=data-unfit %s", intake->options.name, intake->dataset->unfit);
+}
+
+void trib_intake_end(struct trib_intake *intake, struct trib_dataset **ret_dataset)
+{
+    judge(intake);
+    *ret_dataset = intake->dataset;
+    intake->dataset = NULL;
+    trib_intake_fini(intake);
+}
