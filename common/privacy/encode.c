@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/wide.h"
 #include "common/privacy/polya.h"
 
 __extension__ typedef unsigned __int128 uint128;
@@ -166,29 +167,93 @@ static enum trib_err clip_bounded(const struct trib_encoding *e, struct trib_noi
 
 // ---- Privacy off
 
+enum {
+    BLOCK = 1024 // coordinates at a time, so that they stay in the first cache
+};
+
+struct plain {
+    double a;
+    double grid;
+    double inverse; // of the grid where that is exact, else 0
+    double limit;   // of a word
+};
+
+struct plain_norms {
+    bool is_over; // a coordinate is not finite or does not fit its word
+    uint64_t l1;
+    uint64_t low, high; // of the squares, halved so that neither sum can overflow
+};
+
+// To nearest, ties to even: adding this to a double below 2^51 leaves no bits for a fraction. What is
+// larger stays large, and what is not finite stays so.
+static const double no_fraction = 0x1.8p52;
+
+// Words of coordinates that do not fit are 0.
+TRIB_INLINE struct plain_norms plain_loop(const struct plain *plain, const float *x, size_t count,
+                                          int32_t *words)
+{
+    struct plain_norms norms = {0};
+    uint32_t over = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double scaled = plain->a * (double)x[i];
+        double q = plain->inverse > 0 ? scaled * plain->inverse : scaled / plain->grid;
+        q = q + no_fraction - no_fraction;
+        const bool is_within = fabs(q) <= plain->limit; // false for NaN
+        over |= !is_within;
+        words[i] = (int32_t)(is_within ? q : 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t magnitude = words[i] < 0 ? -(uint32_t)words[i] : (uint32_t)words[i];
+        const uint64_t square = (uint64_t)magnitude * magnitude;
+        norms.l1 += magnitude;
+        norms.low += square & UINT32_MAX;
+        norms.high += square >> 32;
+    }
+    norms.is_over = over != 0;
+    return norms;
+}
+
+static struct plain_norms plain_block(const struct plain *plain, const float *x, size_t count,
+                                      int32_t *words)
+{
+    return plain_loop(plain, x, count, words);
+}
+
+TRIB_WIDE static struct plain_norms plain_block_wide(const struct plain *plain, const float *x,
+                                                     size_t count, int32_t *words)
+{
+    return plain_loop(plain, x, count, words);
+}
+
 static enum trib_err round_plain(const struct trib_encoding *e, const float *x, size_t count,
                                  int32_t *ret_words, struct trib_encode_report *ret_report)
 {
-    const struct norms norms = norms_of(x, count);
-    const double a = clip_factor(&norms, e->clip_l1, e->clip_l2);
-    const double limit = (double)word_limit(e);
+    struct plain plain = {.a = 1, .grid = e->grid, .limit = (double)word_limit(e)};
     double squares = 0;
     uint64_t l1 = 0;
+    bool is_over = false;
+    int exponent;
 
-    *ret_report = (struct trib_encode_report){.nonfinite = norms.nonfinite, .scale = a};
-    if (norms.nonfinite > 0)
-        return TRIB_ERR_DATA;
-    for (size_t i = 0; i < count; i++) {
-        double q = rint(a * (double)x[i] / e->grid); // to nearest, ties to even
-        if (!(fabs(q) <= limit))
-            return TRIB_ERR_DATA;
-        ret_words[i] = (int32_t)q;
-        l1 += (uint64_t)fabs(q);
-        squares += q * q;
+    if (e->clip_l1 > 0 || e->clip_l2 > 0) {
+        const struct norms norms = norms_of(x, count);
+        plain.a = clip_factor(&norms, e->clip_l1, e->clip_l2);
     }
-    ret_report->l1 = l1;
-    ret_report->l2 = sqrt(squares);
-    return TRIB_OK;
+    if (frexp(e->grid, &exponent) == 0.5) // a power of two
+        plain.inverse = 1 / e->grid;
+    for (size_t first = 0; first < count; first += BLOCK) {
+        const size_t block = count - first < BLOCK ? count - first : BLOCK;
+        const struct plain_norms got =
+            trib_is_wide() ? plain_block_wide(&plain, x + first, block, ret_words + first)
+                           : plain_block(&plain, x + first, block, ret_words + first);
+        is_over = is_over || got.is_over;
+        l1 += got.l1;
+        squares += (double)got.high * 0x1p32 + (double)got.low;
+    }
+    *ret_report = (struct trib_encode_report){.scale = plain.a, .l1 = l1, .l2 = sqrt(squares)};
+    if (!is_over)
+        return TRIB_OK;
+    ret_report->nonfinite = norms_of(x, count).nonfinite;
+    return TRIB_ERR_DATA;
 }
 
 enum trib_err trib_encode_clip(const struct trib_encoding *encoding, struct trib_noise *noise,

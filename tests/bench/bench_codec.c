@@ -1,0 +1,117 @@
+// What stands between training and the sum costs: nanoseconds of CPU time for a parameter, the
+// median of several runs, and as a multiple of a copy of the floats in the same runs.
+//
+//     ninja -C build tests/bench/bench_codec && build/tests/bench/bench_codec
+//
+// Not a test: figures of a shared machine decide nothing. docs/benchmarks.md quotes it.
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/rand.h"
+#include "common/privacy/encode.h"
+#include "common/wire/codec.h"
+
+enum {
+    COUNT = 200000, // of the 2NN of McMahan et al. 2017: vectors stay in the second cache
+    RUNS = 21,
+    CALLS = 20, // in each run
+};
+
+struct work {
+    float *delta, *copy;
+    int32_t *words;
+    uint8_t *packed; // 24 bits
+    int64_t *sums;
+    struct trib_encoding encoding;
+    struct trib_noise noise;
+    struct trib_codec_norms norms;
+    uint64_t failures;
+};
+
+static void copy(struct work *work)
+{
+    memcpy(work->copy, work->delta, COUNT * sizeof(*work->delta));
+}
+
+static void encode(struct work *work)
+{
+    struct trib_encode_report report;
+    work->failures += trib_encode_clip(&work->encoding, &work->noise, work->delta, COUNT,
+                                       work->words, &report) != TRIB_OK;
+}
+
+static void pack(struct work *work)
+{
+    trib_codec_pack(work->words, COUNT, 24, work->packed);
+}
+
+static void measure_norms(struct work *work)
+{
+    trib_codec_norms_add(work->packed, COUNT, 24, &work->norms);
+}
+
+static void add(struct work *work)
+{
+    trib_codec_add(work->packed, COUNT, 24, 600, work->sums);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a;
+    const uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static double time_of(struct work *work, void (*step)(struct work *))
+{
+    uint64_t times[RUNS];
+    for (int i = 0; i < RUNS; i++) {
+        uint64_t began = trib_clock_thread_us();
+        for (int call = 0; call < CALLS; call++)
+            step(work);
+        times[i] = trib_clock_thread_us() - began;
+    }
+    qsort(times, RUNS, sizeof(times[0]), by_size);
+    return 1e3 * (double)times[RUNS / 2] / COUNT / CALLS;
+}
+
+int main(void)
+{
+    static const struct {
+        const char *name;
+        void (*step)(struct work *);
+    } steps[] = {{"encode, mode off", encode},
+                 {"pack", pack},
+                 {"norms of packed words", measure_norms},
+                 {"add to the sums, weighed", add}};
+    struct work work = {
+        .delta = trib_alloc_aligned(COUNT, sizeof(float)),
+        .copy = trib_alloc_aligned(COUNT, sizeof(float)),
+        .words = trib_alloc_aligned(COUNT, sizeof(int32_t)),
+        .packed = trib_alloc_aligned(3 * COUNT, 1),
+        .sums = trib_alloc_aligned(COUNT, sizeof(int64_t)),
+        .encoding = {.mode = TRIB_PRIVACY_OFF, .grid = 0x1p-20, .word_bits = 24},
+    };
+    struct trib_rng rng;
+    if (!work.delta || !work.copy || !work.words || !work.packed || !work.sums)
+        return 6;
+    trib_rng_init(&rng, 1, "bench", 0, NULL);
+    for (size_t i = 0; i < COUNT; i++)
+        work.delta[i] = (float)(trib_rng_real(&rng) - 0.5);
+    const double whole = time_of(&work, copy);
+    printf("%-28s %6.3f ns\n", "copy of the floats", whole);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        const double ns = time_of(&work, steps[i].step);
+        printf("%-28s %6.3f ns  %5.1f copies\n", steps[i].name, ns, ns / whole);
+    }
+    free(work.delta);
+    free(work.copy);
+    free(work.words);
+    free(work.packed);
+    free(work.sums);
+    return work.failures ? 6 : 0;
+}
