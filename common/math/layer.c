@@ -5,6 +5,8 @@
 static const struct trib_layer_ops *const kinds[] = {
     [TRIB_LAYER_DENSE] = &trib_layer_dense,
     [TRIB_LAYER_DROPOUT] = &trib_layer_dropout,
+    [TRIB_LAYER_CONV] = &trib_layer_conv,
+    [TRIB_LAYER_MAXPOOL] = &trib_layer_maxpool,
 };
 
 const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind)

@@ -18,8 +18,8 @@ struct trib_layer_pass {
     const float *params; // of the whole model
     const float *x;      // (rows, inputs)
     size_t rows;
-    float *space;           // the layer's own, as large as space_count says; stays as it is until
-                            // the backward pass
+    float *space; // the layer's own, as large as space_count says, 0 at first; nobody else
+                  // writes it
     struct trib_rng *drops; // the stream of what dropout drops; NULL: nothing is dropped
 
     // Forward
@@ -36,6 +36,8 @@ struct trib_layer_ops {
     const char *word;      // in the language
     bool is_for_last;      // may it end a model?
     bool is_training_only; // without `drops` it passes on what it gets, and is not called
+    bool is_for_pictures;  // works with the channels last, and keeps a picture a picture
+    bool is_elementwise;   // takes its numbers as they lie
 
     // The words behind the first, up to the next dash: they go to the canonical text, and what they
     // say to `layer`, whose `in` and `inputs` are set. Sets `out`, and adds the tensors.
@@ -53,7 +55,9 @@ const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind);
 // By the word of the language.
 bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind);
 
+extern const struct trib_layer_ops trib_layer_conv;
 extern const struct trib_layer_ops trib_layer_dense;
 extern const struct trib_layer_ops trib_layer_dropout;
+extern const struct trib_layer_ops trib_layer_maxpool;
 
 #endif // TRIB_MATH_LAYER_H

@@ -65,6 +65,7 @@ static void backward(const struct trib_layer_pass *pass)
 const struct trib_layer_ops trib_layer_dropout = {
     .word = "dropout",
     .is_training_only = true,
+    .is_elementwise = true,
     .parse = parse,
     .space_count = space_count,
     .forward = forward,

@@ -44,7 +44,6 @@ static enum trib_err parse_input(struct trib_spec *spec)
 
 static enum trib_err parse_layer(struct trib_spec *spec)
 {
-    static const char *const later[] = {"conv", "maxpool", "bilinear"};
     char word[TRIB_SPEC_WORD_SIZE];
     struct trib_model *model = spec->model;
     struct trib_layer layer = {.in = model->shape};
@@ -55,10 +54,8 @@ static enum trib_err parse_layer(struct trib_spec *spec)
     if (model->layer_count == TRIB_LAYERS_MAX)
         return trib_spec_wrong(spec, "has more than %d layers", TRIB_LAYERS_MAX);
     trib_spec_take(spec, word);
-    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
-        if (strcmp(word, later[i]) == 0)
-            return trib_spec_wrong_layer(spec, "this version has no %s layers", word);
-    }
+    if (strcmp(word, "bilinear") == 0)
+        return trib_spec_wrong_layer(spec, "this version has no %s layers", word);
     if (!trib_layer_find(word, &layer.kind))
         return trib_spec_wrong_layer(spec, "'%s' is not a kind of layer", word);
     if (model->layer_count > 0)
@@ -74,6 +71,24 @@ static enum trib_err parse_layer(struct trib_spec *spec)
     model->outputs = layer.outputs;
     model->layers[model->layer_count++] = layer;
     return TRIB_OK;
+}
+
+// Pictures lie with their channels last between layers that want them so, and else flattened as the
+// language says.
+static void settle_layouts(struct trib_model *model)
+{
+    for (uint32_t l = 0; l + 1 < model->layer_count; l++) {
+        struct trib_layer *layer = &model->layers[l];
+        uint32_t next = l + 1;
+        while (next + 1 < model->layer_count &&
+               trib_layer_ops(model->layers[next].kind)->is_elementwise)
+            next++;
+        layer->out.is_channels_last =
+            trib_layer_ops(layer->kind)->is_elementwise
+                ? layer->in.is_channels_last
+                : trib_layer_ops(model->layers[next].kind)->is_for_pictures;
+        model->layers[l + 1].in.is_channels_last = layer->out.is_channels_last;
+    }
 }
 
 // The last activation fixes the loss; softmax makes sense only there.
@@ -130,6 +145,7 @@ enum trib_err trib_model_parse(const char *text, struct trib_model *ret_model, c
         err = settle_loss(&spec);
     if (err)
         return err;
+    settle_layouts(&model);
     trib_digest(model.spec, strlen(model.spec), model.arch_digest);
     *ret_model = model;
     return TRIB_OK;

@@ -2,10 +2,12 @@
 //
 //     spec  := input { "-" layer }                e.g. 784 - dense 200 relu - dense 10 softmax
 //     input := N | CxHxW
-//     layer := dense N [relu|tanh|sigmoid|softmax|linear] | dropout P
+//     layer := dense N [ACTIVATION] | conv N KxK [same|valid] [ACTIVATION] | maxpool K | dropout P
+//     ACTIVATION := relu | tanh | sigmoid | softmax | linear
 //
-// The words conv, maxpool and bilinear belong to the language, but not to this version. Parameters
-// lie layer by layer: weights row-major (out, in), then the bias (out); dropout has none. The last
+// The word bilinear belongs to the language, but not to this version. Parameters lie layer by layer:
+// weights row-major, (out, in) or (out, in, kernel height, kernel width), then the bias (out);
+// maxpool and dropout have none. A picture is flattened as (channels, height, width). The last
 // activation fixes the loss: softmax -> cross-entropy, sigmoid -> binary cross-entropy, linear ->
 // half the mean squared error.
 #ifndef TRIB_MATH_MODEL_H
@@ -36,6 +38,8 @@ enum trib_loss {
 enum trib_layer_kind {
     TRIB_LAYER_DENSE,
     TRIB_LAYER_DROPOUT, // outputs = inputs, no parameters
+    TRIB_LAYER_CONV,
+    TRIB_LAYER_MAXPOOL, // no parameters
 };
 
 enum {
@@ -43,9 +47,11 @@ enum {
     TRIB_LAYER_DIMENSIONS_MAX = 4,
 };
 
-// What the numbers of a row are between two layers: C x H x W, row-major, or just C of them.
+// What the numbers of a row are between two layers: C x H x W, row-major, or just C of them. Between
+// two layers that work on pictures they lie as H x W x C.
 struct trib_shape {
-    bool is_picture; // false: height = width = 1
+    bool is_picture;       // false: height = width = 1
+    bool is_channels_last; // H x W x C
     uint32_t channels;
     uint32_t height;
     uint32_t width;
@@ -68,6 +74,9 @@ struct trib_layer {
     uint32_t outputs;                // and of `out`
     enum trib_activation activation; // linear where the kind has none
     double drop;                     // dropout: share of the inputs set to 0 while training, (0, 1)
+    uint32_t kernel_height;          // conv, and maxpool, where both are the stride too
+    uint32_t kernel_width;
+    bool is_same; // conv: outputs as high and wide as the picture, with zeros around it
 
     // Of layers with parameters. The first tensor is the weight, in flat order.
     struct trib_layer_tensor tensors[TRIB_LAYER_TENSORS_MAX];
