@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/math/layer.h"
+
 enum {
     NAME_SIZE = 64,
     PER_LINE = 6,
@@ -24,6 +26,51 @@ static const char dense_text[] =
     "        y[i] = sum;\n"
     "    }\n"
     "}\n\n";
+
+// Pictures are (channels, height, width): `in` and `out` are their sides.
+static const char conv_text[] =
+    "/* y = w x + b; w (out, in, height, width); kernel: its height and width, then how far x begins\n"
+    "   below and to the right of y */\n"
+    "static void conv(const int *in, const int *out, const int *kernel, const float *w,\n"
+    "                 const float *b, const float *x, float *y)\n"
+    "{\n"
+    "    int o, r, c, i, p, q;\n"
+    "    for (o = 0; o < out[0]; o++)\n"
+    "        for (r = 0; r < out[1]; r++)\n"
+    "            for (c = 0; c < out[2]; c++) {\n"
+    "                const float *v = w + (long)o * in[0] * kernel[0] * kernel[1];\n"
+    "                float sum = b[o];\n"
+    "                for (i = 0; i < in[0]; i++)\n"
+    "                    for (p = r - kernel[2]; p < r - kernel[2] + kernel[0]; p++)\n"
+    "                        for (q = c - kernel[3]; q < c - kernel[3] + kernel[1]; q++, v++)\n"
+    "                            if (p >= 0 && p < in[1] && q >= 0 && q < in[2])\n"
+    "                                sum += *v * x[((long)i * in[1] + p) * in[2] + q];\n"
+    "                *y++ = sum;\n"
+    "            }\n"
+    "}\n\n";
+
+static const char maxpool_text[] =
+    "static void maxpool(const int *in, const int *out, int side, const float *x, float *y)\n"
+    "{\n"
+    "    int o, r, c, i;\n"
+    "    for (o = 0; o < out[0]; o++)\n"
+    "        for (r = 0; r < out[1]; r++)\n"
+    "            for (c = 0; c < out[2]; c++) {\n"
+    "                const float *v = x + ((long)o * in[1] + r * side) * in[2] + c * side;\n"
+    "                float largest = *v;\n"
+    "                for (i = 0; i < side * side; i++) {\n"
+    "                    const float now = v[(long)(i / side) * in[2] + i % side];\n"
+    "                    largest = now > largest ? now : largest;\n"
+    "                }\n"
+    "                *y++ = largest;\n"
+    "            }\n"
+    "}\n\n";
+
+static const char *const kind_texts[] = {
+    [TRIB_LAYER_DENSE] = dense_text,
+    [TRIB_LAYER_CONV] = conv_text,
+    [TRIB_LAYER_MAXPOOL] = maxpool_text,
+};
 
 static const char *const activation_texts[] = {
     [TRIB_ACTIVATION_RELU] = "static void relu(int count, float *y)\n"
@@ -89,7 +136,13 @@ static void put_floats(struct trib_buf *buf, const char *name, const char *kind,
 // Only the functions that are called: an unused one would be a warning.
 static void put_functions(struct trib_buf *buf, const struct trib_model *model)
 {
-    trib_buf_text(buf, dense_text);
+    for (size_t k = 0; k < sizeof(kind_texts) / sizeof(kind_texts[0]); k++) {
+        bool is_used = false;
+        for (uint32_t l = 0; l < model->layer_count; l++)
+            is_used = is_used || model->layers[l].kind == k;
+        if (is_used && kind_texts[k])
+            trib_buf_text(buf, kind_texts[k]);
+    }
     for (int a = TRIB_ACTIVATION_RELU; a <= TRIB_ACTIVATION_SOFTMAX; a++) {
         bool is_used = false;
         for (uint32_t l = 0; l < model->layer_count; l++)
@@ -99,26 +152,57 @@ static void put_functions(struct trib_buf *buf, const struct trib_model *model)
     }
 }
 
+static bool is_written(const struct trib_layer *layer)
+{
+    return !trib_layer_ops(layer->kind)->is_training_only; // nothing to do in evaluation
+}
+
+static void put_shape(struct trib_buf *buf, const struct trib_shape *shape)
+{
+    trib_buf_printf(buf, "(const int[]){%" PRIu32 ", %" PRIu32 ", %" PRIu32 "}, ", shape->channels,
+                    shape->height, shape->width);
+}
+
+// The arguments before x and y.
+static void put_arguments(struct trib_buf *buf, const char *name, uint32_t index,
+                          const struct trib_layer *layer)
+{
+    const uint32_t high = layer->kernel_height, wide = layer->kernel_width;
+    if (layer->kind == TRIB_LAYER_DENSE)
+        trib_buf_printf(buf, "%" PRIu32 ", %" PRIu32 ", ", layer->outputs, layer->inputs);
+    if (trib_layer_ops(layer->kind)->is_for_pictures) {
+        put_shape(buf, &layer->in);
+        put_shape(buf, &layer->out);
+    }
+    if (layer->kind == TRIB_LAYER_CONV)
+        trib_buf_printf(buf, "(const int[]){%" PRIu32 ", %" PRIu32 ", %" PRIu32 ", %" PRIu32 "}, ",
+                        high, wide, layer->is_same ? (high - 1) / 2 : 0,
+                        layer->is_same ? (wide - 1) / 2 : 0);
+    if (layer->kind == TRIB_LAYER_MAXPOOL)
+        trib_buf_printf(buf, "%" PRIu32 ", ", high);
+    for (uint32_t t = 0; t < layer->tensor_count; t++)
+        trib_buf_printf(buf, "%s_%s_%" PRIu32 ", ", name, layer->tensors[t].name, index);
+}
+
 // Hidden layers h0, h1, ... are arrays of their own, in the order in which they are filled.
 static void put_predict(struct trib_buf *buf, const struct trib_model *model, const char *name)
 {
     char from[NAME_SIZE] = "x";
     trib_buf_printf(buf, "void %s_predict(const float *x, float *y)\n{\n", name);
     for (uint32_t l = 0; l + 1 < model->layer_count; l++) {
-        if (model->layers[l].kind == TRIB_LAYER_DENSE)
+        if (is_written(&model->layers[l]))
             trib_buf_printf(buf, "    float h%" PRIu32 "[%" PRIu32 "];\n", l,
                             model->layers[l].outputs);
     }
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
         char to[NAME_SIZE];
-        if (layer->kind == TRIB_LAYER_DROPOUT)
-            continue; // nothing to do in evaluation
+        if (!is_written(layer))
+            continue;
         (void)snprintf(to, sizeof(to), l + 1 == model->layer_count ? "y" : "h%" PRIu32, l);
-        trib_buf_printf(buf,
-                        "    dense(%" PRIu32 ", %" PRIu32 ", %s_weight_%" PRIu32
-                        ", %s_bias_%" PRIu32 ", %s, %s);\n",
-                        layer->outputs, layer->inputs, name, l, name, l, from, to);
+        trib_buf_printf(buf, "    %s(", trib_layer_ops(layer->kind)->word);
+        put_arguments(buf, name, l, layer);
+        trib_buf_printf(buf, "%s, %s);\n", from, to);
         if (layer->activation != TRIB_ACTIVATION_LINEAR)
             trib_buf_printf(buf, "    %s(%" PRIu32 ", %s);\n", activation_calls[layer->activation],
                             layer->outputs, to);
@@ -134,7 +218,7 @@ void trib_c_export_write(const struct trib_model *model, const float *params, co
     size_t hidden = 0;
     make_identifier(name, id);
     for (uint32_t l = 0; l + 1 < model->layer_count; l++)
-        hidden += model->layers[l].kind == TRIB_LAYER_DENSE ? model->layers[l].outputs : 0;
+        hidden += is_written(&model->layers[l]) ? model->layers[l].outputs : 0;
     trib_buf_printf(buf,
                     "/* The model %s, written by Tributary.\n"
                     "   %s_predict needs %zu bytes of stack for its hidden layers, and libm. */\n"

@@ -5,11 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/math/layer.h"
+
 enum {
     IR_VERSION = 7, // of ONNX 1.8, which brought opset 13
     OPSET = 13,
     TYPE_FLOAT = 1, // TensorProto.DataType
-    ATTRIBUTE_INT = 2,
+    TYPE_INT64 = 7,
+    ATTRIBUTE_INT = 2, // AttributeProto.AttributeType
+    ATTRIBUTE_INTS = 7,
     WIRE_VARINT = 0, // Protocol Buffers, encoding
     WIRE_BYTES = 2,
     NAME_SIZE = 32,
@@ -66,25 +70,47 @@ static void put_attribute(struct trib_buf *node, const char *name, int64_t value
     trib_buf_fini(&attribute);
 }
 
-// TensorProto: dims 1, data_type 2, name 8, raw_data 9; in GraphProto field 5.
-static void put_initializer(struct trib_buf *graph, const char *name, const uint32_t *dims,
-                            size_t dim_count, const float *data)
+// The same with several values: ints 8.
+static void put_attributes(struct trib_buf *node, const char *name, const int64_t *values,
+                           size_t count)
+{
+    struct trib_buf attribute = {0};
+    put_text(&attribute, 1, name);
+    for (size_t i = 0; i < count; i++)
+        put_int(&attribute, 8, values[i]);
+    put_int(&attribute, 20, ATTRIBUTE_INTS);
+    put_message(node, 5, &attribute);
+    trib_buf_fini(&attribute);
+}
+
+// TensorProto: dims 1, data_type 2, name 8, raw_data 9; in GraphProto field 5. Elements of `type`,
+// which is one of `size` bytes.
+struct constant {
+    const char *name;
+    const uint32_t *dims;
+    uint32_t dim_count;
+    int64_t type;
+    size_t size;
+    const void *data;
+};
+
+static void put_initializer(struct trib_buf *graph, const struct constant *constant)
 {
     struct trib_buf tensor = {0};
     size_t count = 1;
-    for (size_t i = 0; i < dim_count; i++) {
-        put_int(&tensor, 1, dims[i]);
-        count *= dims[i];
+    for (uint32_t i = 0; i < constant->dim_count; i++) {
+        put_int(&tensor, 1, constant->dims[i]);
+        count *= constant->dims[i];
     }
-    put_int(&tensor, 2, TYPE_FLOAT);
-    put_text(&tensor, 8, name);
+    put_int(&tensor, 2, constant->type);
+    put_text(&tensor, 8, constant->name);
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw_data is little-endian");
-    put_bytes(&tensor, 9, data, count * sizeof(*data));
+    put_bytes(&tensor, 9, constant->data, count * constant->size);
     put_message(graph, 5, &tensor);
     trib_buf_fini(&tensor);
 }
 
-static const char *operator_of(enum trib_activation activation)
+static const char *activation_type(enum trib_activation activation)
 {
     switch (activation) {
     case TRIB_ACTIVATION_LINEAR: return NULL;
@@ -96,38 +122,132 @@ static const char *operator_of(enum trib_activation activation)
     return NULL;
 }
 
-// NodeProto: input 1, output 2, name 3, op_type 4, attribute 5; in GraphProto field 1. `from` names
-// the layer's input, `to` its output.
-static void put_layer(struct trib_buf *graph, uint32_t index, const struct trib_layer *layer,
-                      const char *from, const char *to)
-{
-    struct trib_buf node = {0};
+// What is being written, and the value that the last node gave.
+struct graph {
+    struct trib_buf *nodes;
+    struct trib_buf constants; // GraphProto's initializers come behind all nodes
+    char value[NAME_SIZE];
+    bool is_picture; // the value is (N, C, H, W), else (N, columns)
+};
+
+// NodeProto: input 1, output 2, name 3, op_type 4, attribute 5; in GraphProto field 1.
+struct node {
+    const char *op_type;
     char name[NAME_SIZE];
-    char sum[NAME_SIZE];
-    const char *activation = operator_of(layer->activation);
-    (void)snprintf(sum, sizeof(sum), "%" PRIu32 ".sum", index);
-    put_text(&node, 1, from);
-    (void)snprintf(name, sizeof(name), "%" PRIu32 ".weight", index);
-    put_text(&node, 1, name);
-    (void)snprintf(name, sizeof(name), "%" PRIu32 ".bias", index);
-    put_text(&node, 1, name);
-    put_text(&node, 2, activation ? sum : to);
-    (void)snprintf(name, sizeof(name), "%" PRIu32 ".dense", index);
-    put_text(&node, 3, name);
-    put_text(&node, 4, "Gemm");
-    put_attribute(&node, "transB", 1); // weights are (out, in)
-    put_message(graph, 1, &node);
-    if (activation) {
-        put_text(&node, 1, sum);
-        put_text(&node, 2, to);
-        (void)snprintf(name, sizeof(name), "%" PRIu32 ".activation", index);
-        put_text(&node, 3, name);
-        put_text(&node, 4, activation);
-        if (layer->activation == TRIB_ACTIVATION_SOFTMAX)
-            put_attribute(&node, "axis", -1);
-        put_message(graph, 1, &node);
+    struct trib_buf inputs; // besides the graph's value, which is the first
+    struct trib_buf attributes;
+};
+
+// Name and input number `index` of the layer; a node is emptied when it is written.
+static void begin_node(struct node *node, const char *op_type, uint32_t index, const char *word)
+{
+    node->op_type = op_type;
+    (void)snprintf(node->name, sizeof(node->name), "%" PRIu32 ".%s", index, word);
+}
+
+static void add_input(struct node *node, uint32_t index, const char *part)
+{
+    char name[NAME_SIZE];
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".%s", index, part);
+    put_text(&node->inputs, 1, name);
+}
+
+// What it gives is called `to`.
+static void put_node(struct graph *graph, struct node *node, const char *to)
+{
+    struct trib_buf text = {0};
+    put_text(&text, 1, graph->value);
+    trib_buf_append(&text, node->inputs.data, node->inputs.size);
+    put_text(&text, 2, to);
+    put_text(&text, 3, node->name);
+    put_text(&text, 4, node->op_type);
+    trib_buf_append(&text, node->attributes.data, node->attributes.size);
+    text.failed = text.failed || node->inputs.failed || node->attributes.failed;
+    put_message(graph->nodes, 1, &text);
+    (void)snprintf(graph->value, sizeof(graph->value), "%s", to);
+    trib_buf_fini(&text);
+    trib_buf_clear(&node->inputs);
+    trib_buf_clear(&node->attributes);
+}
+
+// Where a layer wants pictures and the value is flat, or the other way round.
+static void put_reshape(struct graph *graph, struct node *node, uint32_t index,
+                        const struct trib_layer *layer)
+{
+    char name[NAME_SIZE];
+    const bool wants_picture = trib_layer_ops(layer->kind)->is_for_pictures;
+    if (wants_picture == graph->is_picture)
+        return;
+    begin_node(node, wants_picture ? "Reshape" : "Flatten", index, "reshape");
+    if (wants_picture) {
+        const int64_t shape[4] = {-1, layer->in.channels, layer->in.height, layer->in.width};
+        add_input(node, index, "shape");
+        (void)snprintf(name, sizeof(name), "%" PRIu32 ".shape", index);
+        put_initializer(&graph->constants, &(struct constant){.name = name,
+                                                              .dims = &(const uint32_t){4},
+                                                              .dim_count = 1,
+                                                              .type = TYPE_INT64,
+                                                              .size = sizeof(*shape),
+                                                              .data = shape});
+    } else {
+        put_attribute(&node->attributes, "axis", 1);
     }
-    trib_buf_fini(&node);
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".input", index);
+    put_node(graph, node, name);
+    graph->is_picture = wants_picture;
+}
+
+static void begin_conv(struct node *node, const struct trib_layer *layer)
+{
+    const int64_t kernel[2] = {layer->kernel_height, layer->kernel_width};
+    const int64_t high = (int64_t)layer->out.height + kernel[0] - 1 - layer->in.height;
+    const int64_t wide = (int64_t)layer->out.width + kernel[1] - 1 - layer->in.width;
+    const int64_t pads[4] = {high / 2, wide / 2, high - high / 2, wide - wide / 2};
+    node->op_type = "Conv";
+    put_attributes(&node->attributes, "kernel_shape", kernel, 2);
+    put_attributes(&node->attributes, "pads", pads, 4); // above, left, below, right
+}
+
+static void begin_layer(struct node *node, uint32_t index, const struct trib_layer *layer)
+{
+    const int64_t side[2] = {layer->kernel_height, layer->kernel_width};
+    begin_node(node, NULL, index, trib_layer_ops(layer->kind)->word);
+    for (uint32_t t = 0; t < layer->tensor_count; t++)
+        add_input(node, index, layer->tensors[t].name);
+    switch (layer->kind) {
+    case TRIB_LAYER_DENSE:
+        node->op_type = "Gemm";
+        put_attribute(&node->attributes, "transB", 1); // weights are (out, in)
+        break;
+    case TRIB_LAYER_CONV: begin_conv(node, layer); break;
+    case TRIB_LAYER_MAXPOOL:
+        node->op_type = "MaxPool";
+        put_attributes(&node->attributes, "kernel_shape", side, 2);
+        put_attributes(&node->attributes, "strides", side, 2);
+        break;
+    case TRIB_LAYER_DROPOUT: break; // is not written
+    }
+}
+
+// The layer's last node gives `to`.
+static void put_layer(struct graph *graph, uint32_t index, const struct trib_layer *layer,
+                      const char *to)
+{
+    struct node node = {0};
+    char sum[NAME_SIZE];
+    const char *activation = activation_type(layer->activation);
+    put_reshape(graph, &node, index, layer);
+    begin_layer(&node, index, layer);
+    (void)snprintf(sum, sizeof(sum), "%" PRIu32 ".sum", index);
+    put_node(graph, &node, activation ? sum : to);
+    if (activation) {
+        begin_node(&node, activation, index, "activation");
+        if (layer->activation == TRIB_ACTIVATION_SOFTMAX)
+            put_attribute(&node.attributes, "axis", -1);
+        put_node(graph, &node, to);
+    }
+    trib_buf_fini(&node.inputs);
+    trib_buf_fini(&node.attributes);
 }
 
 // ValueInfoProto: name 1, type 2; TypeProto: tensor_type 1; Tensor: elem_type 1, shape 2; shape:
@@ -156,17 +276,16 @@ static void put_value(struct trib_buf *graph, uint32_t field, const char *name, 
     trib_buf_fini(&value);
 }
 
-static void put_layers(struct trib_buf *graph, const struct trib_model *model)
+static void put_layers(struct graph *graph, const struct trib_model *model)
 {
-    char from[NAME_SIZE] = "x";
     for (uint32_t l = 0; l < model->layer_count; l++) {
-        if (model->layers[l].kind == TRIB_LAYER_DROPOUT)
+        char to[NAME_SIZE];
+        const struct trib_layer *layer = &model->layers[l];
+        if (trib_layer_ops(layer->kind)->is_training_only)
             continue; // nothing to do in evaluation
         const bool is_last = l + 1 == model->layer_count;
-        char to[NAME_SIZE];
         (void)snprintf(to, sizeof(to), is_last ? "y" : "%" PRIu32 ".output", l);
-        put_layer(graph, l, &model->layers[l], from, to);
-        memcpy(from, to, sizeof(from));
+        put_layer(graph, l, layer, to);
     }
 }
 
@@ -174,17 +293,24 @@ static void put_layers(struct trib_buf *graph, const struct trib_model *model)
 static void put_graph(struct trib_buf *graph, const struct trib_model *model, const float *params)
 {
     char name[NAME_SIZE];
-    put_layers(graph, model);
+    struct graph g = {.nodes = graph, .value = "x"};
+    put_layers(&g, model);
     put_text(graph, 2, "model");
     for (uint32_t l = 0; l < model->layer_count; l++) {
-        const struct trib_layer *layer = &model->layers[l];
-        for (uint32_t t = 0; t < layer->tensor_count; t++) {
-            const struct trib_layer_tensor *tensor = &layer->tensors[t];
+        for (uint32_t t = 0; t < model->layers[l].tensor_count; t++) {
+            const struct trib_layer_tensor *tensor = &model->layers[l].tensors[t];
             (void)snprintf(name, sizeof(name), "%" PRIu32 ".%s", l, tensor->name);
-            put_initializer(graph, name, tensor->shape, tensor->dimensions,
-                            params + tensor->offset);
+            put_initializer(graph, &(struct constant){.name = name,
+                                                      .dims = tensor->shape,
+                                                      .dim_count = tensor->dimensions,
+                                                      .type = TYPE_FLOAT,
+                                                      .size = sizeof(*params),
+                                                      .data = params + tensor->offset});
         }
     }
+    trib_buf_append(graph, g.constants.data, g.constants.size);
+    graph->failed = graph->failed || g.constants.failed;
+    trib_buf_fini(&g.constants);
     put_value(graph, 11, "x", model->inputs);
     put_value(graph, 12, "y", model->outputs);
 }

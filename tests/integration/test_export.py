@@ -17,7 +17,12 @@ SPECS = {  # of models that 64 numbers go into
     "softmax": "64 - dense 12 relu - dropout 0.1 - dense 9 tanh - dense 10 softmax",
     "sigmoid": "64 - dense 7 sigmoid - dense 1 sigmoid",
     "linear": "64 - dense 1 linear",
+    "picture": "1x8x8 - conv 5 3x3 same relu - maxpool 2 - dropout 0.1 - conv 4 2x3 valid tanh - "
+               "dense 7 relu - dense 10 softmax",
+    "channels": "4x4x4 - maxpool 1 - conv 3 2x4 same sigmoid - conv 6 2x2 linear - maxpool 2 - "
+                "dense 1 sigmoid",
 }
+LOSSES = {"picture": "softmax", "channels": "sigmoid"}  # of the others: their name
 CLOSE = 1e-5  # float32 sums in another order
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 SCALE = 16  # the digits' pixels are 0 to 16
@@ -97,9 +102,8 @@ class Onnx:
         self.nodes = [fields(node) for node in graph[1]]
         self.tensors = {}
         for tensor in map(fields, graph[5]):
-            assert tensor[2] == [1]
-            count = math.prod(tensor[1])
-            values = struct.unpack(f"<{count}f", tensor[9][0])
+            count, letter = math.prod(tensor[1]), {1: "f", 7: "q"}[tensor[2][0]]
+            values = struct.unpack(f"<{count}{letter}", tensor[9][0])
             self.tensors[tensor[8][0].decode()] = (tensor[1], values)
         self.input = self.value(graph[11])
         self.output = self.value(graph[12])
@@ -116,37 +120,82 @@ class Onnx:
 
     def run(self, row):
         assert len(row) == self.input[1]
-        values = {self.input[0]: row}
+        values = {self.input[0]: ([len(row)], row)}
         for node in self.nodes:
             values[node[2][0].decode()] = self.apply(node, values)
-        result = values[self.output[0]]
-        assert len(result) == self.output[1]
+        shape, result = values[self.output[0]]
+        assert shape == [len(result)] == [self.output[1]]
         return result
 
     def apply(self, node, values):
+        """The value that the node gives: (shape but for the first dimension, numbers)."""
         inputs = [name.decode() for name in node[1]]
         attributes = {}
         for attribute in map(fields, node.get(5, [])):
-            assert attribute[20] == [2]
-            attributes[attribute[1][0].decode()] = attribute[3][0]
-        x = values[inputs[0]]
+            assert attribute[20] == [2 if 3 in attribute else 7]
+            attributes[attribute[1][0].decode()] = attribute[3][0] if 3 in attribute \
+                else attribute[8]
+        shape, x = values[inputs[0]]
+        tensors = [self.tensors[name] for name in inputs[1:]]
         kind = node[4][0].decode()
-        if kind == "Gemm":
-            assert attributes == {"transB": 1}
-            (outputs, width), w = self.tensors[inputs[1]]
-            shape, b = self.tensors[inputs[2]]
-            assert width == len(x) and shape == [outputs]
-            return [math.fsum(w[i * width + j] * x[j] for j in range(width)) + b[i]
-                    for i in range(outputs)]
-        if kind == "Softmax":
-            assert attributes == {"axis": 2 ** 64 - 1}
-            top = max(x)
-            powers = [math.exp(value - top) for value in x]
-            return [power / sum(powers) for power in powers]
-        assert not attributes
+        if kind in ("Gemm", "Softmax", "Conv", "MaxPool", "Reshape", "Flatten"):
+            return getattr(self, kind.lower())(shape, x, tensors, attributes)
+        assert not attributes and not tensors
         function = {"Relu": lambda v: max(v, 0.0), "Tanh": math.tanh,
                     "Sigmoid": lambda v: 1 / (1 + math.exp(-v))}[kind]
-        return [function(value) for value in x]
+        return shape, [function(value) for value in x]
+
+    @staticmethod
+    def gemm(shape, x, tensors, attributes):
+        ((outputs, width), w), (count, b) = tensors
+        assert attributes == {"transB": 1} and shape == [width] and count == [outputs]
+        return count, [math.fsum(w[i * width + j] * x[j] for j in range(width)) + b[i]
+                       for i in range(outputs)]
+
+    @staticmethod
+    def softmax(shape, x, tensors, attributes):
+        assert attributes == {"axis": 2 ** 64 - 1} and len(shape) == 1 and not tensors
+        powers = [math.exp(value - max(x)) for value in x]
+        return shape, [power / sum(powers) for power in powers]
+
+    @staticmethod
+    def reshape(shape, x, tensors, attributes):
+        (dims, (first, *wanted)), = tensors
+        assert not attributes and dims == [4] and first == -1 and len(shape) == 1
+        assert math.prod(wanted) == len(x)
+        return wanted, x
+
+    @staticmethod
+    def flatten(shape, x, tensors, attributes):
+        assert attributes == {"axis": 1} and not tensors and len(shape) == 3
+        return [len(x)], x
+
+    @staticmethod
+    def conv(shape, x, tensors, attributes):
+        channels, height, width = shape
+        ((outputs, inputs, high, wide), w), (count, b) = tensors
+        assert set(attributes) == {"kernel_shape", "pads"} and count == [outputs]
+        assert inputs == channels and attributes["kernel_shape"] == [high, wide]
+        top, left, bottom, right = attributes["pads"]
+        out = [outputs, height + top + bottom - high + 1, width + left + right - wide + 1]
+        taps = [(i, p, q) for i in range(inputs) for p in range(high) for q in range(wide)]
+        z = [math.fsum(w[((o * inputs + i) * high + p) * wide + q]
+                       * x[(i * height + r + p - top) * width + c + q - left]
+                       for i, p, q in taps
+                       if 0 <= r + p - top < height and 0 <= c + q - left < width) + b[o]
+             for o in range(outputs) for r in range(out[1]) for c in range(out[2])]
+        return out, z
+
+    @staticmethod
+    def maxpool(shape, x, tensors, attributes):
+        channels, height, width = shape
+        side, again = attributes["kernel_shape"]
+        assert attributes == {"kernel_shape": [side] * 2, "strides": [side] * 2} and side == again
+        assert not tensors
+        out = [channels, height // side, width // side]
+        return out, [max(x[(i * height + r * side + p) * width + c * side + q]
+                         for p in range(side) for q in range(side))
+                     for i in range(channels) for r in range(out[1]) for c in range(out[2])]
 
 
 # ---- C
@@ -190,7 +239,7 @@ class ExportTest(fleet.Case):
     def write_data(self, kind):
         """Digits as the kind of model wants them: the class, whether it is above 4, a number."""
         lines = [line.rsplit(",", 1) for line in fleet.digits()[:700]]
-        labels = {"softmax": int, "sigmoid": lambda y: int(int(y) > 4), "linear": float}[kind]
+        labels = {"softmax": int, "sigmoid": lambda y: int(int(y) > 4), "linear": float}[LOSSES.get(kind, kind)]
         rows = [f"{x},{labels(y)}\n" for x, y in lines]
         (self.dir / "train.csv").write_text("".join(rows[:500]))
         (self.dir / "test.csv").write_text("".join(rows[500:]))
@@ -231,6 +280,7 @@ class ExportTest(fleet.Case):
 
     def measures(self, kind, outputs, labels):
         """(loss, value of the primary metric) as the simulator reports them."""
+        kind = LOSSES.get(kind, kind)
         if kind == "linear":
             mse = sum((o[0] - y) ** 2 for o, y in zip(outputs, labels)) / len(labels)
             return mse / 2, mse
@@ -258,8 +308,12 @@ class ExportTest(fleet.Case):
                     self.assert_close(by_onnx, by_c)
 
     def test_npz_holds_the_same_bits_and_comes_back_as_the_same_file(self):
-        self.write_data("softmax")
-        path, _ = self.learn("softmax")
+        for kind in ("softmax", "picture"):
+            with self.subTest(model=kind):
+                self.write_data(kind)
+                self.check_npz(self.learn(kind)[0])
+
+    def check_npz(self, path):
         model = fleet.Model(path)
         npz = self.export(path, "npz")
         arrays, texts = read_npz(npz)
@@ -270,6 +324,30 @@ class ExportTest(fleet.Case):
         back = self.export(npz, "safetensors")
         self.assertEqual(back.read_bytes(), path.read_bytes())
         self.assertEqual(self.export(back, "npz", "again.npz").read_bytes(), npz.read_bytes())
+
+    def test_the_weights_of_a_convolution_have_four_sides(self):
+        self.write_data("picture")
+        path, _ = self.learn("picture")
+        shapes = {name: tensor["shape"] for name, tensor in fleet.Model(path).header.items()}
+        self.assertEqual(shapes, {
+            "0.weight": [5, 1, 3, 3], "0.bias": [5], "3.weight": [4, 5, 2, 3], "3.bias": [4],
+            "4.weight": [7, 24], "4.bias": [7], "5.weight": [10, 7], "5.bias": [10]})
+        floats = fleet.Model(path).params
+        arrays, at = {}, 0
+        for name, shape in shapes.items():
+            size = 4 * math.prod(shape)
+            arrays[name] = (tuple(shape), floats[at:at + size])
+            at += size
+        init = self.dir / "init.npz"
+        write_npz(init, arrays)
+        warm, _ = self.learn("picture", model__init=init, round__seed=2)
+        again, _ = self.learn("picture", model__init=path, round__seed=2)
+        self.assertEqual(fleet.Model(warm).digest(), fleet.Model(again).digest())
+        arrays["0.weight"] = ((5, 3, 3, 1), arrays["0.weight"][1])
+        write_npz(init, arrays)
+        done, _ = self.try_run("picture", model__init=init)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("has the shape (5, 3, 3, 1), the model wants (5, 1, 3, 3)", done.stderr)
 
     def test_what_is_no_model_is_refused(self):
         self.write_data("linear")
