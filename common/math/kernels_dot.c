@@ -1,0 +1,273 @@
+// The products whose both sides lie along the sum. Compiled once for each instruction set.
+#include "common/math/kernels_sets.h"
+
+#include <assert.h>
+
+#include "common/math/lanes.h"
+
+// Cells of c at a time: as many as the registers hold the sums of.
+enum {
+#if TRIB_LANES_KIND == TRIB_LANES_AVX512
+    DOT_ROWS = 6,
+    DOT_COLUMNS = 4,
+#elif TRIB_LANES_KIND == TRIB_LANES_PLAIN
+    DOT_ROWS = 3,
+    DOT_COLUMNS = 1,
+#else
+    DOT_ROWS = 3,
+    DOT_COLUMNS = 2,
+#endif
+};
+
+// One step of sixteen: sums of `rows` rows of a by `columns` rows of b.
+struct step {
+    const float *a, *b;
+    ptrdiff_t a_row, b_row;
+};
+
+ALWAYS_INLINE void add_step(const int rows, const int columns, const struct step *at,
+                            vec sums[DOT_ROWS][DOT_COLUMNS][SUM_VECS])
+{
+    UNROLLED for (int v = 0; v < SUM_VECS; v++)
+    {
+        vec b[DOT_COLUMNS];
+        UNROLLED for (int j = 0; j < columns; j++) b[j] = load(at->b + j * at->b_row + v * LANES);
+        UNROLLED for (int i = 0; i < rows; i++)
+        {
+            const vec a = load(at->a + i * at->a_row + v * LANES);
+            UNROLLED for (int j = 0; j < columns; j++) sums[i][j][v] =
+                fused(a, b[j], sums[i][j][v]);
+        }
+    }
+}
+
+// The last, shorter step: what is not there counts as 0.
+ALWAYS_INLINE void add_rest(const int rows, const int columns, const struct step *at, int count,
+                            vec sums[DOT_ROWS][DOT_COLUMNS][SUM_VECS])
+{
+    UNROLLED for (int v = 0; v < SUM_VECS; v++)
+    {
+        const int here = count - v * LANES;
+        const part some = part_of(here < 0 ? 0 : here > LANES ? LANES : here);
+        vec b[DOT_COLUMNS];
+        UNROLLED for (int j = 0; j < columns; j++) b[j] =
+            load_part(at->b + j * at->b_row + v * LANES, some);
+        UNROLLED for (int i = 0; i < rows; i++)
+        {
+            const vec a = load_part(at->a + i * at->a_row + v * LANES, some);
+            UNROLLED for (int j = 0; j < columns; j++) sums[i][j][v] =
+                fused(a, b[j], sums[i][j][v]);
+        }
+    }
+}
+
+static inline void finish_cell(const struct trib_product *p, ptrdiff_t at, int column, float sum)
+{
+    float base = 0;
+    if (p->bias)
+        base = p->bias[column];
+    else if (p->beta != 0)
+        base = p->beta * p->c[at];
+    float out = p->alpha * sum + base;
+    if (p->is_relu && !(out > 0))
+        out = 0;
+    if (p->gate && !(p->gate[at] > 0))
+        out = 0;
+    p->c[at] = out;
+}
+
+#if TRIB_LANES_KIND == TRIB_LANES_AVX512
+// fold() of four sums at once: each step adds halves of two or four of them with one instruction.
+ALWAYS_INLINE __m128 fold_four(vec sums[static 4][SUM_VECS])
+{
+    const vec s0 = sums[0][0], s1 = sums[1][0], s2 = sums[2][0], s3 = sums[3][0];
+    // s_i + s_i+8: eight of the first sum, eight of the second
+    const vec a = _mm512_shuffle_f32x4(s0, s1, 0x44) + _mm512_shuffle_f32x4(s0, s1, 0xee);
+    const vec b = _mm512_shuffle_f32x4(s2, s3, 0x44) + _mm512_shuffle_f32x4(s2, s3, 0xee);
+    // + 4: four of each
+    const vec c = _mm512_shuffle_f32x4(a, b, 0x88) + _mm512_shuffle_f32x4(a, b, 0xdd);
+    const vec d = c + _mm512_permute_ps(c, 0x4e); // + 2
+    const vec e = d + _mm512_permute_ps(d, 0xb1); // + 1
+    const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    return _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, e));
+}
+
+ALWAYS_INLINE void finish_four(const struct trib_product *p, ptrdiff_t at, int column, __m128 sums)
+{
+    __m128 base = _mm_setzero_ps();
+    if (p->bias)
+        base = _mm_loadu_ps(p->bias + column);
+    else if (p->beta != 0)
+        base = _mm_set1_ps(p->beta) * _mm_loadu_ps(p->c + at);
+    __m128 out = _mm_set1_ps(p->alpha) * sums + base;
+    if (p->is_relu)
+        out = _mm_max_ps(out, _mm_setzero_ps());
+    if (p->gate)
+        out = _mm_and_ps(out, _mm_cmpgt_ps(_mm_loadu_ps(p->gate + at), _mm_setzero_ps()));
+    _mm_storeu_ps(p->c + at, out);
+}
+#endif
+
+ALWAYS_INLINE void cells(const int rows, const int columns, const struct trib_product *p, int row,
+                         int column)
+{
+    vec sums[DOT_ROWS][DOT_COLUMNS][SUM_VECS];
+    struct step at = {.a = p->a + row * p->a_row,
+                      .b = p->b + column * p->b_row,
+                      .a_row = p->a_row,
+                      .b_row = p->b_row};
+    int left = p->k;
+    UNROLLED for (int i = 0; i < rows; i++)
+    {
+        UNROLLED for (int j = 0; j < columns; j++)
+        {
+            UNROLLED for (int v = 0; v < SUM_VECS; v++) sums[i][j][v] = splat(0);
+        }
+    }
+    for (; left >= SUMS; left -= SUMS, at.a += SUMS, at.b += SUMS)
+        add_step(rows, columns, &at, sums);
+    if (left > 0)
+        add_rest(rows, columns, &at, left, sums);
+    UNROLLED for (int i = 0; i < rows; i++)
+    {
+        const ptrdiff_t cell = (row + i) * p->c_row + column;
+#if TRIB_LANES_KIND == TRIB_LANES_AVX512
+        if (columns == 4) {
+            finish_four(p, cell, column, fold_four(sums[i]));
+            continue;
+        }
+#endif
+        UNROLLED for (int j = 0; j < columns; j++)
+            finish_cell(p, cell + j, column + j, fold(sums[i][j]));
+    }
+}
+
+// Rows of c from `row`, over all its columns.
+ALWAYS_INLINE void strip(const int rows, const struct trib_product *p, int row)
+{
+    int column = 0;
+    for (; column + DOT_COLUMNS <= p->n; column += DOT_COLUMNS)
+        cells(rows, DOT_COLUMNS, p, row, column);
+#if TRIB_LANES_KIND == TRIB_LANES_AVX512
+    for (; column + 2 <= p->n; column += 2)
+        cells(rows, 2, p, row, column);
+#endif
+    for (; column < p->n; column++)
+        cells(rows, 1, p, row, column);
+}
+
+typedef void (*strip_fn)(const struct trib_product *, int);
+
+#define STRIP(rows)                                                                           \
+    static __attribute__((noinline)) void strip_##rows(const struct trib_product *p, int row) \
+    {                                                                                         \
+        strip(rows, p, row);                                                                  \
+    }
+
+STRIP(1)
+STRIP(2)
+STRIP(3)
+#if TRIB_LANES_KIND == TRIB_LANES_AVX512
+STRIP(4)
+STRIP(5)
+STRIP(6)
+static const strip_fn strips[] = {NULL, strip_1, strip_2, strip_3, strip_4, strip_5, strip_6};
+#else
+static const strip_fn strips[] = {NULL, strip_1, strip_2, strip_3};
+#endif
+_Static_assert(sizeof(strips) / sizeof(strips[0]) == DOT_ROWS + 1, "a function for each height");
+
+void TRIB_LANES(trib_dots)(const struct trib_product *p)
+{
+    assert(p->m >= 0 && p->n >= 0 && p->k >= 0 && p->k2 == 1);
+    int left = (p->m + DOT_ROWS - 1) / DOT_ROWS;
+    for (int row = 0; left > 0; left--) {
+        const int rows = (p->m - row + left - 1) / left;
+        strips[rows](p, row);
+        row += rows;
+    }
+}
+
+// ---- Rows that lie apart
+
+enum {
+    ROWS_AT_ONCE = 4, // to hide the latency of one sum
+};
+
+ALWAYS_INLINE void some_dots(const int rows, const float *const *x, const float *w, int width,
+                             float *ret_dots)
+{
+    vec sums[ROWS_AT_ONCE][SUM_VECS];
+    int at = 0;
+    UNROLLED for (int i = 0; i < rows; i++)
+    {
+        UNROLLED for (int v = 0; v < SUM_VECS; v++) sums[i][v] = splat(0);
+    }
+    for (; at + SUMS <= width; at += SUMS) {
+        UNROLLED for (int v = 0; v < SUM_VECS; v++)
+        {
+            const vec factor = load(w + at + v * LANES);
+            UNROLLED for (int i = 0; i < rows; i++) sums[i][v] =
+                fused(load(x[i] + at + v * LANES), factor, sums[i][v]);
+        }
+    }
+    if (at < width) {
+        UNROLLED for (int v = 0; v < SUM_VECS; v++)
+        {
+            const int here = width - at - v * LANES;
+            const part some = part_of(here < 0 ? 0 : here > LANES ? LANES : here);
+            const vec factor = load_part(w + at + v * LANES, some);
+            UNROLLED for (int i = 0; i < rows; i++) sums[i][v] =
+                fused(load_part(x[i] + at + v * LANES, some), factor, sums[i][v]);
+        }
+    }
+    UNROLLED for (int i = 0; i < rows; i++) ret_dots[i] = fold(sums[i]);
+}
+
+void TRIB_LANES(trib_row_dots)(const struct trib_rows *rows, const float *w, float *ret_dots)
+{
+    int row = 0;
+    for (; row + ROWS_AT_ONCE <= rows->count; row += ROWS_AT_ONCE)
+        some_dots(ROWS_AT_ONCE, rows->x + row, w, rows->width, ret_dots + row);
+    for (; row < rows->count; row++)
+        some_dots(1, rows->x + row, w, rows->width, ret_dots + row);
+}
+
+// `vecs` vectors of w, the last of them perhaps a part
+ALWAYS_INLINE void some_steps(const int vecs, const struct trib_rows *rows, const float *factors,
+                              float beta, float *w, int at, part last)
+{
+    vec sums[4];
+    UNROLLED for (int v = 0; v < vecs; v++)
+    {
+        sums[v] = splat(0);
+        if (beta != 0)
+            sums[v] = splat(beta) * (v + 1 < vecs ? load(w + at + v * LANES)
+                                                  : load_part(w + at + v * LANES, last));
+    }
+    for (int r = 0; r < rows->count; r++) {
+        const vec factor = splat(factors[r]);
+        const float *x = rows->x[r] + at;
+        UNROLLED for (int v = 0; v < vecs; v++) sums[v] = fused(
+            factor, v + 1 < vecs ? load(x + v * LANES) : load_part(x + v * LANES, last), sums[v]);
+    }
+    UNROLLED for (int v = 0; v < vecs; v++)
+    {
+        if (v + 1 < vecs)
+            store(w + at + v * LANES, sums[v]);
+        else
+            store_part(w + at + v * LANES, last, sums[v]);
+    }
+}
+
+void TRIB_LANES(trib_row_steps)(const struct trib_rows *rows, const float *factors, float beta,
+                                float *w)
+{
+    int at = 0;
+    for (; at + 4 * LANES <= rows->width; at += 4 * LANES)
+        some_steps(4, rows, factors, beta, w, at, part_of(LANES));
+    for (; at < rows->width; at += LANES) {
+        const int here = rows->width - at;
+        some_steps(1, rows, factors, beta, w, at, part_of(here < LANES ? here : LANES));
+    }
+}
