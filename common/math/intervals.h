@@ -1,0 +1,23 @@
+// intervals.h - how far a metric of held-out rows may be from that of the population they come from.
+//
+// Two-sided intervals of confidence 0.95 for rows that are drawn independently; rows of one device,
+// or near copies of each other, make them too narrow.
+#ifndef TRIB_MATH_INTERVALS_H
+#define TRIB_MATH_INTERVALS_H
+
+#define TRIB_CONFIDENCE 0.95
+
+struct trib_interval {
+    double low, high; // both NaN: there is none
+};
+
+// A share of rows, e.g. accuracy: Wilson 1927 (the score interval). No rows: none.
+struct trib_interval trib_interval_share(double share, double rows);
+
+// A mean and its standard error: mean -+ 1.96 errors (the normal law; a hundred rows or more).
+struct trib_interval trib_interval_mean(double mean, double error);
+
+// ROC-AUC of so many positive and negative rows: Hanley & McNeil 1982, eq. 2, cut to [0, 1].
+struct trib_interval trib_interval_auc(double auc, double positives, double negatives);
+
+#endif // TRIB_MATH_INTERVALS_H
