@@ -132,6 +132,7 @@ static enum trib_err take_field(struct trib_record_reader *r, bool *ret_is_good)
     if (field->is_quoted) {
         r->next++;
         *ret_is_good = take_quoted(r);
+        r->is_open = !*ret_is_good;
         skip_blanks(r);
         *ret_is_good = *ret_is_good && (is_at_line_end(r) || *r->next == r->options.separator);
     } else {
@@ -159,6 +160,7 @@ enum trib_err trib_record_next(struct trib_record_reader *r, enum trib_record_ev
     while (r->next < r->end && is_passed_over(r))
         skip_line(r);
     r->count = 0;
+    r->is_open = false;
     r->record_line = r->line;
     trib_buf_clear(&r->text);
     if (r->next == r->end) {
@@ -185,4 +187,25 @@ enum trib_err trib_record_next(struct trib_record_reader *r, enum trib_record_ev
     set_texts(r);
     *ret_event = TRIB_RECORD_WHOLE;
     return TRIB_OK;
+}
+
+void trib_record_write(const struct trib_field *fields, size_t count, char separator,
+                       struct trib_buf *buf)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *text = fields[i].text ? fields[i].text : "";
+        if (i > 0)
+            trib_buf_append(buf, &separator, 1);
+        if (!fields[i].is_quoted) { // then it holds nothing that wants quotes
+            trib_buf_text(buf, text);
+            continue;
+        }
+        trib_buf_text(buf, "\"");
+        for (const char *quote; (quote = strchr(text, '"')); text = quote + 1) {
+            trib_buf_append(buf, text, (size_t)(quote - text) + 1);
+            trib_buf_text(buf, "\"");
+        }
+        trib_buf_text(buf, text);
+        trib_buf_text(buf, "\"");
+    }
 }

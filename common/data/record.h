@@ -44,6 +44,7 @@ struct trib_record_reader {
     struct trib_field *fields;          // of the record that was read; owned
     size_t count, capacity;
     size_t record_line; // where it began
+    bool is_open;       // a BROKEN one: a quote is not closed before the end of the text
     struct trib_buf text;
 };
 
@@ -55,5 +56,10 @@ void trib_record_reader_fini(struct trib_record_reader *reader);
 // Read a record. TRIB_ERR_NOMEM, or TRIB_ERR_LIMIT when it has more than TRIB_COLUMNS_MAX fields.
 TRIB_CHECKED enum trib_err trib_record_next(struct trib_record_reader *reader,
                                             enum trib_record_event *ret_event);
+
+// Append the fields as a record without line end that reads back as the same fields (without trim
+// and comments). A field without a text is written as an empty one.
+void trib_record_write(const struct trib_field *fields, size_t count, char separator,
+                       struct trib_buf *buf);
 
 #endif // TRIB_DATA_RECORD_H
