@@ -134,4 +134,14 @@ const struct trib_violation *trib_findings_find(const struct trib_findings *find
 bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *fields,
                      struct trib_findings *findings, float *ret_x, float *ret_y, float *ret_weight);
 
+// The same check for a pipeline (prepare.h), which decides itself what becomes of the values: of
+// every column (schema->count) the number as it is written, without offset and scale; the index of a
+// category's value (value_count: unlisted); a text's number (below); NaN: missing, which only labels
+// and weights must not be.
+bool trib_schema_values(const struct trib_schema *schema, const struct trib_field *fields,
+                        struct trib_findings *findings, double *ret_values);
+
+// A whole number below 2^53 that stands for a text: the first 53 bits of its BLAKE2b-64.
+double trib_schema_text_number(const char *text);
+
 #endif // TRIB_DATA_SCHEMA_H

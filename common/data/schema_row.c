@@ -8,6 +8,8 @@
 #include <strings.h>
 
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/data/schema.h"
 
@@ -347,6 +349,57 @@ bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *
         } else if (c->role == TRIB_ROLE_WEIGHT) {
             *ret_weight = (float)value;
         }
+    }
+    findings->bad_rows += !is_good;
+    return is_good;
+}
+
+// ---- Rows for a pipeline
+
+double trib_schema_text_number(const char *text)
+{
+    uint8_t hash[8];
+    struct trib_hash state;
+    trib_hash_init(&state, NULL, 0, sizeof(hash));
+    trib_hash_update(&state, text, strlen(text));
+    trib_hash_final(&state, hash, sizeof(hash));
+    return (double)(trib_load_le64(hash) >> 11); // 53 bits: exact
+}
+
+static enum trib_rule read_value(const struct trib_schema *schema, const struct trib_column *c,
+                                 const struct trib_field *field, double *ret_value)
+{
+    char copy[512];
+    const bool is_gone = is_missing(schema, field) && !c->fill;
+    *ret_value = (double)NAN;
+    if (is_gone)
+        return c->role == TRIB_ROLE_LABEL || c->role == TRIB_ROLE_WEIGHT ? TRIB_RULE_MISSING
+                                                                         : TRIB_RULE_COUNT;
+    const char *text =
+        is_missing(schema, field) ? c->fill : strip(c, field->text, copy, sizeof(copy));
+    const enum trib_rule rule = judge(c, text, ret_value);
+    if (rule == TRIB_RULE_COUNT && c->type == TRIB_COLUMN_TEXT)
+        *ret_value = trib_schema_text_number(text);
+    return rule;
+}
+
+bool trib_schema_values(const struct trib_schema *schema, const struct trib_field *fields,
+                        struct trib_findings *findings, double *ret_values)
+{
+    bool is_good = true;
+    findings->rows++;
+    for (size_t i = 0; i < schema->count; i++) {
+        const struct trib_column *c = &schema->columns[i];
+        enum trib_rule rule = read_value(schema, c, &fields[i], &ret_values[i]);
+        const double value = ret_values[i];
+        if (rule == TRIB_RULE_COUNT && c->role == TRIB_ROLE_WEIGHT && value <= 0)
+            rule = TRIB_RULE_RANGE;
+        if (rule == TRIB_RULE_COUNT && !isnan(value) && !isfinite((float)value))
+            rule = TRIB_RULE_RANGE; // as without a pipeline: no float32
+        if (rule == TRIB_RULE_COUNT)
+            continue;
+        trib_findings_count(findings, i, rule, fields[i].line, fields[i].place);
+        is_good = false;
     }
     findings->bad_rows += !is_good;
     return is_good;

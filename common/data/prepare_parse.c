@@ -1,0 +1,602 @@
+// The text of a pipeline: sections, keys, columns, and what earlier passes have found.
+#include <assert.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/file.h"
+#include "common/data/prepare_step.h"
+
+enum {
+    FILE_SIZE_MAX = 64 << 20, // a large projection is 16 MiB of numbers as text
+    NUMBER_SIZE_MAX = 40,
+};
+
+static const struct trib_prepare_kind *const kinds[] = {
+    &trib_prepare_impute, &trib_prepare_outlier, &trib_prepare_minmax,   &trib_prepare_standardise,
+    &trib_prepare_log1p,  &trib_prepare_expm1,   &trib_prepare_power,    &trib_prepare_onehot,
+    &trib_prepare_hash,   &trib_prepare_bin,     &trib_prepare_interact,
+};
+enum {
+    KIND_COUNT = sizeof(kinds) / sizeof(kinds[0])
+};
+
+enum trib_err trib_prepare_wrong(const struct trib_prepare_parser *p, const char *format, ...)
+{
+    va_list args;
+    int used = snprintf(p->why, p->why_size, "%s:%zu: ", p->name, p->line);
+    va_start(args, format);
+    if (used >= 0 && (size_t)used < p->why_size)
+        (void)vsnprintf(p->why + used, p->why_size - (size_t)used, format, args);
+    va_end(args);
+    return TRIB_ERR_INVAL;
+}
+#define wrong trib_prepare_wrong
+
+// ---- Values
+
+static bool take_number(const char *text, double *ret_value)
+{
+    char *end;
+    if (!*text || strlen(text) > NUMBER_SIZE_MAX || strspn(text, "0123456789+-.eE") != strlen(text))
+        return false;
+    const double value = strtod(text, &end);
+    if (*end || !isfinite(value))
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+// Cut the next part off a list, without the blanks around it; NULL: there are no more.
+static char *next_part(char **list, char separator)
+{
+    char *part = *list;
+    if (!part)
+        return NULL;
+    char *cut = strchr(part, separator);
+    *list = cut ? cut + 1 : NULL;
+    if (cut)
+        *cut = '\0';
+    part += strspn(part, " \t");
+    for (size_t size = strlen(part); size > 0 && strchr(" \t", part[size - 1]); size--)
+        part[size - 1] = '\0';
+    return part;
+}
+
+static enum trib_err set_edges(const struct trib_prepare_parser *p,
+                               struct trib_prepare_options *options, char *value)
+{
+    if (!options->edges)
+        options->edges = trib_alloc_array(TRIB_PREPARE_EDGES_MAX, sizeof(double));
+    if (!options->edges)
+        return TRIB_ERR_NOMEM;
+    for (char *part; (part = next_part(&value, '|'));) {
+        double *edge = &options->edges[options->edge_count];
+        if (options->edge_count == TRIB_PREPARE_EDGES_MAX)
+            return wrong(p, "edges holds more than %d numbers", TRIB_PREPARE_EDGES_MAX);
+        if (!take_number(part, edge))
+            return wrong(p, "edges wants numbers with | between them, not '%s'", part);
+        if (options->edge_count > 0 && *edge < edge[-1])
+            return wrong(p, "edges must not fall: %s stands behind a larger one", part);
+        options->edge_count++;
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err set_choice(const struct trib_prepare_parser *p,
+                                const struct trib_prepare_key *key, int *field, const char *value)
+{
+    const char *at = key->choices;
+    for (int i = 0;; i++) {
+        const size_t size = strcspn(at, "|");
+        if (strlen(value) == size && strncmp(at, value, size) == 0) {
+            *field = i;
+            return TRIB_OK;
+        }
+        if (!at[size])
+            return wrong(p, "%s must be one of %s", key->name, key->choices);
+        at += size + 1;
+    }
+}
+
+static enum trib_err set_key(const struct trib_prepare_parser *p,
+                             const struct trib_prepare_key *key,
+                             struct trib_prepare_options *options, char *value)
+{
+    void *field = (char *)options + key->offset;
+    double number = 0;
+    switch (key->type) {
+    case TRIB_PREPARE_REAL:
+    case TRIB_PREPARE_INT:
+        if (!take_number(value, &number))
+            return wrong(p, "%s wants a number", key->name);
+        if (number < key->min || number > key->max)
+            return wrong(p, "%s must be from %g to %g", key->name, key->min, key->max);
+        if (key->type == TRIB_PREPARE_REAL)
+            *(double *)field = number;
+        else if (floor(number) == number)
+            *(uint64_t *)field = (uint64_t)number;
+        else
+            return wrong(p, "%s wants a whole number", key->name);
+        return TRIB_OK;
+    case TRIB_PREPARE_BOOL:
+        if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+            return wrong(p, "%s must be yes or no", key->name);
+        *(bool *)field = value[0] == 'y';
+        return TRIB_OK;
+    case TRIB_PREPARE_CHOICE: return set_choice(p, key, field, value);
+    case TRIB_PREPARE_TEXT:
+        if (strlen(value) > TRIB_PREPARE_TEXT_MAX)
+            return wrong(p, "%s is too long", key->name);
+        (void)snprintf(field, TRIB_PREPARE_TEXT_MAX + 1, "%s", value);
+        return TRIB_OK;
+    case TRIB_PREPARE_EDGES: return set_edges(p, options, value);
+    }
+    return TRIB_ERR_STATE;
+}
+
+// ---- Columns
+
+static bool is_feature(const struct trib_prepare *prepare, size_t variable)
+{
+    for (size_t i = 0; i < prepare->order_count; i++) {
+        if (prepare->order[i] == variable)
+            return true;
+    }
+    return false;
+}
+
+// A feature of this name, or else a column that is none; SIZE_MAX: neither.
+static size_t find_variable(const struct trib_prepare *prepare, const char *name)
+{
+    for (size_t i = 0; i < prepare->order_count; i++) {
+        if (strcmp(prepare->variables[prepare->order[i]].name, name) == 0)
+            return prepare->order[i];
+    }
+    for (size_t i = 0; i < prepare->schema->count; i++) {
+        if (strcmp(prepare->variables[i].name, name) == 0)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+static enum trib_err add_input(struct trib_prepare_step *step, size_t variable)
+{
+    if (step->input_count == step->input_capacity) {
+        const size_t capacity = step->input_capacity ? 2 * step->input_capacity : 16;
+        size_t *inputs = trib_alloc_array(capacity, sizeof(*inputs));
+        if (!inputs)
+            return TRIB_ERR_NOMEM;
+        if (step->inputs)
+            memcpy(inputs, step->inputs, step->input_count * sizeof(*inputs));
+        free(step->inputs);
+        step->inputs = inputs;
+        step->input_capacity = capacity;
+    }
+    step->inputs[step->input_count++] = variable;
+    return TRIB_OK;
+}
+
+static bool has_input(const struct trib_prepare_step *step, size_t variable)
+{
+    for (size_t i = 0; i < step->input_count; i++) {
+        if (step->inputs[i] == variable)
+            return true;
+    }
+    return false;
+}
+
+static bool may_use(const struct trib_prepare_kind *kind, const struct trib_variable *variable)
+{
+    return variable->levels ? kind->may_use_category : kind->may_use_number;
+}
+
+// Every feature that a step of this kind can use.
+static enum trib_err add_all(const struct trib_prepare *prepare, struct trib_prepare_step *step,
+                             bool numbers, bool categories)
+{
+    enum trib_err err = TRIB_OK;
+    for (size_t i = 0; !err && i < prepare->order_count; i++) {
+        const struct trib_variable *v = &prepare->variables[prepare->order[i]];
+        const bool is_meant = v->levels ? categories : numbers;
+        if (is_meant && may_use(step->kind, v) && !has_input(step, prepare->order[i]))
+            err = add_input(step, prepare->order[i]);
+    }
+    return err;
+}
+
+static enum trib_err check_role(const struct trib_prepare_parser *p, size_t variable,
+                                const struct trib_prepare_step *step)
+{
+    const struct trib_prepare *prepare = p->prepare;
+    const char *name = prepare->variables[variable].name;
+    if (is_feature(prepare, variable))
+        return TRIB_OK;
+    const enum trib_column_role role = prepare->schema->columns[variable].role;
+    if (role == TRIB_ROLE_FEATURE)
+        return wrong(p, "column '%s' was taken by a step before this one", name);
+    if (role == TRIB_ROLE_LABEL)
+        return wrong(p, "column '%s' is the label, which no step may use", name);
+    if (!step->kind->may_use_any_role)
+        return wrong(p, "column '%s' is not a feature", name);
+    return TRIB_OK;
+}
+
+static enum trib_err add_column(const struct trib_prepare_parser *p, struct trib_prepare_step *step,
+                                const char *name)
+{
+    const struct trib_prepare *prepare = p->prepare;
+    const size_t variable = find_variable(prepare, name);
+    if (variable == SIZE_MAX) {
+        const bool is_all = strcmp(name, "all") == 0;
+        if (is_all || strcmp(name, "numbers") == 0 || strcmp(name, "categories") == 0)
+            return add_all(prepare, step, is_all || name[0] == 'n', is_all || name[0] == 'c');
+        return wrong(p, "there is no column '%s'", name);
+    }
+    enum trib_err err = check_role(p, variable, step);
+    if (err)
+        return err;
+    if (!may_use(step->kind, &prepare->variables[variable]))
+        return wrong(p, "column '%s' is a %s, which %s does not take", name,
+                     prepare->variables[variable].levels ? "category" : "number", step->kind->name);
+    if (has_input(step, variable))
+        return wrong(p, "column '%s' is there twice", name);
+    return add_input(step, variable);
+}
+
+static enum trib_err add_columns(const struct trib_prepare_parser *p,
+                                 struct trib_prepare_step *step, char *value)
+{
+    enum trib_err err = TRIB_OK;
+    for (char *part; !err && (part = next_part(&value, '|'));)
+        err = add_column(p, step, part);
+    return err;
+}
+
+// ---- What was found before
+
+static enum trib_err add_given(const struct trib_prepare_parser *p, struct trib_prepare_step *step,
+                               char *value)
+{
+    for (char *part; (part = next_part(&value, ' '));) {
+        if (step->given_count == step->given_capacity) {
+            const size_t capacity = step->given_capacity ? 2 * step->given_capacity : 64;
+            double *given = trib_alloc_array(capacity, sizeof(*given));
+            if (!given)
+                return TRIB_ERR_NOMEM;
+            if (step->given)
+                memcpy(given, step->given, step->given_count * sizeof(*given));
+            free(step->given);
+            step->given = given;
+            step->given_capacity = capacity;
+        }
+        if (!take_number(part, &step->given[step->given_count++]))
+            return wrong(p, "fitted wants numbers with blanks between them, not '%s'", part);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err take_given(const struct trib_prepare_parser *p, struct trib_prepare_step *step)
+{
+    const size_t wanted = step->given_pass ? step->fitted_count : 0;
+    if (step->given_pass > step->pass_count)
+        return wrong(p, "step %s has %zu passes, not %zu", step->kind->name, step->pass_count,
+                     step->given_pass);
+    if (step->given_count != wanted)
+        return wrong(p, "step %s after %zu passes has found %zu numbers, not %zu", step->kind->name,
+                     step->given_pass, wanted, step->given_count);
+    step->fitted = trib_alloc_array(step->fitted_count + 1, sizeof(*step->fitted));
+    if (!step->fitted)
+        return TRIB_ERR_NOMEM;
+    if (wanted)
+        memcpy(step->fitted, step->given, wanted * sizeof(*step->fitted));
+    step->pass = step->given_pass;
+    return TRIB_OK;
+}
+
+// ---- Steps
+
+static enum trib_err set_defaults(const struct trib_prepare_parser *p,
+                                  struct trib_prepare_step *step)
+{
+    for (size_t i = 0; i < step->kind->key_count; i++) {
+        char value[64];
+        if (!step->kind->keys[i].fallback[0])
+            continue;
+        (void)snprintf(value, sizeof(value), "%s", step->kind->keys[i].fallback);
+        enum trib_err err = set_key(p, &step->kind->keys[i], &step->options, value);
+        assert(!err);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err open_step(struct trib_prepare_parser *p, const char *kind)
+{
+    struct trib_prepare *prepare = p->prepare;
+    char list[512] = "";
+    if (prepare->step_count == TRIB_PREPARE_STEPS_MAX)
+        return wrong(p, "more than %d steps", TRIB_PREPARE_STEPS_MAX);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        const size_t used = strlen(list);
+        (void)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", kinds[i]->name);
+        if (strcmp(kinds[i]->name, kind) != 0)
+            continue;
+        struct trib_prepare_step *step = &prepare->steps[prepare->step_count++];
+        *step = (struct trib_prepare_step){.kind = kinds[i], .line = p->line};
+        return set_defaults(p, step);
+    }
+    return wrong(p, "there is no step '%s'; there are %s", kind, list);
+}
+
+// The section has ended: its variables, and what it makes of them.
+static enum trib_err close_step(struct trib_prepare_parser *p, struct trib_prepare_step *step)
+{
+    struct trib_prepare *prepare = p->prepare;
+    p->line = step->line;
+    enum trib_err err = TRIB_OK;
+    if (step->input_count == 0 && step->kind->wants_columns)
+        return wrong(p, "step %s wants columns", step->kind->name);
+    if (step->input_count == 0)
+        err = add_all(prepare, step, true, true);
+    if (err)
+        return err;
+    step->was = trib_alloc_array(step->input_count + 1, sizeof(*step->was));
+    if (!step->was)
+        return TRIB_ERR_NOMEM;
+    for (size_t i = 0; i < step->input_count; i++)
+        step->was[i] = prepare->variables[step->inputs[i]];
+    step->first_output = prepare->variable_count;
+    err = step->kind->settle(p, step);
+    step->output_count = prepare->variable_count - step->first_output;
+    if (err == TRIB_ERR_LIMIT)
+        return wrong(p, "more than %d variables", TRIB_PREPARE_VARIABLES_MAX);
+    return err ? err : take_given(p, step);
+}
+
+static enum trib_err close_last(struct trib_prepare_parser *p)
+{
+    struct trib_prepare *prepare = p->prepare;
+    return prepare->step_count ? close_step(p, &prepare->steps[prepare->step_count - 1]) : TRIB_OK;
+}
+
+static enum trib_err take_step_key(const struct trib_prepare_parser *p,
+                                   struct trib_prepare_step *step, const char *key, char *value)
+{
+    double number;
+    if (strcmp(key, "columns") == 0)
+        return add_columns(p, step, value);
+    if (strcmp(key, "fitted") == 0)
+        return add_given(p, step, value);
+    if (strcmp(key, "passes") == 0) {
+        if (!take_number(value, &number) || number < 0 || number > TRIB_PREPARE_PASSES_MAX ||
+            floor(number) != number)
+            return wrong(p, "passes wants a whole number up to %d", TRIB_PREPARE_PASSES_MAX);
+        step->given_pass = (size_t)number;
+        return TRIB_OK;
+    }
+    for (size_t i = 0; i < step->kind->key_count; i++) {
+        if (strcmp(step->kind->keys[i].name, key) == 0)
+            return set_key(p, &step->kind->keys[i], &step->options, value);
+    }
+    return wrong(p, "%s is not a key of step %s", key, step->kind->name);
+}
+
+// ---- The file
+
+static enum trib_err open_section(struct trib_prepare_parser *p, char *text, bool *is_schema)
+{
+    char *close = strchr(text, ']');
+    if (!close || close[1])
+        return wrong(p, "a section ends with ']'");
+    *close = '\0';
+    const size_t line = p->line;
+    enum trib_err err = close_last(p);
+    if (err)
+        return err;
+    p->line = line;
+    *is_schema = strcmp(text, "schema") == 0;
+    if (*is_schema)
+        return p->prepare->step_count ? wrong(p, "[schema] comes before the steps") : TRIB_OK;
+    if (strncmp(text, "step ", 5) != 0)
+        return wrong(p, "section [%s]: there are [schema] and [step KIND]", text);
+    return open_step(p, text + 5 + strspn(text + 5, " "));
+}
+
+static enum trib_err take_schema_key(const struct trib_prepare_parser *p, const char *key,
+                                     const char *value)
+{
+    char digest[TRIB_DIGEST_TEXT_SIZE];
+    if (strcmp(key, "digest") != 0)
+        return wrong(p, "%s is not a key of [schema], which is digest", key);
+    trib_hex_encode(p->prepare->schema_digest, TRIB_DIGEST_SIZE, digest);
+    if (strcmp(value, digest) != 0)
+        return wrong(p, "the pipeline is for another schema: its digest is not %.16s...", digest);
+    return TRIB_OK;
+}
+
+static enum trib_err take_line(struct trib_prepare_parser *p, char *line, bool *is_schema)
+{
+    struct trib_prepare *prepare = p->prepare;
+    line += strspn(line, " \t");
+    for (size_t size = strlen(line); size > 0 && strchr(" \t\r", line[size - 1]); size--)
+        line[size - 1] = '\0';
+    if (!*line || *line == '#' || *line == ';')
+        return TRIB_OK;
+    if (*line == '[')
+        return open_section(p, line + 1, is_schema);
+    char *equals = strchr(line, '=');
+    if (!equals || equals == line)
+        return wrong(p, "neither a section nor 'key = value'");
+    char *value = equals + 1 + strspn(equals + 1, " \t");
+    for (*equals = '\0'; equals > line && strchr(" \t", equals[-1]); equals--)
+        equals[-1] = '\0';
+    if (*is_schema)
+        return take_schema_key(p, line, value);
+    if (prepare->step_count == 0)
+        return wrong(p, "a key before the first section");
+    return take_step_key(p, &prepare->steps[prepare->step_count - 1], line, value);
+}
+
+// Categories that no step has encoded are one-hot, so that every feature is a number.
+static enum trib_err encode_rest(struct trib_prepare_parser *p)
+{
+    const struct trib_prepare *prepare = p->prepare;
+    bool has_category = false;
+    for (size_t i = 0; i < prepare->order_count; i++)
+        has_category |= prepare->variables[prepare->order[i]].levels > 0;
+    if (!has_category)
+        return TRIB_OK;
+    enum trib_err err = open_step(p, trib_prepare_onehot.name);
+    if (!err)
+        err = add_all(prepare, &prepare->steps[prepare->step_count - 1], false, true);
+    return err ? err : close_last(p);
+}
+
+static enum trib_err check_whole(struct trib_prepare_parser *p)
+{
+    struct trib_prepare *prepare = p->prepare;
+    if (prepare->order_count == 0 || prepare->order_count > TRIB_COLUMNS_MAX)
+        return wrong(p, "the pipeline makes %zu features; 1 to %d are possible",
+                     prepare->order_count, TRIB_COLUMNS_MAX);
+    for (size_t i = 0; i < prepare->step_count; i++) {
+        const struct trib_prepare_step *step = &prepare->steps[i];
+        if (step->pass > 0 && step->state == TRIB_PREPARE_BLOCKED)
+            return wrong(p, "step %zu (%s) has had a pass before one that it depends on", i + 1,
+                         step->kind->name);
+    }
+    if (trib_prepare_sum_count(prepare) > TRIB_PREPARE_SUMS_MAX)
+        return wrong(p, "a pass would add up %zu numbers; %d are possible",
+                     trib_prepare_sum_count(prepare), TRIB_PREPARE_SUMS_MAX);
+    return TRIB_OK;
+}
+
+static enum trib_err take_lines(struct trib_prepare_parser *p, char *text)
+{
+    enum trib_err err = TRIB_OK;
+    bool is_schema = false;
+    for (char *line = text, *next; !err && line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        p->line++;
+        err = take_line(p, line, &is_schema);
+    }
+    const size_t last = p->line;
+    if (!err)
+        err = close_last(p);
+    p->line = err ? p->line : last;
+    if (!err)
+        err = encode_rest(p);
+    if (!err)
+        err = trib_prepare_schedule(p->prepare);
+    if (!err)
+        err = trib_prepare_count_passes(p->prepare);
+    p->line = err ? p->line : last;
+    return err ? err : check_whole(p);
+}
+
+// ---- The variables that there are at first
+
+static void hash_text(struct trib_hash *hash, const char *text)
+{
+    trib_hash_update(hash, text ? text : "", strlen(text ? text : "") + 1);
+}
+
+// Everything that decides what number a value becomes.
+static void digest_schema(const struct trib_schema *schema, uint8_t *ret_digest)
+{
+    struct trib_hash hash;
+    trib_hash_init(&hash, NULL, 0, TRIB_DIGEST_SIZE);
+    hash_text(&hash, "trib-schema");
+    for (size_t i = 0; i < schema->count; i++) {
+        const struct trib_column *c = &schema->columns[i];
+        const uint8_t head[] = {(uint8_t)c->type, (uint8_t)c->role, (uint8_t)c->has_other,
+                                c->fill != NULL};
+        char range[64];
+        trib_hash_update(&hash, head, sizeof(head));
+        hash_text(&hash, c->name);
+        (void)snprintf(range, sizeof(range), "%a %a", c->min, c->max);
+        hash_text(&hash, range);
+        hash_text(&hash, c->fill);
+        hash_text(&hash, c->strip_end);
+        for (size_t v = 0; v < c->value_count; v++)
+            hash_text(&hash, c->values[v]);
+        hash_text(&hash, "");
+    }
+    trib_hash_final(&hash, ret_digest, TRIB_DIGEST_SIZE);
+}
+
+static enum trib_err add_schema(struct trib_prepare *prepare)
+{
+    const struct trib_schema *schema = prepare->schema;
+    for (size_t i = 0; i < schema->count; i++) {
+        const struct trib_column *c = &schema->columns[i];
+        const bool is_category = c->type == TRIB_COLUMN_CATEGORY;
+        const struct trib_variable variable = {
+            .column = i,
+            .levels = is_category ? c->value_count + c->has_other : 0,
+            .has_other = is_category && c->has_other,
+            .min = c->type == TRIB_COLUMN_BOOL ? 0 : c->min,
+            .max = c->type == TRIB_COLUMN_BOOL ? 1 : c->max,
+        };
+        enum trib_err err = trib_prepare_add(prepare, &variable, SIZE_MAX, "%s", c->name);
+        if (err)
+            return err;
+        if (c->role != TRIB_ROLE_FEATURE)
+            trib_prepare_remove(prepare, i);
+    }
+    digest_schema(schema, prepare->schema_digest);
+    return TRIB_OK;
+}
+
+enum trib_err trib_prepare_parse(const char *text, size_t size, const char *name,
+                                 const struct trib_schema *schema,
+                                 struct trib_prepare **ret_prepare, char *why, size_t why_size)
+{
+    struct trib_prepare_parser p = {.name = name, .why = why, .why_size = why_size};
+    char *copy = trib_alloc(size + 1);
+    p.prepare = trib_alloc(sizeof(*p.prepare));
+    enum trib_err err = TRIB_ERR_NOMEM;
+    if (!copy || !p.prepare)
+        goto out;
+    p.prepare->schema = schema;
+    memcpy(copy, text, size);
+    // One more than there may be: for the categories at the end.
+    p.prepare->steps = trib_alloc_array(TRIB_PREPARE_STEPS_MAX + 1, sizeof(*p.prepare->steps));
+    if (!p.prepare->steps)
+        goto out;
+    err = add_schema(p.prepare);
+    if (!err && memchr(copy, '\0', size))
+        err = wrong(&p, "holds a NUL");
+    if (!err)
+        err = take_lines(&p, copy);
+    if (err)
+        goto out;
+    *ret_prepare = p.prepare;
+    p.prepare = NULL;
+
+out:
+    if (err && err != TRIB_ERR_INVAL)
+        (void)snprintf(why, why_size, "%s: %s", name, trib_err_text(err));
+    trib_prepare_destroy(p.prepare);
+    free(copy);
+    return err;
+}
+
+enum trib_err trib_prepare_load(const char *path, const struct trib_schema *schema,
+                                struct trib_prepare **ret_prepare, char *why, size_t why_size)
+{
+    struct trib_buf file = {0};
+    enum trib_err err = trib_file_read(path, FILE_SIZE_MAX, &file);
+    if (err)
+        (void)snprintf(why, why_size, "%s: cannot be read: %s", path, trib_err_text(err));
+    else
+        err = trib_prepare_parse(file.data ? (const char *)file.data : "", file.size, path, schema,
+                                 ret_prepare, why, why_size);
+    trib_buf_fini(&file);
+    return err;
+}

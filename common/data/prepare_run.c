@@ -1,0 +1,169 @@
+// Rows through a pipeline: sums for its statistics, and features.
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/data/prepare_step.h"
+
+// ---- Sums
+
+enum trib_err trib_prepare_sums_init(struct trib_prepare_sums *sums,
+                                     const struct trib_prepare *prepare)
+{
+    *sums = (struct trib_prepare_sums){.count = trib_prepare_sum_count(prepare)};
+    sums->sums = trib_alloc_array(sums->count, sizeof(*sums->sums));
+    sums->rests = trib_alloc_array(sums->count, sizeof(*sums->rests));
+    if (sums->sums && sums->rests)
+        return TRIB_OK;
+    trib_prepare_sums_fini(sums);
+    return TRIB_ERR_NOMEM;
+}
+
+void trib_prepare_sums_fini(struct trib_prepare_sums *sums)
+{
+    free(sums->sums);
+    free(sums->rests);
+    *sums = (struct trib_prepare_sums){.count = 0};
+}
+
+void trib_prepare_sums_add(struct trib_prepare_sums *sums, size_t index, double value)
+{
+    assert(index < sums->count);
+    const double sum = sums->sums[index];
+    const double next = sum + value;
+    // What the addition rounded away: the low part of the smaller of the two.
+    sums->rests[index] += fabs(sum) >= fabs(value) ? (sum - next) + value : (value - next) + sum;
+    sums->sums[index] = next;
+}
+
+void trib_prepare_sums_merge(struct trib_prepare_sums *into, const struct trib_prepare_sums *from)
+{
+    assert(into->count == from->count);
+    for (size_t i = 0; i < into->count; i++) {
+        trib_prepare_sums_add(into, i, from->sums[i]);
+        trib_prepare_sums_add(into, i, from->rests[i]);
+    }
+    into->rows += from->rows;
+}
+
+void trib_prepare_sums_total(const struct trib_prepare_sums *sums, double *ret_totals)
+{
+    for (size_t i = 0; i < sums->count; i++)
+        ret_totals[i] = sums->sums[i] + sums->rests[i];
+}
+
+// ---- Runs
+
+struct trib_prepare_run {
+    const struct trib_prepare *prepare; // borrowed
+    double *values;                     // (variables)
+    void *states[TRIB_PREPARE_STEPS_MAX + 1];
+    struct trib_prepare_tally tallies[TRIB_PREPARE_STEPS_MAX + 1];
+    uint64_t *missing; // (features)
+    double today;
+};
+
+enum trib_err trib_prepare_run_create(const struct trib_prepare *prepare, double today,
+                                      struct trib_prepare_run **ret_run)
+{
+    struct trib_prepare_run *run = trib_alloc(sizeof(*run));
+    if (!run)
+        return TRIB_ERR_NOMEM;
+    run->prepare = prepare;
+    run->today = today;
+    run->values = trib_alloc_array(prepare->variable_count, sizeof(*run->values));
+    run->missing = trib_alloc_array(prepare->order_count, sizeof(*run->missing));
+    bool is_whole = run->values && run->missing;
+    for (size_t i = 0; is_whole && i < prepare->step_count; i++) {
+        const struct trib_prepare_step *step = &prepare->steps[i];
+        const size_t size = step->kind->state_size ? step->kind->state_size(step) : 0;
+        if (size == 0)
+            continue;
+        run->states[i] = trib_alloc_aligned(size, 1);
+        is_whole = run->states[i] != NULL;
+    }
+    if (!is_whole) {
+        trib_prepare_run_destroy(run);
+        return TRIB_ERR_NOMEM;
+    }
+    *ret_run = run;
+    return TRIB_OK;
+}
+
+void trib_prepare_run_destroy(struct trib_prepare_run *run)
+{
+    if (!run)
+        return;
+    for (size_t i = 0; i < run->prepare->step_count; i++)
+        free(run->states[i]);
+    free(run->values);
+    free(run->missing);
+    free(run);
+}
+
+// Through the steps that are fitted; `sums` take what the active ones see, NULL: there are none.
+static bool pass_through(struct trib_prepare_run *run, const double *values,
+                         struct trib_prepare_sums *sums, float *ret_weight)
+{
+    const struct trib_prepare *p = run->prepare;
+    struct trib_prepare_row row = {
+        .prepare = p, .values = run->values, .source = values, .weight = 1, .today = run->today};
+    size_t first = 0;
+    memcpy(run->values, values, p->schema->count * sizeof(*values));
+    for (size_t i = 0; i < p->step_count; i++) {
+        const struct trib_prepare_step *step = &p->steps[i];
+        row.tally = &run->tallies[i];
+        if (step->state == TRIB_PREPARE_DONE && !step->kind->apply(step, run->states[i], &row)) {
+            row.tally->dropped++;
+            return false;
+        }
+        if (step->state == TRIB_PREPARE_ACTIVE) {
+            step->kind->gather(step, &row, sums, first);
+            first += step->kind->sum_count(step);
+        }
+    }
+    *ret_weight = (float)row.weight;
+    return true;
+}
+
+void trib_prepare_gather(struct trib_prepare_run *run, const double *values,
+                         struct trib_prepare_sums *sums)
+{
+    float weight;
+    assert(sums->count == trib_prepare_sum_count(run->prepare));
+    if (pass_through(run, values, sums, &weight))
+        sums->rows++;
+}
+
+enum trib_prepare_fate trib_prepare_row(struct trib_prepare_run *run, const double *values,
+                                        float *ret_x, float *ret_weight)
+{
+    const struct trib_prepare *p = run->prepare;
+    assert(p->passes_left == 0);
+    if (!pass_through(run, values, NULL, ret_weight))
+        return TRIB_PREPARE_DROPPED;
+    for (size_t i = 0; i < p->order_count; i++) {
+        ret_x[i] = (float)run->values[p->order[i]];
+        if (isfinite(ret_x[i]))
+            continue;
+        run->missing[i]++;
+        return TRIB_PREPARE_INCOMPLETE;
+    }
+    return TRIB_PREPARE_KEPT;
+}
+
+struct trib_prepare_tally trib_prepare_run_tally(const struct trib_prepare_run *run, size_t step,
+                                                 const char **ret_kind)
+{
+    assert(step < run->prepare->step_count);
+    *ret_kind = run->prepare->steps[step].kind->name;
+    return run->tallies[step];
+}
+
+uint64_t trib_prepare_run_missing(const struct trib_prepare_run *run, size_t feature)
+{
+    assert(feature < run->prepare->order_count);
+    return run->missing[feature];
+}
