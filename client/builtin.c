@@ -17,16 +17,11 @@ static bool wants_stop(void *user)
     return trib_task_should_stop(user);
 }
 
-static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
-                           uint64_t *ret_examples)
+// Are there rows, and do they fit the task?
+static enum trib_err check_rows(const struct trib_dataset *dataset, const struct trib_task *task,
+                                size_t count)
 {
-    const struct trib_dataset *dataset = user;
-    const struct trib_train_options options = trib_task_options(&task->msg);
-    struct trib_trainer_space *space;
-    struct trib_rng rng;
     char why[512];
-    double loss;
-
     if (dataset && dataset->unfit[0]) {
         TRIB_WARN("id=data-unfit round=%" PRIu64 " sits out: %s", task->msg.round_number,
                   dataset->unfit);
@@ -41,7 +36,22 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
         TRIB_ERROR("%s", why);
         return TRIB_ERR_DATA;
     }
-    enum trib_err err = trib_train_space_create(&task->model, &options, dataset->rows, &space);
+    return TRIB_OK;
+}
+
+static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
+                           uint64_t *ret_examples)
+{
+    const struct trib_dataset *dataset = user;
+    const struct trib_train_options options = trib_task_options(&task->msg);
+    struct trib_trainer_space *space;
+    struct trib_rng rng;
+    double loss;
+
+    enum trib_err err = check_rows(dataset, task, count);
+    if (err)
+        return err;
+    err = trib_train_space_create(&task->model, &options, dataset->rows, &space);
     if (err)
         return err;
     const struct trib_samples samples = trib_dataset_samples(dataset);
@@ -60,9 +70,21 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     return TRIB_OK;
 }
 
+static enum trib_err tally(void *user, struct trib_task *task, const float *params, size_t count)
+{
+    const struct trib_dataset *dataset = user;
+    const struct trib_ask ask = trib_task_ask(task);
+    enum trib_err err = check_rows(dataset, task, count);
+    if (err)
+        return err;
+    const struct trib_samples samples = trib_dataset_samples(dataset);
+    return trib_ask_count(&ask, params, &samples, task->tally);
+}
+
 const struct trib_trainer *trib_trainer_builtin(void)
 {
-    static const struct trib_trainer trainer = {.struct_size = sizeof(trainer), .train = train};
+    static const struct trib_trainer trainer = {
+        .struct_size = sizeof(trainer), .train = train, .tally = tally};
     return &trainer;
 }
 

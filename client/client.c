@@ -211,7 +211,7 @@ static void worker_report(struct trib_work *work)
     struct trib_task_result *result = &worker->result;
     const bool stopped = __atomic_load_n(&worker->stop, __ATOMIC_RELAXED) != 0;
     if (stopped && result->words) { // of a round that is over: no keys are made for it
-        trib_task_result_fini(result, worker->task.model.param_count);
+        trib_task_result_fini(result, worker->task.word_count);
         trib_client_start_task(client);
     } else if (worker->code == TRIB_CODE_ACCEPTED && result->words) {
         trib_part_words(client, &worker->task, result->words);
@@ -301,6 +301,8 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
     enum trib_code code = TRIB_CODE_DECLINED_POLICY;
     if (strcmp(msg.population, client->enrolment.population) == 0)
         code = judge(client, &msg, &task);
+    if (code == TRIB_CODE_ACCEPTED && !trib_trainer_can(trainer, &task))
+        code = TRIB_CODE_DECLINED_MODEL;
     if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
         !trainer->ready(client->config.trainer_user))
         code = TRIB_CODE_DECLINED_BUSY;
@@ -661,7 +663,7 @@ void trib_client_destroy(struct trib_client *client)
     trib_blob_unref(client->upload.packed);
     trib_client_fetch_drop(client);
     free(client->worker.base);
-    trib_task_result_fini(&client->worker.result, client->worker.task.model.param_count);
+    trib_task_result_fini(&client->worker.result, client->worker.task.word_count);
     trib_vouched_destroy(client->vouched);
     trib_ledger_close(client->ledger);
     trib_queue_fini(&client->queue);

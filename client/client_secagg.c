@@ -33,7 +33,7 @@ void trib_part_drop(struct trib_client *client)
     if (client->upload.is_masked)
         trib_client_drop_upload(client);
     if (part->words)
-        trib_wipe(part->words, part->task.model.param_count * sizeof(*part->words));
+        trib_wipe(part->words, part->task.word_count * sizeof(*part->words));
     free(part->words);
     trib_masked_destroy(part->masked);
     trib_client_refund(client, &part->reservation);

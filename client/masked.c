@@ -30,7 +30,7 @@ struct trib_masked {
 static void words_drop(struct trib_masked *masked)
 {
     if (masked->words)
-        trib_wipe(masked->words, masked->task.model.param_count * sizeof(*masked->words));
+        trib_wipe(masked->words, masked->task.word_count * sizeof(*masked->words));
     free(masked->words);
     masked->words = NULL;
 }
@@ -114,7 +114,7 @@ static void fill_header(const struct trib_masked_options *options,
         .job = task->msg.job,
         .round_id = task->msg.round_id,
         .round_number = task->msg.round_number,
-        .params = task->model.param_count,
+        .params = task->word_count,
         .encoding = task->encoding,
         .plan = task->secagg,
     };
@@ -187,7 +187,7 @@ enum trib_code trib_masked_create(const struct trib_masked_options *options, int
     enum trib_code code = TRIB_CODE_DECLINED_FAILED;
     struct trib_masked *masked = trib_alloc(sizeof(*masked));
     if (!masked) {
-        trib_wipe(words, options->task->model.param_count * sizeof(*words));
+        trib_wipe(words, options->task->word_count * sizeof(*words));
         free(words);
         return code;
     }
@@ -276,7 +276,7 @@ static bool split(const struct trib_masked *masked, size_t size, size_t row, siz
 
 static enum trib_code take_sealed(struct trib_masked *masked, const uint8_t *data, size_t size)
 {
-    const size_t params = masked->task.model.param_count;
+    const size_t params = masked->task.word_count;
     const uint32_t bits = masked->task.encoding.word_bits;
     size_t set;
     uint32_t count;
@@ -361,7 +361,7 @@ enum trib_code trib_masked_upload(struct trib_masked *masked,
                                   struct trib_msg_upload_begin *ret_begin, uint8_t **ret_packed)
 {
     assert(masked->packed);
-    size_t size = trib_codec_size(masked->task.model.param_count, masked->task.encoding.word_bits);
+    size_t size = trib_codec_size(masked->task.word_count, masked->task.encoding.word_bits);
     trib_task_begin(&masked->task, 0, masked->packed, size, ret_begin);
     *ret_packed = masked->packed;
     masked->packed = NULL;

@@ -15,6 +15,10 @@
 
 #define TRIB_LOG_MODULE "task"
 
+enum {
+    WORD_SIZE = 16 // bytes: a limb of a tally, its word, the packed one, a copy of that
+};
+
 // ---- What the public header promises
 
 uint64_t trib_task_round(const struct trib_task *task)
@@ -107,6 +111,40 @@ static bool can_fit(const struct trib_msg_fit *fit)
            fit->class_weights <= 1 && !fit->is_strange;
 }
 
+bool trib_task_is_tally(const struct trib_task *task)
+{
+    return task->msg.fit.tally.kind != TRIB_TALLY_NONE;
+}
+
+bool trib_trainer_can(const struct trib_trainer *trainer, const struct trib_task *task)
+{
+    // A program that was built before there was such a callback has a shorter struct.
+    const size_t needed = offsetof(struct trib_trainer, tally) + sizeof(trainer->tally);
+    return !trib_task_is_tally(task) || (trainer->struct_size >= needed && trainer->tally);
+}
+
+struct trib_ask trib_task_ask(const struct trib_task *task)
+{
+    return (struct trib_ask){.kind = (enum trib_tally_kind)task->msg.fit.tally.kind,
+                             .model = &task->model,
+                             .validation_fraction = task->msg.fit.validation_fraction};
+}
+
+// How many coordinates the update has. False: the task wants something counted that this device does
+// not know, or in another way.
+static bool count_words(struct trib_task *task)
+{
+    const struct trib_msg_tally *tally = &task->msg.fit.tally;
+    const bool is_private = task->encoding.mode != TRIB_PRIVACY_OFF;
+    task->word_count = task->model.param_count;
+    if (!trib_task_is_tally(task))
+        return true;
+    const struct trib_ask ask = trib_task_ask(task);
+    task->word_count = is_private ? tally->values : trib_tally_words(tally->values);
+    return trib_ask_values(&ask) == tally->values && (is_private == (tally->scale > 0)) &&
+           (is_private || task->encoding.word_bits == TRIB_TALLY_WORD_BITS);
+}
+
 enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
                                uint64_t memory_max, struct trib_task *ret_task)
 {
@@ -138,7 +176,8 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
         TRIB_WARN("round=%" PRIu64 " declined: the model %s", msg->round_number, why);
         return TRIB_CODE_DECLINED_MODEL;
     }
-    if (!can_fit(&msg->fit)) {
+    const bool is_countable = count_words(&task);
+    if (!can_fit(&msg->fit) || !is_countable) {
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for a way of training that "
                   "this device does not know; a newer client may",
                   msg->round_number);
@@ -147,7 +186,8 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
     // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
     const struct trib_train_options options = trib_task_options(msg);
     const size_t vectors = 4 + trib_train_vectors(&options);
-    if (memory_max && task.model.param_count * vectors * sizeof(float) > memory_max) {
+    if (memory_max && (task.model.param_count * vectors > memory_max / sizeof(float) ||
+                       task.word_count > memory_max / WORD_SIZE)) {
         TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
                   msg->round_number, task.model.param_count);
         return TRIB_CODE_DECLINED_MODEL;
@@ -206,7 +246,7 @@ static enum trib_code code_of(const struct trib_task *task, enum trib_err err)
 // The privacy boundary: delta (count floats) to words.
 static enum trib_code encode(const struct trib_task *task, const float *delta, int32_t *words)
 {
-    const size_t count = task->model.param_count;
+    const size_t count = task->word_count;
     struct trib_encode_report report;
     struct trib_noise noise;
     trib_task_noise(&noise, task->msg.test_seed, task->msg.round_number, task->device);
@@ -247,9 +287,9 @@ static void wipe_and_free(void *data, size_t size)
     free(data);
 }
 
-void trib_task_result_fini(struct trib_task_result *result, size_t param_count)
+void trib_task_result_fini(struct trib_task_result *result, size_t word_count)
 {
-    wipe_and_free(result->words, param_count * sizeof(*result->words));
+    wipe_and_free(result->words, word_count * sizeof(*result->words));
     free(result->packed);
     *result = (struct trib_task_result){.words = NULL};
 }
@@ -270,6 +310,53 @@ static enum trib_code train(struct trib_task *task, const struct trib_trainer *t
     for (size_t i = 0; i < count; i++)
         delta[i] = delta[i] - base[i];
     return TRIB_CODE_ACCEPTED;
+}
+
+// What was counted, as words: exact, or with privacy on through the boundary.
+static enum trib_code encode_tally(const struct trib_task *task, int32_t *words)
+{
+    const struct trib_tally *tally = task->tally;
+    size_t index = 0;
+    if (task->encoding.mode == TRIB_PRIVACY_OFF) {
+        if (!trib_tally_pack(tally, words, &index))
+            return TRIB_CODE_ACCEPTED;
+        TRIB_WARN("id=tally-out-of-range round=%" PRIu64 ": sum %zu of %zu is 2^%d or more",
+                  task->msg.round_number, index, tally->count, TRIB_TALLY_HIGH);
+        return TRIB_CODE_DECLINED_RANGE;
+    }
+    float *scaled = trib_alloc_aligned(tally->count, sizeof(*scaled));
+    if (!scaled)
+        return TRIB_CODE_DECLINED_FAILED;
+    trib_tally_floats(tally, task->msg.fit.tally.scale, scaled);
+    enum trib_code code = encode(task, scaled, words);
+    wipe_and_free(scaled, tally->count * sizeof(*scaled));
+    return code;
+}
+
+// Count at `base`.
+static enum trib_code count(struct trib_task *task, const struct trib_trainer *trainer, void *user,
+                            const float *base, int32_t *words)
+{
+    struct trib_tally tally = {0};
+    if (trib_tally_init(&tally, task->msg.fit.tally.values))
+        return TRIB_CODE_DECLINED_FAILED;
+    task->tally = &tally;
+    enum trib_err err = trainer->tally(user, task, base, task->model.param_count);
+    enum trib_code code = TRIB_CODE_ACCEPTED;
+    if (err == TRIB_ERR_LIMIT && task->encoding.mode == TRIB_PRIVACY_OFF)
+        code = TRIB_CODE_DECLINED_RANGE;
+    else if (err)
+        code = code_of(task, err);
+    if (err)
+        TRIB_WARN("id=tally-failed round=%" PRIu64 " kind=%s: nothing is sent: %s",
+                  task->msg.round_number,
+                  trib_tally_kind_text((enum trib_tally_kind)task->msg.fit.tally.kind),
+                  err == TRIB_ERR_LIMIT ? "a number is out of range" : trib_err_text(err));
+    else
+        code = encode_tally(task, words);
+    task->tally = NULL;
+    trib_tally_fini(&tally);
+    return code;
 }
 
 enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_reservation)
@@ -293,7 +380,7 @@ enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_res
 static enum trib_code spool(const struct trib_task *task, uint64_t examples, const int32_t *words,
                             const char *dir, struct trib_task_result *ret_result)
 {
-    const size_t count = task->model.param_count;
+    const size_t count = task->word_count;
     const size_t size = trib_codec_size(count, task->encoding.word_bits);
     struct trib_msg_upload_begin begin;
     uint64_t reservation;
@@ -322,15 +409,16 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
                              const float *base, const char *dir,
                              struct trib_task_result *ret_result)
 {
-    const size_t count = task->model.param_count;
+    const size_t params = task->model.param_count;
     enum trib_code code = TRIB_CODE_DECLINED_FAILED;
-    uint64_t examples;
-    float *delta = trib_alloc_aligned(count, sizeof(*delta));
-    int32_t *words = trib_alloc_aligned(count, sizeof(*words));
+    uint64_t examples = 1; // the weight of a tally
+    float *delta = trib_alloc_aligned(params, sizeof(*delta));
+    int32_t *words = trib_alloc_aligned(task->word_count, sizeof(*words));
     if (!delta || !words)
         goto out;
-    code = train(task, trainer, user, base, delta, &examples);
-    if (code == TRIB_CODE_ACCEPTED)
+    code = trib_task_is_tally(task) ? count(task, trainer, user, base, words)
+                                    : train(task, trainer, user, base, delta, &examples);
+    if (code == TRIB_CODE_ACCEPTED && !trib_task_is_tally(task))
         code = encode(task, delta, words);
     if (code != TRIB_CODE_ACCEPTED)
         goto out;
@@ -342,7 +430,7 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
     }
 
 out:
-    wipe_and_free(delta, count * sizeof(*delta));
-    wipe_and_free(words, count * sizeof(*words));
+    wipe_and_free(delta, params * sizeof(*delta));
+    wipe_and_free(words, task->word_count * sizeof(*words));
     return code;
 }

@@ -8,6 +8,7 @@
 #include "client/policy.h"
 #include "client/spool.h"
 #include "common/base/pool.h"
+#include "common/math/ask.h"
 #include "common/math/model.h"
 #include "common/math/train.h"
 #include "common/privacy/ledger.h"
@@ -20,6 +21,8 @@ struct trib_task {
     struct trib_model model;
     struct trib_encoding encoding;
     struct trib_secagg_plan secagg; // mode distributed
+    size_t word_count;              // coordinates of the update
+    struct trib_tally *tally;       // a tally round's, while the trainer counts; else NULL
     const char *device;             // borrowed: our name
     struct trib_ledger *ledger;     // borrowed; NULL only with mode off
     struct trib_charge charge;      // what it is charged
@@ -31,24 +34,30 @@ struct trib_task {
 enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
                                uint64_t memory_max, struct trib_task *ret_task);
 
+// Does the task want rows to be counted (docs/protocol.md, Tally rounds), and can this trainer?
+bool trib_task_is_tally(const struct trib_task *task);
+bool trib_trainer_can(const struct trib_trainer *trainer, const struct trib_task *task);
+// What is to be counted.
+struct trib_ask trib_task_ask(const struct trib_task *task);
+
 // How the task is to be trained, as the built-in trainer takes it.
 struct trib_train_options trib_task_options(const struct trib_msg_task *msg);
 
 // What a task came to: with mode distributed the noised words, not yet masked and in memory only;
 // otherwise the finished update, durable.
 struct trib_task_result {
-    int32_t *words; // owned, (param_count); or NULL
+    int32_t *words; // owned, (word_count of the task); or NULL
     struct trib_msg_upload_begin begin;
     uint8_t *packed;      // owned, (begin.size); or NULL
     uint64_t reservation; // in the ledger, of `packed`; 0: none
 };
-void trib_task_result_fini(struct trib_task_result *result, size_t param_count); // wipes
+void trib_task_result_fini(struct trib_task_result *result, size_t word_count); // wipes
 
 // Charge the ledger, durably: before anything of the task's words leaves. TRIB_CODE_ACCEPTED and
 // *ret_reservation (0 with mode off), or why nothing may be sent.
 enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_reservation);
 
-// Train from `base` (param_count floats) and encode; charge, pack, and make the update durable in `dir`,
+// Train from `base` (param_count floats), or count, and encode; charge, pack, and make the update durable in `dir`,
 // unless it is to be masked. Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_result; otherwise
 // the reason, and nothing is sent.
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,

@@ -93,7 +93,10 @@ static enum trib_err do_block(struct worker *worker, size_t block)
     const size_t begin = offset * 8 / plan->word_bits;
     if (plan->finish)
         plan->finish(plan->finish_user, begin, words, worker->sums);
-    trib_aggregate_mean(worker->sums, words, plan->grid, run->total_weight, run->mean + begin);
+    if (plan->sums)
+        memcpy(plan->sums + begin, worker->sums, words * sizeof(*worker->sums));
+    else
+        trib_aggregate_mean(worker->sums, words, plan->grid, run->total_weight, run->mean + begin);
     return TRIB_OK;
 }
 
@@ -156,13 +159,15 @@ enum trib_err trib_aggregate_segment(const struct trib_aggregate_plan *plan,
 
 enum trib_err trib_sums_init(struct trib_sums *sums, size_t params)
 {
-    *sums = (struct trib_sums){.params = params};
+    *sums = (struct trib_sums){.params = params, .capacity = params};
     sums->sums = trib_alloc_aligned(params, sizeof(*sums->sums));
     return sums->sums ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
-void trib_sums_reset(struct trib_sums *sums)
+void trib_sums_reset(struct trib_sums *sums, size_t params)
 {
+    assert(params <= sums->capacity);
+    sums->params = params;
     memset(sums->sums, 0, sums->params * sizeof(*sums->sums));
     sums->total_weight = 0;
 }

@@ -37,6 +37,7 @@ struct trib_aggregate_plan {
     const struct trib_aggregate_member *members;
     trib_aggregate_finish_fn finish; // or NULL
     void *finish_user;
+    int64_t *sums; // (params): the sums are kept here, finished, and no mean is made; or NULL
 };
 
 // Coordinates of a block; the last one may be shorter.
@@ -48,6 +49,7 @@ void trib_aggregate_mean(const int64_t *sums, size_t count, double grid, uint64_
                          float *ret_mean);
 
 // The mean delta (params floats). Runs on `threads` threads of its own and waits for them.
+// `ret_mean` may be NULL with plan->sums.
 // TRIB_ERR_CORRUPT names the slot and the block that do not match.
 TRIB_CHECKED enum trib_err trib_aggregate_segment(const struct trib_aggregate_plan *plan,
                                                   struct trib_segment *segment, unsigned threads,
@@ -56,11 +58,13 @@ TRIB_CHECKED enum trib_err trib_aggregate_segment(const struct trib_aggregate_pl
 // The same in memory, for updates that are not kept.
 struct trib_sums {
     size_t params;
-    int64_t *sums; // owned
+    size_t capacity;
+    int64_t *sums; // (capacity), owned
     uint64_t total_weight;
 };
 TRIB_CHECKED enum trib_err trib_sums_init(struct trib_sums *sums, size_t params);
-void trib_sums_reset(struct trib_sums *sums);
+// Begin with 0 in each of `params` coordinates, at most as many as there is room for.
+void trib_sums_reset(struct trib_sums *sums, size_t params);
 void trib_sums_add(struct trib_sums *sums, const uint8_t *packed, uint32_t word_bits,
                    uint32_t weight);
 // As the plan's `finish`, block by block.

@@ -11,6 +11,7 @@
 #include "common/base/json.h"
 #include "common/math/metrics.h"
 #include "common/math/model_file.h"
+#include "coordinator/tally_round.h"
 
 #define KEY(section, name, type, member, ...)                                      \
     {                                                                              \
@@ -83,8 +84,9 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "target_value", TRIB_CONF_REAL, target_value, "0", "the value to reach", ANY),
 
     KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
-        "how updates become a version; this version has fedavg", 0, 0,
-        "fedavg|median|trimmed_mean|krum"),
+        "how updates become a version; this version has fedavg, and newton for models N - dense 1 "
+        "linear or sigmoid",
+        0, 0, "fedavg|median|trimmed_mean|krum|newton"),
     KEY("strategy", "server_learning_rate", TRIB_CONF_REAL, server_learning_rate, "1.0",
         "factor on the mean delta", 0, 100, NULL),
     KEY("strategy", "tail_average", TRIB_CONF_REAL, tail_average, "0.5",
@@ -112,6 +114,10 @@ static const struct trib_conf_key job_keys[] = {
         "rounds that target_epsilon is spread over; 0: round.rounds", 0, TRIB_ROUNDS_MAX, NULL),
     KEY("privacy", "word_bits", TRIB_CONF_CHOICE, word_bits, "auto",
         "bits per coordinate on the wire", 0, 0, "auto|16|24|32"),
+    KEY("privacy", "tally_scale", TRIB_CONF_REAL, tally_scale, "1",
+        "with privacy on what is counted in rounds that do not train is divided by this, and then "
+        "clipped and noised as a delta is",
+        1e-9, 1e12, NULL),
     KEY("privacy", "send_tick_ms", TRIB_CONF_INT, send_tick_ms, "1000",
         "with privacy on devices send on a multiple of this time, which hides how long their noise "
         "took; 0: when ready (a scenario's default)",
@@ -263,13 +269,14 @@ static const uint32_t word_bits[] = {0, 16, 24, 32}; // of auto|16|24|32
 // The robust rules are known by name so that the reason against them can be told.
 static enum trib_err check_strategy(struct trib_conf *conf, const struct trib_job_config *config)
 {
-    if (config->strategy == TRIB_JOB_FEDAVG)
+    if (config->strategy == TRIB_JOB_FEDAVG || config->strategy == TRIB_JOB_NEWTON)
         return TRIB_OK;
     if (config->privacy_mode == TRIB_PRIVACY_DISTRIBUTED)
         return trib_conf_reject(conf, "strategy", "name",
                                 "needs each device's update by itself, and with privacy.mode = "
                                 "distributed nobody sees more than their sum");
-    return trib_conf_reject(conf, "strategy", "name", "is not in this version; it has fedavg");
+    return trib_conf_reject(conf, "strategy", "name",
+                            "is not in this version; it has fedavg and newton");
 }
 
 static enum trib_err check_secagg(struct trib_conf *conf, const struct trib_job_config *config)
@@ -330,6 +337,9 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
                                 "is less than round.rounds: the target would be overspent");
     if (trib_privacy_plan_make(&privacy, &job->privacy, why, sizeof(why)))
         return trib_conf_reject(conf, "privacy", "mode", "%s", why);
+    enum trib_err err = trib_job_check_tallies(conf, &privacy, job);
+    if (err)
+        return err;
     if (job->privacy.secagg.threshold > job->accepted_min)
         job->accepted_min = job->privacy.secagg.threshold; // with fewer nothing can be opened
     return TRIB_OK;
@@ -364,6 +374,10 @@ enum trib_err trib_job_initial(const struct trib_job *job, float *ret_params, ch
 {
     if (job->config.model_init[0])
         return trib_model_file_load(job->config.model_init, &job->model, ret_params, why, why_size);
+    if (job->config.strategy == TRIB_JOB_NEWTON) { // the way from 0 is that of least squares
+        memset(ret_params, 0, job->model.param_count * sizeof(*ret_params));
+        return TRIB_OK;
+    }
     trib_model_init(&job->model, job->config.model_seed, ret_params);
     return TRIB_OK;
 }
@@ -440,11 +454,10 @@ void trib_job_promise(const struct trib_job *job, enum trib_roster_kind roster, 
                    plan->epsilon_pure_round, plan->snr);
 }
 
-void trib_job_privacy_json(const struct trib_job *job, enum trib_roster_kind roster,
-                           const struct trib_privacy_spent *spent, uint64_t counted, double rms,
-                           struct trib_buf *json)
+void trib_job_privacy_json(const struct trib_job *job, const struct trib_privacy_plan *plan,
+                           enum trib_roster_kind roster, const struct trib_privacy_spent *spent,
+                           uint64_t counted, double rms, struct trib_buf *json)
 {
-    const struct trib_privacy_plan *plan = &job->privacy;
     const struct trib_secagg_plan *secagg = &plan->secagg;
     char adversary[160];
     if (plan->encoding.mode == TRIB_PRIVACY_OFF)

@@ -12,6 +12,7 @@
 
 #include "common/base/conf.h"
 #include "common/data/source.h"
+#include "common/math/ask.h"
 #include "common/math/model.h"
 #include "common/math/train.h"
 #include "common/privacy/plan.h"
@@ -66,7 +67,7 @@ struct trib_job_config {
     int target_metric; // enum trib_job_metric
     double target_value;
     // [strategy]
-    int strategy; // TRIB_JOB_FEDAVG; the others are refused
+    int strategy; // TRIB_JOB_FEDAVG, TRIB_JOB_NEWTON; the others are refused
     double server_learning_rate;
     double tail_average; // share of the last rounds averaged into the last version, privacy on
     // [privacy]
@@ -81,8 +82,9 @@ struct trib_job_config {
     double target_delta;
     uint64_t privacy_rounds; // rounds the target is spread over; 0: [round] rounds
     int word_bits;           // index of auto|16|24|32
-    uint64_t send_tick_ms;   // 0 with mode off
-    uint64_t test_seed;      // refused unless built with -Dtest_noise=true
+    double tally_scale;
+    uint64_t send_tick_ms; // 0 with mode off
+    uint64_t test_seed;    // refused unless built with -Dtest_noise=true
     // [secagg], of mode distributed
     uint64_t secagg_min_cohort; // a smaller cohort is refused
     double threshold_frac;      // of the cohort: must stay to the end
@@ -93,7 +95,8 @@ struct trib_job_config {
 };
 
 enum {
-    TRIB_JOB_FEDAVG = 0 // of strategy.name
+    TRIB_JOB_FEDAVG = 0, // of strategy.name
+    TRIB_JOB_NEWTON = 4,
 };
 
 enum trib_job_lr_over {
@@ -115,6 +118,12 @@ enum trib_job_metric {
     TRIB_JOB_METRIC_MAPE,
 };
 
+// A kind of tally round that the job asks for (tally_round.h).
+struct trib_job_tally {
+    size_t values; // 0: it does not
+    struct trib_privacy_plan privacy;
+};
+
 // What follows from a checked configuration.
 struct trib_job {
     struct trib_job_config config;
@@ -126,6 +135,7 @@ struct trib_job {
     uint32_t weight_max;              // examples a device may claim: goal * weight_max < 2^32
     struct trib_train_options train;
     struct trib_schedule schedule; // of the learning rate, over rounds or steps
+    struct trib_job_tally tallies[TRIB_TALLY_KINDS];
 };
 
 // Add the tables of [model] [round] [strategy] [privacy] [secagg]; defaults go to `config`.
@@ -158,12 +168,12 @@ void trib_job_adversary(const struct trib_job *job, enum trib_roster_kind roster
                         size_t size);
 
 // What a round's report says of privacy, as a JSON object: mode, unit, adversary, ledger, what it
-// cost, and with mode distributed who was needed and who was there. Empty with mode off.
+// cost by its plan, and with mode distributed who was needed and who was there. Empty with mode off.
 // `rms`: root mean square per coordinate of the mean that was published, NaN: none was.
 struct trib_buf;
-void trib_job_privacy_json(const struct trib_job *job, enum trib_roster_kind roster,
-                           const struct trib_privacy_spent *spent, uint64_t counted, double rms,
-                           struct trib_buf *json);
+void trib_job_privacy_json(const struct trib_job *job, const struct trib_privacy_plan *plan,
+                           enum trib_roster_kind roster, const struct trib_privacy_spent *spent,
+                           uint64_t counted, double rms, struct trib_buf *json);
 
 // Has an evaluation with these values reached the target? Never when there is none.
 struct trib_evaluation;

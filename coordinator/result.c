@@ -9,8 +9,12 @@
 void trib_result_init(struct trib_round_result *result)
 {
     const double none = (double)NAN;
-    *result = (struct trib_round_result){
-        .loss = none, .value = none, .epsilon_pure = none, .epsilon = none, .delta = none};
+    *result = (struct trib_round_result){.loss = none,
+                                         .value = none,
+                                         .epsilon_pure = none,
+                                         .epsilon = none,
+                                         .delta = none,
+                                         .kind = "train"};
 }
 
 void trib_result_set_evaluation(struct trib_round_result *result,
@@ -31,6 +35,12 @@ void trib_result_set_privacy(struct trib_round_result *result, const struct trib
 {
     if (json->size > 0 && !json->failed && json->size < sizeof(result->privacy))
         memcpy(result->privacy, json->data, json->size + 1);
+}
+
+void trib_result_set_tally(struct trib_round_result *result, const struct trib_buf *json)
+{
+    if (json->size > 0 && !json->failed && json->size < sizeof(result->tally))
+        memcpy(result->tally, json->data, json->size + 1);
 }
 
 void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply)
@@ -56,6 +66,8 @@ void trib_result_to_row(const struct trib_round_result *result, struct trib_admi
     trib_admin_text(reply, "reason", result->reason[0] ? result->reason : NULL);
     trib_admin_number(reply, "id", result->id);
     trib_admin_json(reply, "privacy", result->privacy[0] ? result->privacy : NULL);
+    trib_admin_text(reply, "kind", result->kind);
+    trib_admin_json(reply, "tally", result->tally[0] ? result->tally : NULL);
 }
 
 static void take_text(const struct trib_admin_row *row, const char *name, char *out, size_t size)
@@ -86,5 +98,7 @@ void trib_result_from_row(const struct trib_admin_row *row, struct trib_round_re
     take_text(row, "metric", result.metric, sizeof(result.metric));
     take_text(row, "metrics", result.metrics, sizeof(result.metrics));
     take_text(row, "privacy", result.privacy, sizeof(result.privacy));
+    take_text(row, "kind", result.kind, sizeof(result.kind));
+    take_text(row, "tally", result.tally, sizeof(result.tally));
     *ret_result = result;
 }

@@ -15,6 +15,7 @@
 enum {
     TRIB_RESULT_METRICS_SIZE = 512,
     TRIB_RESULT_PRIVACY_SIZE = 640,
+    TRIB_RESULT_TALLY_SIZE = 16384, // the coefficients of newton.h fit
 };
 
 struct trib_round_result {
@@ -32,6 +33,8 @@ struct trib_round_result {
     char privacy[TRIB_RESULT_PRIVACY_SIZE]; // JSON object (job.h), "" with mode off
     uint64_t bytes_up, bytes_down;
     double seconds;
+    char kind[16];                      // "train", or what was counted (ask.h)
+    char tally[TRIB_RESULT_TALLY_SIZE]; // JSON object of a tally round, else ""
 };
 
 // Nothing evaluated, nothing spent.
@@ -41,6 +44,8 @@ void trib_result_set_evaluation(struct trib_round_result *result,
 
 // Keep a JSON object as the round's `privacy`; nothing when it is empty or failed.
 void trib_result_set_privacy(struct trib_round_result *result, const struct trib_buf *json);
+
+void trib_result_set_tally(struct trib_round_result *result, const struct trib_buf *json);
 
 // As a row of an admin reply, with "event" first, and back.
 void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply);

@@ -105,6 +105,7 @@ enum trib_round_reason {
     TRIB_ROUND_REASON_FEW_UNMASKED, // the masks of a sealed round could not be taken out in time
     TRIB_ROUND_REASON_RESTARTED,    // secrets of a masked round that was not sealed are gone
     TRIB_ROUND_REASON_SECAGG,       // a member sent a wrong share: the sum cannot be trusted
+    TRIB_ROUND_REASON_NEWTON,       // its sums allow no Newton step
 };
 
 enum trib_round_event {
@@ -123,6 +124,9 @@ enum trib_round_event {
     TRIB_ROUND_EV_COMMIT_DURABLE,
     TRIB_ROUND_EV_CANCEL, // reason
 };
+
+// The name of TRIB_ROUND_REASON_NEWTON, which a restart looks for in the store.
+#define TRIB_ROUND_NEWTON_REFUSED "newton_refused"
 
 struct trib_round_plan {
     uint32_t goal;         // devices to count, 1 ..

@@ -24,6 +24,7 @@ struct aggregation {
     struct trib_server *server;
     const struct trib_active_job *job; // stays until this is back
     uint64_t round_id;
+    struct trib_round_shape shape;
     bool evaluates;
     struct trib_segment *segment; // a reference
     struct trib_blob *base;       // a reference
@@ -31,6 +32,7 @@ struct aggregation {
     struct trib_aggregate_member *members; // owned
     struct trib_secagg_hub *hub;           // of the run, which stays until this is back; or NULL
     double rms;                            // of the mean
+    struct trib_tally_use use;             // of a tally round
     bool is_masked_wrong;                  // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_evaluation evaluation;
@@ -62,7 +64,7 @@ static enum trib_err sum_central(struct aggregation *a, float *mean)
     const struct trib_job *job = &a->job->job;
     struct trib_central central;
     const char *dir = a->server->updates_dir;
-    enum trib_err err = trib_central_init(&central, &job->privacy.encoding, job->model.param_count,
+    enum trib_err err = trib_central_init(&central, &a->shape.privacy->encoding, a->shape.words,
                                           job->config.test_seed, a->manifest.round_number);
     if (!err)
         err = trib_central_read(&central, dir, a->round_id);
@@ -75,7 +77,9 @@ static enum trib_err sum_central(struct aggregation *a, float *mean)
             err = trib_central_write(&central, dir, a->round_id);
         TRIB_CRASH_POINT("central.durable");
     }
-    if (!err)
+    if (!err && a->plan.sums)
+        memcpy(a->plan.sums, central.sums, central.count * sizeof(*central.sums));
+    else if (!err)
         trib_aggregate_mean(central.sums, central.count, a->plan.grid, a->plan.count, mean);
     trib_central_fini(&central);
     return err;
@@ -83,7 +87,7 @@ static enum trib_err sum_central(struct aggregation *a, float *mean)
 
 static enum trib_err sum_of(struct aggregation *a, float *mean)
 {
-    switch (a->job->job.privacy.encoding.mode) {
+    switch (a->shape.privacy->encoding.mode) {
     case TRIB_PRIVACY_DISTRIBUTED: return sum_masked(a, mean);
     case TRIB_PRIVACY_CENTRAL: return sum_central(a, mean);
     case TRIB_PRIVACY_OFF:
@@ -92,30 +96,64 @@ static enum trib_err sum_of(struct aggregation *a, float *mean)
     return sum_segment(a, mean);
 }
 
-static enum trib_err aggregate(struct aggregation *a)
+// From the mean delta to the next parameters, in place.
+static enum trib_err apply_mean(struct aggregation *a, const float *base, float *mean)
 {
     const struct trib_job *job = &a->job->job;
     const size_t count = job->model.param_count;
-    float *mean = trib_alloc_aligned(count, sizeof(*mean));
-    enum trib_err err = mean ? TRIB_OK : TRIB_ERR_NOMEM;
+    enum trib_err err = sum_of(a, mean);
+    if (err)
+        return err;
+    a->rms = trib_aggregate_rms(mean, count);
+    return trib_strategy_fedavg(base, mean, count, job->config.server_learning_rate, mean);
+}
+
+// From the sums of a tally round to whatever they are for.
+static enum trib_err apply_tally(struct aggregation *a, const float *base, float *next)
+{
+    const struct trib_job *job = &a->job->job;
+    double *values = trib_alloc_aligned(a->shape.values, sizeof(*values));
+    a->plan.sums = trib_alloc_aligned(a->shape.words, sizeof(*a->plan.sums));
+    enum trib_err err = values && a->plan.sums ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)
-        err = sum_of(a, mean);
+        err = sum_of(a, NULL);
     if (!err)
-        a->rms = trib_aggregate_rms(mean, count);
-    if (!err) // in place: the mean becomes the next version
-        err = trib_strategy_fedavg((const float *)(const void *)a->base->data, mean, count,
-                                   job->config.server_learning_rate, mean);
-    if (!err && a->evaluates) {
-        err = trib_evaluator_run(a->job->evaluator, mean, &a->evaluation);
-        if (!err)
-            trib_manifest_set_evaluation(&a->manifest, &a->evaluation);
-        a->metrics = err ? NULL : trib_evaluator_text(a->job->evaluator, &a->evaluation);
-        if (!err && !a->metrics)
-            err = TRIB_ERR_NOMEM;
+        err = trib_tally_round_values(job, &a->shape, a->plan.sums, values);
+    if (!err) {
+        a->rms = trib_tally_round_rms(&a->shape, a->plan.sums, a->plan.count);
+        err = trib_tally_round_use(job, &a->shape, values, base, next, &a->use);
     }
-    if (!err)
-        err = trib_version_make(&a->server->identity, &job->model, mean, &a->manifest, &a->version);
-    free(mean);
+    free(values);
+    free(a->plan.sums);
+    return err;
+}
+
+static enum trib_err make_version(struct aggregation *a, const float *params)
+{
+    enum trib_err err = TRIB_OK;
+    if (a->evaluates) {
+        err = trib_evaluator_run(a->job->evaluator, params, &a->evaluation);
+        if (err)
+            return err;
+        trib_manifest_set_evaluation(&a->manifest, &a->evaluation);
+        a->metrics = trib_evaluator_text(a->job->evaluator, &a->evaluation);
+        if (!a->metrics)
+            return TRIB_ERR_NOMEM;
+    }
+    return trib_version_make(&a->server->identity, &a->job->job.model, params, &a->manifest,
+                             &a->version);
+}
+
+static enum trib_err aggregate(struct aggregation *a)
+{
+    const float *base = (const float *)(const void *)a->base->data;
+    float *next = trib_alloc_aligned(a->job->job.model.param_count, sizeof(*next));
+    if (!next)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = a->shape.kind ? apply_tally(a, base, next) : apply_mean(a, base, next);
+    if (!err && (!a->shape.kind || a->use.has_version))
+        err = make_version(a, next);
+    free(next);
     return err;
 }
 
@@ -131,6 +169,7 @@ static void aggregation_free(struct aggregation *a)
     trib_segment_unref(a->segment);
     trib_blob_unref(a->base);
     trib_version_destroy(a->version);
+    trib_tally_use_fini(&a->use);
     free(a->members);
     free(a->metrics);
     free(a);
@@ -153,8 +192,9 @@ static void fill_privacy(struct trib_server *server, struct trib_round_result *r
     result->epsilon_pure = active->spent.epsilon_pure;
     result->epsilon = trib_privacy_epsilon(&active->spent, active->job.privacy.delta);
     result->delta = active->job.privacy.delta;
-    trib_job_privacy_json(&active->job, (enum trib_roster_kind)server->config.roster,
-                          &active->spent, result->accepted, rms, &json);
+    trib_job_privacy_json(&active->job, server->run->shape.privacy,
+                          (enum trib_roster_kind)server->config.roster, &active->spent,
+                          result->accepted, rms, &json);
     trib_result_set_privacy(result, &json);
     trib_buf_fini(&json);
 }
@@ -174,6 +214,8 @@ static void fill_result(struct trib_server *server, struct trib_round_result *re
     result->asked = run->round.member_count;
     result->accepted = run->round.leases[TRIB_LEASE_COUNTED];
     result->refused = run->round.leases[TRIB_LEASE_REFUSED];
+    (void)snprintf(result->kind, sizeof(result->kind), "%s", trib_tally_kind_text(run->shape.kind));
+    trib_result_set_tally(result, &run->tally);
     if (outcome->evaluation)
         trib_result_set_evaluation(result, outcome->evaluation);
     fill_privacy(server, result, outcome->rms);
@@ -289,6 +331,8 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         goto out;
     }
     TRIB_CRASH_POINT("round.ended");
+    if (run->round.reason == TRIB_ROUND_REASON_NEWTON)
+        active->newton_is_off = true;
     trib_jobs_take_row(active, &op->job);
     if (op->version) {
         (void)!trib_rounds_step(server,
@@ -350,7 +394,7 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
             run->secagg_told == TRIB_ROUND_COLLECTING ||
             run->round.reason == TRIB_ROUND_REASON_RESTARTED;
         if (has_left && !run->is_charged)
-            trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
+            trib_privacy_spend(&active->spent, &run->shape.privacy->encoding, 1);
     }
     op->version = version;
     op->metrics = outcome->metrics;
@@ -416,7 +460,15 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
         (void)!trib_rounds_step(server,
                                 &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
                                                            .reason = TRIB_ROUND_REASON_FAILED});
+    } else if (is_current && a->use.newton_is_off) { // this round is lost, the job is not
+        run->tally = a->use.json;
+        a->use.json = (struct trib_buf){0};
+        (void)!trib_rounds_step(server,
+                                &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
+                                                           .reason = TRIB_ROUND_REASON_NEWTON});
     } else if (is_current) {
+        run->tally = a->use.json;
+        a->use.json = (struct trib_buf){0};
         run->target_is_reached =
             a->evaluates && trib_job_target_is_reached(&server->job->job, &a->evaluation);
         const struct outcome outcome = {.version = a->version,
@@ -464,9 +516,10 @@ void trib_rounds_aggregate(struct trib_server *server)
     a->evaluates = active->evaluator && trib_job_evaluates(job, run->number);
     a->segment = trib_segment_ref(run->segment);
     a->base = trib_blob_ref(server->head->params);
-    a->plan = (struct trib_aggregate_plan){.params = job->model.param_count,
-                                           .word_bits = job->privacy.encoding.word_bits,
-                                           .grid = job->privacy.encoding.grid,
+    a->shape = run->shape;
+    a->plan = (struct trib_aggregate_plan){.params = run->shape.words,
+                                           .word_bits = run->shape.privacy->encoding.word_bits,
+                                           .grid = run->shape.privacy->encoding.grid,
                                            .count = collect_members(server, a->members),
                                            .members = a->members};
     a->manifest = (struct trib_msg_manifest){

@@ -505,6 +505,14 @@ static void take_value(void *user, const struct trib_store_version *v)
         trib_job_observe(&active->job, v->value, &active->plateau);
 }
 
+// Nor is a step tried again once a round refused one.
+static void take_refusal(void *user, const struct trib_store_round *round)
+{
+    struct trib_active_job *active = user;
+    if (strcmp(round->result.reason, TRIB_ROUND_NEWTON_REFUSED) == 0)
+        active->newton_is_off = true;
+}
+
 enum trib_err trib_jobs_recover(struct trib_server *server)
 {
     struct recovery recovery = {.server = server};
@@ -534,6 +542,8 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
                                                 .rho = recovery.row.rho};
     err = trib_store_versions(server->store, active->row.start_version, UINT32_MAX, take_value,
                               active);
+    if (!err)
+        err = trib_store_rounds(server->store, active->id, 0, UINT32_MAX, take_refusal, active);
     if (err) {
         trib_jobs_free(active);
         goto out;

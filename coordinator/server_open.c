@@ -40,8 +40,9 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
 {
     const struct trib_active_job *active = server->job;
     const struct trib_job *job = &active->job;
-    const struct trib_encoding *e = &job->privacy.encoding;
-    const struct trib_secagg_plan *secagg = &job->privacy.secagg;
+    const struct trib_privacy_plan *privacy = run->shape.privacy;
+    const struct trib_encoding *e = &privacy->encoding;
+    const struct trib_secagg_plan *secagg = &privacy->secagg;
     struct trib_msg_task *task = &run->task;
 
     *task = (struct trib_msg_task){
@@ -74,13 +75,19 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
                    .neighbours = secagg->neighbours,
                    .neighbour_threshold = secagg->neighbour_threshold},
         .fit = fit_of(&job->train),
-        .weight_max = e->mode == TRIB_PRIVACY_OFF ? job->weight_max : 0,
-        .epsilon_pure = job->privacy.epsilon_pure_round,
-        .rho = job->privacy.rho_round,
+        .weight_max = e->mode == TRIB_PRIVACY_OFF ? run->shape.weight_max : 0,
+        .epsilon_pure = privacy->epsilon_pure_round,
+        .rho = privacy->rho_round,
         .send_tick_ms = job->config.send_tick_ms,
         .test_seed = job->config.test_seed,
     };
-    if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
+    if (run->shape.kind)
+        task->fit.tally = (struct trib_msg_tally){
+            .kind = run->shape.kind,
+            .values = run->shape.values,
+            .scale = e->mode == TRIB_PRIVACY_OFF ? 0 : job->config.tally_scale,
+        };
+    else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
     (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);
@@ -90,9 +97,9 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         .round_id = run->id,
         .base_digest = server->head->manifest.digest,
         .arch_digest = job->model.arch_digest,
-        .params = job->model.param_count,
-        .packed_size = trib_codec_size(job->model.param_count, e->word_bits),
-        .weight_max = job->weight_max,
+        .params = run->shape.words,
+        .packed_size = trib_codec_size(run->shape.words, e->word_bits),
+        .weight_max = run->shape.weight_max,
         .encoding = e,
     };
 }
@@ -135,7 +142,7 @@ out:
     return err;
 }
 
-enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t number,
+enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t key,
                               struct trib_round_run **ret_run)
 {
     const struct trib_job *job = &server->job->job;
@@ -143,7 +150,9 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     if (!run)
         return TRIB_ERR_NOMEM;
     run->id = id;
-    run->number = number;
+    run->pass = trib_round_key_pass(key);
+    run->number = trib_round_key_number(key);
+    run->shape = trib_job_shape(job, trib_job_kind(job, server->job->newton_is_off));
     run->opened_ms = trib_clock_mono_ms();
     run->opened_wall_ms = trib_clock_wall_ms();
     run->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED);
@@ -369,7 +378,8 @@ void trib_rounds_open(struct trib_server *server)
     uint64_t now_ms = trib_clock_mono_ms();
     if (now_ms < active->next_open_ms || !is_worth_opening(server, now_ms))
         return;
-    if (trib_run_create(server, server->last_round_id + 1, active->row.rounds_done + 1, &run))
+    const uint64_t key = trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
+    if (trib_run_create(server, server->last_round_id + 1, key, &run))
         return;
     struct open_op *op = trib_alloc(sizeof(*op) + run->plan.offers * sizeof(uint64_t));
     if (!op) {
@@ -380,7 +390,7 @@ void trib_rounds_open(struct trib_server *server)
     server->last_round_id++;
     op->row = (struct trib_store_round){.id = run->id,
                                         .job = active->id,
-                                        .number = run->number,
+                                        .number = key,
                                         .state = TRIB_ROUND_SELECTING,
                                         .base_version = server->head->manifest.version,
                                         .opened_ms = run->opened_wall_ms};

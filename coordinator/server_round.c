@@ -46,6 +46,7 @@ void trib_run_free(struct trib_round_run *run)
         free(run->uploads[i].checksums);
     trib_segment_unref(run->segment);
     trib_secagg_free(run->secagg);
+    trib_buf_fini(&run->tally);
     free(run->members);
     free(run->uploads);
     free(run->candidates);
@@ -146,7 +147,7 @@ static void seal_round(struct trib_server *server)
         return;
     }
     struct trib_active_job *active = server->job;
-    trib_privacy_spend(&active->spent, &active->job.privacy.encoding, 1);
+    trib_privacy_spend(&active->spent, &server->run->shape.privacy->encoding, 1);
     server->run->is_charged = true;
     active->row.epsilon_pure = active->spent.epsilon_pure;
     active->row.rho = active->spent.rho;

@@ -242,14 +242,13 @@ static void hash_invited(struct trib_server *server, uint8_t hash[static TRIB_DI
 void trib_secagg_fill_header(struct trib_server *server, struct trib_secagg_header *header)
 {
     const struct trib_round_run *run = server->run;
-    const struct trib_job *job = &server->job->job;
     *header = (struct trib_secagg_header){
         .job = server->job->id,
         .round_id = run->id,
         .round_number = run->number,
-        .params = job->model.param_count,
-        .encoding = job->privacy.encoding,
-        .plan = job->privacy.secagg,
+        .params = run->shape.words,
+        .encoding = run->shape.privacy->encoding,
+        .plan = run->shape.privacy->secagg,
     };
     memcpy(header->base_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
     trib_training_digest(&run->task, header->training);

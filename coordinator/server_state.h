@@ -25,6 +25,7 @@
 #include "coordinator/round.h"
 #include "coordinator/segment.h"
 #include "coordinator/store.h"
+#include "coordinator/tally_round.h"
 
 enum {
     TRIB_SERVER_HALF_OPEN_MAX = 1024,   // connections without a finished handshake
@@ -114,7 +115,9 @@ struct trib_round_run {
     struct trib_round round;
     struct trib_round_plan plan;
     uint64_t id;
-    uint64_t number;
+    enum trib_round_pass pass;
+    uint64_t number; // in its pass
+    struct trib_round_shape shape;
     struct trib_round_member *members;  // (capacity)
     struct trib_member_upload *uploads; // (capacity)
     uint32_t capacity;
@@ -132,8 +135,9 @@ struct trib_round_run {
     struct trib_round_secagg *secagg;  // from KEYS on; NULL unless masked
     enum trib_round_state secagg_told; // the phase that members were told of
     bool target_is_reached;
-    bool is_resumed;     // after a restart devices may take all of SELECTING to return
-    const char *failure; // why the job cannot go on, or NULL
+    bool is_resumed;       // after a restart devices may take all of SELECTING to return
+    const char *failure;   // why the job cannot go on, or NULL
+    struct trib_buf tally; // what came of a tally round, for its report
 };
 
 struct trib_active_job {
@@ -144,6 +148,7 @@ struct trib_active_job {
     struct trib_store_job row;        // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
+    bool newton_is_off;          // a round refused its step
     bool is_starting;            // its first version is being made
     uint64_t short_since_ms;     // fewer devices than a cohort are there since then; 0: enough
     bool roster_is_short;        // and was said to be
@@ -249,8 +254,8 @@ void trib_known_prune(struct trib_server *server, uint64_t round_min);
 // Do whatever can be done now: open a round, offer, seal, aggregate, end. After every event.
 void trib_rounds_pump(struct trib_server *server);
 void trib_rounds_tick(struct trib_server *server, uint64_t now_ms);
-// A round that is not open yet; `id` and `number` are the store's and the job's.
-TRIB_CHECKED enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t number,
+// A round that is not open yet; `id` is the store's, `key` the job's (trib_round_key).
+TRIB_CHECKED enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t key,
                                            struct trib_round_run **ret_run);
 void trib_run_free(struct trib_round_run *run); // NULL is fine
 // Feed the state machine; errors are those of trib_round_step.

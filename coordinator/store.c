@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "coordinator/store_db.h"
+#include "coordinator/tally_round.h"
 
 // ---- Devices and tokens
 
@@ -246,11 +247,12 @@ enum trib_err trib_store_round_end(struct trib_store *store, uint64_t id, uint32
         store,
         "UPDATE round SET state=?, ended_ms=?, version=?, state_text=?, reason=?, asked=?,"
         " accepted=?, refused=?, loss=?, metric=?, value=?, metrics=?, epsilon_pure=?,"
-        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=?, privacy=? WHERE id=?",
-        "iiittiiirtrtrrriirti", (uint64_t)state, ended_ms, r->version, r->state, r->reason,
+        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=?, privacy=?, kind=?, tally=?"
+        " WHERE id=?",
+        "iiittiiirtrtrrriirttti", (uint64_t)state, ended_ms, r->version, r->state, r->reason,
         r->asked, r->accepted, r->refused, r->loss, r->metric, r->value, r->metrics,
         r->epsilon_pure, r->epsilon, r->delta, r->bytes_up, r->bytes_down, r->seconds, r->privacy,
-        id);
+        r->kind, r->tally, id);
 }
 
 static double real_at(sqlite3_stmt *stmt, int column)
@@ -280,7 +282,7 @@ static void read_round(void *user, sqlite3_stmt *stmt)
         .result =
             {
                 .id = trib_db_number(stmt, 0),
-                .round = trib_db_number(stmt, 2),
+                .round = trib_round_key_number(trib_db_number(stmt, 2)),
                 .version = trib_db_number(stmt, 7),
                 .asked = trib_db_number(stmt, 10),
                 .accepted = trib_db_number(stmt, 11),
@@ -300,6 +302,10 @@ static void read_round(void *user, sqlite3_stmt *stmt)
     copy_text(stmt, 14, round.result.metric, sizeof(round.result.metric));
     copy_text(stmt, 16, round.result.metrics, sizeof(round.result.metrics));
     copy_text(stmt, 23, round.result.privacy, sizeof(round.result.privacy));
+    copy_text(stmt, 24, round.result.kind, sizeof(round.result.kind));
+    if (!round.result.kind[0]) // of before there was another
+        (void)snprintf(round.result.kind, sizeof(round.result.kind), "train");
+    copy_text(stmt, 25, round.result.tally, sizeof(round.result.tally));
     (*(const trib_store_round_fn *)reader->callback)(reader->user, &round);
 }
 

@@ -153,7 +153,7 @@ TRIB_CHECKED enum trib_err trib_store_version_best(struct trib_store *store, uin
 struct trib_store_round {
     uint64_t id;
     uint64_t job;
-    uint64_t number;
+    uint64_t number; // with its pass: trib_round_key
     uint32_t state;
     uint64_t base_version;
     uint64_t opened_ms, ended_ms;

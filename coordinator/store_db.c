@@ -16,7 +16,7 @@
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 2,
+    SCHEMA_VERSION = 3,
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 64,
 };
@@ -73,6 +73,9 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     " member INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(round, kind, member)) WITHOUT ROWID;"
     "ALTER TABLE device ADD COLUMN roster BLOB;"
     "ALTER TABLE round ADD COLUMN privacy TEXT;",
+    // 3: rounds that count
+    "ALTER TABLE round ADD COLUMN kind TEXT;"
+    "ALTER TABLE round ADD COLUMN tally TEXT;",
 };
 
 // ---- Running statements

@@ -10,29 +10,55 @@
 #include "common/privacy/noise.h"
 #include "common/wire/codec.h"
 
-// Vectors have param_count elements.
 struct trib_bench {
     const struct trib_job *job; // borrowed
     struct trib_trainer_space *space;
-    float *params; // trained, then the delta
-    int32_t *words;
-    uint8_t *packed;
+    float *params;                               // (param_count) trained, then the delta
+    int32_t *words;                              // (the most words of an update)
+    uint8_t *packed;                             // the same
+    struct trib_tally tallies[TRIB_TALLY_KINDS]; // of the kinds that the job asks for
+    float *scaled; // (the most values of a tally), NULL with privacy off
     struct trib_noise noise;
 };
+
+static enum trib_err create_buffers(struct trib_bench *bench)
+{
+    const struct trib_job *job = bench->job;
+    const bool is_private = job->privacy.encoding.mode != TRIB_PRIVACY_OFF;
+    size_t words = job->model.param_count;
+    size_t size = trib_codec_size(words, job->privacy.encoding.word_bits);
+    size_t values = 0;
+    for (int kind = TRIB_TALLY_NONE + 1; kind < TRIB_TALLY_KINDS; kind++) {
+        if (job->tallies[kind].values == 0)
+            continue;
+        const struct trib_round_shape shape = trib_job_shape(job, (enum trib_tally_kind)kind);
+        const size_t packed = trib_codec_size(shape.words, shape.privacy->encoding.word_bits);
+        words = shape.words > words ? shape.words : words;
+        size = packed > size ? packed : size;
+        values = shape.values > values ? shape.values : values;
+        enum trib_err err = trib_tally_init(&bench->tallies[kind], shape.values);
+        if (err)
+            return err;
+    }
+    bench->params = trib_alloc_aligned(job->model.param_count, sizeof(*bench->params));
+    bench->words = trib_alloc_aligned(words, sizeof(*bench->words));
+    bench->packed = trib_alloc_aligned(size, 1);
+    if (is_private && values > 0)
+        bench->scaled = trib_alloc_aligned(values, sizeof(*bench->scaled));
+    bool is_complete = bench->params && bench->words && bench->packed &&
+                       (!is_private || values == 0 || bench->scaled);
+    return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
+}
 
 enum trib_err trib_bench_create(const struct trib_job *job, size_t rows_max,
                                 struct trib_bench **ret_bench)
 {
-    const size_t count = job->model.param_count;
     struct trib_bench *bench = trib_alloc(sizeof(*bench));
     if (!bench)
         return TRIB_ERR_NOMEM;
     bench->job = job;
-    bench->params = trib_alloc_aligned(count, sizeof(*bench->params));
-    bench->words = trib_alloc_aligned(count, sizeof(*bench->words));
-    bench->packed = trib_alloc_aligned(trib_codec_size(count, job->privacy.encoding.word_bits), 1);
-    enum trib_err err = TRIB_ERR_NOMEM;
-    if (bench->params && bench->words && bench->packed)
+    enum trib_err err = create_buffers(bench);
+    if (!err)
         err = trib_train_space_create(&job->model, &job->train, rows_max, &bench->space);
     if (err) {
         trib_bench_destroy(bench);
@@ -47,9 +73,12 @@ void trib_bench_destroy(struct trib_bench *bench)
     if (!bench)
         return;
     trib_train_space_destroy(bench->space);
+    for (int kind = 0; kind < TRIB_TALLY_KINDS; kind++)
+        trib_tally_fini(&bench->tallies[kind]);
     free(bench->params);
     free(bench->words);
     free(bench->packed);
+    free(bench->scaled);
     free(bench);
 }
 
@@ -61,43 +90,81 @@ static uint32_t weight_of(const struct trib_job *job, size_t rows)
     return rows < job->weight_max ? (uint32_t)rows : job->weight_max;
 }
 
-enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_task *task,
-                             struct trib_device_update *ret_update)
+// The privacy boundary, with this device's noise. False: the update does not fit.
+static bool encode(struct trib_bench *bench, const struct trib_device_task *task,
+                   const float *values)
+{
+    struct trib_encode_report report;
+    trib_task_noise(&bench->noise, bench->job->config.test_seed, task->round_number, task->name);
+    enum trib_err err = trib_encode(&task->shape->privacy->encoding, &bench->noise, values,
+                                    task->shape->words, bench->words, &report);
+    trib_noise_fini(&bench->noise);
+    return err == TRIB_OK;
+}
+
+static enum trib_err train(struct trib_bench *bench, const struct trib_device_task *task,
+                           enum trib_code *ret_code)
 {
     const struct trib_job *job = bench->job;
-    const struct trib_encoding *encoding = &job->privacy.encoding;
     const size_t count = job->model.param_count;
-    struct trib_encode_report report;
     struct trib_rng rng;
     double loss;
-
-    *ret_update = (struct trib_device_update){.code = TRIB_CODE_DECLINED_FAILED};
     memcpy(bench->params, task->base, count * sizeof(*bench->params));
     trib_train_set_rate(bench->space, task->learning_rate);
     trib_task_rng(&rng, job->config.round_seed, task->round_number, task->name);
+    *ret_code = TRIB_CODE_DECLINED_FAILED;
     enum trib_err err = trib_train(bench->space, &task->samples, &rng, bench->params, task->stop,
                                    task->stop_user, &loss);
     if (err)
         return err == TRIB_ERR_STOPPED ? err : TRIB_OK;
-
     for (size_t i = 0; i < count; i++)
         bench->params[i] = bench->params[i] - task->base[i];
-    trib_task_noise(&bench->noise, job->config.test_seed, task->round_number, task->name);
-    err = trib_encode(encoding, &bench->noise, bench->params, count, bench->words, &report);
-    trib_noise_fini(&bench->noise);
-    if (err) {
-        ret_update->code = TRIB_CODE_DECLINED_RANGE;
-        return TRIB_OK;
-    }
-    err = task->mask ? task->mask(task->mask_user, bench->words, count) : TRIB_OK;
+    *ret_code = encode(bench, task, bench->params) ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_RANGE;
+    return TRIB_OK;
+}
+
+static enum trib_code count(struct trib_bench *bench, const struct trib_device_task *task)
+{
+    const struct trib_job *job = bench->job;
+    struct trib_tally *tally = &bench->tallies[task->shape->kind];
+    const struct trib_ask ask = {.kind = task->shape->kind,
+                                 .model = &job->model,
+                                 .validation_fraction = job->config.validation_fraction};
+    size_t index;
+    trib_tally_reset(tally);
+    if (trib_ask_count(&ask, task->base, &task->samples, tally))
+        return TRIB_CODE_DECLINED_FAILED;
+    if (!bench->scaled)
+        return trib_tally_pack(tally, bench->words, &index) ? TRIB_CODE_DECLINED_RANGE
+                                                            : TRIB_CODE_NONE;
+    trib_tally_floats(tally, job->config.tally_scale, bench->scaled);
+    return encode(bench, task, bench->scaled) ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_RANGE;
+}
+
+enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_task *task,
+                             struct trib_device_update *ret_update)
+{
+    const struct trib_job *job = bench->job;
+    const uint32_t word_bits = task->shape->privacy->encoding.word_bits;
+    const size_t words = task->shape->words;
+    enum trib_err err = TRIB_OK;
+
+    *ret_update = (struct trib_device_update){.code = TRIB_CODE_DECLINED_FAILED};
+    if (task->shape->kind)
+        ret_update->code = count(bench, task);
+    else
+        err = train(bench, task, &ret_update->code);
+    if (err || ret_update->code != TRIB_CODE_NONE)
+        return err;
+    err = task->mask ? task->mask(task->mask_user, bench->words, words) : TRIB_OK;
     if (err)
         return err;
-    trib_codec_pack(bench->words, count, encoding->word_bits, bench->packed);
+    trib_codec_pack(bench->words, words, word_bits, bench->packed);
     *ret_update = (struct trib_device_update){
         .code = TRIB_CODE_NONE,
         .packed = bench->packed,
-        .packed_size = trib_codec_size(count, encoding->word_bits),
-        .weight = weight_of(job, trib_train_report(bench->space).rows),
+        .packed_size = trib_codec_size(words, word_bits),
+        .weight = task->shape->kind ? 1 : weight_of(job, trib_train_report(bench->space).rows),
     };
     return TRIB_OK;
 }

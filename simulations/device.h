@@ -11,7 +11,7 @@
 
 #include "common/math/train.h"
 #include "common/wire/code.h"
-#include "coordinator/job.h"
+#include "coordinator/tally_round.h"
 #include "tributary/err.h"
 
 struct trib_bench;
@@ -23,10 +23,11 @@ void trib_bench_destroy(struct trib_bench *bench);
 
 struct trib_device_task {
     uint64_t round_number;
-    const char *name;            // of the device: its randomness comes from it
-    const float *base;           // parameters to start from
-    double learning_rate;        // of this round
-    struct trib_samples samples; // at least one row
+    const struct trib_round_shape *shape; // training, or what is counted
+    const char *name;                     // of the device: its randomness comes from it
+    const float *base;                    // parameters to start from
+    double learning_rate;                 // of this round
+    struct trib_samples samples;          // at least one row
     trib_train_stop_fn stop;
     void *stop_user;
     // With mode distributed: mask the words before they are packed.

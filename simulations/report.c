@@ -245,6 +245,10 @@ static void round_json(const struct trib_round_result *result, struct trib_buf *
         trib_json_text(buf, "reason", result->reason);
     if (result->privacy[0])
         trib_json_raw(buf, "privacy", result->privacy);
+    if (result->kind[0] && strcmp(result->kind, "train") != 0)
+        trib_json_text(buf, "kind", result->kind);
+    if (result->tally[0])
+        trib_json_raw(buf, "tally", result->tally);
     trib_json_close(buf, '}');
     trib_buf_text(buf, "\n");
 }

@@ -21,6 +21,7 @@
 #include "coordinator/round.h"
 #include "coordinator/sampler.h"
 #include "coordinator/strategy.h"
+#include "coordinator/tally_round.h"
 #include "simulations/cohort.h"
 #include "simulations/device.h"
 
@@ -48,12 +49,15 @@ struct trib_world {
 
     struct trib_world_state state;
     struct trib_privacy_spent spent;
-    uint64_t round_number; // of the last round played
-    uint64_t now_ms;       // virtual
-    float *params;         // of the newest version
-    float *next;           // of the one being made
-    float *mean;           // of a round's deltas
-    double mean_rms;       // its root mean square; NaN: the round has none
+    uint64_t round_number;         // of the last round played
+    uint64_t now_ms;               // virtual
+    float *params;                 // of the newest version
+    float *next;                   // of the one being made
+    float *mean;                   // of a round's deltas
+    double *values;                // of a tally round, (the most of one); NULL: there are none
+    bool newton_is_off;            // a round refused its step
+    struct trib_round_shape shape; // of the round being played
+    double mean_rms;               // its root mean square; NaN: the round has none
     struct trib_plateau plateau;
     double *tail; // sums of the versions to average; NULL: none are
     uint64_t tail_count;
@@ -121,7 +125,20 @@ static enum trib_err create_vectors(struct trib_world *world)
     if (!world->by_name || !world->order || !world->members || !world->params || !world->next ||
         !world->mean || (trib_job_tail(world->job) > 0 && !world->tail))
         return TRIB_ERR_NOMEM;
-    return trib_sums_init(&world->sums, params);
+    size_t words = params, values = 0;
+    for (int kind = TRIB_TALLY_NONE + 1; kind < TRIB_TALLY_KINDS; kind++) {
+        if (world->job->tallies[kind].values == 0)
+            continue;
+        const struct trib_round_shape shape =
+            trib_job_shape(world->job, (enum trib_tally_kind)kind);
+        words = shape.words > words ? shape.words : words;
+        values = shape.values > values ? shape.values : values;
+    }
+    if (values > 0)
+        world->values = trib_alloc_aligned(values, sizeof(*world->values));
+    if (values > 0 && !world->values)
+        return TRIB_ERR_NOMEM;
+    return trib_sums_init(&world->sums, words);
 }
 
 enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads,
@@ -189,6 +206,7 @@ void trib_world_destroy(struct trib_world *world)
     free(world->params);
     free(world->next);
     free(world->mean);
+    free(world->values);
     free(world->tail);
     (void)pthread_cond_destroy(&world->changed);
     (void)pthread_mutex_destroy(&world->lock);
@@ -229,7 +247,7 @@ static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_
         return TRIB_OK;
     enum trib_err err =
         world->ledgers[device] ? TRIB_OK : trib_ledger_open(&options, &world->ledgers[device]);
-    if (!err && !trib_ledger_allows(world->ledgers[device], &world->job->privacy.encoding))
+    if (!err && !trib_ledger_allows(world->ledgers[device], &world->shape.privacy->encoding))
         *ret_code = TRIB_CODE_DECLINED_BUDGET;
     return err;
 }
@@ -243,7 +261,7 @@ static enum trib_err charge(struct trib_world *world, uint64_t device)
     uint64_t reservation;
     if (!world->ledgers)
         return TRIB_OK;
-    trib_ledger_charge(&world->job->privacy.encoding, 1, world->round_number, whom, &cost);
+    trib_ledger_charge(&world->shape.privacy->encoding, 1, world->round_number, whom, &cost);
     return trib_ledger_reserve(world->ledgers[device], &cost, &reservation);
 }
 
@@ -300,7 +318,6 @@ static void advance_all(struct trib_world *world)
 // KEYS and SHARES of a masked round. A device that falls silent never advertises.
 static enum trib_err deal_keys(struct trib_world *world)
 {
-    const struct trib_job *job = world->job;
     const uint32_t count = world->round.member_count;
     struct trib_cohort_member *list = trib_alloc_array(count, sizeof(*list));
     char(*names)[TRIB_PARTITION_NAME_SIZE] = trib_alloc_array(count, sizeof(*names));
@@ -322,9 +339,9 @@ static enum trib_err deal_keys(struct trib_world *world)
     struct trib_secagg_header header = {
         .round_id = world->round_number,
         .round_number = world->round_number,
-        .params = job->model.param_count,
-        .encoding = job->privacy.encoding,
-        .plan = job->privacy.secagg,
+        .params = world->shape.words,
+        .encoding = world->shape.privacy->encoding,
+        .plan = world->shape.privacy->secagg,
     };
     memcpy(header.base_digest, world->state.digest, sizeof(header.base_digest));
     if (world->cohort)
@@ -430,6 +447,7 @@ static void train_members(struct trib_work *work)
         trib_partition_name(device, name);
         const struct trib_device_task task = {
             .round_number = world->round_number,
+            .shape = &world->shape,
             .name = name,
             .base = world->params,
             .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
@@ -441,8 +459,8 @@ static void train_members(struct trib_work *work)
         };
         enum trib_err err = trib_bench_run(worker->bench, &task, &update);
         if (!err && update.code == TRIB_CODE_NONE)
-            trib_codec_norms_add(update.packed, world->job->model.param_count,
-                                 world->rule.encoding->word_bits, &norms);
+            trib_codec_norms_add(update.packed, world->shape.words, world->rule.encoding->word_bits,
+                                 &norms);
 
         (void)pthread_mutex_lock(&world->lock);
         world->in_flight--;
@@ -462,7 +480,7 @@ static void train_members(struct trib_work *work)
 // Let the workers train the cohort, and wait for them.
 static enum trib_err collect_updates(struct trib_world *world)
 {
-    trib_sums_reset(&world->sums);
+    trib_sums_reset(&world->sums, world->shape.words);
     world->next_member = 0;
     world->failure = TRIB_OK;
     world->working = world->worker_count;
@@ -503,7 +521,7 @@ static void adopt(struct trib_world *world, const struct trib_evaluation *evalua
 static enum trib_err finish_sums(struct trib_world *world)
 {
     const struct trib_job *job = world->job;
-    const struct trib_encoding *encoding = &job->privacy.encoding;
+    const struct trib_encoding *encoding = &world->shape.privacy->encoding;
     struct trib_central central;
     if (is_masked(world)) {
         struct trib_unmask unmask = {world->cohort ? trib_cohort_hub(world->cohort) : NULL,
@@ -512,7 +530,7 @@ static enum trib_err finish_sums(struct trib_world *world)
     }
     if (encoding->mode != TRIB_PRIVACY_CENTRAL)
         return TRIB_OK;
-    enum trib_err err = trib_central_init(&central, encoding, job->model.param_count,
+    enum trib_err err = trib_central_init(&central, encoding, world->shape.words,
                                           job->config.test_seed, world->round_number);
     if (!err)
         trib_sums_finish(&world->sums, encoding->word_bits, trib_central_finish, &central);
@@ -520,19 +538,36 @@ static enum trib_err finish_sums(struct trib_world *world)
     return err;
 }
 
-// Apply the mean to the base and measure: TRIB_ERR_DATA when the new version is not usable.
-static enum trib_err make_version(struct trib_world *world, bool is_measured,
-                                  struct trib_evaluation *ret_evaluation)
+// From the mean delta, or from the sums of a tally round, to the next parameters.
+static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *use)
 {
     const struct trib_job *job = world->job;
+    const size_t count = job->model.param_count;
+    if (!world->shape.kind) {
+        trib_sums_mean(&world->sums, job->privacy.encoding.grid, world->mean);
+        world->mean_rms = trib_aggregate_rms(world->mean, count);
+        use->has_version = true;
+        return trib_strategy_fedavg(world->params, world->mean, count,
+                                    job->config.server_learning_rate, world->next);
+    }
+    world->mean_rms = trib_tally_round_rms(&world->shape, world->sums.sums,
+                                           world->round.leases[TRIB_LEASE_COUNTED]);
+    enum trib_err err =
+        trib_tally_round_values(job, &world->shape, world->sums.sums, world->values);
+    return err ? err
+               : trib_tally_round_use(job, &world->shape, world->values, world->params, world->next,
+                                      use);
+}
+
+// The new version, measured: TRIB_ERR_DATA when it is not usable.
+static enum trib_err make_version(struct trib_world *world, bool is_measured,
+                                  struct trib_evaluation *ret_evaluation,
+                                  struct trib_tally_use *use)
+{
     enum trib_err err = finish_sums(world);
-    if (err)
-        return err;
-    trib_sums_mean(&world->sums, job->privacy.encoding.grid, world->mean);
-    world->mean_rms = trib_aggregate_rms(world->mean, job->model.param_count);
-    err = trib_strategy_fedavg(world->params, world->mean, job->model.param_count,
-                               job->config.server_learning_rate, world->next);
-    if (!err && is_measured)
+    if (!err)
+        err = use_sums(world, use);
+    if (!err && is_measured && use->has_version)
         err = trib_evaluator_run(world->evaluator, world->next, ret_evaluation);
     return err;
 }
@@ -548,38 +583,61 @@ static enum trib_err unmask(struct trib_world *world)
     return TRIB_OK;
 }
 
-static enum trib_err commit(struct trib_world *world, struct trib_round_result *result)
+static void give_up(struct trib_world *world, enum trib_round_reason reason)
+{
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL, .reason = reason});
+}
+
+// The version of a round is there; `evaluation` is NULL when it was not measured.
+static void take_version(struct trib_world *world, const struct trib_evaluation *evaluation,
+                         struct trib_round_result *result)
 {
     const struct trib_job *job = world->job;
-    const bool is_measured = trib_job_evaluates(job, world->round_number);
-    struct trib_evaluation evaluation;
-
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
-    enum trib_err err = is_masked(world) ? unmask(world) : TRIB_OK;
-    if (!err)
-        err = make_version(world, is_measured, &evaluation);
-    if (err == TRIB_ERR_DATA) {
-        TRIB_WARN("round=%" PRIu64 " the new version is not finite and is not committed",
-                  world->round_number);
-        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
-                                                   .reason = TRIB_ROUND_REASON_FAILED});
-        return TRIB_OK;
-    }
-    if (err)
-        return err;
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
-    adopt(world, is_measured ? &evaluation : NULL);
+    adopt(world, evaluation);
     world->state.committed++;
-    if (is_measured) {
-        trib_result_set_evaluation(result, &evaluation);
+    if (evaluation) {
+        trib_result_set_evaluation(result, evaluation);
         trib_job_observe(job, result->value, &world->plateau);
-        world->state.target_reached = trib_job_target_is_reached(job, &evaluation);
+        world->state.target_reached = trib_job_target_is_reached(job, evaluation);
     }
     if (world->tail && world->round_number + trib_job_tail(job) > job->config.rounds) {
         trib_strategy_tail_add(world->tail, world->params, job->model.param_count);
         world->tail_count++;
     }
-    return TRIB_OK;
+}
+
+static enum trib_err commit(struct trib_world *world, struct trib_round_result *result)
+{
+    const bool is_measured = trib_job_evaluates(world->job, world->round_number);
+    struct trib_evaluation evaluation;
+    struct trib_tally_use use = {.has_version = false};
+
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
+    enum trib_err err = is_masked(world) ? unmask(world) : TRIB_OK;
+    if (!err)
+        err = make_version(world, is_measured, &evaluation, &use);
+    if (err == TRIB_ERR_DATA) {
+        TRIB_WARN("round=%" PRIu64 " the new version is not finite and is not committed",
+                  world->round_number);
+        give_up(world, TRIB_ROUND_REASON_FAILED);
+        err = TRIB_OK;
+        goto out;
+    }
+    if (err)
+        goto out;
+    trib_result_set_tally(result, &use.json);
+    if (use.newton_is_off) {
+        world->newton_is_off = true;
+        give_up(world, TRIB_ROUND_REASON_NEWTON);
+        goto out;
+    }
+    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
+    if (use.has_version)
+        take_version(world, is_measured ? &evaluation : NULL, result);
+
+out:
+    trib_tally_use_fini(&use);
+    return err;
 }
 
 static enum trib_err open_round(struct trib_world *world)
@@ -594,14 +652,16 @@ static enum trib_err open_round(struct trib_world *world)
         .is_masked = is_masked(world),
         .phase_ms = job->config.phase_ms,
     };
+    world->shape = trib_job_shape(job, trib_job_kind(job, world->newton_is_off));
     world->rule = (struct trib_admit_round){
         .round_id = world->round_number,
         .base_digest = world->state.digest,
         .arch_digest = job->model.arch_digest,
-        .params = job->model.param_count,
-        .packed_size = trib_codec_size(job->model.param_count, job->privacy.encoding.word_bits),
-        .weight_max = job->weight_max,
-        .encoding = &job->privacy.encoding,
+        .params = world->shape.words,
+        .packed_size =
+            trib_codec_size(world->shape.words, world->shape.privacy->encoding.word_bits),
+        .weight_max = world->shape.weight_max,
+        .encoding = &world->shape.privacy->encoding,
     };
     enum trib_err err =
         trib_round_init(&world->round, &plan, world->members, (uint32_t)world->clients);
@@ -617,6 +677,8 @@ static void describe(struct trib_world *world, struct trib_round_result *result)
 
     result->id = result->round = world->round_number;
     result->version = world->state.version;
+    (void)snprintf(result->kind, sizeof(result->kind), "%s",
+                   trib_tally_kind_text(world->shape.kind));
     (void)snprintf(result->state, sizeof(result->state), "%s", trib_round_state_name(round->state));
     if (round->reason != TRIB_ROUND_REASON_NONE)
         (void)snprintf(result->reason, sizeof(result->reason), "%s",
@@ -636,13 +698,13 @@ static void describe(struct trib_world *world, struct trib_round_result *result)
         return;
     // A device may have been in every round; what it sent is spent even when the round fails.
     if (result->accepted + result->refused > 0)
-        trib_privacy_spend(&world->spent, &job->privacy.encoding, 1);
+        trib_privacy_spend(&world->spent, &world->shape.privacy->encoding, 1);
     result->epsilon_pure = world->spent.epsilon_pure;
     result->epsilon = trib_privacy_epsilon(&world->spent, job->privacy.delta);
     result->delta = job->privacy.delta;
     struct trib_buf json = {0};
-    trib_job_privacy_json(job, TRIB_ROSTER_COORDINATOR, &world->spent, result->accepted,
-                          world->mean_rms, &json);
+    trib_job_privacy_json(job, world->shape.privacy, TRIB_ROSTER_COORDINATOR, &world->spent,
+                          result->accepted, world->mean_rms, &json);
     trib_result_set_privacy(result, &json);
     trib_buf_fini(&json);
 }

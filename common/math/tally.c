@@ -13,6 +13,9 @@ enum {
     BITS = TRIB_TALLY_LIMB_BITS,
     LIMBS = TRIB_TALLY_LIMBS,
     DIGITS = LIMBS + 2, // with what the sum of many carries out of the highest limb
+    MANTISSA_BITS = 52, // of a double (IEEE 754 binary64)
+    EXPONENT_MAX = 0x7ff,
+    EXPONENT_BIAS = 1023,
 };
 
 static const int64_t base = (int64_t)1 << BITS;
@@ -33,30 +36,53 @@ void trib_tally_fini(struct trib_tally *tally)
     *tally = (struct trib_tally){.count = 0};
 }
 
+void trib_tally_reset(struct trib_tally *tally)
+{
+    memset(tally->limbs, 0, trib_tally_words(tally->count) * sizeof(*tally->limbs));
+}
+
 size_t trib_tally_words(size_t count)
 {
     return count * LIMBS;
 }
 
+// |x| in units of the lowest bit is *ret_bits * 2^exponent; returns that exponent, at least 0. What
+// lies below the lowest bit is rounded to nearest, ties to even.
+static int to_units(uint64_t x, uint64_t *ret_bits)
+{
+    const int biased = (int)(x >> MANTISSA_BITS & EXPONENT_MAX);
+    uint64_t bits = x & ((1ull << MANTISSA_BITS) - 1);
+    if (biased > 0)
+        bits |= 1ull << MANTISSA_BITS;
+    const int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS - MANTISSA_BITS - TRIB_TALLY_LOW;
+    if (exponent >= 0) {
+        *ret_bits = bits;
+        return exponent;
+    }
+    if (exponent < -MANTISSA_BITS - 1) { // less than half of the lowest bit
+        *ret_bits = 0;
+        return 0;
+    }
+    const uint64_t rest = bits & ((1ull << -exponent) - 1);
+    const uint64_t half = 1ull << (-exponent - 1);
+    bits >>= -exponent;
+    *ret_bits = bits + (rest > half || (rest == half && (bits & 1)));
+    return 0;
+}
+
 enum trib_err trib_tally_add(struct trib_tally *tally, size_t index, double x)
 {
+    uint64_t image, bits;
     assert(index < tally->count);
     if (!isfinite(x))
         return TRIB_ERR_DATA;
-    if (fabs(x) >= ldexp(1, TRIB_TALLY_HIGH))
+    if (fabs(x) >= 0x1p109) // TRIB_TALLY_HIGH
         return TRIB_ERR_LIMIT;
-    // In units of the lowest bit: a whole number of at most 269 bits, 53 of which count.
-    int exponent;
-    const double units = rint(ldexp(fabs(x), -TRIB_TALLY_LOW));
-    uint64_t bits = (uint64_t)ldexp(frexp(units, &exponent), 53);
-    exponent -= 53;
-    if (exponent < 0) { // small: the bits below the point are 0
-        bits = exponent > -64 ? bits >> -exponent : 0;
-        exponent = 0;
-    }
+    memcpy(&image, &x, sizeof(image));
+    const int exponent = to_units(image, &bits);
     const int shift = exponent % BITS;
     int64_t *limb = tally->limbs + index * LIMBS + exponent / BITS;
-    // Cut at the borders of limbs: the lowest one takes fewer bits when it begins in its middle.
+    // Cut at the borders of limbs: the lowest one takes fewer bits when they begin in its middle.
     uint64_t part = (bits & ((1ull << (BITS - shift)) - 1)) << shift;
     bits >>= BITS - shift;
     while (part | bits) {
@@ -134,4 +160,10 @@ double trib_tally_value(const struct trib_tally *tally, size_t index)
         bits |= is_rest;
     }
     return sign * ldexp((double)bits, exponent + TRIB_TALLY_LOW);
+}
+
+void trib_tally_floats(const struct trib_tally *tally, double scale, float *ret_values)
+{
+    for (size_t i = 0; i < tally->count; i++)
+        ret_values[i] = (float)(trib_tally_value(tally, i) / scale);
 }

@@ -19,15 +19,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/limits.h"
 #include "tributary/err.h"
 
 enum {
     TRIB_TALLY_LIMBS = 9,
     TRIB_TALLY_LIMB_BITS = 30,
-    TRIB_TALLY_LOW = -160,           // exponent of the lowest bit
-    TRIB_TALLY_HIGH = 109,           // values are below 2^109
-    TRIB_TALLY_WORD_BITS = 32,       // of a limb on the wire
-    TRIB_TALLY_VALUES_MAX = 1 << 20, // values of one tally
+    TRIB_TALLY_LOW = -160,     // exponent of the lowest bit
+    TRIB_TALLY_HIGH = 109,     // values are below 2^109
+    TRIB_TALLY_WORD_BITS = 32, // of a limb on the wire
 };
 
 struct trib_tally {
@@ -37,7 +37,8 @@ struct trib_tally {
 
 // All 0.
 TRIB_CHECKED enum trib_err trib_tally_init(struct trib_tally *tally, size_t count);
-void trib_tally_fini(struct trib_tally *tally); // wipes
+void trib_tally_fini(struct trib_tally *tally);  // wipes
+void trib_tally_reset(struct trib_tally *tally); // all 0 again
 
 // Add `x` to a value. TRIB_ERR_DATA: it is NaN or infinite; TRIB_ERR_LIMIT: out of range. The tally
 // is then unchanged.
@@ -54,5 +55,7 @@ void trib_tally_take(struct trib_tally *tally, const int64_t *sums);
 
 // The double nearest to the sum, ties to even.
 double trib_tally_value(const struct trib_tally *tally, size_t index);
+// All of them divided by `scale`, as the floats that privacy's boundary takes (count).
+void trib_tally_floats(const struct trib_tally *tally, double scale, float *ret_values);
 
 #endif // TRIB_MATH_TALLY_H

@@ -138,24 +138,21 @@ bool trib_train_validates(size_t row, double validation_fraction)
     return (double)(z >> 11) * 0x1p-53 < validation_fraction;
 }
 
-// Put the rows to learn from before those kept aside; returns how many they are. When one side would
-// be empty, all are learnt from.
-static size_t split(struct trib_trainer_space *space, size_t rows)
+size_t trib_train_split(size_t rows, double validation_fraction, uint32_t *order)
 {
-    const double fraction = space->options.validation_fraction;
     size_t learnt = 0, kept = 0;
-    if (fraction > 0) {
+    if (validation_fraction > 0) {
         for (size_t i = 0; i < rows; i++) {
-            if (trib_train_validates(i, fraction))
-                space->order[rows - ++kept] = (uint32_t)i;
+            if (trib_train_validates(i, validation_fraction))
+                order[rows - ++kept] = (uint32_t)i;
             else
-                space->order[learnt++] = (uint32_t)i;
+                order[learnt++] = (uint32_t)i;
         }
         if (learnt > 0 && kept > 0)
             return learnt;
     }
     for (size_t i = 0; i < rows; i++)
-        space->order[i] = (uint32_t)i;
+        order[i] = (uint32_t)i;
     return rows;
 }
 
@@ -275,7 +272,8 @@ static void begin(struct fit *fit)
 {
     struct trib_trainer_space *space = fit->space;
     const size_t batch = trib_net_batch_max(space->net);
-    fit->rows = split(space, fit->samples->rows);
+    fit->rows =
+        trib_train_split(fit->samples->rows, space->options.validation_fraction, space->order);
     fit->step_count = space->options.epochs * ((fit->rows + batch - 1) / batch);
     weigh_classes(space, fit->samples, fit->rows);
     trib_optim_begin(space->optim, fit->params);

@@ -287,7 +287,33 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
     return fit->optimizer == 0 && !fit->decoupled_decay && fit->l1 == 0 && fit->proximal_mu == 0 &&
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
-           fit->patience == 0 && fit->class_weights == 0;
+           fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0;
+}
+
+static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *msg)
+{
+    tributary__v1__tally__init(out);
+    out->kind = (Tributary__V1__TallyKind)msg->kind;
+    out->values = msg->values;
+    out->scale = msg->scale;
+    out->request = bytes_of(msg->request, msg->request_size);
+}
+
+// Of a kind that we do not know even the numbers may mean something else; the task is declined.
+static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
+{
+    if (!in)
+        return true;
+    out->tally.kind = (uint32_t)in->kind;
+    out->tally.values = in->values;
+    out->tally.scale = in->scale;
+    out->is_strange = out->is_strange || in->base.n_unknown_fields > 0 || in->kind == 0;
+    if (in->request.len > sizeof(out->tally.request))
+        return false;
+    out->tally.request_size = in->request.len;
+    if (in->request.len > 0)
+        memcpy(out->tally.request, in->request.data, in->request.len);
+    return in->values >= 1 && in->values <= TRIB_TALLY_VALUES_MAX && is_amount(in->scale);
 }
 
 static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
@@ -330,12 +356,14 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
            is_amount(in->lr_gamma) && in->lr_gamma <= 1 && is_amount(in->lr_min) &&
            is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
            (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
-            (in->lr_step >= 1 && in->lr_gamma > 0));
+            (in->lr_step >= 1 && in->lr_gamma > 0)) &&
+           take_tally(in->tally, out);
 }
 
 void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)
 {
     Tributary__V1__Fit fit;
+    Tributary__V1__Tally tally;
     Tributary__V1__Task out;
     Tributary__V1__Encoding encoding;
     Tributary__V1__SecaggPlan secagg;
@@ -363,6 +391,9 @@ void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)
     if (msg->secagg.members > 0)
         out.secagg = &secagg;
     fill_fit(&fit, &msg->fit);
+    fill_tally(&tally, &msg->fit.tally);
+    if (msg->fit.tally.kind)
+        fit.tally = &tally;
     if (!trib_msg_fit_is_plain(&msg->fit))
         out.fit = &fit;
     out.weight_max = msg->weight_max;

@@ -103,6 +103,15 @@ struct trib_msg_secagg_plan {
     uint32_t neighbours, neighbour_threshold;
 };
 
+// The same numbers as in proto; kind 0: train.
+struct trib_msg_tally {
+    uint32_t kind; // enum trib_tally_kind, or one we do not know
+    uint64_t values;
+    double scale;
+    size_t request_size;
+    uint8_t request[TRIB_TALLY_REQUEST_MAX];
+};
+
 // The same numbers as in proto; all 0: plain SGD. common/math/train.h gives them their meaning.
 struct trib_msg_fit {
     uint32_t optimizer; // enum trib_optimizer, or one we do not know
@@ -115,6 +124,7 @@ struct trib_msg_fit {
     uint64_t patience;
     uint32_t class_weights; // 1: balanced; or one we do not know
     bool is_strange;        // unpacked: it has fields that we do not know
+    struct trib_msg_tally tally;
 };
 
 bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit);

@@ -43,6 +43,13 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_double(hash, fit->validation_fraction);
     put_u64(hash, fit->patience);
     put_u64(hash, fit->class_weights);
+    if (fit->tally.kind == 0)
+        return;
+    put_u64(hash, fit->tally.kind);
+    put_u64(hash, fit->tally.values);
+    put_double(hash, fit->tally.scale);
+    put_u64(hash, fit->tally.request_size);
+    trib_hash_update(hash, fit->tally.request, fit->tally.request_size);
 }
 
 void trib_training_digest(const struct trib_msg_task *task,

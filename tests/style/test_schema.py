@@ -29,7 +29,7 @@ ALLOWED = {
     "UploadEnd": {"update_id": "random"},
 }
 # What the coordinator says, what both say only inside others, and what never is on the fleet port.
-NOT_FROM_DEVICES = {"EnrolReply", "Pace", "Encoding", "SecaggPlan", "Fit", "Hyper", "Task",
+NOT_FROM_DEVICES = {"EnrolReply", "Pace", "Encoding", "SecaggPlan", "Fit", "Tally", "Hyper", "Task",
                     "RoundEnd", "SecaggOpen", "Metric", "Manifest", "NewVersion", "Credit", "Receipt",
                     "AdminRequest", "AdminField", "AdminRow", "AdminReply"}
 

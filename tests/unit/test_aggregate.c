@@ -196,7 +196,7 @@ static void order_threads_and_place_do_not_change_a_bit(void **state)
             }
             trib_sums_mean(&sums, plan.grid, mean);
             assert_memory_equal(mean, wanted, params * sizeof(*mean));
-            trib_sums_reset(&sums);
+            trib_sums_reset(&sums, sums.capacity);
         }
         trib_sums_fini(&sums);
         free(mean);

@@ -68,6 +68,7 @@ static void fill_task(struct trib_task *task)
                 .base_digest = {1, 2, 3},
                 .learning_rate = 0.5},
         .model = {.param_count = PARAMS},
+        .word_count = PARAMS,
         .encoding = {.mode = TRIB_PRIVACY_DISTRIBUTED,
                      .grid = 0x1p-12,
                      .grid_bits = 12,

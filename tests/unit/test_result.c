@@ -31,6 +31,9 @@ static struct trib_round_result full_result(void)
     memset(result.metric, 'm', sizeof(result.metric) - 1);
     memset(result.metrics, 'x', sizeof(result.metrics) - 1);
     result.metrics[0] = result.metrics[sizeof(result.metrics) - 2] = '"';
+    memset(result.kind, 'k', sizeof(result.kind) - 1);
+    memset(result.tally, 't', sizeof(result.tally) - 1);
+    result.tally[0] = result.tally[sizeof(result.tally) - 2] = '"';
     memset(result.privacy, 'p', sizeof(result.privacy) - 1);
     result.privacy[0] = result.privacy[sizeof(result.privacy) - 2] = '"';
     return result;
@@ -75,6 +78,8 @@ static void assert_same(const struct trib_round_result *a, const struct trib_rou
     assert_same_real(a->value, b->value);
     assert_string_equal(a->metrics, b->metrics);
     assert_string_equal(a->privacy, b->privacy);
+    assert_string_equal(a->kind, b->kind);
+    assert_string_equal(a->tally, b->tally);
     assert_same_real(a->epsilon_pure, b->epsilon_pure);
     assert_same_real(a->epsilon, b->epsilon);
     assert_same_real(a->delta, b->delta);
@@ -116,9 +121,10 @@ static void no_field_stands_for_another(void **state)
                                      offsetof(struct trib_round_result, bytes_down),
                                      offsetof(struct trib_round_result, epsilon_pure)};
     static const size_t texts[] = {
-        offsetof(struct trib_round_result, state), offsetof(struct trib_round_result, reason),
-        offsetof(struct trib_round_result, metric), offsetof(struct trib_round_result, metrics),
-        offsetof(struct trib_round_result, privacy)};
+        offsetof(struct trib_round_result, state),   offsetof(struct trib_round_result, reason),
+        offsetof(struct trib_round_result, metric),  offsetof(struct trib_round_result, metrics),
+        offsetof(struct trib_round_result, privacy), offsetof(struct trib_round_result, kind),
+        offsetof(struct trib_round_result, tally)};
     const size_t number_count = sizeof(numbers) / sizeof(numbers[0]);
     for (size_t i = 0; i < number_count + sizeof(texts) / sizeof(texts[0]); i++) {
         struct trib_round_result result = whole;
@@ -148,7 +154,8 @@ static void what_does_not_exist_is_null_and_comes_back_as_not_a_number(void **st
                         "\"refused\":0,\"loss\":null,\"metric\":null,\"value\":null,"
                         "\"metrics\":null,\"epsilon_pure\":null,\"epsilon\":null,\"delta\":null,"
                         "\"bytes_up\":0,\"bytes_down\":0,\"seconds\":0,\"state\":\"\","
-                        "\"reason\":null,\"id\":0,\"privacy\":null}\n");
+                        "\"reason\":null,\"id\":0,\"privacy\":null,"
+                        "\"kind\":\"train\",\"tally\":null}\n");
     trib_result_from_row(&reply.rows[0], &got);
     assert_same(&result, &got);
     assert_true(isnan(got.loss) && isnan(got.value) && isnan(got.epsilon));

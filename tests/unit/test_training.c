@@ -46,6 +46,33 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
     CHANGE(fit.validation_fraction);
     CHANGE(fit.patience);
     CHANGE(fit.class_weights);
+    CHANGE(fit.tally.kind);
+#undef CHANGE
+}
+
+static void the_digest_covers_what_is_counted(void **state)
+{
+    (void)state;
+    static const struct trib_msg_task task = {
+        .population = "edge",
+        .spec = "3 - dense 1 linear",
+        .fit = {.tally = {.kind = 1, .values = 7, .request_size = 1, .request = {9}}}};
+    struct trib_msg_task other;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t again[TRIB_DIGEST_SIZE];
+    trib_training_digest(&task, digest);
+#define CHANGE(field)                                           \
+    do {                                                        \
+        other = task;                                           \
+        other.fit.tally.field += 1;                             \
+        trib_training_digest(&other, again);                    \
+        assert_memory_not_equal(digest, again, sizeof(digest)); \
+    } while (0)
+    CHANGE(kind);
+    CHANGE(values);
+    CHANGE(scale);
+    CHANGE(request_size);
+    CHANGE(request[0]);
 #undef CHANGE
 }
 
@@ -54,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             the_digest_covers_what_training_depends_on_and_nothing_that_changes_between_devices),
+        cmocka_unit_test(the_digest_covers_what_is_counted),
     };
     return RUN_TESTS(tests);
 }

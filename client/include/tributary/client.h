@@ -82,6 +82,10 @@ struct trib_trainer {
 
     // A finished model was published: keep it, load it, or ignore it. Optional.
     void (*published)(void *user, uint64_t version, const float *params, size_t count);
+
+    // Count over the local rows what a round asks for that does not train (docs/protocol.md, Tally
+    // rounds). The built-in trainer does; others leave it NULL, and such tasks are declined.
+    enum trib_err (*tally)(void *user, struct trib_task *task, const float *params, size_t count);
 };
 
 // The built-in trainer for the models in docs/models.md; its user pointer is a dataset. One dataset

@@ -1,0 +1,48 @@
+#include "common/math/ask.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/base/alloc.h"
+#include "common/math/newton.h"
+#include "common/math/train.h"
+
+const char *trib_tally_kind_text(enum trib_tally_kind kind)
+{
+    switch (kind) {
+    case TRIB_TALLY_NONE: return "train";
+    case TRIB_TALLY_NEWTON: return "newton";
+    }
+    return "unknown";
+}
+
+size_t trib_ask_values(const struct trib_ask *ask)
+{
+    switch (ask->kind) {
+    case TRIB_TALLY_NONE: break;
+    case TRIB_TALLY_NEWTON:
+        return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
+    }
+    return 0;
+}
+
+enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
+                             const struct trib_samples *samples, struct trib_tally *tally)
+{
+    assert(tally->count == trib_ask_values(ask));
+    if (samples->rows == 0)
+        return TRIB_ERR_REFUSED;
+    uint32_t *order = trib_alloc_array(samples->rows, sizeof(*order));
+    if (!order)
+        return TRIB_ERR_NOMEM;
+    const size_t learnt = trib_train_split(samples->rows, ask->validation_fraction, order);
+    enum trib_err err = TRIB_ERR_REFUSED;
+    switch (ask->kind) {
+    case TRIB_TALLY_NONE: break;
+    case TRIB_TALLY_NEWTON:
+        err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
+        break;
+    }
+    free(order);
+    return err;
+}

@@ -1,0 +1,42 @@
+// ask.h - what the devices of a tally round are asked to count, kind by kind.
+//
+// A tally round (docs/protocol.md) does not train: each device adds numbers up over its rows, and the
+// sums of all devices are the round's result. A new kind has a number here and in proto, a branch in
+// ask.c, and a use in coordinator/tally_round.c.
+#ifndef TRIB_MATH_ASK_H
+#define TRIB_MATH_ASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/math/model.h"
+#include "common/math/net.h"
+#include "common/math/tally.h"
+#include "tributary/err.h"
+
+// On the wire and in the store: never renumber.
+enum trib_tally_kind {
+    TRIB_TALLY_NONE = 0, // not a tally round: train
+    TRIB_TALLY_NEWTON = 1,
+};
+enum {
+    TRIB_TALLY_KINDS = 2
+};
+const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton"
+
+struct trib_ask {
+    enum trib_tally_kind kind;
+    const struct trib_model *model; // borrowed
+    double validation_fraction;     // as in train.h
+};
+
+// How many values it has; 0: a kind that we do not know, or not for such a model.
+size_t trib_ask_values(const struct trib_ask *ask);
+
+// Count the rows. `tally` has that many values, all 0. TRIB_ERR_REFUSED: there is no row to count;
+// TRIB_ERR_DATA, TRIB_ERR_LIMIT: a number is not finite, or out of range (tally.h).
+TRIB_CHECKED enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
+                                          const struct trib_samples *samples,
+                                          struct trib_tally *tally);
+
+#endif // TRIB_MATH_ASK_H

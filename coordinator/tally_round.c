@@ -1,0 +1,211 @@
+#include "coordinator/tally_round.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/math/newton.h"
+
+#define TRIB_LOG_MODULE "tally"
+
+enum {
+    PASS_SHIFT = 32 // above TRIB_ROUNDS_MAX
+};
+
+uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number)
+{
+    return (uint64_t)pass << PASS_SHIFT | number;
+}
+
+enum trib_round_pass trib_round_key_pass(uint64_t key)
+{
+    return (enum trib_round_pass)(key >> PASS_SHIFT);
+}
+
+uint64_t trib_round_key_number(uint64_t key)
+{
+    return key & ((1ull << PASS_SHIFT) - 1);
+}
+
+struct trib_round_shape trib_job_shape(const struct trib_job *job, enum trib_tally_kind kind)
+{
+    const struct trib_job_tally *tally = &job->tallies[kind];
+    if (kind == TRIB_TALLY_NONE)
+        return (struct trib_round_shape){.words = job->model.param_count,
+                                         .weight_max = job->weight_max,
+                                         .privacy = &job->privacy};
+    assert(tally->values > 0); // the job asks for it
+    const bool is_exact = tally->privacy.encoding.mode == TRIB_PRIVACY_OFF;
+    return (struct trib_round_shape){
+        .kind = kind,
+        .values = tally->values,
+        .words = is_exact ? trib_tally_words(tally->values) : tally->values,
+        .weight_max = 1,
+        .privacy = &tally->privacy,
+    };
+}
+
+// ---- Checking
+
+static enum trib_err check_newton(struct trib_conf *conf, const struct trib_job *job)
+{
+    const struct trib_job_config *config = &job->config;
+    if (!trib_newton_fits(&job->model))
+        return trib_conf_reject(
+            conf, "strategy", "name",
+            "newton wants a model N - dense 1 linear or N - dense 1 sigmoid with "
+            "N below %d",
+            TRIB_NEWTON_COEFFICIENTS_MAX);
+    if (config->l1 > 0)
+        return trib_conf_reject(conf, "round", "l1", "cannot go with strategy.name = newton");
+    if (config->proximal_mu > 0)
+        return trib_conf_reject(conf, "round", "proximal_mu",
+                                "cannot go with strategy.name = newton");
+    if (config->class_weights)
+        return trib_conf_reject(conf, "round", "class_weights",
+                                "cannot go with strategy.name = newton");
+    if (config->server_learning_rate != 1)
+        return trib_conf_reject(conf, "strategy", "server_learning_rate",
+                                "must be 1 with strategy.name = newton: its steps are whole");
+    return TRIB_OK;
+}
+
+// Exact sums need no clipping and no grid.
+static const struct trib_encoding exact = {
+    .mode = TRIB_PRIVACY_OFF, .grid = 1, .word_bits = TRIB_TALLY_WORD_BITS};
+
+static enum trib_err plan_tally(struct trib_conf *conf, const struct trib_privacy_config *privacy,
+                                enum trib_tally_kind kind, struct trib_job *job)
+{
+    const struct trib_ask ask = {
+        .kind = kind, .model = &job->model, .validation_fraction = job->config.validation_fraction};
+    struct trib_job_tally *tally = &job->tallies[kind];
+    struct trib_privacy_config config = *privacy;
+    char why[256];
+    tally->values = trib_ask_values(&ask);
+    assert(tally->values > 0 && tally->values <= TRIB_TALLY_VALUES_MAX);
+    config.params = tally->values;
+    if (trib_privacy_plan_make(&config, &tally->privacy, why, sizeof(why)))
+        return trib_conf_reject(conf, "privacy", "mode", "for the %s rounds: %s",
+                                trib_tally_kind_text(kind), why);
+    if (privacy->mode == TRIB_PRIVACY_OFF)
+        tally->privacy.encoding = exact;
+    return TRIB_OK;
+}
+
+enum trib_err trib_job_check_tallies(struct trib_conf *conf,
+                                     const struct trib_privacy_config *privacy,
+                                     struct trib_job *job)
+{
+    enum trib_err err = TRIB_OK;
+    if (job->config.strategy == TRIB_JOB_NEWTON) {
+        err = check_newton(conf, job);
+        if (!err)
+            err = plan_tally(conf, privacy, TRIB_TALLY_NEWTON, job);
+    }
+    return err;
+}
+
+enum trib_tally_kind trib_job_kind(const struct trib_job *job, bool newton_is_off)
+{
+    return job->config.strategy == TRIB_JOB_NEWTON && !newton_is_off ? TRIB_TALLY_NEWTON
+                                                                     : TRIB_TALLY_NONE;
+}
+
+// ---- Sums
+
+enum trib_err trib_tally_round_values(const struct trib_job *job,
+                                      const struct trib_round_shape *shape, const int64_t *sums,
+                                      double *ret_values)
+{
+    const double unit = shape->privacy->encoding.grid * job->config.tally_scale;
+    struct trib_tally tally;
+    if (shape->privacy->encoding.mode != TRIB_PRIVACY_OFF) {
+        for (size_t i = 0; i < shape->values; i++)
+            ret_values[i] = (double)sums[i] * unit;
+        return TRIB_OK;
+    }
+    enum trib_err err = trib_tally_init(&tally, shape->values);
+    if (err)
+        return err;
+    trib_tally_take(&tally, sums);
+    for (size_t i = 0; i < shape->values; i++)
+        ret_values[i] = trib_tally_value(&tally, i);
+    trib_tally_fini(&tally);
+    return TRIB_OK;
+}
+
+double trib_tally_round_rms(const struct trib_round_shape *shape, const int64_t *sums,
+                            uint64_t counted)
+{
+    const double unit = shape->privacy->encoding.grid / (double)counted;
+    double squares = 0;
+    for (size_t i = 0; i < shape->words; i++)
+        squares += (double)sums[i] * unit * ((double)sums[i] * unit);
+    return sqrt(squares / (double)shape->words);
+}
+
+// ---- Uses
+
+void trib_tally_use_fini(struct trib_tally_use *use)
+{
+    trib_buf_fini(&use->json);
+}
+
+static void put_newton(const struct trib_newton_report *report, size_t coefficients,
+                       struct trib_buf *json)
+{
+    const bool is_step = report->outcome == TRIB_NEWTON_STEP;
+    trib_json_open(json, NULL, '{');
+    trib_json_text(json, "refused", is_step ? NULL : trib_newton_outcome_text(report->outcome));
+    trib_json_real(json, "rows", report->rows);
+    trib_json_real(json, "loss", report->loss);
+    trib_json_real(json, "condition", report->condition);
+    if (is_step) {
+        trib_json_real(json, "decrement", report->decrement);
+        trib_json_open(json, "coefficients", '[');
+        for (size_t i = 0; i < coefficients; i++)
+            trib_json_real(json, NULL, report->coefficients[i]);
+        trib_json_close(json, ']');
+    }
+    trib_json_close(json, '}');
+}
+
+static enum trib_err use_newton(const struct trib_job *job, const double *values, const float *base,
+                                float *ret_next, struct trib_tally_use *use)
+{
+    struct trib_newton_report report;
+    enum trib_err err =
+        trib_newton_step(&job->model, values, base, job->config.weight_decay, ret_next, &report);
+    if (err)
+        return err;
+    use->has_version = report.outcome == TRIB_NEWTON_STEP;
+    use->newton_is_off = !use->has_version;
+    if (use->newton_is_off)
+        TRIB_WARN("id=newton-refused the step is refused: %s (condition %.3g, %.0f rows); the job "
+                  "goes on with fedavg",
+                  trib_newton_outcome_text(report.outcome), report.condition, report.rows);
+    put_newton(&report, (size_t)job->model.inputs + 1, &use->json);
+    trib_newton_report_fini(&report);
+    return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+}
+
+enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib_round_shape *shape,
+                                   const double *values, const float *base, float *ret_next,
+                                   struct trib_tally_use *ret_use)
+{
+    struct trib_tally_use use = {.has_version = false};
+    enum trib_err err = TRIB_ERR_STATE;
+    switch (shape->kind) {
+    case TRIB_TALLY_NONE: break;
+    case TRIB_TALLY_NEWTON: err = use_newton(job, values, base, ret_next, &use); break;
+    }
+    if (err)
+        trib_tally_use_fini(&use);
+    else
+        *ret_use = use;
+    return err;
+}

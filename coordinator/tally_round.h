@@ -1,0 +1,76 @@
+// tally_round.h - rounds in which devices do not train but count (docs/protocol.md, Tally rounds):
+// what their updates look like, what their sums are, and what is made of them.
+//
+// A tally round is a round like any other: the same leases, uploads, segment, seal, sum and commit.
+// Only the task (a kind, and how many values), the update (sums instead of a delta) and the use of
+// the result differ. With privacy off an update is the limbs of tally.h, weight 1, so that the
+// sums are exact; with privacy on the values go, divided by privacy.tally_scale, through the same
+// clipping, rounding and noise as a delta, and cost what such a round costs.
+//
+// A job's rounds come in passes, so that a round which makes no version does not take a number away
+// from one that does. In the store a round's number is trib_round_key.
+#ifndef TRIB_COORDINATOR_TALLY_ROUND_H
+#define TRIB_COORDINATOR_TALLY_ROUND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/math/ask.h"
+#include "coordinator/job.h"
+#include "tributary/err.h"
+
+// Stored as numbers: never renumber.
+enum trib_round_pass {
+    TRIB_PASS_MAIN = 0, // makes the version of its number, 1 .. rounds
+};
+uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number);
+enum trib_round_pass trib_round_key_pass(uint64_t key);
+uint64_t trib_round_key_number(uint64_t key);
+
+// What an update of a round is.
+struct trib_round_shape {
+    enum trib_tally_kind kind;
+    size_t values; // sums of a tally; 0: training
+    size_t words;  // coordinates of an update
+    uint32_t weight_max;
+    const struct trib_privacy_plan *privacy; // borrowed from the job
+};
+struct trib_round_shape trib_job_shape(const struct trib_job *job, enum trib_tally_kind kind);
+
+// The tallies that the job will ask for: their values and what they cost. `privacy` is what the job's
+// own plan was made from. TRIB_ERR_INVAL with conf->error.
+TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf,
+                                                  const struct trib_privacy_config *privacy,
+                                                  struct trib_job *job);
+
+// The kind of a round of the main pass. `newton_is_off`: an earlier round of the job refused a step.
+enum trib_tally_kind trib_job_kind(const struct trib_job *job, bool newton_is_off);
+
+// From the sums of words over devices (shape->words; without masks, with noise) to the values
+// (shape->values): exact with privacy off.
+TRIB_CHECKED enum trib_err trib_tally_round_values(const struct trib_job *job,
+                                                   const struct trib_round_shape *shape,
+                                                   const int64_t *sums, double *ret_values);
+// Root mean square over the coordinates of the mean word, in units of the grid: what a round's report
+// calls the mean's.
+double trib_tally_round_rms(const struct trib_round_shape *shape, const int64_t *sums,
+                            uint64_t counted);
+
+// What came of the values.
+struct trib_tally_use {
+    bool has_version;     // `next` holds the parameters of the next version
+    bool newton_is_off;   // refused: the round is abandoned, and the job goes on without
+    struct trib_buf json; // for the round's report; owned
+};
+void trib_tally_use_fini(struct trib_tally_use *use);
+
+// Use the values of a round with this shape that was counted at `base` (param_count). The same values
+// always give the same result. `ret_next` may be `base`.
+TRIB_CHECKED enum trib_err trib_tally_round_use(const struct trib_job *job,
+                                                const struct trib_round_shape *shape,
+                                                const double *values, const float *base,
+                                                float *ret_next, struct trib_tally_use *ret_use);
+
+#endif // TRIB_COORDINATOR_TALLY_ROUND_H
