@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/math/metrics.h"
+#include "coordinator/tally_round.h"
 
 #define MODEL  "[model]\nspec = 64 - dense 10 softmax\n"
 #define OFF    "[privacy]\nmode = off\n"
@@ -164,6 +165,62 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
          "job.ini:6: round.class_weights"},
     };
     assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
+}
+
+#define LINE   "[model]\nspec = 3 - dense 1 linear\n"
+#define NEWTON "[strategy]\nname = newton\n"
+
+static void newton_wants_a_model_that_it_fits_and_no_other_way_to_fit(void **state)
+{
+    (void)state;
+    static const struct refusal bad[] = {
+        {MODEL OFF NEWTON, "job.ini:6: strategy.name: newton wants a model"},
+        {"[model]\nspec = 512 - dense 1 linear\n" OFF NEWTON, "job.ini:6: strategy.name: newton"},
+        {LINE OFF NEWTON "[round]\nl1 = 0.1\n", "job.ini:8: round.l1"},
+        {LINE OFF NEWTON "[round]\nproximal_mu = 0.1\n", "job.ini:8: round.proximal_mu"},
+        {LINE OFF NEWTON "server_learning_rate = 0.5\n",
+         "job.ini:7: strategy.server_learning_rate"},
+        {"[model]\nspec = 3 - dense 1 sigmoid\n" OFF NEWTON "[round]\nclass_weights = balanced\n",
+         "job.ini:8: round.class_weights"},
+        {LINE OFF "tally_scale = 0\n", "job.ini:5: privacy.tally_scale"},
+    };
+    assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
+}
+
+static void a_tally_round_has_its_own_words_and_its_own_price(void **state)
+{
+    (void)state;
+    const struct trib_job plain = good(LINE OFF);
+    assert_int_equal(trib_job_kind(&plain, false), TRIB_TALLY_NONE);
+    const struct trib_job off = good(LINE OFF NEWTON);
+    assert_int_equal(trib_job_kind(&off, false), TRIB_TALLY_NEWTON);
+    assert_int_equal(trib_job_kind(&off, true), TRIB_TALLY_NONE);
+    const struct trib_round_shape exact = trib_job_shape(&off, TRIB_TALLY_NEWTON);
+    assert_int_equal(exact.values, 4 * 5 / 2 + 4 + 2);
+    assert_int_equal(exact.words, 16 * TRIB_TALLY_LIMBS);
+    assert_int_equal(exact.weight_max, 1);
+    assert_int_equal(exact.privacy->encoding.word_bits, 32);
+    assert_true(exact.privacy->encoding.clip_l2 == 0); // sums are never clipped with privacy off
+    const struct trib_round_shape train = trib_job_shape(&off, TRIB_TALLY_NONE);
+    assert_int_equal(train.words, 4);
+    assert_int_equal(train.weight_max, off.weight_max);
+    // With privacy on a value is a coordinate, and each kind of round costs at most its share.
+    const struct trib_job on =
+        good(LINE NEWTON "[privacy]\nmode = central\ntarget_epsilon = 8\n[round]\nrounds = 10\n");
+    const struct trib_round_shape noised = trib_job_shape(&on, TRIB_TALLY_NEWTON);
+    assert_int_equal(noised.words, 16);
+    assert_ptr_not_equal(noised.privacy, &on.privacy);
+    assert_true(noised.privacy->epsilon_total <= 8 && noised.privacy->epsilon_total > 7);
+    assert_true(on.privacy.epsilon_total <= 8);
+}
+
+static void the_number_of_a_round_in_the_store_holds_its_pass(void **state)
+{
+    (void)state;
+    assert_int_equal(trib_round_key(TRIB_PASS_MAIN, 7), 7); // as before there were passes
+    const uint64_t key = trib_round_key((enum trib_round_pass)3, 1000000);
+    assert_int_equal(trib_round_key_pass(key), 3);
+    assert_int_equal(trib_round_key_number(key), 1000000);
 }
 
 static void a_job_says_how_to_fit(void **state)
@@ -441,6 +498,9 @@ int main(void)
         cmocka_unit_test(privacy_is_on_unless_switched_off),
         cmocka_unit_test(every_refusal_names_file_line_and_key),
         cmocka_unit_test(what_does_not_fit_together_in_training_is_refused),
+        cmocka_unit_test(newton_wants_a_model_that_it_fits_and_no_other_way_to_fit),
+        cmocka_unit_test(a_tally_round_has_its_own_words_and_its_own_price),
+        cmocka_unit_test(the_number_of_a_round_in_the_store_holds_its_pass),
         cmocka_unit_test(a_job_says_how_to_fit),
         cmocka_unit_test(a_rate_falls_from_round_to_round),
         cmocka_unit_test(a_target_of_the_other_kind_of_model_is_refused),
