@@ -245,7 +245,8 @@ class Fleet:
 
     # ---- Jobs
 
-    def write_job(self, spec, test, scale=16, mode="off", privacy=None, secagg=None, **round_keys):
+    def write_job(self, spec, test, scale=16, mode="off", privacy=None, secagg=None,
+                  strategy="fedavg", **round_keys):
         self.jobs += 1
         folder = self.root / f"job{self.jobs}"
         folder.mkdir()
@@ -259,6 +260,7 @@ class Fleet:
         path.write_text(f"[model]\nspec = {spec}\nseed = 1\n[round]\n{lines(round_keys)}"
                         f"[privacy]\nmode = {mode}\n{lines(privacy)}"
                         f"[secagg]\n{lines(secagg)}"
+                        f"[strategy]\nname = {strategy}\n"
                         f"[data]\ntest = test.csv\nscale = {scale}\n")
         return path
 
