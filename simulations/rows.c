@@ -113,11 +113,13 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
 {
     size_t rows = 0;
     size_t inputs = 0;
+    size_t columns = 0;
     bool has_weights = false;
     for (size_t p = 0; p < count; p++) {
         rows += parts[p]->rows;
         has_weights = has_weights || parts[p]->weights;
         inputs = parts[p]->rows ? parts[p]->inputs : inputs; // all the model's, were checked
+        columns = parts[p]->rows ? parts[p]->columns : columns;
     }
     if (rows > TRIB_ROWS_MAX) {
         TRIB_ERROR("%s: more than %d rows", name, TRIB_ROWS_MAX);
@@ -126,6 +128,8 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
     enum trib_err err = trib_dataset_create(rows, inputs, false, name, &ret_rows->dataset);
     if (!err && has_weights)
         err = trib_dataset_add_weights(ret_rows->dataset);
+    if (!err && columns > 0)
+        err = trib_dataset_add_values(ret_rows->dataset, columns);
     if (err)
         return err;
     ret_rows->groups = trib_alloc_array(rows, sizeof(*ret_rows->groups));
@@ -136,6 +140,9 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
         const struct trib_dataset *part = parts[p];
         memcpy(ret_rows->dataset->x + row * inputs, part->x,
                part->rows * inputs * sizeof(*part->x));
+        if (part->values)
+            memcpy(ret_rows->dataset->values + row * columns, part->values,
+                   part->rows * columns * sizeof(*part->values));
         memcpy(ret_rows->dataset->y + row, part->y, part->rows * sizeof(*part->y));
         if (part->weights)
             memcpy(ret_rows->dataset->weights + row, part->weights,

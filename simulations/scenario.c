@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/privacy/mode.h"
 #include "simulations/own_client.h"
+#include "simulations/prepare.h"
 #include "simulations/rows.h"
 
 #define TRIB_LOG_MODULE "scenario"
@@ -79,6 +80,8 @@ void trib_scenario_destroy(struct trib_scenario *scenario)
     trib_partition_fini(&scenario->partition);
     trib_dataset_free(scenario->train);
     trib_dataset_free(scenario->test);
+    trib_prepare_destroy(scenario->prepare);
+    trib_schema_destroy(scenario->schema);
     free(scenario);
 }
 
@@ -106,6 +109,11 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
         return trib_conf_reject(&s->conf, "data", "schema", "is missing: jsonl files want it");
     if (is_idx && s->data.schema[0])
         return trib_conf_reject(&s->conf, "data", "schema", "is for csv and jsonl, not for idx");
+    if (s->data.prepare[0] && !s->data.schema[0])
+        return trib_conf_reject(&s->conf, "data", "prepare",
+                                "wants a data.schema, which declares the columns");
+    if (s->data.prepare[0] && s->data.scale != 1)
+        return trib_conf_reject(&s->conf, "data", "scale", "must be 1 with data.prepare");
     if (is_idx && !s->data.train_labels[0])
         return trib_conf_reject(&s->conf, "data", "train_labels", "is missing: idx files want it");
     if (has_test && s->config.test_fraction > 0)
@@ -205,6 +213,8 @@ static enum trib_err make_paths_absolute(struct trib_scenario *s)
         err = make_absolute(s, "data", "train_labels", s->data.train_labels);
     if (!err)
         err = make_absolute(s, "data", "schema", s->data.schema);
+    if (!err)
+        err = make_absolute(s, "data", "prepare", s->data.prepare);
     if (!err)
         err = make_absolute(s, "data", "test", s->data.test);
     if (!err)
@@ -338,6 +348,8 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
     if (!err)
         err = check_initial(s);
     if (!err)
+        err = trib_scenario_load_pipeline(s);
+    if (!err)
         err = trib_rows_open(&s->data, is_glob, column, &s->job.model, &all);
     if (err)
         goto out;
@@ -351,6 +363,10 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
         goto out;
     err = trib_dataset_select(all.dataset, s->partition.rows,
                               s->partition.starts[s->partition.clients], scale, &s->train);
+    if (!err && s->prepare)
+        err = trib_scenario_fit(s);
+    if (!err && s->prepare && is_scaled)
+        err = trib_scenario_apply(s);
 
 out:
     free(rows);

@@ -52,6 +52,8 @@ struct trib_scenario {
     struct trib_job job; // checked; final after open
 
     // After open:
+    struct trib_schema *schema;      // with data.prepare: of `prepare`; owned
+    struct trib_prepare *prepare;    // fitted; owned
     struct trib_partition partition; // `rows` are the row numbers of the files
     struct trib_dataset *train;      // the rows of d0000, then those of d0001, ...
     struct trib_dataset *test;
@@ -64,8 +66,8 @@ void trib_scenario_destroy(struct trib_scenario *scenario);
 TRIB_CHECKED enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *path,
                                               const char *const *overrides, size_t override_count);
 
-// Read and deal out the data. `is_scaled`: divide features by data.scale; otherwise they stay as
-// they are written, which is what files for devices want. TRIB_ERR_DATA: the data are not usable,
+// Read and deal out the data. `is_scaled`: divide features by data.scale, or make them by
+// data.prepare; otherwise they stay as they are written, which is what files for devices want. TRIB_ERR_DATA: the data are not usable,
 // logged; TRIB_ERR_INVAL: conf.error, or logged when that is empty; TRIB_ERR_PRIVACY: the devices
 // refuse the job, logged.
 TRIB_CHECKED enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled);

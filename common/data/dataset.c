@@ -52,6 +52,17 @@ enum trib_err trib_dataset_add_positions(struct trib_dataset *dataset)
     return dataset->positions ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
+enum trib_err trib_dataset_add_values(struct trib_dataset *dataset, size_t columns)
+{
+    size_t count;
+    assert(!dataset->values && dataset->inputs == 0);
+    if (__builtin_mul_overflow(dataset->rows, columns, &count))
+        return TRIB_ERR_NOMEM;
+    dataset->columns = columns;
+    dataset->values = trib_alloc_aligned(count, sizeof(*dataset->values));
+    return dataset->values ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
 // `*values` with room for `count` others of `size` bytes, the first `kept` of them as they were.
 static bool move_values(void *values, size_t kept, size_t count, size_t size)
 {
@@ -71,8 +82,12 @@ static bool move_values(void *values, size_t kept, size_t count, size_t size)
 enum trib_err trib_dataset_resize(struct trib_dataset *dataset, size_t rows)
 {
     size_t count;
+    size_t value_count;
     const size_t kept = dataset->rows < rows ? dataset->rows : rows;
     if (__builtin_mul_overflow(rows, dataset->inputs, &count) ||
+        __builtin_mul_overflow(rows, dataset->columns, &value_count) ||
+        !move_values(&dataset->values, kept * dataset->columns, value_count,
+                     sizeof(*dataset->values)) ||
         !move_values(&dataset->x, kept * dataset->inputs, count, sizeof(*dataset->x)) ||
         !move_values(&dataset->y, kept, rows, sizeof(*dataset->y)) ||
         !move_values(&dataset->weights, kept, rows, sizeof(*dataset->weights)) ||
@@ -91,6 +106,7 @@ void trib_dataset_free(struct trib_dataset *dataset)
     free(dataset->y);
     free(dataset->weights);
     free(dataset->positions);
+    free(dataset->values);
     free(dataset->lines);
     free(dataset);
 }
@@ -111,7 +127,7 @@ enum trib_err trib_dataset_check(const struct trib_dataset *dataset, const struc
         (void)snprintf(why, why_size, "%s: %s", dataset->name, dataset->unfit);
         return TRIB_ERR_DATA;
     }
-    if (dataset->rows > 0 && dataset->inputs != model->inputs) {
+    if (dataset->rows > 0 && !dataset->values && dataset->inputs != model->inputs) {
         (void)snprintf(why, why_size, "%s: rows have %zu features, the model takes %u",
                        dataset->name, dataset->inputs, model->inputs);
         return TRIB_ERR_DATA;
@@ -141,19 +157,26 @@ enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint
     const float divisor = (float)scale;
     enum trib_err err =
         trib_dataset_create(count, dataset->inputs, dataset->lines != NULL, dataset->name, &part);
-    if (!err && dataset->weights) {
-        err = trib_dataset_add_weights(part);
-        if (err)
-            trib_dataset_free(part);
-    }
     if (err)
         return err;
+    if (dataset->weights)
+        err = trib_dataset_add_weights(part);
+    if (!err && dataset->values)
+        err = trib_dataset_add_values(part, dataset->columns);
+    if (err) {
+        trib_dataset_free(part);
+        return err;
+    }
     part->label_column = dataset->label_column;
     for (size_t i = 0; i < count; i++) {
         const float *from = dataset->x + (size_t)rows[i] * dataset->inputs;
         float *to = part->x + i * dataset->inputs;
         for (size_t j = 0; j < dataset->inputs; j++)
             to[j] = from[j] / divisor;
+        if (part->values)
+            memcpy(part->values + i * part->columns,
+                   dataset->values + (size_t)rows[i] * part->columns,
+                   part->columns * sizeof(*part->values));
         part->y[i] = dataset->y[rows[i]];
         if (part->lines)
             part->lines[i] = dataset->lines[rows[i]];

@@ -16,8 +16,10 @@ struct trib_dataset {
     float *weights;      // (rows), above 0 and finite, owned; NULL: all rows weigh the same
     uint64_t *positions; // (rows) number of each row in a growing source, ascending, owned; or NULL
     uint32_t *lines;     // (rows) line of each row in a CSV file, owned; NULL for IDX
+    double *values;      // (rows, columns) what a pipeline makes features of, owned; or NULL
     size_t rows;
-    size_t inputs;
+    size_t inputs;                // 0 while there are values
+    size_t columns;               // of the schema, while there are values
     size_t label_column;          // 1-based column of the label in a CSV file, for messages
     char name[TRIB_PATH_MAX + 1]; // the file, for messages
     char unfit[160];              // why its rows are not to be used (there are none then), or ""
@@ -29,13 +31,15 @@ TRIB_CHECKED enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool 
 // Make room for weights, all 1.
 TRIB_CHECKED enum trib_err trib_dataset_add_weights(struct trib_dataset *dataset);
 TRIB_CHECKED enum trib_err trib_dataset_add_positions(struct trib_dataset *dataset); // all 0
+// Make room for the values of a schema's columns, in the place of features.
+TRIB_CHECKED enum trib_err trib_dataset_add_values(struct trib_dataset *dataset, size_t columns);
 // Change how many rows there is room for; those that stay keep their values.
 TRIB_CHECKED enum trib_err trib_dataset_resize(struct trib_dataset *dataset, size_t rows);
 void trib_dataset_free(struct trib_dataset *dataset); // NULL is fine
 
 struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset);
 
-// Do the rows fit the model: not `unfit`, as many features, every label one of its classes? TRIB_ERR_DATA with
+// Do the rows fit the model: not `unfit`, as many features (or values still), every label one of its classes? TRIB_ERR_DATA with
 // a text that names file, line and column.
 TRIB_CHECKED enum trib_err trib_dataset_check(const struct trib_dataset *dataset,
                                               const struct trib_model *model, char *why,

@@ -22,8 +22,10 @@ enum trib_err trib_intake_begin(struct trib_intake *intake,
     intake->fields = trib_alloc_array(schema->count, sizeof(*intake->fields));
     enum trib_err err = intake->fields ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)
-        err = trib_dataset_create(intake->capacity, schema->features, true, options->name,
-                                  &intake->dataset);
+        err = trib_dataset_create(intake->capacity, options->keeps_values ? 0 : schema->features,
+                                  true, options->name, &intake->dataset);
+    if (!err && options->keeps_values)
+        err = trib_dataset_add_values(intake->dataset, schema->count);
     if (!err && schema->weight != SIZE_MAX)
         err = trib_dataset_add_weights(intake->dataset);
     if (!err && options->has_positions)
@@ -66,26 +68,49 @@ static enum trib_err make_room(struct trib_intake *intake)
     return err;
 }
 
-enum trib_err trib_intake_row(struct trib_intake *intake, size_t line)
+// False: the row breaks a rule; it was counted.
+static bool take_values(struct trib_intake *intake, float *ret_weight)
 {
-    enum trib_err err = make_room(intake);
-    if (err)
-        return err;
+    const struct trib_schema *schema = intake->schema;
+    struct trib_dataset *d = intake->dataset;
+    double *values = d->values + d->rows * d->columns;
+    if (!trib_schema_values(schema, intake->fields, intake->findings, values))
+        return false;
+    d->y[d->rows] = (float)values[schema->label];
+    *ret_weight = schema->weight == SIZE_MAX ? 1 : (float)values[schema->weight];
+    return true;
+}
+
+static bool take_features(struct trib_intake *intake, size_t line, float *ret_weight)
+{
     struct trib_dataset *d = intake->dataset;
     float *x = d->x + d->rows * d->inputs;
-    float weight;
     if (!trib_schema_row(intake->schema, intake->fields, intake->findings, x, &d->y[d->rows],
-                         &weight))
-        return TRIB_OK;
+                         ret_weight))
+        return false;
     const float scale = (float)intake->options.scale;
     for (size_t i = 0; i < d->inputs; i++) {
         x[i] /= scale;
         if (!isfinite(x[i])) {
             intake->findings->bad_rows++;
             trib_findings_count(intake->findings, intake->schema->count, TRIB_RULE_RANGE, line, 0);
-            return TRIB_OK;
+            return false;
         }
     }
+    return true;
+}
+
+enum trib_err trib_intake_row(struct trib_intake *intake, size_t line)
+{
+    enum trib_err err = make_room(intake);
+    if (err)
+        return err;
+    struct trib_dataset *d = intake->dataset;
+    float weight;
+    const bool is_good = intake->options.keeps_values ? take_values(intake, &weight)
+                                                      : take_features(intake, line, &weight);
+    if (!is_good)
+        return TRIB_OK;
     if (d->weights)
         d->weights[d->rows] = weight;
     if (d->positions)

@@ -22,6 +22,7 @@ struct trib_intake_options {
     double scale;         // features are divided by it
     size_t limit;         // take at most this many rows, good or bad; 0: all
     double max_bad_share; // of the rows: with more the data set has no rows and `unfit` says why
+    bool keeps_values;    // for a pipeline: values (trib_schema_values) in the place of features
     bool has_positions;   // rows have a 64-bit number of their own (`position`)
 };
 

@@ -124,6 +124,12 @@ size_t trib_prepare_step_count(const struct trib_prepare *p)
     return p->step_count;
 }
 
+const char *trib_prepare_step_kind(const struct trib_prepare *p, size_t step)
+{
+    assert(step < p->step_count);
+    return p->steps[step].kind->name;
+}
+
 // ---- The canonical text
 
 static void write_columns(const struct trib_prepare *p, const struct trib_prepare_step *step,

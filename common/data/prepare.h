@@ -131,10 +131,10 @@ void trib_prepare_gather(struct trib_prepare_run *run, const double *values,
 enum trib_prepare_fate trib_prepare_row(struct trib_prepare_run *run, const double *values,
                                         float *ret_x, float *ret_weight);
 
-// Steps from 0; `ret_kind` borrowed.
+// Steps count from 0.
 size_t trib_prepare_step_count(const struct trib_prepare *prepare);
-struct trib_prepare_tally trib_prepare_run_tally(const struct trib_prepare_run *run, size_t step,
-                                                 const char **ret_kind);
+const char *trib_prepare_step_kind(const struct trib_prepare *prepare, size_t step);
+struct trib_prepare_tally trib_prepare_run_tally(const struct trib_prepare_run *run, size_t step);
 // Rows that were incomplete for want of this feature first.
 uint64_t trib_prepare_run_missing(const struct trib_prepare_run *run, size_t feature);
 

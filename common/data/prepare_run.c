@@ -154,11 +154,9 @@ enum trib_prepare_fate trib_prepare_row(struct trib_prepare_run *run, const doub
     return TRIB_PREPARE_KEPT;
 }
 
-struct trib_prepare_tally trib_prepare_run_tally(const struct trib_prepare_run *run, size_t step,
-                                                 const char **ret_kind)
+struct trib_prepare_tally trib_prepare_run_tally(const struct trib_prepare_run *run, size_t step)
 {
     assert(step < run->prepare->step_count);
-    *ret_kind = run->prepare->steps[step].kind->name;
     return run->tallies[step];
 }
 

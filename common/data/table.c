@@ -146,6 +146,7 @@ enum trib_err trib_table_read(const char *path, const struct trib_schema *schema
         .scale = options->scale,
         .limit = options->limit,
         .max_bad_share = options->max_bad_share,
+        .keeps_values = options->keeps_values,
     };
     struct trib_buf file = {0};
     enum trib_err err = trib_findings_init(findings, schema);

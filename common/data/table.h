@@ -19,6 +19,7 @@ struct trib_table_options {
     double scale;                // features are divided by it
     size_t limit;                // read at most this many rows, good or bad; 0: all
     double max_bad_share;        // of the rows that were read
+    bool keeps_values;           // for a pipeline (intake.h)
 };
 
 // `ret_findings` is initialised here and the caller's to end, also after an error; NULL: not wanted.

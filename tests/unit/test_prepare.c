@@ -416,7 +416,6 @@ static void a_run_tells_what_was_touched(void **state)
         schema, "[step outlier]\ncolumns = a\nby = quantile\nlower = 0\nupper = 0.75\nact = drop\n"
                 "[step impute]\ncolumns = a\n");
     struct trib_prepare_run *run;
-    const char *kind;
     float x;
     float weight;
     rig_fit(prepare, &rows[0][0], 5, 2, 1);
@@ -424,11 +423,11 @@ static void a_run_tells_what_was_touched(void **state)
     for (size_t r = 0; r < 5; r++)
         assert_int_equal(trib_prepare_row(run, rows[r], &x, &weight),
                          r == 4 ? TRIB_PREPARE_DROPPED : TRIB_PREPARE_KEPT);
-    struct trib_prepare_tally tally = trib_prepare_run_tally(run, 0, &kind);
-    assert_string_equal(kind, "outlier");
+    struct trib_prepare_tally tally = trib_prepare_run_tally(run, 0);
+    assert_string_equal(trib_prepare_step_kind(prepare, 0), "outlier");
     assert_true(tally.values == 5 && tally.touched == 1 && tally.dropped == 1);
-    tally = trib_prepare_run_tally(run, 1, &kind);
-    assert_string_equal(kind, "impute");
+    tally = trib_prepare_run_tally(run, 1);
+    assert_string_equal(trib_prepare_step_kind(prepare, 1), "impute");
     assert_true(tally.values == 4 && tally.touched == 1 && tally.dropped == 0);
     trib_prepare_run_destroy(run);
     trib_prepare_destroy(prepare);

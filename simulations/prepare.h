@@ -1,0 +1,22 @@
+// prepare.h - a scenario's pipeline (data.prepare): fitted over the simulated devices, applied to
+// their rows and to the held-out ones.
+#ifndef TRIB_SIMULATIONS_PREPARE_H
+#define TRIB_SIMULATIONS_PREPARE_H
+
+#include "simulations/scenario.h"
+#include "tributary/err.h"
+
+// Load the schema and the pipeline that the scenario names, and check that the pipeline makes what
+// the model takes. Without a pipeline nothing happens. TRIB_ERR_INVAL: conf.error, or logged when
+// that is empty.
+TRIB_CHECKED enum trib_err trib_scenario_load_pipeline(struct trib_scenario *scenario);
+
+// Every pass: what each device adds, added up exactly. A pipeline with privacy on is refused:
+// TRIB_ERR_INVAL, conf.error.
+TRIB_CHECKED enum trib_err trib_scenario_fit(struct trib_scenario *scenario);
+
+// Make features of all rows. Devices may lose rows: the partition's sizes are those that are left,
+// and its row numbers mean nothing any more.
+TRIB_CHECKED enum trib_err trib_scenario_apply(struct trib_scenario *scenario);
+
+#endif // TRIB_SIMULATIONS_PREPARE_H
