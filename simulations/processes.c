@@ -22,6 +22,7 @@
 #include "coordinator/ctl/call.h"
 #include "coordinator/identity.h"
 #include "simulations/children.h"
+#include "simulations/lines.h"
 #include "tributary/client.h"
 
 #define TRIB_LOG_MODULE "processes"
@@ -204,26 +205,110 @@ static enum trib_err write_weights_schema(const struct trib_dataset *train, cons
     return err;
 }
 
-static enum trib_err write_device(const struct trib_processes *p, size_t device, const char *dir)
+// With a pipeline the programs get the rows as they are written, the schema and the fitted text.
+static enum trib_err write_pipeline(const struct trib_processes *p)
+{
+    struct trib_buf schema = {0};
+    struct trib_buf prepare = {0};
+    if (!p->scenario->prepare)
+        return TRIB_OK;
+    enum trib_err err = trib_file_read(p->scenario->data.schema, TRIB_CONF_FILE_MAX, &schema);
+    if (!err)
+        err = write_text(p->state_dir, "schema.ini", &schema);
+    trib_prepare_write(p->scenario->prepare, &prepare);
+    if (!err)
+        err = write_text(p->state_dir, "prepare.ini", &prepare);
+    trib_buf_fini(&prepare);
+    trib_buf_fini(&schema);
+    return err;
+}
+
+static bool is_json_lines(const struct trib_processes *p)
+{
+    return p->scenario->data.format == TRIB_DATA_JSON_LINES;
+}
+
+// `from`: whose rows they are.
+static enum trib_err write_values(const struct trib_processes *p, const struct trib_dataset *from,
+                                  size_t first, size_t count, const char *base)
+{
+    char path[SUB_SIZE];
+    struct trib_lines *lines;
+    const struct trib_data_config *data = &p->scenario->data;
+    if (snprintf(path, sizeof(path), "%s.rows", base) > TRIB_PATH_MAX)
+        return TRIB_ERR_LIMIT;
+    enum trib_err err = trib_lines_open(from->name, p->scenario->schema, is_json_lines(p),
+                                        data->header == TRIB_CSV_HEADER_YES, &lines);
+    if (err)
+        return err;
+    err = trib_lines_write(lines, from->lines + first, count, path);
+    trib_lines_close(lines);
+    return err;
+}
+
+static void put_values_section(const struct trib_processes *p, const char *kind,
+                               struct trib_buf *text)
+{
+    const struct trib_data_config *data = &p->scenario->data;
+    trib_buf_printf(text,
+                    "[data]\nformat = %s\nheader = %s\nschema = %s/schema.ini\n"
+                    "prepare = %s/prepare.ini\n%s = %s.rows\n",
+                    is_json_lines(p) ? "jsonl" : "csv",
+                    data->header == TRIB_CSV_HEADER_YES ? "yes" : "no", p->state_dir, p->state_dir,
+                    kind, kind);
+}
+
+static enum trib_err write_features(const struct trib_processes *p, size_t device, const char *dir,
+                                    const char *base, struct trib_buf *text)
 {
     const struct trib_partition *partition = &p->scenario->partition;
     const size_t count = trib_partition_size(partition, device);
+    uint32_t *rows = row_numbers(partition->starts[device], count);
+    enum trib_err err =
+        rows ? write_rows(p, p->scenario->train, rows, count, base) : TRIB_ERR_NOMEM;
+    free(rows);
+    put_data_section(p, "train", text);
+    if (!err && p->scenario->train->weights)
+        err = write_weights_schema(p->scenario->train, dir, text);
+    return err;
+}
+
+static enum trib_err write_device(const struct trib_processes *p, size_t device, const char *dir)
+{
+    const struct trib_partition *partition = &p->scenario->partition;
     char base[SUB_SIZE];
     struct trib_buf text = {0};
-    uint32_t *rows = row_numbers(partition->starts[device], count);
-    enum trib_err err = rows ? trib_path_join(base, dir, "train") : TRIB_ERR_NOMEM;
-    if (!err)
-        err = write_rows(p, p->scenario->train, rows, count, base);
-    free(rows);
-    put_data_section(p, "train", &text);
-    if (!err && p->scenario->train->weights)
-        err = write_weights_schema(p->scenario->train, dir, &text);
+    enum trib_err err = trib_path_join(base, dir, "train");
+    if (!err && p->scenario->prepare) {
+        put_values_section(p, "train", &text);
+        err = write_values(p, p->scenario->train, partition->starts[device],
+                           trib_partition_size(partition, device), base);
+    } else if (!err) {
+        err = write_features(p, device, dir, base, &text);
+    }
     if (!err)
         err = put_policy(&p->scenario->policy, &text);
     trib_buf_text(&text, "[client]\nreconnect_max_ms = 1000\n");
     if (!err)
         err = write_text(dir, "client.ini", &text);
     trib_buf_fini(&text);
+    return err;
+}
+
+// The held-out rows, and how a job's file names them.
+static enum trib_err write_test(const struct trib_processes *p, const char *base,
+                                struct trib_buf *ret_text)
+{
+    struct trib_dataset test = *p->scenario->test;
+    test.weights = NULL; // nothing weighs held-out rows
+    if (p->scenario->prepare) {
+        put_values_section(p, "test", ret_text);
+        return write_values(p, &test, 0, test.rows, base);
+    }
+    put_data_section(p, "test", ret_text);
+    uint32_t *rows = row_numbers(0, test.rows);
+    enum trib_err err = rows ? write_rows(p, &test, rows, test.rows, base) : TRIB_ERR_NOMEM;
+    free(rows);
     return err;
 }
 
@@ -246,18 +331,10 @@ static enum trib_err write_job(const struct trib_processes *p, struct trib_buf *
         (void)fclose(file);
     }
     trib_buf_text(ret_text, text ? text : "");
-    put_data_section(p, "test", ret_text);
     free(text);
     free(conf);
-    struct trib_dataset test = *p->scenario->test;
-    test.weights = NULL; // nothing weighs held-out rows
-    const size_t count = test.rows;
-    uint32_t *rows = row_numbers(0, count);
-    enum trib_err err = file && rows ? trib_path_join(base, p->state_dir, "test") : TRIB_ERR_NOMEM;
-    if (!err)
-        err = write_rows(p, &test, rows, count, base);
-    free(rows);
-    return err;
+    enum trib_err err = file ? trib_path_join(base, p->state_dir, "test") : TRIB_ERR_NOMEM;
+    return err ? err : write_test(p, base, ret_text);
 }
 
 // ---- Starting
@@ -392,6 +469,8 @@ enum trib_err trib_processes_create(struct trib_scenario *scenario, const char *
     enum trib_err err = p->children ? make_state_dir(p) : TRIB_ERR_NOMEM;
     if (!err)
         err = start_coordinator(p);
+    if (!err)
+        err = write_pipeline(p);
     if (!err)
         err = start_devices(p);
     if (!err)

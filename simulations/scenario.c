@@ -349,6 +349,9 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
         err = check_initial(s);
     if (!err)
         err = trib_scenario_load_pipeline(s);
+    if (!err && s->prepare && is_glob && !is_scaled)
+        err = trib_conf_reject(&s->conf, "partition", "kind",
+                               "files with data.prepare runs with --mode inprocess only");
     if (!err)
         err = trib_rows_open(&s->data, is_glob, column, &s->job.model, &all);
     if (err)
