@@ -1,7 +1,6 @@
 #include "common/data/prepare.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,8 +9,6 @@
 
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
-#include "common/base/conf.h"
-#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/data/prepare_step.h"
 
@@ -146,53 +143,6 @@ static void write_columns(const struct trib_prepare *p, const struct trib_prepar
         trib_buf_text(text, "\n");
 }
 
-static void write_numbers(const char *key, const char *between, const double *numbers, size_t count,
-                          struct trib_buf *text)
-{
-    enum {
-        A_LINE = 8
-    };
-    char number[TRIB_REAL_TEXT_SIZE];
-    for (size_t i = 0; i < count; i++) {
-        trib_real_text(numbers[i], number);
-        trib_buf_printf(text, "%s%s%s%s", i % A_LINE ? between : key, i % A_LINE ? "" : " = ",
-                        number, i % A_LINE == A_LINE - 1 || i + 1 == count ? "\n" : "");
-    }
-}
-
-static void write_key(const struct trib_prepare_key *key,
-                      const struct trib_prepare_options *options, struct trib_buf *text)
-{
-    const char *field = (const char *)options + key->offset;
-    char number[TRIB_REAL_TEXT_SIZE];
-    char word[64];
-    switch (key->type) {
-    case TRIB_PREPARE_REAL:
-        trib_real_text(*(const double *)(const void *)field, number);
-        trib_buf_printf(text, "%s = %s\n", key->name, number);
-        break;
-    case TRIB_PREPARE_INT:
-        trib_buf_printf(text, "%s = %" PRIu64 "\n", key->name,
-                        *(const uint64_t *)(const void *)field);
-        break;
-    case TRIB_PREPARE_BOOL:
-        trib_buf_printf(text, "%s = %s\n", key->name,
-                        *(const bool *)(const void *)field ? "yes" : "no");
-        break;
-    case TRIB_PREPARE_CHOICE:
-        trib_conf_choice_text(key->choices, *(const int *)(const void *)field, word, sizeof(word));
-        trib_buf_printf(text, "%s = %s\n", key->name, word);
-        break;
-    case TRIB_PREPARE_TEXT:
-        if (*field)
-            trib_buf_printf(text, "%s = %s\n", key->name, field);
-        break;
-    case TRIB_PREPARE_EDGES:
-        write_numbers(key->name, " | ", options->edges, options->edge_count, text);
-        break;
-    }
-}
-
 void trib_prepare_write(const struct trib_prepare *p, struct trib_buf *text)
 {
     char digest[TRIB_DIGEST_TEXT_SIZE];
@@ -203,11 +153,11 @@ void trib_prepare_write(const struct trib_prepare *p, struct trib_buf *text)
         trib_buf_printf(text, "\n[step %s]\n", step->kind->name);
         write_columns(p, step, text);
         for (size_t k = 0; k < step->kind->key_count; k++)
-            write_key(&step->kind->keys[k], &step->options, text);
+            trib_prepare_write_key(&step->kind->keys[k], &step->options, text);
         if (step->pass == 0)
             continue;
         trib_buf_printf(text, "passes = %zu\n", step->pass);
-        write_numbers("fitted", " ", step->fitted, step->fitted_count, text);
+        trib_prepare_write_numbers("fitted", " ", step->fitted, step->fitted_count, text);
     }
 }
 

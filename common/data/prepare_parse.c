@@ -13,13 +13,14 @@
 
 enum {
     FILE_SIZE_MAX = 64 << 20, // a large projection is 16 MiB of numbers as text
-    NUMBER_SIZE_MAX = 40,
 };
 
 static const struct trib_prepare_kind *const kinds[] = {
-    &trib_prepare_impute, &trib_prepare_outlier, &trib_prepare_minmax,   &trib_prepare_standardise,
-    &trib_prepare_log1p,  &trib_prepare_expm1,   &trib_prepare_power,    &trib_prepare_onehot,
-    &trib_prepare_hash,   &trib_prepare_bin,     &trib_prepare_interact,
+    &trib_prepare_impute,      &trib_prepare_outlier, &trib_prepare_smooth, &trib_prepare_minmax,
+    &trib_prepare_standardise, &trib_prepare_log1p,   &trib_prepare_expm1,  &trib_prepare_power,
+    &trib_prepare_onehot,      &trib_prepare_hash,    &trib_prepare_bin,    &trib_prepare_interact,
+    &trib_prepare_pca,         &trib_prepare_select,  &trib_prepare_dedup,  &trib_prepare_time,
+    &trib_prepare_recency,
 };
 enum {
     KIND_COUNT = sizeof(kinds) / sizeof(kinds[0])
@@ -36,108 +37,6 @@ enum trib_err trib_prepare_wrong(const struct trib_prepare_parser *p, const char
     return TRIB_ERR_INVAL;
 }
 #define wrong trib_prepare_wrong
-
-// ---- Values
-
-static bool take_number(const char *text, double *ret_value)
-{
-    char *end;
-    if (!*text || strlen(text) > NUMBER_SIZE_MAX || strspn(text, "0123456789+-.eE") != strlen(text))
-        return false;
-    const double value = strtod(text, &end);
-    if (*end || !isfinite(value))
-        return false;
-    *ret_value = value;
-    return true;
-}
-
-// Cut the next part off a list, without the blanks around it; NULL: there are no more.
-static char *next_part(char **list, char separator)
-{
-    char *part = *list;
-    if (!part)
-        return NULL;
-    char *cut = strchr(part, separator);
-    *list = cut ? cut + 1 : NULL;
-    if (cut)
-        *cut = '\0';
-    part += strspn(part, " \t");
-    for (size_t size = strlen(part); size > 0 && strchr(" \t", part[size - 1]); size--)
-        part[size - 1] = '\0';
-    return part;
-}
-
-static enum trib_err set_edges(const struct trib_prepare_parser *p,
-                               struct trib_prepare_options *options, char *value)
-{
-    if (!options->edges)
-        options->edges = trib_alloc_array(TRIB_PREPARE_EDGES_MAX, sizeof(double));
-    if (!options->edges)
-        return TRIB_ERR_NOMEM;
-    for (char *part; (part = next_part(&value, '|'));) {
-        double *edge = &options->edges[options->edge_count];
-        if (options->edge_count == TRIB_PREPARE_EDGES_MAX)
-            return wrong(p, "edges holds more than %d numbers", TRIB_PREPARE_EDGES_MAX);
-        if (!take_number(part, edge))
-            return wrong(p, "edges wants numbers with | between them, not '%s'", part);
-        if (options->edge_count > 0 && *edge < edge[-1])
-            return wrong(p, "edges must not fall: %s stands behind a larger one", part);
-        options->edge_count++;
-    }
-    return TRIB_OK;
-}
-
-static enum trib_err set_choice(const struct trib_prepare_parser *p,
-                                const struct trib_prepare_key *key, int *field, const char *value)
-{
-    const char *at = key->choices;
-    for (int i = 0;; i++) {
-        const size_t size = strcspn(at, "|");
-        if (strlen(value) == size && strncmp(at, value, size) == 0) {
-            *field = i;
-            return TRIB_OK;
-        }
-        if (!at[size])
-            return wrong(p, "%s must be one of %s", key->name, key->choices);
-        at += size + 1;
-    }
-}
-
-static enum trib_err set_key(const struct trib_prepare_parser *p,
-                             const struct trib_prepare_key *key,
-                             struct trib_prepare_options *options, char *value)
-{
-    void *field = (char *)options + key->offset;
-    double number = 0;
-    switch (key->type) {
-    case TRIB_PREPARE_REAL:
-    case TRIB_PREPARE_INT:
-        if (!take_number(value, &number))
-            return wrong(p, "%s wants a number", key->name);
-        if (number < key->min || number > key->max)
-            return wrong(p, "%s must be from %g to %g", key->name, key->min, key->max);
-        if (key->type == TRIB_PREPARE_REAL)
-            *(double *)field = number;
-        else if (floor(number) == number)
-            *(uint64_t *)field = (uint64_t)number;
-        else
-            return wrong(p, "%s wants a whole number", key->name);
-        return TRIB_OK;
-    case TRIB_PREPARE_BOOL:
-        if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-            return wrong(p, "%s must be yes or no", key->name);
-        *(bool *)field = value[0] == 'y';
-        return TRIB_OK;
-    case TRIB_PREPARE_CHOICE: return set_choice(p, key, field, value);
-    case TRIB_PREPARE_TEXT:
-        if (strlen(value) > TRIB_PREPARE_TEXT_MAX)
-            return wrong(p, "%s is too long", key->name);
-        (void)snprintf(field, TRIB_PREPARE_TEXT_MAX + 1, "%s", value);
-        return TRIB_OK;
-    case TRIB_PREPARE_EDGES: return set_edges(p, options, value);
-    }
-    return TRIB_ERR_STATE;
-}
 
 // ---- Columns
 
@@ -223,6 +122,9 @@ static enum trib_err check_role(const struct trib_prepare_parser *p, size_t vari
         return wrong(p, "column '%s' is the label, which no step may use", name);
     if (!step->kind->may_use_any_role)
         return wrong(p, "column '%s' is not a feature", name);
+    if (role == TRIB_ROLE_LOCAL_ONLY && !step->kind->may_use_local)
+        return wrong(p, "column '%s' is local-only: %s would make features of it", name,
+                     step->kind->name);
     return TRIB_OK;
 }
 
@@ -252,7 +154,7 @@ static enum trib_err add_columns(const struct trib_prepare_parser *p,
                                  struct trib_prepare_step *step, char *value)
 {
     enum trib_err err = TRIB_OK;
-    for (char *part; !err && (part = next_part(&value, '|'));)
+    for (char *part; !err && (part = trib_prepare_part(&value, '|'));)
         err = add_column(p, step, part);
     return err;
 }
@@ -262,7 +164,7 @@ static enum trib_err add_columns(const struct trib_prepare_parser *p,
 static enum trib_err add_given(const struct trib_prepare_parser *p, struct trib_prepare_step *step,
                                char *value)
 {
-    for (char *part; (part = next_part(&value, ' '));) {
+    for (char *part; (part = trib_prepare_part(&value, ' '));) {
         if (step->given_count == step->given_capacity) {
             const size_t capacity = step->given_capacity ? 2 * step->given_capacity : 64;
             double *given = trib_alloc_array(capacity, sizeof(*given));
@@ -274,7 +176,7 @@ static enum trib_err add_given(const struct trib_prepare_parser *p, struct trib_
             step->given = given;
             step->given_capacity = capacity;
         }
-        if (!take_number(part, &step->given[step->given_count++]))
+        if (!trib_prepare_number(part, &step->given[step->given_count++]))
             return wrong(p, "fitted wants numbers with blanks between them, not '%s'", part);
     }
     return TRIB_OK;
@@ -308,7 +210,7 @@ static enum trib_err set_defaults(const struct trib_prepare_parser *p,
         if (!step->kind->keys[i].fallback[0])
             continue;
         (void)snprintf(value, sizeof(value), "%s", step->kind->keys[i].fallback);
-        enum trib_err err = set_key(p, &step->kind->keys[i], &step->options, value);
+        enum trib_err err = trib_prepare_set(p, &step->kind->keys[i], &step->options, value);
         assert(!err);
     }
     return TRIB_OK;
@@ -372,15 +274,15 @@ static enum trib_err take_step_key(const struct trib_prepare_parser *p,
     if (strcmp(key, "fitted") == 0)
         return add_given(p, step, value);
     if (strcmp(key, "passes") == 0) {
-        if (!take_number(value, &number) || number < 0 || number > TRIB_PREPARE_PASSES_MAX ||
-            floor(number) != number)
+        if (!trib_prepare_number(value, &number) || number < 0 ||
+            number > TRIB_PREPARE_PASSES_MAX || floor(number) != number)
             return wrong(p, "passes wants a whole number up to %d", TRIB_PREPARE_PASSES_MAX);
         step->given_pass = (size_t)number;
         return TRIB_OK;
     }
     for (size_t i = 0; i < step->kind->key_count; i++) {
         if (strcmp(step->kind->keys[i].name, key) == 0)
-            return set_key(p, &step->kind->keys[i], &step->options, value);
+            return trib_prepare_set(p, &step->kind->keys[i], &step->options, value);
     }
     return wrong(p, "%s is not a key of step %s", key, step->kind->name);
 }

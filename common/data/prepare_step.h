@@ -74,7 +74,7 @@ struct trib_prepare_step {
     struct trib_prepare_options options;
     size_t *inputs; // variables, owned
     size_t input_count, input_capacity;
-    struct trib_variable *was; // (input_count) the inputs as they were, names borrowed; owned
+    struct trib_variable *was; // (input_count + 1) the inputs as they were, names borrowed; owned
     size_t first_output, output_count;
     bool drops_rows; // what comes behind depends on it whatever its columns are
     size_t pass, pass_count;
@@ -116,6 +116,7 @@ struct trib_prepare_kind {
     size_t key_count;
     bool wants_columns;    // `columns` must be there; else none: all features
     bool may_use_any_role; // columns of every role but the label; else features only
+    bool may_use_local;    // of the role local-only too: nothing of them becomes a number
     bool may_use_category; // variables that are categories
     bool may_use_number;   //
     // Check the step, put its outputs into the pipeline, set pass_count and fitted_count.
@@ -138,12 +139,27 @@ extern const struct trib_prepare_kind trib_prepare_minmax, trib_prepare_standard
 extern const struct trib_prepare_kind trib_prepare_log1p, trib_prepare_expm1;
 extern const struct trib_prepare_kind trib_prepare_power;
 extern const struct trib_prepare_kind trib_prepare_onehot, trib_prepare_hash, trib_prepare_bin;
-extern const struct trib_prepare_kind trib_prepare_interact;
+extern const struct trib_prepare_kind trib_prepare_interact, trib_prepare_smooth;
+extern const struct trib_prepare_kind trib_prepare_pca, trib_prepare_select;
+extern const struct trib_prepare_kind trib_prepare_dedup, trib_prepare_time, trib_prepare_recency;
 
 #define TRIB_PREPARE_KEY(name, type, member, ...)                              \
     {                                                                          \
         name, type, offsetof(struct trib_prepare_options, member), __VA_ARGS__ \
     }
+
+// A finite decimal number and nothing else.
+bool trib_prepare_number(const char *text, double *ret_value);
+// Cut the next part off a list, without the blanks around it; NULL: there are no more.
+char *trib_prepare_part(char **list, char separator);
+TRIB_CHECKED enum trib_err trib_prepare_set(const struct trib_prepare_parser *p,
+                                            const struct trib_prepare_key *key,
+                                            struct trib_prepare_options *options, char *value);
+void trib_prepare_write_key(const struct trib_prepare_key *key,
+                            const struct trib_prepare_options *options, struct trib_buf *text);
+// Eight to a line, each of which begins with the key.
+void trib_prepare_write_numbers(const char *key, const char *between, const double *numbers,
+                                size_t count, struct trib_buf *text);
 
 // Add a variable; its features come behind `after` in the order, or last (SIZE_MAX). The name is
 // made of a format.

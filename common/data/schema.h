@@ -141,6 +141,9 @@ bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *
 bool trib_schema_values(const struct trib_schema *schema, const struct trib_field *fields,
                         struct trib_findings *findings, double *ret_values);
 
+// A date or time of a column of times, as days since 1970-01-01 UTC; false: it is none.
+bool trib_schema_time(const char *text, double *ret_days);
+
 // A whole number below 2^53 that stands for a text: the first 53 bits of its BLAKE2b-64.
 double trib_schema_text_number(const char *text);
 

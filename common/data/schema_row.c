@@ -183,7 +183,7 @@ static bool take_clock(const char **text, double *ret_seconds)
 }
 
 // ISO 8601: YYYY-MM-DD, or with T or a blank a time of day, and Z or +hh:mm; without one it is UTC.
-static bool parse_time(const char *text, double *ret_days)
+bool trib_schema_time(const char *text, double *ret_days)
 {
     double days;
     double seconds = 0;
@@ -219,7 +219,7 @@ static bool parse_value(const struct trib_column *c, const char *text, double *r
     case TRIB_COLUMN_REAL: return parse_real(text, ret_value);
     case TRIB_COLUMN_INT: return parse_int(text, ret_value);
     case TRIB_COLUMN_BOOL: return parse_bool(text, ret_value);
-    case TRIB_COLUMN_TIME: return parse_time(text, ret_value);
+    case TRIB_COLUMN_TIME: return trib_schema_time(text, ret_value);
     case TRIB_COLUMN_CATEGORY:
     case TRIB_COLUMN_TEXT: break;
     }
