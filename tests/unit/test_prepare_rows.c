@@ -220,7 +220,7 @@ static void weights_halve_and_rows_expire(void **state)
         double days;
         double weight; // 0: dropped
     } cases[] = {
-        {100, 1},    {107, 1},                                             // the future is now
+        {100, 1},    {107, 1},                                            // the future is now
         {93, 0.5},   {86, 0.25}, {72, 0.0625}, {70, 0.05127095975047737}, // 30 days: 2^(-30/7)
         {69.999, 0}, {0, 0},     {RIG_NAN, 0}, {96.5, 0.70710678118654752}};
     struct trib_schema *schema = rig_schema(columns);
