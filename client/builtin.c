@@ -94,8 +94,12 @@ enum trib_err trib_dataset_open(const char *path, struct trib_dataset **ret_data
     enum trib_err err = trib_state_config_load(path, &config);
     if (err)
         return err;
-    if (!config.data.train[0])
+    if (!config.data.train[0] && trib_data_is_file(&config.data))
         return trib_dataset_create(0, 0, false, path, ret_dataset);
+    if (config.data.format == TRIB_DATA_SQLITE) {
+        TRIB_ERROR("%s: data.format: this client was built without sqlite", path);
+        return TRIB_ERR_INVAL;
+    }
     return trib_data_open(&config.data, config.data.train, config.data.train_labels, 0,
                           ret_dataset);
 }

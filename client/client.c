@@ -613,6 +613,7 @@ enum trib_err trib_client_create(const struct trib_client_config *config,
     client->worker.work.run = worker_run;
     client->worker.report.run = worker_report;
     client->worker.client = client;
+    (void)pthread_mutex_init(&client->inlet_lock, NULL);
     (void)snprintf(client->dir, sizeof(client->dir), "%s", config->state_dir);
     trib_random_bytes(&seed, sizeof(seed));
     trib_rng_init(&client->jitter, seed, "reconnect", 0, NULL);
@@ -620,6 +621,8 @@ enum trib_err trib_client_create(const struct trib_client_config *config,
     enum trib_err err = trib_queue_init(&client->queue, true);
     if (!err)
         err = load(client, config->coordinator_url);
+    if (!err)
+        err = trib_client_rows_open(client);
     if (!err)
         err = trib_pool_create(1, &client->pool);
     if (!err)
@@ -640,6 +643,7 @@ void trib_client_destroy(struct trib_client *client)
 {
     if (!client)
         return;
+    trib_inlet_destroy(client->inlet);
     __atomic_store_n(&client->worker.stop, 1, __ATOMIC_RELAXED);
     if (client->dial)
         trib_dial_cancel(client->dial);
@@ -670,5 +674,6 @@ void trib_client_destroy(struct trib_client *client)
     if (client->lock_fd >= 0)
         (void)close(client->lock_fd);
     trib_state_keys_wipe(&client->keys);
+    (void)pthread_mutex_destroy(&client->inlet_lock);
     free(client);
 }

@@ -5,6 +5,9 @@
 #ifndef TRIB_CLIENT_CLIENT_STATE_H
 #define TRIB_CLIENT_CLIENT_STATE_H
 
+#include <pthread.h>
+
+#include "client/inlet.h"
 #include "client/masked.h"
 #include "client/slot.h"
 #include "client/spool.h"
@@ -99,6 +102,8 @@ struct trib_client {
     struct trib_worker worker;
     bool has_task; // waits for its base version, or for the spool
     struct trib_task task;
+    pthread_mutex_t inlet_lock; // of opening it
+    struct trib_inlet *inlet;   // NULL: nothing is pushed
     uint16_t next_stream;
     uint64_t refused_models;
 };
@@ -120,6 +125,9 @@ void trib_client_start_task(struct trib_client *client);
 bool trib_client_new_version(struct trib_client *client, const struct trib_record *record);
 bool trib_client_model_chunk(struct trib_client *client, const struct trib_record *record);
 void trib_client_fetch_drop(struct trib_client *client);
+
+// ---- client_rows.c: rows that come in. Opens the socket, if client.ini names one.
+TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);
 
 // ---- client_secagg.c: a part in a masked round. False: the record makes no sense.
 bool trib_part_open(struct trib_client *client, const struct trib_record *record);

@@ -1,10 +1,14 @@
 // tributary-client - the device daemon: a thin main over libtributary.
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/enrol.h"
+#include "client/inlet.h"
 #include "client/privacy_report.h"
 #include "client/slot.h"
 #include "client/spool.h"
@@ -14,6 +18,7 @@
 #include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/json_read.h"
 #include "common/base/log.h"
 #include "common/base/sign.h"
 #include "common/base/wipe.h"
@@ -140,6 +145,82 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     return exit_code(err);
 }
 
+// What was found, a line for each column and rule.
+static void print_push(const char *summary)
+{
+    static const char *const names[] = {"accepted", "malformed"};
+    struct trib_json_reader json;
+    trib_json_reader_init(&json, summary, strlen(summary));
+    enum trib_json_event event;
+    const char *separator = "";
+    while ((event = trib_json_next(&json)) != TRIB_JSON_END && event != TRIB_JSON_WRONG) {
+        const char *key = (const char *)json.key.data;
+        if (event == TRIB_JSON_CLOSE_OBJECT && *separator) {
+            (void)printf("\n");
+            separator = "";
+        }
+        if (event != TRIB_JSON_TEXT && event != TRIB_JSON_NUMBER)
+            continue;
+        const char *text = (const char *)json.text.data;
+        if (json.depth > 1) {
+            (void)printf("%s%s=%s", separator, key, text);
+            separator = " ";
+        }
+        for (size_t i = 0; json.depth == 1 && i < sizeof(names) / sizeof(names[0]); i++) {
+            if (strcmp(key, names[i]) == 0)
+                (void)printf("%-12s%s\n", key, text);
+        }
+        if (json.depth == 1 && strcmp(key, "error") == 0)
+            (void)fprintf(stderr, "error: not all rows were taken: %s\n", text);
+    }
+    trib_json_reader_fini(&json);
+}
+
+static int cmd_push(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"}};
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_state_config config;
+    struct trib_buf summary = {0};
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 2};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    trib_crypto_init();
+    enum trib_err err = trib_path_join(path, argv[0], "client.ini");
+    if (!err)
+        err = trib_state_config_load(path, &config);
+    if (!err && config.data.format != TRIB_DATA_STORE) {
+        (void)fprintf(stderr, "%s: data.format must be store: rows are pushed into a store\n",
+                      path);
+        err = TRIB_ERR_INVAL;
+    }
+    if (err)
+        return exit_code(err);
+    const bool is_stdin = count < 2 || strcmp(argv[1], "-") == 0;
+    const int fd = is_stdin ? STDIN_FILENO : open(argv[1], O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        (void)fprintf(stderr, "%s: cannot open: %s\n", argv[1], strerror(errno));
+        return TRIB_EXIT_DATA;
+    }
+    err = trib_inlet_push_file(&config.data, fd, &summary);
+    if (!is_stdin)
+        (void)close(fd);
+    if (summary.data && as_json)
+        (void)printf("%s\n", (const char *)summary.data);
+    else if (summary.data)
+        print_push((const char *)summary.data);
+    trib_buf_fini(&summary);
+    return exit_code(err);
+}
+
 static void print_status(const struct trib_state_enrolment *enrolment, const struct trib_slot *slot,
                          const char *sign_key, bool has_spool, bool as_json)
 {
@@ -245,6 +326,8 @@ static const struct trib_command commands[] = {
     {"enrol", "TOKEN|URL", "join a coordinator with a token, or with --key when on its allow-list",
      cmd_enrol},
     {"run", "DIR", "take part until SIGTERM", cmd_run},
+    {"push", "DIR [FILE|-]",
+     "put rows, one a line, into the device's store ([data] format = store)", cmd_push},
     {"status", "DIR", "what is installed, what waits", cmd_status},
     {"privacy", "DIR", "what was spent of this device's privacy, for whom, and what is left",
      cmd_privacy},

@@ -200,7 +200,8 @@ enum trib_err trib_state_config_write(const char *dir)
         "# What this device gives to learning, and what it does not.\n"
         "\n"
         "[data]\n"
-        "# Numbers to learn from: csv or idx, plain or .gz. Paths are relative to this file.\n"
+        "# Numbers to learn from: csv, jsonl or idx, plain or .gz, or rows that programs push\n"
+        "# (format = store). Paths are relative to this file; the keys are in docs/data.md.\n"
         "# format = csv\n"
         "# train = data.csv\n"
         "# label = last\n"
@@ -231,6 +232,47 @@ enum trib_err trib_state_config_write(const char *dir)
     return trib_file_write(path, text, sizeof(text) - 1, SECRET_MODE);
 }
 
+// Which keys go with which format.
+static enum trib_err check_data(struct trib_conf *conf, const char *path,
+                                struct trib_data_config *data)
+{
+    static const char *const of_store[] = {"store", "push_format", "store_max_bytes",
+                                           "store_max_age_s", "socket"};
+    static const char *const of_sqlite[] = {"file", "query", "query_max_ms"};
+    char dir[TRIB_PATH_MAX + 1];
+    char store[TRIB_PATH_MAX + 1];
+    const bool is_store = data->format == TRIB_DATA_STORE;
+    const bool is_sqlite = data->format == TRIB_DATA_SQLITE;
+    for (size_t i = 0; !is_store && i < sizeof(of_store) / sizeof(of_store[0]); i++) {
+        if (trib_conf_is_set(conf, "data", of_store[i]))
+            return trib_conf_reject(conf, "data", of_store[i], "is for data.format = store");
+    }
+    for (size_t i = 0; !is_sqlite && i < sizeof(of_sqlite) / sizeof(of_sqlite[0]); i++) {
+        if (trib_conf_is_set(conf, "data", of_sqlite[i]))
+            return trib_conf_reject(conf, "data", of_sqlite[i], "is for data.format = sqlite");
+    }
+    if (!is_store && !is_sqlite)
+        return TRIB_OK;
+    if (!data->schema[0])
+        return trib_conf_reject(conf, "data", "schema",
+                                "is missing: rows of this format want their columns declared");
+    if (data->train[0])
+        return trib_conf_reject(conf, "data", "train", "is for csv, jsonl and idx");
+    if (is_sqlite && !data->file[0])
+        return trib_conf_reject(conf, "data", "file", "is missing: which database?");
+    if (is_sqlite && !data->query[0])
+        return trib_conf_reject(conf, "data", "query", "is missing: a SELECT");
+    if (is_sqlite || data->store[0])
+        return TRIB_OK;
+    enum trib_err err = trib_path_dir(dir, path);
+    if (!err)
+        err = trib_path_join(store, dir, "rows");
+    if (err || strlen(store) > TRIB_CONF_TEXT_MAX)
+        return trib_conf_reject(conf, "data", "store", "is too long a path");
+    memcpy(data->store, store, strlen(store) + 1);
+    return TRIB_OK;
+}
+
 enum trib_err trib_state_config_load(const char *path, struct trib_state_config *ret_config)
 {
     struct trib_conf conf;
@@ -240,6 +282,7 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
     trib_conf_init(&conf);
     trib_conf_add(&conf, trib_data_keys_common, trib_data_keys_common_count, &config.data);
     trib_conf_add(&conf, trib_data_keys_train, trib_data_keys_train_count, &config.data);
+    trib_conf_add(&conf, trib_data_keys_device, trib_data_keys_device_count, &config.data);
     trib_policy_conf_add(&conf, &config.policy);
     trib_conf_add(&conf, client_keys, sizeof(client_keys) / sizeof(client_keys[0]), &config);
 
@@ -251,6 +294,8 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
     if (!err && config.policy.has_roster_key &&
         !decode_key(config.policy.roster_pk, config.policy.roster_key))
         err = trib_conf_reject(&conf, "client.policy", "roster_pk", "is not a key in base64");
+    if (!err)
+        err = check_data(&conf, path, &config.data);
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;

@@ -75,6 +75,10 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
     trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
     trib_job_conf_add(conf, &config);
     err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
+    if (!err && !trib_data_is_file(&active->data))
+        err = trib_conf_reject(conf, "data", "format",
+                               "must be csv, idx or jsonl: the others are "
+                               "of devices");
     if (!err)
         err = trib_job_check(conf, &config, trib_peers_count(server->peers), &active->job);
     if (err) {

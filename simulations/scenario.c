@@ -103,6 +103,10 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
     const bool is_idx = s->data.format == TRIB_DATA_IDX;
     const bool has_test = s->data.test[0] != '\0';
 
+    if (!trib_data_is_file(&s->data))
+        return trib_conf_reject(&s->conf, "data", "format",
+                                "must be csv, idx or jsonl: the others "
+                                "are of real devices");
     if (!s->data.train[0])
         return trib_conf_reject(&s->conf, "data", "train", "is missing: a file with rows");
     if (s->data.format == TRIB_DATA_JSON_LINES && !s->data.schema[0])

@@ -27,6 +27,7 @@ enum {
     TRIB_PARAMS_MAX = 1 << 26, // 256 MiB of float32
     TRIB_CLASSES_MAX = 4096,
     TRIB_ROWS_MAX = 1 << 26,
+    TRIB_DATA_FILE_SIZE_MAX = 0x7fffffff, // bytes of a text file of rows
     TRIB_COLUMNS_MAX = 1 << 20,
     TRIB_CSV_LINE_MAX = 16 << 20, // bytes of one line
 

@@ -13,7 +13,6 @@
 #define TRIB_LOG_MODULE "data"
 
 enum {
-    FILE_SIZE_MAX = 0x7fffffff, // 2 GiB of text
     NUMBER_TEXT_MAX = 64,
 };
 
@@ -185,22 +184,16 @@ static enum trib_err read_rows(struct reader *r, struct trib_dataset *dataset)
     return TRIB_OK;
 }
 
-enum trib_err trib_csv_read(const char *path, const struct trib_csv_options *options,
-                            struct trib_dataset **ret_dataset)
+enum trib_err trib_csv_parse(const char *path, const char *text, size_t text_size,
+                             const struct trib_csv_options *options,
+                             struct trib_dataset **ret_dataset)
 {
-    struct trib_buf buf = {0};
     struct trib_dataset *dataset = NULL;
     const char *header = NULL;
     size_t header_size = 0;
 
-    enum trib_err err = trib_file_read(path, FILE_SIZE_MAX, &buf);
-    if (err)
-        return err;
-    struct reader r = {.path = path,
-                       .options = options,
-                       .next = (const char *)buf.data,
-                       .end = (const char *)buf.data + buf.size,
-                       .line = 1};
+    struct reader r = {
+        .path = path, .options = options, .next = text, .end = text + text_size, .line = 1};
     if (options->header != TRIB_CSV_HEADER_NO && take_line(&r, &header, &header_size))
         r.line++;
     struct reader peek = r;
@@ -209,8 +202,7 @@ enum trib_err trib_csv_read(const char *path, const struct trib_csv_options *opt
     size_t rows = count_rows(&r);
     if (rows > TRIB_ROWS_MAX) {
         TRIB_ERROR("%s: more than %d rows", path, TRIB_ROWS_MAX);
-        err = TRIB_ERR_LIMIT;
-        goto out;
+        return TRIB_ERR_LIMIT;
     }
     r.columns = 1;
     if (rows > 0 && take_line(&peek, &line, &size))
@@ -219,28 +211,35 @@ enum trib_err trib_csv_read(const char *path, const struct trib_csv_options *opt
         count_columns(header, header_size) != r.columns) {
         TRIB_ERROR("%s:1: the header names %zu columns, the first row has %zu", path,
                    count_columns(header, header_size), r.columns);
-        err = TRIB_ERR_DATA;
-        goto out;
+        return TRIB_ERR_DATA;
     }
     if (rows > 0 && (r.columns < 2 || r.columns > TRIB_COLUMNS_MAX)) {
-        err = reject(&r, 1, "a row wants features and a label, so 2 columns or more", NULL, 0);
-        goto out;
+        return reject(&r, 1, "a row wants features and a label, so 2 columns or more", NULL, 0);
     }
     bool has_names = options->header == TRIB_CSV_HEADER_YES;
-    err = rows ? find_label(&r, has_names ? header : NULL, header_size) : TRIB_OK;
+    enum trib_err err = rows ? find_label(&r, has_names ? header : NULL, header_size) : TRIB_OK;
     if (!err)
         err = trib_dataset_create(rows, rows ? r.columns - 1 : 0, true, path, &dataset);
     if (err)
-        goto out;
+        return err;
     dataset->label_column = r.label + 1;
     err = read_rows(&r, dataset);
-    if (err)
-        goto out;
+    if (err) {
+        trib_dataset_free(dataset);
+        return err;
+    }
     *ret_dataset = dataset;
-    dataset = NULL;
+    return TRIB_OK;
+}
 
-out:
-    trib_dataset_free(dataset);
+enum trib_err trib_csv_read(const char *path, const struct trib_csv_options *options,
+                            struct trib_dataset **ret_dataset)
+{
+    struct trib_buf buf = {0};
+    enum trib_err err = trib_file_read(path, TRIB_DATA_FILE_SIZE_MAX, &buf);
+    if (!err)
+        err = trib_csv_parse(path, buf.data ? (const char *)buf.data : "", buf.size, options,
+                             ret_dataset);
     trib_buf_fini(&buf);
     return err;
 }

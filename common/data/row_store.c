@@ -366,6 +366,11 @@ enum trib_err trib_row_store_expire(struct trib_row_store *store, uint64_t now_m
     return err;
 }
 
+bool trib_row_store_has_failed(const struct trib_row_store *store)
+{
+    return store->has_failed;
+}
+
 struct trib_row_store_state trib_row_store_state(const struct trib_row_store *store)
 {
     return (struct trib_row_store_state){

@@ -20,6 +20,7 @@
 #ifndef TRIB_DATA_ROW_STORE_H
 #define TRIB_DATA_ROW_STORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/data/row_segment.h"
@@ -51,6 +52,8 @@ TRIB_CHECKED enum trib_err trib_row_store_flush(struct trib_row_store *store);
 TRIB_CHECKED enum trib_err trib_row_store_sync(struct trib_row_store *store); // flushes, too
 // Drop the segments whose rows have all become too old.
 TRIB_CHECKED enum trib_err trib_row_store_expire(struct trib_row_store *store, uint64_t now_ms);
+
+bool trib_row_store_has_failed(const struct trib_row_store *store); // it takes no more
 
 struct trib_row_store_state {
     uint64_t bytes;       // on disk and in memory

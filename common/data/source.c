@@ -1,11 +1,18 @@
 #include "common/data/source.h"
 
+#include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/data/csv.h"
 #include "common/data/idx.h"
+#include "common/data/intake.h"
 #include "common/data/prepare_dataset.h"
+#include "common/data/row_store.h"
 #include "common/data/table.h"
 
 #define TRIB_LOG_MODULE "data"
@@ -16,7 +23,8 @@
     }
 
 const struct trib_conf_key trib_data_keys_common[] = {
-    KEY("format", TRIB_CONF_CHOICE, format, "csv", "of the files", 0, 0, "csv|idx|jsonl"),
+    KEY("format", TRIB_CONF_CHOICE, format, "csv", "of the rows; store and sqlite: on devices", 0,
+        0, "csv|idx|jsonl|store|sqlite"),
     KEY("scale", TRIB_CONF_REAL, scale, "1", "features are divided by it", 1e-30, 1e30, NULL),
     KEY("label", TRIB_CONF_TEXT, label, "last", "csv: column name, number from 1, or last", 0, 0,
         NULL),
@@ -36,9 +44,32 @@ const size_t trib_data_keys_common_count =
 const struct trib_conf_key trib_data_keys_train[] = {
     KEY("train", TRIB_CONF_PATH, train, "", "rows to learn from", 0, 0, NULL),
     KEY("train_labels", TRIB_CONF_PATH, train_labels, "", "idx: their labels", 0, 0, NULL),
+    KEY("rows_per_round", TRIB_CONF_INT, rows_per_round, "0",
+        "a rehearsal: a device has so many rows more in each round; 0: all at once", 0,
+        TRIB_ROWS_MAX, NULL),
 };
 const size_t trib_data_keys_train_count =
     sizeof(trib_data_keys_train) / sizeof(trib_data_keys_train[0]);
+
+const struct trib_conf_key trib_data_keys_device[] = {
+    KEY("store", TRIB_CONF_PATH, store, "",
+        "store: the folder of the rows that were pushed; empty: rows, beside this file", 0, 0,
+        NULL),
+    KEY("push_format", TRIB_CONF_CHOICE, push_format, "csv", "store: how rows are pushed", 0, 0,
+        "csv|jsonl"),
+    KEY("store_max_bytes", TRIB_CONF_INT, store_max_bytes, "67108864",
+        "store: it never has more; the oldest rows go", TRIB_ROW_STORE_BYTES_MIN, 1e12, NULL),
+    KEY("store_max_age_s", TRIB_CONF_INT, store_max_age_s, "0",
+        "store: rows that arrived longer ago are not used, and go; 0: any age", 0, 1e9, NULL),
+    KEY("socket", TRIB_CONF_PATH, socket, "",
+        "store: Unix socket on which the running client takes rows; empty: none", 0, 0, NULL),
+    KEY("file", TRIB_CONF_PATH, file, "", "sqlite: the database", 0, 0, NULL),
+    KEY("query", TRIB_CONF_TEXT, query, "", "sqlite: a SELECT", 0, 0, NULL),
+    KEY("query_max_ms", TRIB_CONF_INT, query_max_ms, "10000",
+        "sqlite: milliseconds after which a query is given up", 1, 3600000, NULL),
+};
+const size_t trib_data_keys_device_count =
+    sizeof(trib_data_keys_device) / sizeof(trib_data_keys_device[0]);
 
 const struct trib_conf_key trib_data_keys_test[] = {
     KEY("test", TRIB_CONF_PATH, test, "", "held-out rows to evaluate on", 0, 0, NULL),
@@ -96,12 +127,21 @@ static enum trib_err prepare_rows(const struct trib_data_config *config,
     return err;
 }
 
-static enum trib_err open_table(const struct trib_data_config *config, const char *path,
-                                double scale, struct trib_dataset **ret_dataset)
+bool trib_data_is_file(const struct trib_data_config *config)
+{
+    return config->format != TRIB_DATA_STORE && config->format != TRIB_DATA_SQLITE;
+}
+
+// ---- Text
+
+static enum trib_err parse_table(const struct trib_data_config *config,
+                                 const struct trib_table_text *text, double scale,
+                                 struct trib_dataset **ret_dataset)
 {
     struct trib_schema *schema;
     struct trib_prepare *prepare;
     struct trib_dataset *dataset = NULL;
+    struct trib_findings findings = {.rows = 0};
     enum trib_err err = trib_data_load(config, &schema, &prepare);
     if (err)
         return err;
@@ -113,9 +153,12 @@ static enum trib_err open_table(const struct trib_data_config *config, const cha
         .max_bad_share = config->max_bad_share,
         .keeps_values = config->keeps_values || prepare,
     };
-    err = trib_table_read(path, schema, &options, NULL, &dataset);
+    err = trib_findings_init(&findings, schema);
+    if (!err)
+        err = trib_table_parse(text, schema, &options, &findings, &dataset);
     if (!err && prepare && !config->keeps_values)
-        err = prepare_rows(config, prepare, path, &dataset);
+        err = prepare_rows(config, prepare, text->name, &dataset);
+    trib_findings_fini(&findings);
     trib_prepare_destroy(prepare);
     trib_schema_destroy(schema);
     if (err)
@@ -125,24 +168,14 @@ static enum trib_err open_table(const struct trib_data_config *config, const cha
     return err;
 }
 
-enum trib_err trib_data_open(const struct trib_data_config *config, const char *path,
-                             const char *labels_path, double scale,
-                             struct trib_dataset **ret_dataset)
+static enum trib_err parse_text(const struct trib_data_config *config,
+                                const struct trib_table_text *text, double scale,
+                                struct trib_dataset **ret_dataset)
 {
-    if (scale == 0)
-        scale = config->scale;
-    if (config->format == TRIB_DATA_IDX) {
-        if (!labels_path[0]) {
-            TRIB_ERROR("%s: idx files want their labels too (data.train_labels, data.test_labels)",
-                       path);
-            return TRIB_ERR_INVAL;
-        }
-        return trib_idx_read(path, labels_path, scale, config->limit, ret_dataset);
-    }
     if (config->schema[0] || config->prepare[0])
-        return open_table(config, path, scale, ret_dataset);
+        return parse_table(config, text, scale, ret_dataset);
     if (config->format == TRIB_DATA_JSON_LINES) {
-        TRIB_ERROR("%s: jsonl files want a data.schema", path);
+        TRIB_ERROR("%s: jsonl files want a data.schema", text->name);
         return TRIB_ERR_INVAL;
     }
     const struct trib_csv_options options = {
@@ -151,5 +184,296 @@ enum trib_err trib_data_open(const struct trib_data_config *config, const char *
         .scale = scale,
         .limit = config->limit,
     };
-    return trib_csv_read(path, &options, ret_dataset);
+    return trib_csv_parse(text->name, text->data, text->size, &options, ret_dataset);
+}
+
+// ---- The store
+
+static enum trib_err load_schema(const struct trib_data_config *config,
+                                 struct trib_schema **ret_schema)
+{
+    char why[TRIB_PATH_MAX + 512];
+    enum trib_err err = trib_schema_load(config->schema, ret_schema, why, sizeof(why));
+    if (err)
+        TRIB_ERROR("%s", why);
+    return err;
+}
+
+enum trib_err trib_data_open_store(const struct trib_data_config *config, uint64_t now_ms,
+                                   struct trib_schema **ret_schema,
+                                   struct trib_row_store **ret_store)
+{
+    struct trib_schema *schema;
+    struct trib_row_store_options options = {
+        .dir = config->store,
+        .bytes_max = config->store_max_bytes,
+        .age_max_ms = config->store_max_age_s * 1000,
+    };
+    enum trib_err err = load_schema(config, &schema);
+    if (err)
+        return err;
+    trib_row_columns_digest(schema, options.columns);
+    err = trib_row_store_open(&options, now_ms, ret_store);
+    if (err) {
+        trib_schema_destroy(schema);
+        return err;
+    }
+    *ret_schema = schema;
+    return TRIB_OK;
+}
+
+struct store_reading {
+    struct trib_intake intake;
+    struct trib_record_reader record;
+};
+
+// A row that was pushed is whole, but the schema's rules may have changed since.
+static enum trib_err take_row(void *user, const struct trib_row *row)
+{
+    struct store_reading *r = user;
+    struct trib_intake *intake = &r->intake;
+    enum trib_record_event event;
+    r->record.next = (const char *)row->text;
+    r->record.end = r->record.next + row->size;
+    r->record.line = 1;
+    intake->position = row->sequence;
+    if (trib_intake_is_full(intake))
+        return TRIB_OK;
+    enum trib_err err = trib_record_next(&r->record, &event);
+    if (err)
+        return err;
+    if (event != TRIB_RECORD_WHOLE || r->record.count != intake->schema->count) {
+        trib_intake_bad(intake, TRIB_RULE_COLUMNS, row->sequence, 0);
+        return TRIB_OK;
+    }
+    for (size_t i = 0; i < intake->schema->count; i++) {
+        intake->fields[i] = r->record.fields[i];
+        intake->fields[i].line = row->sequence;
+    }
+    return trib_intake_row(intake, row->sequence);
+}
+
+static enum trib_err read_store(const struct trib_data_config *config, uint64_t after,
+                                uint64_t now_ms, double scale, struct trib_dataset **ret_dataset)
+{
+    struct trib_schema *schema;
+    struct trib_prepare *prepare;
+    struct trib_dataset *dataset = NULL;
+    struct trib_findings findings = {.rows = 0};
+    struct store_reading reading = {.intake.capacity = 0};
+    uint8_t columns[TRIB_DIGEST_SIZE];
+    const uint64_t age_ms = config->store_max_age_s * 1000;
+    enum trib_err err = trib_data_load(config, &schema, &prepare);
+    if (err)
+        return err;
+    const struct trib_intake_options options = {.name = config->store,
+                                                .scale = scale,
+                                                .limit = config->limit,
+                                                .max_bad_share = config->max_bad_share,
+                                                .has_positions = true,
+                                                .keeps_values = config->keeps_values || prepare};
+    const struct trib_row_query query = {
+        .dir = config->store,
+        .after = after,
+        .oldest_ms = age_ms && now_ms > age_ms ? now_ms - age_ms : 0,
+        .columns = columns,
+    };
+    trib_row_columns_digest(schema, columns);
+    const struct trib_record_options record = {.separator = schema->separator};
+    trib_record_reader_init(&reading.record, &record, NULL, 0);
+    err = trib_findings_init(&findings, schema);
+    if (!err)
+        err = trib_intake_begin(&reading.intake, &options, schema, &findings, 1024);
+    if (!err)
+        err = trib_row_store_read(&query, take_row, &reading);
+    if (!err)
+        trib_intake_end(&reading.intake, &dataset);
+    if (!err && prepare && !config->keeps_values)
+        err = prepare_rows(config, prepare, config->store, &dataset);
+    trib_intake_fini(&reading.intake);
+    trib_record_reader_fini(&reading.record);
+    trib_findings_fini(&findings);
+    trib_prepare_destroy(prepare);
+    trib_schema_destroy(schema);
+    if (err)
+        trib_dataset_free(dataset);
+    else
+        *ret_dataset = dataset;
+    return err;
+}
+
+// ---- All rows
+
+enum trib_err trib_data_open(const struct trib_data_config *config, const char *path,
+                             const char *labels_path, double scale,
+                             struct trib_dataset **ret_dataset)
+{
+    struct trib_buf file = {0};
+    if (scale == 0)
+        scale = config->scale;
+    if (config->format == TRIB_DATA_STORE)
+        return read_store(config, 0, trib_clock_wall_ms(), scale, ret_dataset);
+    assert(config->format != TRIB_DATA_SQLITE);
+    if (config->format == TRIB_DATA_IDX) {
+        if (!labels_path[0]) {
+            TRIB_ERROR("%s: idx files want their labels too (data.train_labels, data.test_labels)",
+                       path);
+            return TRIB_ERR_INVAL;
+        }
+        return trib_idx_read(path, labels_path, scale, config->limit, ret_dataset);
+    }
+    enum trib_err err = trib_file_read(path, TRIB_DATA_FILE_SIZE_MAX, &file);
+    if (!err) {
+        const struct trib_table_text text = {
+            .name = path, .data = file.data ? (const char *)file.data : "", .size = file.size};
+        err = parse_text(config, &text, scale, ret_dataset);
+    }
+    trib_buf_fini(&file);
+    return err;
+}
+
+// ---- New rows
+
+// Bytes of the first `lines` lines, or SIZE_MAX: there are fewer.
+static size_t size_of_lines(const struct trib_buf *text, uint64_t lines)
+{
+    const uint8_t *next = text->data;
+    const uint8_t *const end = next + text->size;
+    for (; lines > 0; lines--) {
+        const uint8_t *newline = next < end ? memchr(next, '\n', (size_t)(end - next)) : NULL;
+        if (!newline)
+            return SIZE_MAX;
+        next = newline + 1;
+    }
+    return (size_t)(next - text->data);
+}
+
+static bool begins_as_marked(const struct trib_buf *text, const struct trib_data_mark *mark)
+{
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    const size_t size = size_of_lines(text, mark->position);
+    if (size == SIZE_MAX)
+        return false;
+    trib_digest(text->data, size, digest);
+    return memcmp(digest, mark->digest, sizeof(digest)) == 0;
+}
+
+static enum trib_err open_text(const struct trib_data_config *config,
+                               const struct trib_data_mark *mark, struct trib_data_news *news)
+{
+    enum trib_err err = trib_file_read(config->train, TRIB_DATA_FILE_SIZE_MAX, &news->text);
+    if (err)
+        return err;
+    const uint8_t *newline =
+        news->text.size ? memrchr(news->text.data, '\n', news->text.size) : NULL;
+    news->text.size = newline ? (size_t)(newline - news->text.data) + 1 : 0;
+    const struct trib_table_text text = {.name = config->train,
+                                         .data =
+                                             news->text.data ? (const char *)news->text.data : "",
+                                         .size = news->text.size};
+    err = parse_text(config, &text, config->scale, &news->dataset);
+    if (err || mark->position == 0)
+        return err;
+    if (!begins_as_marked(&news->text, mark)) {
+        TRIB_WARN("id=data-rotated %s: it no longer begins with the %" PRIu64 " lines that were "
+                  "used; all of its rows count as new",
+                  config->train, mark->position);
+        return TRIB_OK;
+    }
+    while (news->first < news->dataset->rows && news->dataset->lines[news->first] <= mark->position)
+        news->first++;
+    return TRIB_OK;
+}
+
+void trib_data_news_take(struct trib_data_news *news, struct trib_dataset *dataset,
+                         const struct trib_data_mark *mark)
+{
+    *news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
+    while (news->first < dataset->rows && dataset->positions[news->first] <= mark->position)
+        news->first++;
+}
+
+// The rows of an idx file have no lines: they are counted.
+static enum trib_err open_items(const struct trib_data_config *config,
+                                const struct trib_data_mark *mark, struct trib_data_news *news)
+{
+    enum trib_err err =
+        trib_data_open(config, config->train, config->train_labels, 0, &news->dataset);
+    if (!err)
+        news->first = mark->position < news->dataset->rows ? mark->position : news->dataset->rows;
+    return err;
+}
+
+enum trib_err trib_data_news_open(const struct trib_data_config *config,
+                                  const struct trib_data_mark *mark, uint64_t now_ms,
+                                  struct trib_data_news *ret_news)
+{
+    struct trib_data_news news = {.dataset = NULL};
+    struct trib_dataset *dataset;
+    enum trib_err err;
+    if (config->format == TRIB_DATA_STORE) {
+        err = read_store(config, mark->position, now_ms, config->scale, &dataset);
+        if (!err)
+            trib_data_news_take(&news, dataset, mark);
+    } else if (config->format == TRIB_DATA_IDX) {
+        err = open_items(config, mark, &news);
+    } else {
+        err = open_text(config, mark, &news);
+    }
+    if (err) {
+        trib_data_news_fini(&news);
+        return err;
+    }
+    news.end = news.dataset->rows;
+    *ret_news = news;
+    return TRIB_OK;
+}
+
+void trib_data_news_fini(struct trib_data_news *news)
+{
+    trib_dataset_free(news->dataset);
+    trib_buf_fini(&news->text);
+    *news = (struct trib_data_news){.dataset = NULL};
+}
+
+void trib_data_news_hide(struct trib_data_news *news, uint64_t rows_per_round,
+                         uint64_t round_number)
+{
+    uint64_t rows;
+    if (rows_per_round == 0 || __builtin_mul_overflow(rows_per_round, round_number, &rows) ||
+        rows >= news->end)
+        return;
+    news->end = rows;
+    if (news->first > rows)
+        news->first = rows;
+}
+
+size_t trib_data_news_count(const struct trib_data_news *news)
+{
+    return news->end - news->first;
+}
+
+void trib_data_news_mark(const struct trib_data_news *news, size_t count,
+                         struct trib_data_mark *ret_mark)
+{
+    const struct trib_dataset *d = news->dataset;
+    const size_t next = news->first + count;
+    struct trib_data_mark mark = {.position = next};
+    assert(count >= 1 && next <= news->end);
+    if (d->positions) {
+        mark.position = d->positions[next - 1];
+    } else if (news->text.data) {
+        // A record may have several lines: it ends before the next one begins.
+        size_t size = news->text.size;
+        if (next < d->rows) {
+            mark.position = d->lines[next] - 1;
+            size = size_of_lines(&news->text, mark.position);
+        } else {
+            mark.position = 0;
+            for (size_t i = 0; i < size; i++)
+                mark.position += news->text.data[i] == '\n';
+        }
+        trib_digest(news->text.data, size, mark.digest);
+    }
+    *ret_mark = mark;
 }

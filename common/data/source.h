@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/conf.h"
+#include "common/base/hash.h"
 #include "common/data/dataset.h"
 #include "common/data/prepare.h"
 #include "tributary/err.h"
@@ -18,6 +20,13 @@ enum trib_data_format {
     TRIB_DATA_CSV,
     TRIB_DATA_IDX,
     TRIB_DATA_JSON_LINES, // wants a schema
+    TRIB_DATA_STORE,      // rows that were pushed (row_store.h); wants a schema; on devices
+    TRIB_DATA_SQLITE,     // the client's own (client/source_sqlite.h); wants a schema
+};
+
+enum trib_push_format {
+    TRIB_PUSH_CSV,
+    TRIB_PUSH_JSON_LINES,
 };
 
 struct trib_data_config {
@@ -30,7 +39,16 @@ struct trib_data_config {
     trib_conf_text prepare; // a pipeline of the schema's columns (prepare.h); empty: none
     double max_bad_share;   // with a schema: more bad rows than this share, and none is used
     trib_conf_text train, train_labels;
+    uint64_t rows_per_round; // a rehearsal: so many rows arrive before each round; 0: all are there
     trib_conf_text test, test_labels;
+    // Of format store
+    trib_conf_text store; // its folder
+    int push_format;      // enum trib_push_format
+    uint64_t store_max_bytes, store_max_age_s;
+    trib_conf_text socket; // where programs push rows; empty: nowhere
+    // Of format sqlite
+    trib_conf_text file, query;
+    uint64_t query_max_ms;
     bool keeps_values; // no key: data sets hold values for a pipeline that is not fitted yet
 };
 
@@ -38,6 +56,9 @@ extern const struct trib_conf_key trib_data_keys_common[];
 extern const size_t trib_data_keys_common_count;
 extern const struct trib_conf_key trib_data_keys_train[];
 extern const size_t trib_data_keys_train_count;
+// What only a device has.
+extern const struct trib_conf_key trib_data_keys_device[];
+extern const size_t trib_data_keys_device_count;
 extern const struct trib_conf_key trib_data_keys_test[];
 extern const size_t trib_data_keys_test_count;
 
@@ -48,6 +69,50 @@ TRIB_CHECKED enum trib_err trib_data_open(const struct trib_data_config *config,
                                           const char *labels_path, double scale,
                                           struct trib_dataset **ret_dataset);
 
+// The formats that a file has by itself: what a coordinator or a simulator can read.
+bool trib_data_is_file(const struct trib_data_config *config);
+
+// The store of rows that were pushed, open to write. `ret_schema` is the caller's to destroy.
+// TRIB_ERR_STATE: another process writes. Logged.
+struct trib_row_store;
+struct trib_schema;
+TRIB_CHECKED enum trib_err trib_data_open_store(const struct trib_data_config *config,
+                                                uint64_t now_ms, struct trib_schema **ret_schema,
+                                                struct trib_row_store **ret_store);
+
+// ---- Rows that are new
+
+// How far a source was used. All zero: not at all.
+struct trib_data_mark {
+    uint64_t position;                // of the last row: its number in a store or query; else lines
+    uint8_t digest[TRIB_DIGEST_SIZE]; // csv, jsonl: of so many lines of the file
+};
+
+struct trib_data_news {
+    struct trib_dataset *dataset; // owned
+    size_t first;                 // rows from here on are behind the mark
+    size_t end;                   // and before this one
+    struct trib_buf text;         // csv, jsonl: the file up to its last line end
+};
+
+// Read a device's training rows (not of sqlite), and find those behind the mark. Of a csv or jsonl
+// file only lines that have their end count: the last may be still in the writing. When the file no
+// longer begins with what the mark was made of, it was rotated or written anew: all its rows are
+// new (logged with id=data-rotated).
+TRIB_CHECKED enum trib_err trib_data_news_open(const struct trib_data_config *config,
+                                               const struct trib_data_mark *mark, uint64_t now_ms,
+                                               struct trib_data_news *ret_news);
+void trib_data_news_fini(struct trib_data_news *news);
+// Take a data set (owned from now on) whose rows have positions.
+void trib_data_news_take(struct trib_data_news *news, struct trib_dataset *dataset,
+                         const struct trib_data_mark *mark);
+// A rehearsal: rows that come only after round `round_number` are not there.
+void trib_data_news_hide(struct trib_data_news *news, uint64_t rows_per_round,
+                         uint64_t round_number);
+size_t trib_data_news_count(const struct trib_data_news *news); // of new rows
+// Where the first `count` new rows end. `count` is at least 1.
+void trib_data_news_mark(const struct trib_data_news *news, size_t count,
+                         struct trib_data_mark *ret_mark);
 // The schema and the pipeline that the keys name; NULL: none. The caller destroys the pipeline first.
 // Errors are logged with file and line; TRIB_ERR_INVAL also: a pipeline without a schema.
 TRIB_CHECKED enum trib_err trib_data_load(const struct trib_data_config *config,

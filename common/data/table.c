@@ -11,10 +11,6 @@
 
 #define TRIB_LOG_MODULE "data"
 
-enum {
-    FILE_SIZE_MAX = 0x7fffffff, // 2 GiB of text
-};
-
 struct table {
     const char *path;
     const struct trib_table_options *options;
@@ -126,12 +122,41 @@ static enum trib_err read_json_lines(struct table *t, const char *text, size_t s
 }
 
 // Rows there can be at most: each begins a line.
-static size_t rows_at_most(const struct trib_buf *file, size_t limit)
+static size_t rows_at_most(const char *text, size_t size, size_t limit)
 {
     size_t lines = 1;
-    for (size_t i = 0; i < file->size; i++)
-        lines += file->data[i] == '\n';
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
     return limit && limit < lines ? limit : lines;
+}
+
+enum trib_err trib_table_parse(const struct trib_table_text *text, const struct trib_schema *schema,
+                               const struct trib_table_options *options,
+                               struct trib_findings *findings, struct trib_dataset **ret_dataset)
+{
+    struct table t = {.path = text->name, .options = options};
+    const struct trib_intake_options intake = {
+        .name = text->name,
+        .scale = options->scale,
+        .limit = options->limit,
+        .max_bad_share = options->max_bad_share,
+        .keeps_values = options->keeps_values,
+    };
+    const size_t rows = rows_at_most(text->data, text->size, options->limit);
+    if (rows > TRIB_ROWS_MAX) {
+        TRIB_ERROR("%s: more than %d rows", text->name, TRIB_ROWS_MAX);
+        return TRIB_ERR_LIMIT;
+    }
+    enum trib_err err = trib_intake_begin(&t.intake, &intake, schema, findings, rows);
+    if (err)
+        return err;
+    err = options->is_json_lines ? read_json_lines(&t, text->data, text->size)
+                                 : read_csv(&t, text->data, text->size);
+    if (!err)
+        trib_intake_end(&t.intake, ret_dataset);
+    trib_intake_fini(&t.intake);
+    free(t.places);
+    return err;
 }
 
 enum trib_err trib_table_read(const char *path, const struct trib_schema *schema,
@@ -140,39 +165,16 @@ enum trib_err trib_table_read(const char *path, const struct trib_schema *schema
 {
     struct trib_findings own = {.rows = 0};
     struct trib_findings *findings = ret_findings ? ret_findings : &own;
-    struct table t = {.path = path, .options = options};
-    const struct trib_intake_options intake = {
-        .name = path,
-        .scale = options->scale,
-        .limit = options->limit,
-        .max_bad_share = options->max_bad_share,
-        .keeps_values = options->keeps_values,
-    };
     struct trib_buf file = {0};
     enum trib_err err = trib_findings_init(findings, schema);
     if (!err)
-        err = trib_file_read(path, FILE_SIZE_MAX, &file);
-    if (err)
-        goto out;
-    const size_t rows = rows_at_most(&file, options->limit);
-    if (rows > TRIB_ROWS_MAX) {
-        TRIB_ERROR("%s: more than %d rows", path, TRIB_ROWS_MAX);
-        err = TRIB_ERR_LIMIT;
-        goto out;
+        err = trib_file_read(path, TRIB_DATA_FILE_SIZE_MAX, &file);
+    if (!err) {
+        const struct trib_table_text text = {
+            .name = path, .data = file.data ? (const char *)file.data : "", .size = file.size};
+        err = trib_table_parse(&text, schema, options, findings, ret_dataset);
     }
-    err = trib_intake_begin(&t.intake, &intake, schema, findings, rows);
-    if (err)
-        goto out;
-    const char *text = file.data ? (const char *)file.data : "";
-    err = options->is_json_lines ? read_json_lines(&t, text, file.size)
-                                 : read_csv(&t, text, file.size);
-    if (!err)
-        trib_intake_end(&t.intake, ret_dataset);
-
-out:
-    trib_intake_fini(&t.intake);
     trib_findings_fini(&own);
-    free(t.places);
     trib_buf_fini(&file);
     return err;
 }

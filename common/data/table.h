@@ -29,4 +29,16 @@ TRIB_CHECKED enum trib_err trib_table_read(const char *path, const struct trib_s
                                            struct trib_findings *ret_findings,
                                            struct trib_dataset **ret_dataset);
 
+// The same from memory; `findings` is initialised.
+struct trib_table_text {
+    const char *name; // for messages
+    const char *data;
+    size_t size;
+};
+TRIB_CHECKED enum trib_err trib_table_parse(const struct trib_table_text *text,
+                                            const struct trib_schema *schema,
+                                            const struct trib_table_options *options,
+                                            struct trib_findings *findings,
+                                            struct trib_dataset **ret_dataset);
+
 #endif // TRIB_DATA_TABLE_H

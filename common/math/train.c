@@ -216,7 +216,8 @@ static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
     const struct trib_train_options *options = &space->options;
     const size_t batch_max = trib_net_batch_max(space->net);
     double sum = 0;
-    trib_rng_shuffle(fit->rng, space->order, fit->rows);
+    if (!options->is_online)
+        trib_rng_shuffle(fit->rng, space->order, fit->rows);
     for (size_t first = 0; first < fit->rows; first += batch_max) {
         const size_t count = fit->rows - first < batch_max ? fit->rows - first : batch_max;
         if (fit->stop && fit->stop(fit->stop_user))
@@ -316,4 +317,38 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
         memcpy(params, space->best, space->model->param_count * sizeof(*params));
     *ret_loss = loss;
     return TRIB_OK;
+}
+
+// ---- Row by row
+
+void trib_train_begin(struct trib_trainer_space *space, const float *params)
+{
+    trib_optim_begin(space->optim, params);
+    space->report = (struct trib_train_report){.validation_loss = (double)NAN};
+}
+
+enum trib_err trib_train_partial(struct trib_trainer_space *space,
+                                 const struct trib_samples *samples, struct trib_rng *rng,
+                                 float *params, double *ret_loss)
+{
+    struct fit fit = {.space = space, .samples = samples, .rng = rng, .params = params};
+    const struct trib_train_options *options = &space->options;
+    const size_t rows_max = space->rows_max;
+    const size_t batch = trib_net_batch_max(space->net);
+    const size_t stretch = rows_max - rows_max % batch; // whole batches
+    double sum = 0, loss;
+    assert(options->is_online && options->epochs == 1 && options->validation_fraction == 0 &&
+           !space->classes && options->schedule.kind == TRIB_SCHEDULE_CONSTANT);
+    for (size_t first = 0; first < samples->rows; first += fit.rows) {
+        fit.rows = samples->rows - first < stretch ? samples->rows - first : stretch;
+        for (size_t i = 0; i < fit.rows; i++)
+            space->order[i] = (uint32_t)(first + i);
+        enum trib_err err = run_epoch(&fit, &loss);
+        if (err)
+            return err;
+        sum += loss * (double)fit.rows;
+    }
+    space->report.rows += samples->rows;
+    *ret_loss = sum / (double)samples->rows;
+    return isfinite(sum) ? TRIB_OK : TRIB_ERR_DATA;
 }

@@ -27,6 +27,7 @@ struct trib_train_options {
     // Rows kept aside to measure on, [0, 1); 0: none, and the parameters of the last epoch stay.
     double validation_fraction;
     uint64_t patience;      // epochs without a better validation loss before the end; 0: all epochs
+    bool is_online;         // the rows as they come, once: no shuffling (trib_train_partial)
     bool are_classes_equal; // each class weighs the same in sum (train rows of one device)
 };
 
@@ -66,6 +67,7 @@ struct trib_train_report trib_train_report(const struct trib_trainer_space *spac
 
 // Improve `params` (param_count) in place. Each epoch visits the rows in a fresh seeded order; the
 // last batch of an epoch may be smaller. Optimiser and penalties begin anew (trib_optim_begin).
+// With options.is_online they are visited once, in their order, as trib_train_partial does.
 // *ret_loss is the mean training loss of the last epoch, each batch before its step.
 //
 // With rows kept aside (when there is at least one on either side) their loss is measured after each
@@ -76,5 +78,20 @@ TRIB_CHECKED enum trib_err trib_train(struct trib_trainer_space *space,
                                       const struct trib_samples *samples, struct trib_rng *rng,
                                       float *params, trib_train_stop_fn stop, void *stop_user,
                                       double *ret_loss);
+
+// ---- Row by row
+//
+//     trib_train_begin(space, params);
+//     whenever rows arrived: trib_train_partial(space, &samples, &rng, params, &loss);
+//
+// A step for each batch of the rows in their order; the last one may be smaller. The optimiser goes
+// on where the last call left it, so with options.batch = 1, k calls of one row are the same bits as
+// one call of k rows. Wants options without epochs (1), schedule, validation_fraction and
+// are_classes_equal. TRIB_ERR_DATA: a loss was not finite; `params` are then not to be used.
+void trib_train_begin(struct trib_trainer_space *space, const float *params);
+TRIB_CHECKED enum trib_err trib_train_partial(struct trib_trainer_space *space,
+                                              const struct trib_samples *samples,
+                                              struct trib_rng *rng, float *params,
+                                              double *ret_loss);
 
 #endif // TRIB_MATH_TRAIN_H

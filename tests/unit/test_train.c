@@ -210,6 +210,70 @@ static bool stop_after(void *user)
     return (*steps)-- == 0;
 }
 
+// partial_fit: k calls of one row are one call of k rows with batch 1, and the stretch that a call is
+// cut into does not show.
+static void row_by_row_is_the_same_as_all_at_once(void **state)
+{
+    (void)state;
+    enum {
+        ROWS = 37
+    };
+    static const char *const specs[] = {"3 - dense 4 relu - dropout 0.5 - dense 2 softmax",
+                                        "3 - dense 1 linear"};
+    float x[ROWS * 3], y[ROWS];
+    for (int run = 0; run < 6; run++) {
+        struct trib_model model;
+        struct trib_trainer_space *space[3];
+        struct trib_rng rng[3], values;
+        float params[3][64];
+        double loss;
+        char why[128];
+        struct trib_train_options options = {
+            .epochs = 1,
+            .batch = run < 4 ? 1 : 4,
+            .learning_rate = 0.05,
+            .is_online = true,
+            .optimizer = run % 2 ? TRIB_OPTIMIZER_ADAM : TRIB_OPTIMIZER_SGD,
+            .momentum = run % 2 ? 0 : 0.9,
+            .weight_decay = 0.01,
+        };
+        assert_int_equal(trib_model_parse(specs[run / 2 % 2], &model, why, sizeof(why)), TRIB_OK);
+        trib_rng_init(&values, (uint64_t)run, "rows", 0, NULL);
+        for (int i = 0; i < ROWS * 3; i++)
+            x[i] = (float)trib_rng_real(&values) - 0.5f;
+        for (int i = 0; i < ROWS; i++)
+            y[i] = (float)trib_rng_below(&values, 2);
+        for (int i = 0; i < 3; i++) {
+            // The second space is too small for all rows at once.
+            assert_int_equal(
+                trib_train_space_create(&model, &options, i == 1 ? 5 : ROWS, &space[i]), TRIB_OK);
+            trib_model_init(&model, 3, params[i]);
+            trib_rng_init(&rng[i], 7, "online", 0, NULL);
+            if (i < 2)
+                trib_train_begin(space[i], params[i]);
+        }
+        const struct trib_samples all = {.x = x, .y = y, .rows = ROWS, .inputs = 3};
+        assert_int_equal(trib_train_partial(space[0], &all, &rng[0], params[0], &loss), TRIB_OK);
+        for (size_t i = 0; i < ROWS; i += options.batch) {
+            const struct trib_samples few = {.x = x + 3 * i,
+                                             .y = y + i,
+                                             .rows = ROWS - i < options.batch ? ROWS - i
+                                                                              : options.batch,
+                                             .inputs = 3};
+            assert_int_equal(trib_train_partial(space[1], &few, &rng[1], params[1], &loss),
+                             TRIB_OK);
+        }
+        assert_int_equal(trib_train(space[2], &all, &rng[2], params[2], NULL, NULL, &loss),
+                         TRIB_OK);
+        assert_memory_equal(params[0], params[1], model.param_count * sizeof(float));
+        assert_memory_equal(params[0], params[2], model.param_count * sizeof(float));
+        trib_model_init(&model, 3, params[2]);
+        assert_memory_not_equal(params[0], params[2], model.param_count * sizeof(float));
+        for (int i = 0; i < 3; i++)
+            trib_train_space_destroy(space[i]);
+    }
+}
+
 static void training_stops_when_asked(void **state)
 {
     (void)state;
@@ -257,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_hidden_layer_learns_what_a_line_cannot),
         cmocka_unit_test(a_line_is_found_exactly),
         cmocka_unit_test(digits_are_learned),
+        cmocka_unit_test(row_by_row_is_the_same_as_all_at_once),
         cmocka_unit_test(training_stops_when_asked),
         cmocka_unit_test(divergence_is_an_error_and_not_a_model),
     };

@@ -18,8 +18,8 @@
 //
 // Ownership: the library copies every string and key it is given and never frees what is yours.
 // Pointers handed to a callback are borrowed and end with the callback.
-// Threads: one thread at a time per client; only trib_client_stop may be called from any thread or
-// from a signal handler. Trainer callbacks run on one worker thread that the library owns.
+// Threads: one thread at a time per client; only trib_client_push may be called from any thread, and
+// trib_client_stop also from a signal handler. Trainer callbacks run on one worker thread that the library owns.
 #ifndef TRIB_CLIENT_H
 #define TRIB_CLIENT_H
 
@@ -99,6 +99,23 @@ TRIB_API const struct trib_trainer *trib_trainer_builtin(void);
 TRIB_API TRIB_CHECKED enum trib_err trib_dataset_open(const char *path,
                                                       struct trib_dataset **ret_dataset);
 TRIB_API void trib_dataset_destroy(struct trib_dataset *dataset); // NULL is fine
+
+// ---- Rows that come in while you run ------------------------------------------------------------
+
+struct trib_push_result {
+    uint64_t rows;      // found in the text
+    uint64_t malformed; // of them: not kept, because they break a rule of the schema
+};
+
+// Push rows into the device's local store (docs/data.md): one line or more, each with its end, as
+// push_format and schema in the [data] section of client.ini say. May be called from any thread.
+// Afterwards the rows can be learned from and outlive a kill of the process; within a second they
+// outlive a power cut. Rows that break a rule are counted, not fatal.
+// TRIB_ERR_STATE: [data] format is not store, or another process writes to the store;
+// TRIB_ERR_INVAL: a header line that does not name every column; TRIB_ERR_IO: the disk.
+TRIB_API TRIB_CHECKED enum trib_err trib_client_push(struct trib_client *client, const char *text,
+                                                     size_t size,
+                                                     struct trib_push_result *ret_result);
 
 // ---- The client --------------------------------------------------------------------------------
 

@@ -1,0 +1,37 @@
+// Rows that come in while the client runs.
+#include "client/client_state.h"
+#include "common/base/log.h"
+
+#define TRIB_LOG_MODULE "client"
+
+static enum trib_err open_inlet(struct trib_client *client)
+{
+    const struct trib_inlet_options options = {.config = &client->settings.data};
+    if (client->settings.data.format != TRIB_DATA_STORE) {
+        TRIB_ERROR("%s: rows are pushed only with data.format = store in client.ini", client->dir);
+        return TRIB_ERR_STATE;
+    }
+    return trib_inlet_create(&options, &client->inlet);
+}
+
+enum trib_err trib_client_rows_open(struct trib_client *client)
+{
+    // Without a socket the store is opened when the program pushes: others may fill it till then.
+    return client->settings.data.socket[0] ? open_inlet(client) : TRIB_OK;
+}
+
+enum trib_err trib_client_push(struct trib_client *client, const char *text, size_t size,
+                               struct trib_push_result *ret_result)
+{
+    struct trib_push_result result;
+    enum trib_err err = TRIB_OK;
+    (void)pthread_mutex_lock(&client->inlet_lock);
+    if (!client->inlet)
+        err = open_inlet(client);
+    (void)pthread_mutex_unlock(&client->inlet_lock);
+    if (!err)
+        err = trib_inlet_push(client->inlet, text, size, &result.rows, &result.malformed);
+    if (!err)
+        *ret_result = result;
+    return err;
+}
