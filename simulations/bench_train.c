@@ -8,103 +8,49 @@
 #include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/rand.h"
-#include "common/math/blas.h"
+#include "common/math/kernels.h"
 #include "common/math/train.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "simulations/calibration.h"
 
 enum {
     ROWS_MAX = 4096,
     VALUES_MAX = 1 << 24, // of the rows: 64 MiB
-    MEASURE_US = 1500000,
-    CHAINS = 12, // independent sums, to hide the latency of one
-    LOOPS = 200000,
+    SLICES = 9,           // an odd number has a median
+    SLICE_US = 150000,
 };
 
-// ---- Calibration: fused multiply-adds from registers, the most this core can do now
+// Floating-point operations of the rows of one call of the trainer: not much longer than a slice.
+static const double flops_at_once = 4e9;
 
-struct calibration {
-    const char *name;
-    double flops_per_loop;
-    float (*run)(void); // LOOPS loops; the result keeps the compiler honest
+// What the jobs were to reach, in samples a second on a core whose calibration loop does this many
+// operations. Only ratios to that loop carry over to another machine.
+static const double reference_gflops = 170;
+
+struct target {
+    const char *spec;
+    uint64_t batch;
+    double floor, goal;
 };
 
-static float run_plain(void)
-{
-    float sums[CHAINS];
-    for (int c = 0; c < CHAINS; c++)
-        sums[c] = (float)(c + 1);
-    for (int i = 0; i < LOOPS; i++) {
-        for (int c = 0; c < CHAINS; c++)
-            sums[c] = sums[c] * 0.999f + 0.999f;
-        __asm__ volatile("" ::: "memory");
-    }
-    return sums[0] + sums[CHAINS - 1];
-}
+#define CNN                                                                              \
+    "1x28x28 - conv 32 5x5 same relu - maxpool 2 - conv 64 5x5 same relu - maxpool 2 - " \
+    "dense 512 relu - dense 10 softmax"
 
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static float run_avx2(void)
-{
-    const __m256 x = _mm256_set1_ps(0.999f);
-    __m256 sums[CHAINS];
-    for (int c = 0; c < CHAINS; c++)
-        sums[c] = _mm256_set1_ps((float)(c + 1));
-    for (int i = 0; i < LOOPS; i++) {
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sums[c] = _mm256_fmadd_ps(sums[c], x, x);
-    }
-    for (int c = 1; c < CHAINS; c++)
-        sums[0] = _mm256_add_ps(sums[0], sums[c]);
-    return _mm256_cvtss_f32(sums[0]);
-}
-
-__attribute__((target("avx512f"))) static float run_avx512(void)
-{
-    const __m512 x = _mm512_set1_ps(0.999f);
-    __m512 sums[CHAINS];
-    for (int c = 0; c < CHAINS; c++)
-        sums[c] = _mm512_set1_ps((float)(c + 1));
-    for (int i = 0; i < LOOPS; i++) {
-#pragma GCC unroll 12
-        for (int c = 0; c < CHAINS; c++)
-            sums[c] = _mm512_fmadd_ps(sums[c], x, x);
-    }
-    for (int c = 1; c < CHAINS; c++)
-        sums[0] = _mm512_add_ps(sums[0], sums[c]);
-    return _mm512_cvtss_f32(sums[0]);
-}
-#endif
-
-static struct calibration best_calibration(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
-        return (struct calibration){"avx512", 2.0 * CHAINS * 16, run_avx512};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return (struct calibration){"avx2", 2.0 * CHAINS * 8, run_avx2};
-#endif
-    return (struct calibration){"plain", 2.0 * CHAINS, run_plain};
-}
-
-static double calibrate(const struct calibration *calibration)
-{
-    double best = 0;
-    for (int i = 0; i < 5; i++) {
-        uint64_t begin_us = trib_clock_thread_us();
-        volatile float kept = calibration->run();
-        uint64_t spent_us = trib_clock_thread_us() - begin_us;
-        (void)kept;
-        double gflops =
-            LOOPS * calibration->flops_per_loop / ((double)(spent_us ? spent_us : 1) * 1e3);
-        best = gflops > best ? gflops : best;
-    }
-    return best;
-}
-
-// ---- Training
+static const struct target targets[] = {
+    {"784 - dense 10 softmax", 10, 0.9e6, 1.5e6},
+    {"784 - dense 10 softmax", 32, 1.1e6, 1.8e6},
+    {"784 - dense 200 relu - dense 10 softmax", 10, 110e3, 160e3},
+    {"784 - dense 200 relu - dense 10 softmax", 32, 150e3, 190e3},
+    {"784 - dense 200 relu - dense 10 softmax", 128, 170e3, 200e3},
+    {"784 - dense 200 relu - dense 200 relu - dense 10 softmax", 10, 80e3, 115e3},
+    {"784 - dense 200 relu - dense 200 relu - dense 10 softmax", 32, 110e3, 140e3},
+    {"784 - dense 200 relu - dense 200 relu - dense 10 softmax", 128, 120e3, 145e3},
+    {"64 - dense 32 relu - dense 10 softmax", 16, 3e6, 5e6},
+    {"100 - dense 1 linear", 32, 20e6, 40e6},
+    {"1000 - dense 1 sigmoid", 32, 3e6, 4.5e6},
+    {CNN, 10, 1.1e3, 1.7e3},
+    {CNN, 50, 1.2e3, 1.7e3},
+};
 
 // 4 for each product of the first layer that learns (its inputs need no gradient), 6 for the others.
 static double flops_per_sample(const struct trib_model *model)
@@ -117,18 +63,30 @@ static double flops_per_sample(const struct trib_model *model)
 
 struct job {
     struct trib_model model;
+    uint64_t batch;
+    double flops; // per sample
     struct trib_trainer_space *space;
     float *x, *y, *params;
     struct trib_samples samples;
 };
 
-static enum trib_err job_make(struct job *job, uint64_t batch)
+static size_t row_count(const struct job *job)
+{
+    const double wanted = flops_at_once / job->flops;
+    size_t rows = wanted < ROWS_MAX ? (size_t)wanted : ROWS_MAX;
+    if (rows > VALUES_MAX / job->model.inputs)
+        rows = VALUES_MAX / job->model.inputs;
+    rows -= rows % job->batch; // all batches are full ones
+    return rows < job->batch ? job->batch : rows;
+}
+
+static enum trib_err job_make(struct job *job)
 {
     struct trib_rng rng;
-    const struct trib_train_options options = {.epochs = 1, .batch = batch, .learning_rate = 0.01};
-    size_t rows = VALUES_MAX / job->model.inputs;
-    rows = rows > ROWS_MAX ? ROWS_MAX : rows;
-    rows = rows < batch ? batch : rows;
+    const struct trib_train_options options = {
+        .epochs = 1, .batch = job->batch, .learning_rate = 0.01};
+    job->flops = flops_per_sample(&job->model);
+    const size_t rows = row_count(job);
     job->x = trib_alloc_aligned(rows * job->model.inputs, sizeof(float));
     job->y = trib_alloc_aligned(rows, sizeof(float));
     job->params = trib_alloc_aligned(job->model.param_count, sizeof(float));
@@ -154,79 +112,188 @@ static void job_free(struct job *job)
     free(job->params);
 }
 
-static enum trib_err measure(struct job *job, double *ret_samples_per_second)
+struct figures {
+    double samples_per_second, gflops, calibration, ratio; // medians over the slices
+};
+
+static int compare(const void *left, const void *right)
 {
-    struct trib_rng rng;
-    double loss;
-    uint64_t samples = 0;
-    trib_rng_init(&rng, 1, "bench", 1, NULL);
-    enum trib_err err = trib_train(job->space, &job->samples, &rng, job->params, NULL, NULL, &loss);
+    const double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double median(double values[static SLICES])
+{
+    qsort(values, SLICES, sizeof(*values), compare);
+    return values[SLICES / 2];
+}
+
+static enum trib_err slice(struct job *job, struct trib_rng *rng, double *ret_samples_per_second)
+{
     const uint64_t begin_us = trib_clock_thread_us();
-    uint64_t spent_us = 0;
-    while (!err && spent_us < MEASURE_US) {
-        err = trib_train(job->space, &job->samples, &rng, job->params, NULL, NULL, &loss);
+    uint64_t samples = 0, spent_us;
+    do {
+        double loss;
+        enum trib_err err =
+            trib_train(job->space, &job->samples, rng, job->params, NULL, NULL, &loss);
+        if (err)
+            return err;
         samples += job->samples.rows;
         spent_us = trib_clock_thread_us() - begin_us;
+    } while (spent_us < SLICE_US);
+    *ret_samples_per_second = (double)samples * 1e6 / (double)spent_us;
+    return TRIB_OK;
+}
+
+static enum trib_err measure(struct job *job, struct figures *ret_figures)
+{
+    double rates[SLICES], gflops[SLICES], calibrations[SLICES], ratios[SLICES];
+    const char *kernel = trib_kernels()->name;
+    struct trib_rng rng;
+    trib_rng_init(&rng, 1, "bench", 1, NULL);
+    enum trib_err err = slice(job, &rng, &rates[0]); // to warm up
+    double before = trib_calibrate(kernel);
+    for (int i = 0; !err && i < SLICES; i++) {
+        err = slice(job, &rng, &rates[i]);
+        const double after = trib_calibrate(kernel);
+        calibrations[i] = (before + after) / 2;
+        gflops[i] = rates[i] * job->flops / 1e9;
+        ratios[i] = gflops[i] / calibrations[i];
+        before = after;
     }
-    *ret_samples_per_second = (double)samples * 1e6 / (double)(spent_us ? spent_us : 1);
+    if (err)
+        return err;
+    *ret_figures = (struct figures){.samples_per_second = median(rates),
+                                    .gflops = median(gflops),
+                                    .calibration = median(calibrations),
+                                    .ratio = median(ratios)};
+    return TRIB_OK;
+}
+
+// ---- What is printed
+
+static const char *met(double value, double floor, double goal)
+{
+    return value >= goal ? "goal" : value >= floor ? "floor" : "neither";
+}
+
+static void print_json(const struct job *job, const struct figures *f, const struct target *target)
+{
+    struct trib_buf json = {0};
+    trib_json_open(&json, NULL, '{');
+    trib_json_text(&json, "model", job->model.spec);
+    trib_json_uint(&json, "batch", job->batch);
+    trib_json_real(&json, "samples_per_second", f->samples_per_second);
+    trib_json_real(&json, "gflops", f->gflops);
+    trib_json_real(&json, "calibration_gflops", f->calibration);
+    trib_json_real(&json, "ratio", f->ratio);
+    trib_json_text(&json, "kernel", trib_kernels()->name);
+    if (target) {
+        const double per_sample = job->flops / 1e9 / reference_gflops;
+        trib_json_real(&json, "floor", target->floor);
+        trib_json_real(&json, "goal", target->goal);
+        trib_json_real(&json, "floor_ratio", target->floor * per_sample);
+        trib_json_real(&json, "goal_ratio", target->goal * per_sample);
+        trib_json_text(&json, "met", met(f->samples_per_second, target->floor, target->goal));
+        trib_json_text(&json, "ratio_met",
+                       met(f->ratio, target->floor * per_sample, target->goal * per_sample));
+    }
+    trib_json_close(&json, '}');
+    if (json.data)
+        (void)printf("%s\n", (const char *)json.data);
+    (void)fflush(stdout);
+    trib_buf_fini(&json);
+}
+
+static void print_text(const struct job *job, const struct figures *f, const struct target *target)
+{
+    if (!target) {
+        (void)printf("%s, batch %llu: %.0f samples/s, %.1f GF of %.1f, ratio %.3f, kernel %s\n",
+                     job->model.spec, (unsigned long long)job->batch, f->samples_per_second,
+                     f->gflops, f->calibration, f->ratio, trib_kernels()->name);
+        return;
+    }
+    const double per_sample = job->flops / 1e9 / reference_gflops;
+    (void)printf("%-56.56s %5llu %11.0f %9.0f %9.0f %-7s %6.1f %6.1f %6.3f %6.3f %6.3f %s\n",
+                 job->model.spec, (unsigned long long)job->batch, f->samples_per_second,
+                 target->floor, target->goal,
+                 met(f->samples_per_second, target->floor, target->goal), f->gflops, f->calibration,
+                 f->ratio, target->floor * per_sample, target->goal * per_sample,
+                 met(f->ratio, target->floor * per_sample, target->goal * per_sample));
+    (void)fflush(stdout);
+}
+
+static enum trib_err run_job(struct job *job, const struct target *target, bool as_json,
+                             struct figures *ret_figures)
+{
+    enum trib_err err = job_make(job);
+    if (!err)
+        err = measure(job, ret_figures);
+    if (!err)
+        (as_json ? print_json : print_text)(job, ret_figures, target);
+    job_free(job);
     return err;
+}
+
+// Is every floor reached, as a rate or as a ratio? A job whose model this version does not know is
+// said to be left out.
+static int run_all(bool as_json)
+{
+    bool has_missed = false;
+    if (!as_json)
+        (void)printf("%-56s %5s %11s %9s %9s %-7s %6s %6s %6s %6s %6s met   (kernel %s)\n", "model",
+                     "batch", "samples/s", "floor", "goal", "met", "GF/s", "calib.", "ratio",
+                     "floor", "goal", trib_kernels()->name);
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+        const struct target *target = &targets[i];
+        struct job job = {.batch = target->batch};
+        struct figures figures;
+        char why[256];
+        if (trib_model_parse(target->spec, &job.model, why, sizeof(why))) {
+            (void)fprintf(stderr, "left out: %s: %s\n", target->spec, why);
+            continue;
+        }
+        enum trib_err err = run_job(&job, target, as_json, &figures);
+        if (err)
+            return (int)trib_exit_of(err);
+        has_missed =
+            has_missed || (figures.samples_per_second < target->floor &&
+                           figures.ratio < target->floor * job.flops / 1e9 / reference_gflops);
+    }
+    return has_missed ? TRIB_EXIT_STOPPED : TRIB_EXIT_OK;
 }
 
 int trib_bench_train(const struct trib_command *command, int argc, char **argv)
 {
     const char *spec = NULL;
     uint64_t batch = 32;
-    bool as_json = false;
+    bool as_json = false, is_for_all = false;
     const struct trib_option options[] = {
         {"model", TRIB_OPTION_TEXT, &spec, "SPEC", "the model, e.g. '784 - dense 10 softmax'"},
         {"batch", TRIB_OPTION_INT, &batch, "B", "rows a step (32)"},
-        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"},
+        {"all", TRIB_OPTION_FLAG, &is_for_all, NULL, "all jobs of docs/benchmarks.md instead"},
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a job"},
     };
     char why[256];
     struct job job = {.space = NULL};
-    double rate = 0;
+    struct figures figures;
     int count;
     int code;
-    const struct trib_usage usage = {.command = command, .options = options, .option_count = 3};
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 4};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
-    if (!spec || batch == 0 || batch > ROWS_MAX ||
+    if (is_for_all && !spec)
+        return run_all(as_json);
+    if (!spec || is_for_all || batch == 0 || batch > ROWS_MAX ||
         trib_model_parse(spec, &job.model, why, sizeof(why))) {
         (void)fprintf(stderr, "bench train: --model: %s\n",
-                      !spec                            ? "is required"
+                      is_for_all                       ? "not with --all"
+                      : !spec                          ? "is required, or --all"
                       : batch == 0 || batch > ROWS_MAX ? "--batch wants 1 to 4096"
                                                        : why);
         return TRIB_EXIT_USAGE;
     }
-    const struct calibration calibration = best_calibration();
-    enum trib_err err = job_make(&job, batch);
-    double before = calibrate(&calibration);
-    if (!err)
-        err = measure(&job, &rate);
-    double after = calibrate(&calibration);
-    job_free(&job);
-    if (err)
-        return (int)trib_exit_of(err);
-
-    const double peak = before > after ? before : after;
-    const double gflops = rate * flops_per_sample(&job.model) / 1e9;
-    struct trib_buf json = {0};
-    trib_json_open(&json, NULL, '{');
-    trib_json_text(&json, "model", job.model.spec);
-    trib_json_uint(&json, "batch", batch);
-    trib_json_real(&json, "samples_per_second", rate);
-    trib_json_real(&json, "gflops", gflops);
-    trib_json_real(&json, "calibration_gflops", peak);
-    trib_json_real(&json, "ratio", gflops / peak);
-    trib_json_text(&json, "kernel", trib_blas_name());
-    trib_json_text(&json, "calibration", calibration.name);
-    trib_json_close(&json, '}');
-    if (as_json && json.data)
-        (void)printf("%s\n", (const char *)json.data);
-    else
-        (void)printf("%s, batch %llu: %.0f samples/s, %.1f GF of %.1f (%s), ratio %.3f, %s\n",
-                     job.model.spec, (unsigned long long)batch, rate, gflops, peak,
-                     calibration.name, gflops / peak, trib_blas_name());
-    trib_buf_fini(&json);
-    return TRIB_EXIT_OK;
+    job.batch = batch;
+    enum trib_err err = run_job(&job, NULL, as_json, &figures);
+    return err ? (int)trib_exit_of(err) : TRIB_EXIT_OK;
 }

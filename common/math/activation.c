@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/math/kernels.h"
+
 static const char *const names[] = {
     [TRIB_ACTIVATION_LINEAR] = "linear",   [TRIB_ACTIVATION_RELU] = "relu",
     [TRIB_ACTIVATION_TANH] = "tanh",       [TRIB_ACTIVATION_SIGMOID] = "sigmoid",
@@ -23,15 +25,6 @@ bool trib_activation_find(const char *word, enum trib_activation *ret_activation
         }
     }
     return false;
-}
-
-static float sigmoid(float z)
-{
-    // Both forms are exact; each is used where its exponential cannot overflow.
-    if (z >= 0)
-        return 1 / (1 + expf(-z));
-    float e = expf(z);
-    return e / (1 + e);
 }
 
 // softmax(z)_i = e^(z_i - max z) / sum_j e^(z_j - max z), row by row; z (rows, width)
@@ -64,10 +57,7 @@ void trib_activate(enum trib_activation activation, float *z, size_t rows, size_
         for (size_t i = 0; i < count; i++)
             z[i] = tanhf(z[i]);
         break;
-    case TRIB_ACTIVATION_SIGMOID:
-        for (size_t i = 0; i < count; i++)
-            z[i] = sigmoid(z[i]);
-        break;
+    case TRIB_ACTIVATION_SIGMOID: trib_kernels()->sigmoids(z, count); break;
     case TRIB_ACTIVATION_SOFTMAX: softmax_rows(z, rows, width); break;
     }
 }

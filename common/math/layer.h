@@ -28,8 +28,13 @@ struct trib_layer_pass {
     // Backward
     const float *a;     // (rows, outputs): what came of z after the activation
     const float *delta; // (rows, outputs): dLoss/dz
-    float *gradient;    // of the whole model: only the layer's tensors are written
     float *below;       // (rows, inputs): dLoss/dx, written; NULL: nobody wants it
+    // Of the whole model: only the layer's tensors are written. It becomes keep * gradient + factor *
+    // dLoss/dw. Layers that do not take steps get factor 1, keep 0; to the others `gradient` may be
+    // `params` themselves, when they are done with these.
+    float *gradient;
+    float factor, keep;
+    const float *gate; // (rows, inputs): `below` is 0 where this is not positive; NULL: nowhere
 };
 
 struct trib_layer_ops {
@@ -38,6 +43,8 @@ struct trib_layer_ops {
     bool is_training_only; // without `drops` it passes on what it gets, and is not called
     bool is_for_pictures;  // works with the channels last, and keeps a picture a picture
     bool is_elementwise;   // takes its numbers as they lie
+    bool takes_steps;      // backward heeds factor and keep
+    bool fuses_relu;       // forward applies a relu of the layer itself, backward heeds gate
 
     // The words behind the first, up to the next dash: they go to the canonical text, and what they
     // say to `layer`, whose `in` and `inputs` are set. Sets `out`, and adds the tensors.

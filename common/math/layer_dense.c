@@ -1,10 +1,9 @@
 // dense N [ACTIVATION]: weight w (out, in), bias b (out).
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "common/math/activation.h"
-#include "common/math/blas.h"
+#include "common/math/kernels.h"
 #include "common/math/layer.h"
 
 static enum trib_err parse(struct trib_spec *spec, struct trib_layer *layer)
@@ -32,26 +31,25 @@ static enum trib_err parse(struct trib_spec *spec, struct trib_layer *layer)
                            trib_activation_text(layer->activation));
 }
 
-// z (rows, out) = x (rows, in) w^T + b
+// z (rows, out) = x (rows, in) w^T + b, and relu of it
 static void forward(const struct trib_layer_pass *pass)
 {
     const struct trib_layer *layer = pass->layer;
-    const float *bias = pass->params + layer->bias;
-    for (size_t r = 0; r < pass->rows; r++)
-        memcpy(pass->z + r * layer->outputs, bias, layer->outputs * sizeof(*bias));
-    trib_gemm(&(struct trib_gemm){
-        .transpose_b = true,
+    trib_kernels()->dots(&(struct trib_product){
         .m = (int)pass->rows,
         .n = (int)layer->outputs,
         .k = (int)layer->inputs,
-        .alpha = 1,
-        .beta = 1,
+        .k2 = 1,
         .a = pass->x,
-        .lda = (int)layer->inputs,
+        .a_row = layer->inputs,
+        .a_step = 1,
         .b = pass->params + layer->weight,
-        .ldb = (int)layer->inputs,
+        .b_row = layer->inputs,
         .c = pass->z,
-        .ldc = (int)layer->outputs,
+        .c_row = layer->outputs,
+        .alpha = 1,
+        .bias = pass->params + layer->bias,
+        .is_relu = layer->activation == TRIB_ACTIVATION_RELU,
     });
 }
 
@@ -59,53 +57,61 @@ static void forward(const struct trib_layer_pass *pass)
 static void gradient(const struct trib_layer_pass *pass)
 {
     const struct trib_layer *layer = pass->layer;
-    float *bias = pass->gradient + layer->bias;
-    trib_gemm(&(struct trib_gemm){
-        .transpose_a = true,
+    static const float one = 1;
+    struct trib_product product = {
         .m = (int)layer->outputs,
         .n = (int)layer->inputs,
         .k = (int)pass->rows,
-        .alpha = 1,
-        .beta = 0,
+        .k2 = 1,
         .a = pass->delta,
-        .lda = (int)layer->outputs,
+        .a_row = 1,
+        .a_step = layer->outputs,
         .b = pass->x,
-        .ldb = (int)layer->inputs,
+        .b_row = layer->inputs,
         .c = pass->gradient + layer->weight,
-        .ldc = (int)layer->inputs,
-    });
-    memset(bias, 0, layer->outputs * sizeof(*bias));
-    for (size_t r = 0; r < pass->rows; r++) {
-        for (uint32_t i = 0; i < layer->outputs; i++)
-            bias[i] += pass->delta[r * layer->outputs + i];
-    }
+        .c_row = layer->inputs,
+        .alpha = pass->factor,
+        .beta = pass->keep,
+    };
+    trib_kernels()->products(&product);
+    product.m = 1;
+    product.n = (int)layer->outputs;
+    product.a = &one;
+    product.a_row = product.a_step = 0;
+    product.b = pass->delta;
+    product.b_row = layer->outputs;
+    product.c = pass->gradient + layer->bias;
+    trib_kernels()->products(&product);
 }
 
-// dx (rows, in) = delta (rows, out) w (out, in)
+// dx (rows, in) = delta (rows, out) w (out, in); before w may change
 static void backward(const struct trib_layer_pass *pass)
 {
     const struct trib_layer *layer = pass->layer;
+    if (pass->below)
+        trib_kernels()->products(&(struct trib_product){
+            .m = (int)pass->rows,
+            .n = (int)layer->inputs,
+            .k = (int)layer->outputs,
+            .k2 = 1,
+            .a = pass->delta,
+            .a_row = layer->outputs,
+            .a_step = 1,
+            .b = pass->params + layer->weight,
+            .b_row = layer->inputs,
+            .c = pass->below,
+            .c_row = layer->inputs,
+            .alpha = 1,
+            .gate = pass->gate,
+        });
     gradient(pass);
-    if (!pass->below)
-        return;
-    trib_gemm(&(struct trib_gemm){
-        .m = (int)pass->rows,
-        .n = (int)layer->inputs,
-        .k = (int)layer->outputs,
-        .alpha = 1,
-        .beta = 0,
-        .a = pass->delta,
-        .lda = (int)layer->outputs,
-        .b = pass->params + layer->weight,
-        .ldb = (int)layer->inputs,
-        .c = pass->below,
-        .ldc = (int)layer->inputs,
-    });
 }
 
 const struct trib_layer_ops trib_layer_dense = {
     .word = "dense",
     .is_for_last = true,
+    .takes_steps = true,
+    .fuses_relu = true,
     .parse = parse,
     .forward = forward,
     .backward = backward,

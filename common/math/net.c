@@ -9,12 +9,15 @@
 
 #include "common/base/alloc.h"
 #include "common/math/activation.h"
+#include "common/math/kernels.h"
 #include "common/math/layer.h"
 
 struct trib_net {
     const struct trib_model *model; // borrowed
     size_t batch_max;
     uint32_t lowest;                 // layer with parameters
+    bool steps_in_place;             // every layer that learns takes steps itself
+    float *arena;                    // of all that follow
     float *outputs[TRIB_LAYERS_MAX]; // of each layer, (batch_max, layer outputs)
     float *spaces[TRIB_LAYERS_MAX];  // of each layer for itself (layer.h)
     float *logits;                   // of the last layer before its activation
@@ -22,56 +25,72 @@ struct trib_net {
     float *delta_below;              // of the one below it
 };
 
+// The next `count` floats of the arena, on cache lines of their own. Without an arena only their
+// place is counted.
+static float *take(float *arena, size_t *used, size_t count)
+{
+    float *taken = arena ? arena + *used : NULL;
+    *used += (count + 15) / 16 * 16;
+    return taken;
+}
+
+// Give out the arena, which may not be there yet; returns its size.
+static size_t lay_out(struct trib_net *net)
+{
+    const struct trib_model *model = net->model;
+    size_t widest = 0, used = 0;
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct trib_layer *layer = &model->layers[l];
+        const struct trib_layer_ops *ops = trib_layer_ops(layer->kind);
+        widest = layer->outputs > widest ? layer->outputs : widest;
+        net->outputs[l] = take(net->arena, &used, net->batch_max * layer->outputs);
+        if (ops->space_count)
+            net->spaces[l] = take(net->arena, &used, ops->space_count(layer, net->batch_max));
+    }
+    net->logits = take(net->arena, &used, net->batch_max * model->outputs);
+    net->delta = take(net->arena, &used, net->batch_max * widest);
+    net->delta_below = take(net->arena, &used, net->batch_max * widest);
+    return used;
+}
+
 enum trib_err trib_net_create(const struct trib_model *model, size_t batch_max,
                               struct trib_net **ret_net)
 {
     assert(batch_max > 0);
-    size_t widest = 0;
     struct trib_net *net = trib_alloc(sizeof(*net));
     if (!net)
         return TRIB_ERR_NOMEM;
     net->model = model;
     net->batch_max = batch_max;
+    net->steps_in_place = true;
     while (model->layers[net->lowest].tensor_count == 0)
         net->lowest++; // the last layer has parameters
-    for (uint32_t l = 0; l < model->layer_count; l++) {
+    for (uint32_t l = net->lowest; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
-        const struct trib_layer_ops *ops = trib_layer_ops(layer->kind);
-        widest = layer->outputs > widest ? layer->outputs : widest;
-        net->outputs[l] = trib_alloc_aligned(batch_max * layer->outputs, sizeof(float));
-        if (!net->outputs[l])
-            goto failed;
-        if (!ops->space_count)
-            continue;
-        net->spaces[l] = trib_alloc_aligned(ops->space_count(layer, batch_max), sizeof(float));
-        if (!net->spaces[l])
-            goto failed;
+        if (layer->tensor_count > 0 && !trib_layer_ops(layer->kind)->takes_steps)
+            net->steps_in_place = false;
     }
-    net->logits = trib_alloc_aligned(batch_max * model->outputs, sizeof(float));
-    net->delta = trib_alloc_aligned(batch_max * widest, sizeof(float));
-    net->delta_below = trib_alloc_aligned(batch_max * widest, sizeof(float));
-    if (!net->logits || !net->delta || !net->delta_below)
-        goto failed;
+    net->arena = trib_alloc_aligned(lay_out(net), sizeof(*net->arena));
+    if (!net->arena) {
+        trib_net_destroy(net);
+        return TRIB_ERR_NOMEM;
+    }
+    (void)lay_out(net);
     *ret_net = net;
     return TRIB_OK;
-
-failed:
-    trib_net_destroy(net);
-    return TRIB_ERR_NOMEM;
 }
 
 void trib_net_destroy(struct trib_net *net)
 {
     if (!net)
         return;
-    for (uint32_t l = 0; l < TRIB_LAYERS_MAX; l++) {
-        free(net->outputs[l]);
-        free(net->spaces[l]);
-    }
-    free(net->logits);
-    free(net->delta);
-    free(net->delta_below);
+    free(net->arena);
     free(net);
+}
+
+bool trib_net_steps_in_place(const struct trib_net *net)
+{
+    return net->steps_in_place;
 }
 
 size_t trib_net_batch_max(const struct trib_net *net)
@@ -91,9 +110,10 @@ static bool is_skipped(const struct trib_layer *layer, const struct trib_rng *dr
     return !drops && trib_layer_ops(layer->kind)->is_training_only;
 }
 
-// `drops` NULL: nothing is dropped, and a dropout layer passes on what it gets.
-static const float *forward(struct trib_net *net, const float *params, const float *x, size_t rows,
-                            struct trib_rng *drops)
+// `drops` NULL: nothing is dropped, and a dropout layer passes on what it gets. The last layer's
+// outputs are left as z, its logits.
+static void forward_to_logits(struct trib_net *net, const float *params, const float *x,
+                              size_t rows, struct trib_rng *drops)
 {
     const struct trib_model *model = net->model;
     assert(rows <= net->batch_max);
@@ -109,13 +129,26 @@ static const float *forward(struct trib_net *net, const float *params, const flo
                                              .space = net->spaces[l],
                                              .drops = drops,
                                              .z = a};
-        trib_layer_ops(layer->kind)->forward(&pass);
-        if (l + 1 == model->layer_count)
-            memcpy(net->logits, a, rows * layer->outputs * sizeof(*a));
-        trib_activate(layer->activation, a, rows, layer->outputs);
+        const struct trib_layer_ops *ops = trib_layer_ops(layer->kind);
+        ops->forward(&pass);
+        const bool is_done = layer->activation == TRIB_ACTIVATION_RELU && ops->fuses_relu;
+        if (l + 1 < model->layer_count && !is_done)
+            trib_activate(layer->activation, a, rows, layer->outputs);
         x = a;
     }
-    return x;
+}
+
+// The outputs, of the last layer; the logits are kept beside them.
+static const float *forward(struct trib_net *net, const float *params, const float *x, size_t rows,
+                            struct trib_rng *drops)
+{
+    const uint32_t last = net->model->layer_count - 1;
+    const struct trib_layer *layer = &net->model->layers[last];
+    float *a = net->outputs[last];
+    forward_to_logits(net, params, x, rows, drops);
+    memcpy(net->logits, a, rows * layer->outputs * sizeof(*a));
+    trib_activate(layer->activation, a, rows, layer->outputs);
+    return a;
 }
 
 const float *trib_net_forward(struct trib_net *net, const float *params, const float *x,
@@ -150,13 +183,13 @@ static double row_loss(const struct trib_model *model, const float *z, float y)
     return (double)NAN;
 }
 
-// Of the rows whose logits are there.
-static double loss_sum(const struct trib_net *net, const struct trib_batch *batch)
+// Of all rows, from their logits.
+static double loss_sum(const struct trib_model *model, const float *logits,
+                       const struct trib_batch *batch)
 {
-    const struct trib_model *model = net->model;
     double sum = 0;
     for (size_t r = 0; r < batch->rows; r++) {
-        const double loss = row_loss(model, net->logits + r * model->outputs, batch->y[r]);
+        const double loss = row_loss(model, logits + r * model->outputs, batch->y[r]);
         sum += batch->weights ? (double)batch->weights[r] * loss : loss;
     }
     return sum;
@@ -166,85 +199,124 @@ double trib_net_loss_sum(struct trib_net *net, const float *params, const float 
                          size_t rows, const float **ret_outputs)
 {
     *ret_outputs = forward(net, params, x, rows, NULL);
-    return loss_sum(net, &(const struct trib_batch){.x = x, .y = y, .rows = rows});
+    return loss_sum(net->model, net->logits,
+                    &(const struct trib_batch){.x = x, .y = y, .rows = rows});
 }
 
 double trib_net_loss_weighted(struct trib_net *net, const float *params,
                               const struct trib_batch *batch)
 {
     (void)forward(net, params, batch->x, batch->rows, NULL);
-    return loss_sum(net, batch);
+    return loss_sum(net->model, net->logits, batch);
 }
 
-// For each of the three pairs of last activation and loss, dLoss/dz = weight (a - target) / rows.
-static void output_delta(const struct trib_net *net, const float *a, const struct trib_batch *batch,
-                         float *delta)
+// Turn the logits of the last layer into its delta: for each of the three pairs of last activation
+// and loss, dLoss/dz = weight (a - target) / rows. Returns the weighted sum of the losses.
+static double output_delta(const struct trib_net *net, const struct trib_batch *batch)
 {
     const struct trib_model *model = net->model;
-    const size_t rows = batch->rows;
-    const float *y = batch->y;
-    const float scale = 1.0f / (float)rows;
-    size_t width = model->outputs;
-    memcpy(delta, a, rows * width * sizeof(*delta));
-    for (size_t r = 0; r < rows; r++) {
-        if (model->loss == TRIB_LOSS_CROSS_ENTROPY)
-            delta[r * width + (size_t)y[r]] -= 1;
-        else
-            delta[r * width] -= y[r];
+    float *z = net->outputs[model->layer_count - 1];
+    const float scale = 1.0f / (float)batch->rows;
+    if (model->loss == TRIB_LOSS_CROSS_ENTROPY)
+        return trib_kernels()->softmax_loss(&(struct trib_softmax){.rows = (int)batch->rows,
+                                                                   .width = (int)model->outputs,
+                                                                   .z = z,
+                                                                   .labels = batch->y,
+                                                                   .weights = batch->weights,
+                                                                   .scale = scale});
+    const double loss = loss_sum(model, z, batch);
+    trib_activate(model->layers[model->layer_count - 1].activation, z, batch->rows, model->outputs);
+    for (size_t r = 0; r < batch->rows; r++) {
+        float *row = z + r * model->outputs;
+        row[0] -= batch->y[r];
+        for (uint32_t i = 0; i < model->outputs; i++)
+            row[i] *= batch->weights ? scale * batch->weights[r] : scale;
     }
-    if (!batch->weights) {
-        for (size_t i = 0; i < rows * width; i++)
-            delta[i] *= scale;
-        return;
-    }
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t i = 0; i < width; i++)
-            delta[r * width + i] *= scale * batch->weights[r];
-    }
+    return loss;
 }
 
-static const float *layer_input(const struct trib_net *net, uint32_t l, const float *x,
-                                const struct trib_rng *drops)
+// The layer whose outputs `l` gets, or -1: the rows themselves.
+static int layer_under(const struct trib_net *net, uint32_t l, const struct trib_rng *drops)
 {
     while (l > 0 && is_skipped(&net->model->layers[l - 1], drops))
         l--; // it passed on what it got
-    return l ? net->outputs[l - 1] : x;
+    return (int)l - 1;
+}
+
+// What becomes of the gradient: vector = keep * vector + factor * gradient, and where that vector is
+// not the parameters but they are to move, `params` do so.
+struct destination {
+    float *vector;
+    float factor, keep;
+    float *params; // NULL: they stay
+};
+
+// For a layer that cannot do so itself.
+static void step_layer(const struct trib_layer *layer, const struct destination *to)
+{
+    for (uint32_t t = 0; t < layer->tensor_count; t++) {
+        const struct trib_layer_tensor *tensor = &layer->tensors[t];
+        const float *g = to->vector + tensor->offset;
+        float *w = to->params + tensor->offset;
+        for (size_t i = 0; i < tensor->count; i++)
+            w[i] = to->keep * w[i] + to->factor * g[i];
+    }
+}
+
+static double backward(struct trib_net *net, const float *params, const struct trib_batch *batch,
+                       struct trib_rng *drops, const struct destination *to)
+{
+    const struct trib_model *model = net->model;
+    const size_t rows = batch->rows;
+    float *delta = net->outputs[model->layer_count - 1];
+    float *below = net->delta, *spare = net->delta_below;
+    bool is_gated = true; // the loss has dealt with the last activation
+    const double loss = output_delta(net, batch);
+
+    for (uint32_t l = model->layer_count; l-- > net->lowest;) {
+        const struct trib_layer *layer = &model->layers[l];
+        const struct trib_layer_ops *ops = trib_layer_ops(layer->kind);
+        const int under = layer_under(net, l, drops);
+        const bool is_moved_after = to->params && !ops->takes_steps;
+        if (is_skipped(layer, drops))
+            continue;
+        if (!is_gated)
+            trib_activation_derivative(layer->activation, net->outputs[l], delta,
+                                       rows * layer->outputs);
+        is_gated = ops->fuses_relu && under >= 0 &&
+                   model->layers[under].activation == TRIB_ACTIVATION_RELU;
+        const struct trib_layer_pass pass = {
+            .layer = layer,
+            .params = params,
+            .x = under >= 0 ? net->outputs[under] : batch->x,
+            .rows = rows,
+            .space = net->spaces[l],
+            .drops = drops,
+            .a = net->outputs[l],
+            .delta = delta,
+            .below = l == net->lowest ? NULL : below,
+            .gradient = to->params && !is_moved_after ? to->params : to->vector,
+            .factor = is_moved_after ? 1 : to->factor,
+            .keep = is_moved_after ? 0 : to->keep,
+            .gate = is_gated ? net->outputs[under] : NULL,
+        };
+        ops->backward(&pass);
+        if (is_moved_after)
+            step_layer(layer, to);
+        delta = below;
+        below = spare;
+        spare = delta;
+    }
+    return loss / (double)rows;
 }
 
 double trib_net_gradient_weighted(struct trib_net *net, const float *params,
                                   const struct trib_batch *batch, struct trib_rng *dropout,
                                   float *ret_gradient)
 {
-    const struct trib_model *model = net->model;
-    const size_t rows = batch->rows;
-    const float *a = forward(net, params, batch->x, rows, dropout);
-    float *delta = net->delta;
-    float *below = net->delta_below;
-
-    output_delta(net, a, batch, delta);
-    for (uint32_t l = model->layer_count; l-- > net->lowest;) {
-        const struct trib_layer *layer = &model->layers[l];
-        if (is_skipped(layer, dropout))
-            continue;
-        if (l + 1 < model->layer_count) // the loss has dealt with the last
-            trib_activation_derivative(layer->activation, net->outputs[l], delta,
-                                       rows * layer->outputs);
-        const struct trib_layer_pass pass = {.layer = layer,
-                                             .params = params,
-                                             .x = layer_input(net, l, batch->x, dropout),
-                                             .rows = rows,
-                                             .space = net->spaces[l],
-                                             .drops = dropout,
-                                             .a = net->outputs[l],
-                                             .delta = delta,
-                                             .gradient = ret_gradient,
-                                             .below = l == net->lowest ? NULL : below};
-        trib_layer_ops(layer->kind)->backward(&pass);
-        float *swap = delta;
-        delta = below;
-        below = swap;
-    }
-    return loss_sum(net, batch) / (double)rows;
+    const struct destination to = {.vector = ret_gradient, .factor = 1};
+    forward_to_logits(net, params, batch->x, batch->rows, dropout);
+    return backward(net, params, batch, dropout, &to);
 }
 
 double trib_net_gradient(struct trib_net *net, const float *params, const float *x, const float *y,
@@ -252,4 +324,14 @@ double trib_net_gradient(struct trib_net *net, const float *params, const float 
 {
     const struct trib_batch batch = {.x = x, .y = y, .rows = rows};
     return trib_net_gradient_weighted(net, params, &batch, NULL, ret_gradient);
+}
+
+double trib_net_step(struct trib_net *net, float *params, const struct trib_batch *batch,
+                     struct trib_rng *dropout, const struct trib_net_step *step)
+{
+    const struct destination to = {
+        .vector = step->space, .factor = -step->rate, .keep = step->keep, .params = params};
+    assert(step->space || net->steps_in_place);
+    forward_to_logits(net, params, batch->x, batch->rows, dropout);
+    return backward(net, params, batch, dropout, &to);
 }

@@ -33,6 +33,12 @@ static bool has_start(const struct trib_optim_options *options)
     return options->proximal_mu > 0;
 }
 
+bool trib_optim_is_plain(const struct trib_optim_options *options)
+{
+    return options->optimizer == TRIB_OPTIMIZER_SGD && options->momentum == 0 && options->l1 == 0 &&
+           options->proximal_mu == 0 && options->clip_norm == 0;
+}
+
 size_t trib_optim_vectors(const struct trib_optim_options *options)
 {
     return (size_t)has_first(options) + has_second(options) + has_start(options);

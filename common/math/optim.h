@@ -43,6 +43,9 @@ TRIB_CHECKED enum trib_err trib_optim_create(const struct trib_optim_options *op
                                              struct trib_optim **ret_optim);
 void trib_optim_destroy(struct trib_optim *optim);
 
+// Is a step no more than w -= rate * (gradient + weight_decay * w)? Then it needs no state.
+bool trib_optim_is_plain(const struct trib_optim_options *options);
+
 // How many vectors of `count` floats the state has.
 size_t trib_optim_vectors(const struct trib_optim_options *options);
 

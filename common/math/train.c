@@ -21,11 +21,12 @@ struct trib_trainer_space {
     float *x;        // the batch at hand, (batch, inputs)
     float *y;        // (batch)
     float *weights;  // (batch)
-    float *gradient; // (param_count)
+    float *gradient; // (param_count); NULL: steps are taken in place
     float *best;     // parameters of the best epoch, (param_count); NULL: nothing is kept aside
     float *classes;  // weights of the classes, (model classes); NULL: all 1
     uint32_t *class_rows; // as many, and NULL with it
     bool drops;           // the model has dropout layers
+    bool is_plain;        // a step is w = keep * w - rate * gradient, and nothing else
     struct trib_train_report report;
 };
 
@@ -53,19 +54,21 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
     const struct trib_model *model = space->model;
     const bool validates = space->options.validation_fraction > 0;
     const bool has_classes = space->options.are_classes_equal && model->classes > 0;
+    const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net);
     space->order = trib_alloc_array(space->rows_max, sizeof(*space->order));
     space->x = trib_alloc_aligned(batch * model->inputs, sizeof(*space->x));
     space->y = trib_alloc_aligned(batch, sizeof(*space->y));
     space->weights = trib_alloc_aligned(batch, sizeof(*space->weights));
-    space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
+    if (has_gradient)
+        space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
     if (validates)
         space->best = trib_alloc_aligned(model->param_count, sizeof(*space->best));
     if (has_classes) {
         space->classes = trib_alloc_aligned(model->classes, sizeof(*space->classes));
         space->class_rows = trib_alloc_aligned(model->classes, sizeof(*space->class_rows));
     }
-    bool is_complete = space->order && space->x && space->y && space->weights && space->gradient &&
-                       (!validates || space->best) &&
+    bool is_complete = space->order && space->x && space->y && space->weights &&
+                       (!has_gradient || space->gradient) && (!validates || space->best) &&
                        (!has_classes || (space->classes && space->class_rows));
     return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
 }
@@ -86,11 +89,12 @@ enum trib_err trib_train_space_create(const struct trib_model *model,
     space->rows_max = rows_max;
     for (uint32_t l = 0; l < model->layer_count; l++)
         space->drops = space->drops || trib_layer_ops(model->layers[l].kind)->is_training_only;
-    enum trib_err err = create_vectors(space, batch);
+    space->is_plain = trib_optim_is_plain(&optim);
+    enum trib_err err = trib_net_create(model, batch, &space->net);
+    if (!err)
+        err = create_vectors(space, batch);
     if (!err)
         err = trib_optim_create(&optim, model->param_count, &space->optim);
-    if (!err)
-        err = trib_net_create(model, batch, &space->net);
     if (err) {
         trib_train_space_destroy(space);
         return err;
@@ -209,11 +213,30 @@ struct fit {
     void *stop_user;
 };
 
+// Learn from one batch; returns its mean loss before that.
+static double step(struct fit *fit, const struct trib_batch *batch)
+{
+    struct trib_trainer_space *space = fit->space;
+    const struct trib_train_options *options = &space->options;
+    struct trib_rng *drops = space->drops ? fit->rng : NULL;
+    const double rate = trib_schedule_rate(&options->schedule, options->learning_rate, fit->step++,
+                                           fit->step_count, NULL);
+    if (space->is_plain) {
+        const struct trib_net_step in_place = {.rate = (float)rate,
+                                               .keep = (float)(1 - rate * options->weight_decay),
+                                               .space = space->gradient};
+        return trib_net_step(space->net, fit->params, batch, drops, &in_place);
+    }
+    const double loss =
+        trib_net_gradient_weighted(space->net, fit->params, batch, drops, space->gradient);
+    trib_optim_step(space->optim, rate, space->gradient, fit->params);
+    return loss;
+}
+
 // One pass over the rows; *ret_loss is their mean loss.
 static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
 {
     struct trib_trainer_space *space = fit->space;
-    const struct trib_train_options *options = &space->options;
     const size_t batch_max = trib_net_batch_max(space->net);
     double sum = 0;
     if (!options->is_online)
@@ -223,12 +246,7 @@ static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
         if (fit->stop && fit->stop(fit->stop_user))
             return TRIB_ERR_STOPPED;
         const struct trib_batch batch = gather(space, fit->samples, space->order + first, count);
-        sum += (double)count * trib_net_gradient_weighted(space->net, fit->params, &batch,
-                                                          space->drops ? fit->rng : NULL,
-                                                          space->gradient);
-        const double rate = trib_schedule_rate(&options->schedule, options->learning_rate,
-                                               fit->step++, fit->step_count, NULL);
-        trib_optim_step(space->optim, rate, space->gradient, fit->params);
+        sum += (double)count * step(fit, &batch);
     }
     *ret_loss = sum / (double)fit->rows;
     return TRIB_OK;

@@ -43,7 +43,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space);
 // Train with another rate from now on.
 void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate);
 
-// How many vectors of param_count floats such a space has.
+// How many vectors of param_count floats such a space has at most: plain steps are taken in place.
 size_t trib_train_vectors(const struct trib_train_options *options);
 
 // Is this row (from 0) kept aside? It depends on nothing else, so that a row never changes its side.

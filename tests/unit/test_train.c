@@ -59,6 +59,33 @@ static void momentum_and_decay_follow_the_known_path(void **state)
     assert_true(fabs(loss - 0.382737938510) < 1e-6); // before the last step
 }
 
+static void a_step_in_place_is_that_of_the_gradient(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"2 - dense 3 relu - dense 2 softmax",
+                                        "2 - dense 4 tanh - dense 3 relu - dense 1 sigmoid",
+                                        "2 - dense 1 linear"};
+    const float rate = 0.25f, keep = 0.875f;
+    for (int i = 0; i < 3; i++) {
+        struct trib_model model = parsed(specs[i]);
+        struct trib_net *net;
+        float params[64], before[64], gradient[64];
+        const struct trib_batch batch = {.x = four_x, .y = four_y, .rows = 4};
+        const struct trib_net_step step = {.rate = rate, .keep = keep};
+        assert_true(model.param_count <= 64);
+        assert_int_equal(trib_net_create(&model, 4, &net), TRIB_OK);
+        assert_true(trib_net_steps_in_place(net));
+        trib_model_init(&model, 3, params);
+        memcpy(before, params, sizeof(before));
+        double loss = trib_net_gradient(net, params, four_x, four_y, 4, gradient);
+        assert_memory_equal(params, before, model.param_count * sizeof(float));
+        assert_true(trib_net_step(net, params, &batch, NULL, &step) == loss);
+        for (size_t p = 0; p < model.param_count; p++)
+            assert_float_equal(params[p], keep * before[p] - rate * gradient[p], 1e-7);
+        trib_net_destroy(net);
+    }
+}
+
 static void a_batch_of_all_rows_is_the_full_batch(void **state)
 {
     (void)state;
@@ -315,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(momentum_and_decay_follow_the_known_path),
+        cmocka_unit_test(a_step_in_place_is_that_of_the_gradient),
         cmocka_unit_test(a_batch_of_all_rows_is_the_full_batch),
         cmocka_unit_test(a_thousand_steps_are_the_same_bits),
         cmocka_unit_test(a_space_can_be_used_again),
