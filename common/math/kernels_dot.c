@@ -61,26 +61,20 @@ ALWAYS_INLINE void add_rest(const int rows, const int columns, const struct step
     }
 }
 
-static inline void finish_cell(const struct trib_product *p, ptrdiff_t at, int column, float sum)
-{
-    float base = 0;
-    if (p->bias)
-        base = p->bias[column];
-    else if (p->beta != 0)
-        base = p->beta * p->c[at];
-    float out = p->alpha * sum + base;
-    if (p->is_relu && !(out > 0))
-        out = 0;
-    if (p->gate && !(p->gate[at] > 0))
-        out = 0;
-    p->c[at] = out;
-}
+// What to do with the sums; a copy that no store to c can change.
+struct finish {
+    float *c;
+    const float *bias, *gate;
+    ptrdiff_t c_row;
+    float alpha, beta;
+    bool is_relu;
+};
 
 #if TRIB_LANES_KIND == TRIB_LANES_AVX512
+
 // fold() of four sums at once: each step adds halves of two or four of them with one instruction.
-ALWAYS_INLINE __m128 fold_four(vec sums[static 4][SUM_VECS])
+ALWAYS_INLINE __m128 fold_four(const vec s0, const vec s1, const vec s2, const vec s3)
 {
-    const vec s0 = sums[0][0], s1 = sums[1][0], s2 = sums[2][0], s3 = sums[3][0];
     // s_i + s_i+8: eight of the first sum, eight of the second
     const vec a = _mm512_shuffle_f32x4(s0, s1, 0x44) + _mm512_shuffle_f32x4(s0, s1, 0xee);
     const vec b = _mm512_shuffle_f32x4(s2, s3, 0x44) + _mm512_shuffle_f32x4(s2, s3, 0xee);
@@ -92,20 +86,51 @@ ALWAYS_INLINE __m128 fold_four(vec sums[static 4][SUM_VECS])
     return _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, e));
 }
 
-ALWAYS_INLINE void finish_four(const struct trib_product *p, ptrdiff_t at, int column, __m128 sums)
+// Up to four cells of a row.
+ALWAYS_INLINE void finish_row(const struct finish *f, ptrdiff_t row, int column, const int columns,
+                              vec sums[DOT_COLUMNS][SUM_VECS])
 {
+    const __mmask8 some = (__mmask8)((1U << columns) - 1);
+    const ptrdiff_t at = row * f->c_row + column;
+    const __m128 folded =
+        fold_four(sums[0][0], columns > 1 ? sums[1][0] : splat(0),
+                  columns > 2 ? sums[2][0] : splat(0), columns > 3 ? sums[3][0] : splat(0));
     __m128 base = _mm_setzero_ps();
-    if (p->bias)
-        base = _mm_loadu_ps(p->bias + column);
-    else if (p->beta != 0)
-        base = _mm_set1_ps(p->beta) * _mm_loadu_ps(p->c + at);
-    __m128 out = _mm_set1_ps(p->alpha) * sums + base;
-    if (p->is_relu)
+    if (f->bias)
+        base = _mm_maskz_loadu_ps(some, f->bias + column);
+    else if (f->beta != 0)
+        base = _mm_set1_ps(f->beta) * _mm_maskz_loadu_ps(some, f->c + at);
+    __m128 out = _mm_set1_ps(f->alpha) * folded + base;
+    if (f->is_relu)
         out = _mm_max_ps(out, _mm_setzero_ps());
-    if (p->gate)
-        out = _mm_and_ps(out, _mm_cmpgt_ps(_mm_loadu_ps(p->gate + at), _mm_setzero_ps()));
-    _mm_storeu_ps(p->c + at, out);
+    if (f->gate)
+        out =
+            _mm_and_ps(out, _mm_cmpgt_ps(_mm_maskz_loadu_ps(some, f->gate + at), _mm_setzero_ps()));
+    _mm_mask_storeu_ps(f->c + at, some, out);
 }
+
+#else
+
+ALWAYS_INLINE void finish_row(const struct finish *f, ptrdiff_t row, int column, const int columns,
+                              vec sums[DOT_COLUMNS][SUM_VECS])
+{
+    UNROLLED for (int j = 0; j < columns; j++)
+    {
+        const ptrdiff_t at = row * f->c_row + column + j;
+        float base = 0;
+        if (f->bias)
+            base = f->bias[column + j];
+        else if (f->beta != 0)
+            base = f->beta * f->c[at];
+        float out = f->alpha * fold(sums[j]) + base;
+        if (f->is_relu && !(out > 0))
+            out = 0;
+        if (f->gate && !(f->gate[at] > 0))
+            out = 0;
+        f->c[at] = out;
+    }
+}
+
 #endif
 
 ALWAYS_INLINE void cells(const int rows, const int columns, const struct trib_product *p, int row,
@@ -116,6 +141,13 @@ ALWAYS_INLINE void cells(const int rows, const int columns, const struct trib_pr
                       .b = p->b + column * p->b_row,
                       .a_row = p->a_row,
                       .b_row = p->b_row};
+    const struct finish f = {.c = p->c,
+                             .bias = p->bias,
+                             .gate = p->gate,
+                             .c_row = p->c_row,
+                             .alpha = p->alpha,
+                             .beta = p->beta,
+                             .is_relu = p->is_relu};
     int left = p->k;
     UNROLLED for (int i = 0; i < rows; i++)
     {
@@ -128,18 +160,7 @@ ALWAYS_INLINE void cells(const int rows, const int columns, const struct trib_pr
         add_step(rows, columns, &at, sums);
     if (left > 0)
         add_rest(rows, columns, &at, left, sums);
-    UNROLLED for (int i = 0; i < rows; i++)
-    {
-        const ptrdiff_t cell = (row + i) * p->c_row + column;
-#if TRIB_LANES_KIND == TRIB_LANES_AVX512
-        if (columns == 4) {
-            finish_four(p, cell, column, fold_four(sums[i]));
-            continue;
-        }
-#endif
-        UNROLLED for (int j = 0; j < columns; j++)
-            finish_cell(p, cell + j, column + j, fold(sums[i][j]));
-    }
+    UNROLLED for (int i = 0; i < rows; i++) finish_row(&f, row + i, column, columns, sums[i]);
 }
 
 // Rows of c from `row`, over all its columns.

@@ -18,45 +18,70 @@ enum {
     SMALL_B = 32768,
 };
 
-// rows (up to TILE_ROWS) by one or two vectors of c
-struct tile {
+// Up to TILE_ROWS rows of c, over `n` columns.
+struct strip {
     const struct trib_product *p;
     const float *a, *b, *bias, *gate;
     float *c;
-    int k;
+    int n, k;
     float beta;
     bool is_relu;
+};
+
+// One or two vectors of columns of it.
+struct tile {
+    const float *b, *bias, *gate;
+    float *c;
     part edge; // of the only vector
 };
 
-ALWAYS_INLINE void finish(const struct tile *t, vec sum, ptrdiff_t at, ptrdiff_t column,
-                          const bool is_edge)
+ALWAYS_INLINE vec columns_of(const float *from, const bool is_pair, int v, part edge)
 {
-    float *c = t->c + at + column;
-    vec base = splat(0);
-    if (t->bias) {
-        base = is_edge ? load_part(t->bias + column, t->edge) : load(t->bias + column);
-    } else if (t->beta != 0) {
-        base = is_edge ? load_part(c, t->edge) : load(c);
-        if (t->beta != 1)
-            base *= splat(t->beta);
-    }
-    vec out = fused(splat(t->p->alpha), sum, base);
-    if (t->is_relu)
-        out = where_positive(out, out);
-    if (t->gate) {
-        const float *gate = t->gate + at + column;
-        out = where_positive(is_edge ? load_part(gate, t->edge) : load(gate), out);
-    }
-    if (is_edge)
-        store_part(c, t->edge, out);
-    else
-        store(c, out);
+    return is_pair ? load(from + v * LANES) : load_part(from, edge);
 }
 
-ALWAYS_INLINE void tile(const int rows, const bool is_pair, const struct tile *t)
+// c = epilogue(alpha * sum + base). Most strips only add or only set, and that without a branch.
+enum finish {
+    FINISH_SET,
+    FINISH_ADD,
+    FINISH_ANY,
+};
+
+ALWAYS_INLINE void finish(const enum finish how, const int rows, const bool is_pair,
+                          const struct strip *s, const struct tile *t, vec sums[TILE_ROWS][2])
 {
-    const struct trib_product *p = t->p;
+    const ptrdiff_t c_row = s->p->c_row;
+    const vec alpha = splat(s->p->alpha), beta = splat(s->beta);
+    const bool is_scaled = !t->bias && s->beta != 0, is_relu = s->is_relu;
+    UNROLLED for (int i = 0; i < rows; i++)
+    {
+        UNROLLED for (int v = 0; v < 1 + is_pair; v++)
+        {
+            float *c = t->c + i * c_row;
+            vec base = splat(0);
+            if (how == FINISH_ADD)
+                base = columns_of(c, is_pair, v, t->edge);
+            if (how == FINISH_ANY && t->bias)
+                base = columns_of(t->bias, is_pair, v, t->edge);
+            if (how == FINISH_ANY && is_scaled)
+                base = beta * columns_of(c, is_pair, v, t->edge);
+            vec out = fused(alpha, sums[i][v], base);
+            if (how == FINISH_ANY && is_relu)
+                out = where_positive(out, out);
+            if (how == FINISH_ANY && t->gate)
+                out = where_positive(columns_of(t->gate + i * c_row, is_pair, v, t->edge), out);
+            if (is_pair)
+                store(c + v * LANES, out);
+            else
+                store_part(c, t->edge, out);
+        }
+    }
+}
+
+ALWAYS_INLINE void tile(const int rows, const bool is_pair, const struct strip *s,
+                        const struct tile *t)
+{
+    const struct trib_product *p = s->p;
     const ptrdiff_t a_row = p->a_row, a_step = p->a_step, b_row = p->b_row;
     vec sums[TILE_ROWS][2];
     UNROLLED for (int i = 0; i < rows; i++)
@@ -65,10 +90,10 @@ ALWAYS_INLINE void tile(const int rows, const bool is_pair, const struct tile *t
         sums[i][1] = splat(0);
     }
     for (int q = 0; q < p->k2; q++) {
-        const float *a = t->a + q * p->a_step2;
+        const float *a = s->a + q * p->a_step2;
         const float *b = t->b + q * p->b_row2;
-        for (int left = t->k; left > 0; left--, a += a_step, b += b_row) {
-            const vec first = is_pair ? load(b) : load_part(b, t->edge);
+        for (int left = s->k; left > 0; left--, a += a_step, b += b_row) {
+            const vec first = columns_of(b, is_pair, 0, t->edge);
             const vec second = is_pair ? load(b + LANES) : first;
             UNROLLED for (int i = 0; i < rows; i++)
             {
@@ -79,60 +104,76 @@ ALWAYS_INLINE void tile(const int rows, const bool is_pair, const struct tile *t
             }
         }
     }
-    UNROLLED for (int i = 0; i < rows; i++)
-    {
-        finish(t, sums[i][0], i * p->c_row, 0, !is_pair);
-        if (is_pair)
-            finish(t, sums[i][1], i * p->c_row, LANES, false);
+    if (s->is_relu || t->gate || t->bias || (s->beta != 0 && s->beta != 1))
+        finish(FINISH_ANY, rows, is_pair, s, t, sums);
+    else if (s->beta == 0)
+        finish(FINISH_SET, rows, is_pair, s, t, sums);
+    else
+        finish(FINISH_ADD, rows, is_pair, s, t, sums);
+}
+
+ALWAYS_INLINE struct tile tile_at(const struct strip *s, int column, int columns)
+{
+    return (struct tile){
+        .b = s->b + column,
+        .bias = s->bias ? s->bias + column : NULL,
+        .gate = s->gate ? s->gate + column : NULL,
+        .c = s->c + column,
+        .edge = part_of(columns < LANES ? columns : LANES),
+    };
+}
+
+ALWAYS_INLINE void strip(const int rows, const struct strip *given)
+{
+    const struct strip s = *given; // a copy that no store to c can change
+    int column = 0;
+    for (; column + 2 * LANES <= s.n; column += 2 * LANES) {
+        const struct tile t = tile_at(&s, column, 2 * LANES);
+        tile(rows, true, &s, &t);
+    }
+    for (; column < s.n; column += LANES) {
+        const struct tile t = tile_at(&s, column, s.n - column);
+        tile(rows, false, &s, &t);
     }
 }
 
-typedef void (*tile_fn)(const struct tile *);
+typedef void (*strip_fn)(const struct strip *);
 
-#define TILE(rows)                                                          \
-    static __attribute__((noinline)) void tile_##rows(const struct tile *t) \
-    {                                                                       \
-        tile(rows, false, t);                                               \
-    }                                                                       \
-    static __attribute__((noinline)) void pair_##rows(const struct tile *t) \
-    {                                                                       \
-        tile(rows, true, t);                                                \
-    }
-#define TILE_NAMES(rows)         \
-    {                            \
-        tile_##rows, pair_##rows \
+#define STRIP(rows)                                                           \
+    static __attribute__((noinline)) void strip_##rows(const struct strip *s) \
+    {                                                                         \
+        strip(rows, s);                                                       \
     }
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
+STRIP(1)
+STRIP(2)
+STRIP(3)
+STRIP(4)
+STRIP(5)
+STRIP(6)
 #if TRIB_LANES_KIND == TRIB_LANES_AVX512 || TRIB_LANES_KIND == TRIB_LANES_NEON
-TILE(7)
-TILE(8)
-TILE(9)
-TILE(10)
-TILE(11)
-TILE(12)
+STRIP(7)
+STRIP(8)
+STRIP(9)
+STRIP(10)
+STRIP(11)
+STRIP(12)
 #endif
 #if TRIB_LANES_KIND == TRIB_LANES_AVX512
-TILE(13)
-TILE(14)
+STRIP(13)
+STRIP(14)
 #endif
 
-static const tile_fn tiles[][2] = {
-    {NULL, NULL},   TILE_NAMES(1),  TILE_NAMES(2), TILE_NAMES(3),  TILE_NAMES(4),  TILE_NAMES(5),
-    TILE_NAMES(6),
+static const strip_fn strips[] = {
+    NULL,     strip_1,  strip_2, strip_3,  strip_4,  strip_5,  strip_6,
 #if TRIB_LANES_KIND == TRIB_LANES_AVX512 || TRIB_LANES_KIND == TRIB_LANES_NEON
-    TILE_NAMES(7),  TILE_NAMES(8),  TILE_NAMES(9), TILE_NAMES(10), TILE_NAMES(11), TILE_NAMES(12),
+    strip_7,  strip_8,  strip_9, strip_10, strip_11, strip_12,
 #endif
 #if TRIB_LANES_KIND == TRIB_LANES_AVX512
-    TILE_NAMES(13), TILE_NAMES(14),
+    strip_13, strip_14,
 #endif
 };
-_Static_assert(sizeof(tiles) / sizeof(tiles[0]) == TILE_ROWS + 1, "a function for each height");
+_Static_assert(sizeof(strips) / sizeof(strips[0]) == TILE_ROWS + 1, "a function for each height");
 
 // A span of the sums: p from `first`, `k` of them.
 struct span {
@@ -141,63 +182,47 @@ struct span {
     bool is_first, is_last;
 };
 
-static void run_tile(const struct span *span, int row, int rows, int column, int columns)
+static void run_strip(const struct span *span, int row, int rows, int column, int columns)
 {
     const struct trib_product *p = span->p;
     const ptrdiff_t at = row * p->c_row + column;
-    const struct tile tile = {
+    const struct strip s = {
         .p = p,
         .a = p->a + row * p->a_row + span->first * p->a_step,
         .b = p->b + span->first * p->b_row + column,
         .bias = p->bias && span->is_first ? p->bias + column : NULL,
         .gate = p->gate && span->is_last ? p->gate + at : NULL,
         .c = p->c + at,
+        .n = columns,
         .k = span->k,
         .beta = span->is_first ? p->beta : 1,
         .is_relu = p->is_relu && span->is_last,
-        .edge = part_of(columns < LANES ? columns : LANES),
     };
-    tiles[rows][columns == 2 * LANES](&tile);
+    strips[rows](&s);
 }
 
-// All rows of some columns, in tiles of like height.
+// All rows of some columns, in strips of like height.
 static void run_rows(const struct span *span, int column, int columns)
 {
     const int m = span->p->m;
     int left = (m + TILE_ROWS - 1) / TILE_ROWS;
     for (int row = 0; left > 0; left--) {
         const int rows = (m - row + left - 1) / left;
-        run_tile(span, row, rows, column, columns);
+        run_strip(span, row, rows, column, columns);
         row += rows;
     }
-}
-
-static int columns_at(int column, int n)
-{
-    if (n - column >= 2 * LANES)
-        return 2 * LANES;
-    return n - column < LANES ? n - column : LANES;
 }
 
 static void run_span(const struct span *span)
 {
     const struct trib_product *p = span->p;
-    if ((int64_t)span->k * p->k2 * p->n * (int64_t)sizeof(float) > SMALL_B || p->m <= TILE_ROWS) {
-        for (int column = 0, columns; column < p->n; column += columns) {
-            columns = columns_at(column, p->n);
-            run_rows(span, column, columns);
-        }
+    const int64_t b_size = (int64_t)span->k * p->k2 * p->n * (int64_t)sizeof(float);
+    if (b_size <= SMALL_B || p->m <= TILE_ROWS) {
+        run_rows(span, 0, p->n);
         return;
     }
-    int left = (p->m + TILE_ROWS - 1) / TILE_ROWS;
-    for (int row = 0; left > 0; left--) {
-        const int rows = (p->m - row + left - 1) / left;
-        for (int column = 0, columns; column < p->n; column += columns) {
-            columns = columns_at(column, p->n);
-            run_tile(span, row, rows, column, columns);
-        }
-        row += rows;
-    }
+    for (int column = 0; column < p->n; column += 2 * LANES)
+        run_rows(span, column, p->n - column < 2 * LANES ? p->n - column : 2 * LANES);
 }
 
 void TRIB_LANES(trib_products)(const struct trib_product *p)
