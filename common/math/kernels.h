@@ -50,7 +50,8 @@ struct trib_softmax {
 // Rows of one length that lie apart.
 struct trib_rows {
     int count, width;
-    const float *const *x; // (count) of (width)
+    const float *const *x;    // (count) of (width)
+    const float *const *next; // (count): rows soon needed, to be fetched meanwhile; NULL: none
 };
 
 struct trib_kernels {

@@ -215,9 +215,12 @@ enum {
     ROWS_AT_ONCE = 4, // to hide the latency of one sum
 };
 
-ALWAYS_INLINE void some_dots(const int rows, const float *const *x, const float *w, int width,
+ALWAYS_INLINE void some_dots(const int rows, const struct trib_rows *all, int first, const float *w,
                              float *ret_dots)
 {
+    const float *const *x = all->x + first;
+    const float *const *next = all->next ? all->next + first : NULL;
+    const int width = all->width;
     vec sums[ROWS_AT_ONCE][SUM_VECS];
     int at = 0;
     UNROLLED for (int i = 0; i < rows; i++)
@@ -225,6 +228,9 @@ ALWAYS_INLINE void some_dots(const int rows, const float *const *x, const float 
         UNROLLED for (int v = 0; v < SUM_VECS; v++) sums[i][v] = splat(0);
     }
     for (; at + SUMS <= width; at += SUMS) {
+        if (next) {
+            UNROLLED for (int i = 0; i < rows; i++) __builtin_prefetch(next[i] + at, 0, 2);
+        }
         UNROLLED for (int v = 0; v < SUM_VECS; v++)
         {
             const vec factor = load(w + at + v * LANES);
@@ -242,6 +248,12 @@ ALWAYS_INLINE void some_dots(const int rows, const float *const *x, const float 
                 fused(load_part(x[i] + at + v * LANES, some), factor, sums[i][v]);
         }
     }
+#if TRIB_LANES_KIND == TRIB_LANES_AVX512
+    if (rows == 4) {
+        _mm_storeu_ps(ret_dots, fold_four(sums[0][0], sums[1][0], sums[2][0], sums[3][0]));
+        return;
+    }
+#endif
     UNROLLED for (int i = 0; i < rows; i++) ret_dots[i] = fold(sums[i]);
 }
 
@@ -249,9 +261,9 @@ void TRIB_LANES(trib_row_dots)(const struct trib_rows *rows, const float *w, flo
 {
     int row = 0;
     for (; row + ROWS_AT_ONCE <= rows->count; row += ROWS_AT_ONCE)
-        some_dots(ROWS_AT_ONCE, rows->x + row, w, rows->width, ret_dots + row);
+        some_dots(ROWS_AT_ONCE, rows, row, w, ret_dots + row);
     for (; row < rows->count; row++)
-        some_dots(1, rows->x + row, w, rows->width, ret_dots + row);
+        some_dots(1, rows, row, w, ret_dots + row);
 }
 
 // `vecs` vectors of w, the last of them perhaps a part

@@ -11,6 +11,7 @@
 #include "common/math/activation.h"
 #include "common/math/kernels.h"
 #include "common/math/layer.h"
+#include "common/math/loss.h"
 
 struct trib_net {
     const struct trib_model *model; // borrowed
@@ -157,57 +158,21 @@ const float *trib_net_forward(struct trib_net *net, const float *params, const f
     return forward(net, params, x, rows, NULL);
 }
 
-// ---- Losses, from logits z so that nothing overflows or takes the logarithm of 0
-
-static double cross_entropy(const float *z, size_t width, size_t label)
-{
-    // -log softmax(z)_label = log sum_j e^(z_j - max) + max - z_label
-    float max = z[0];
-    double sum = 0;
-    for (size_t i = 1; i < width; i++)
-        max = z[i] > max ? z[i] : max;
-    for (size_t i = 0; i < width; i++)
-        sum += exp((double)z[i] - (double)max);
-    return log(sum) + (double)max - (double)z[label];
-}
-
-static double row_loss(const struct trib_model *model, const float *z, float y)
-{
-    switch (model->loss) {
-    case TRIB_LOSS_CROSS_ENTROPY: return cross_entropy(z, model->outputs, (size_t)y);
-    case TRIB_LOSS_BINARY_CROSS_ENTROPY: // log(1 + e^-|z|) + max(z, 0) - z y
-        return log1p(exp(-fabs((double)z[0]))) + (z[0] > 0 ? (double)z[0] : 0) -
-               (double)z[0] * (double)y;
-    case TRIB_LOSS_HALF_MSE: return 0.5 * ((double)z[0] - (double)y) * ((double)z[0] - (double)y);
-    }
-    return (double)NAN;
-}
-
-// Of all rows, from their logits.
-static double loss_sum(const struct trib_model *model, const float *logits,
-                       const struct trib_batch *batch)
-{
-    double sum = 0;
-    for (size_t r = 0; r < batch->rows; r++) {
-        const double loss = row_loss(model, logits + r * model->outputs, batch->y[r]);
-        sum += batch->weights ? (double)batch->weights[r] * loss : loss;
-    }
-    return sum;
-}
+// ---- Losses
 
 double trib_net_loss_sum(struct trib_net *net, const float *params, const float *x, const float *y,
                          size_t rows, const float **ret_outputs)
 {
     *ret_outputs = forward(net, params, x, rows, NULL);
-    return loss_sum(net->model, net->logits,
-                    &(const struct trib_batch){.x = x, .y = y, .rows = rows});
+    return trib_loss_sum(net->model, net->logits,
+                         &(const struct trib_batch){.x = x, .y = y, .rows = rows});
 }
 
 double trib_net_loss_weighted(struct trib_net *net, const float *params,
                               const struct trib_batch *batch)
 {
     (void)forward(net, params, batch->x, batch->rows, NULL);
-    return loss_sum(net->model, net->logits, batch);
+    return trib_loss_sum(net->model, net->logits, batch);
 }
 
 // Turn the logits of the last layer into its delta: for each of the three pairs of last activation
@@ -224,7 +189,7 @@ static double output_delta(const struct trib_net *net, const struct trib_batch *
                                                                    .labels = batch->y,
                                                                    .weights = batch->weights,
                                                                    .scale = scale});
-    const double loss = loss_sum(model, z, batch);
+    const double loss = trib_loss_sum(model, z, batch);
     trib_activate(model->layers[model->layer_count - 1].activation, z, batch->rows, model->outputs);
     for (size_t r = 0; r < batch->rows; r++) {
         float *row = z + r * model->outputs;

@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/math/layer.h"
+#include "common/math/linear.h"
 
 #define TRIB_LOG_MODULE "train"
 
@@ -26,7 +27,9 @@ struct trib_trainer_space {
     float *classes;  // weights of the classes, (model classes); NULL: all 1
     uint32_t *class_rows; // as many, and NULL with it
     bool drops;           // the model has dropout layers
-    bool is_plain;        // a step is w = keep * w - rate * gradient, and nothing else
+    const float *
+        *rows;     // of a linear model: where those of this batch and the next lie, (2 * batch)
+    bool is_plain; // a step is w = keep * w - rate * gradient, and nothing else
     struct trib_train_report report;
 };
 
@@ -54,11 +57,14 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
     const struct trib_model *model = space->model;
     const bool validates = space->options.validation_fraction > 0;
     const bool has_classes = space->options.are_classes_equal && model->classes > 0;
+    const bool is_linear = space->is_plain && trib_model_is_linear(model);
     const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net);
     space->order = trib_alloc_array(space->rows_max, sizeof(*space->order));
     space->x = trib_alloc_aligned(batch * model->inputs, sizeof(*space->x));
     space->y = trib_alloc_aligned(batch, sizeof(*space->y));
     space->weights = trib_alloc_aligned(batch, sizeof(*space->weights));
+    if (is_linear)
+        space->rows = trib_alloc_array(2 * batch, sizeof(*space->rows));
     if (has_gradient)
         space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
     if (validates)
@@ -68,7 +74,8 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
         space->class_rows = trib_alloc_aligned(model->classes, sizeof(*space->class_rows));
     }
     bool is_complete = space->order && space->x && space->y && space->weights &&
-                       (!has_gradient || space->gradient) && (!validates || space->best) &&
+                       (!is_linear || space->rows) && (!has_gradient || space->gradient) &&
+                       (!validates || space->best) &&
                        (!has_classes || (space->classes && space->class_rows));
     return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
 }
@@ -113,6 +120,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
     free(space->x);
     free(space->y);
     free(space->weights);
+    free(space->rows);
     free(space->gradient);
     free(space->best);
     free(space->classes);
@@ -181,23 +189,42 @@ static void weigh_classes(struct trib_trainer_space *space, const struct trib_sa
     }
 }
 
-static struct trib_batch gather(struct trib_trainer_space *space,
-                                const struct trib_samples *samples, const uint32_t *rows,
-                                size_t count)
+// Of all that there is of a batch but x.
+static struct trib_batch label(struct trib_trainer_space *space, const struct trib_samples *samples,
+                               const uint32_t *rows, size_t count)
 {
     const bool is_weighted = samples->weights || space->classes;
     for (size_t i = 0; i < count; i++) {
-        memcpy(space->x + i * samples->inputs, samples->x + rows[i] * samples->inputs,
-               samples->inputs * sizeof(*space->x));
         space->y[i] = samples->y[rows[i]];
         if (is_weighted)
             space->weights[i] = (samples->weights ? samples->weights[rows[i]] : 1) *
                                 (space->classes ? space->classes[(size_t)space->y[i]] : 1);
     }
-    return (struct trib_batch){.x = space->x,
-                               .y = space->y,
-                               .weights = is_weighted ? space->weights : NULL,
-                               .rows = count};
+    return (struct trib_batch){
+        .y = space->y, .weights = is_weighted ? space->weights : NULL, .rows = count};
+}
+
+static void fetch(const float *row, size_t count)
+{
+    for (size_t i = 0; i < count; i += 16) // a cache line
+        __builtin_prefetch(row + i, 0, 2);
+}
+
+// `next_count` rows behind these are wanted soon: in a fresh order each is far from the one before,
+// and the processor does not guess them.
+static struct trib_batch gather(struct trib_trainer_space *space,
+                                const struct trib_samples *samples, const uint32_t *rows,
+                                size_t count, size_t next_count)
+{
+    const size_t inputs = samples->inputs;
+    struct trib_batch batch = label(space, samples, rows, count);
+    for (size_t i = 0; i < count; i++) {
+        if (i < next_count)
+            fetch(samples->x + rows[count + i] * inputs, inputs);
+        memcpy(space->x + i * inputs, samples->x + rows[i] * inputs, inputs * sizeof(*space->x));
+    }
+    batch.x = space->x;
+    return batch;
 }
 
 // ---- Training
@@ -213,22 +240,50 @@ struct fit {
     void *stop_user;
 };
 
+// The rows of one step, and how many of the next are known.
+struct portion {
+    const uint32_t *rows;
+    size_t count, next_count;
+};
+
+static double step_linear(struct fit *fit, const struct portion *portion,
+                          const struct trib_net_step *step)
+{
+    struct trib_trainer_space *space = fit->space;
+    const struct trib_samples *samples = fit->samples;
+    const float **next = space->rows + trib_net_batch_max(space->net);
+    const struct trib_batch batch = label(space, samples, portion->rows, portion->count);
+    for (size_t i = 0; i < portion->count; i++) {
+        const size_t after = i < portion->next_count ? portion->count + i : i;
+        space->rows[i] = samples->x + portion->rows[i] * samples->inputs;
+        next[i] = samples->x + portion->rows[after] * samples->inputs;
+    }
+    const struct trib_rows x = {.count = (int)portion->count,
+                                .width = (int)samples->inputs,
+                                .x = space->rows,
+                                .next = portion->next_count > 0 ? next : NULL};
+    return trib_linear_step(space->model, fit->params, &x, &batch, step, space->x);
+}
+
 // Learn from one batch; returns its mean loss before that.
-static double step(struct fit *fit, const struct trib_batch *batch)
+static double step(struct fit *fit, const struct portion *portion)
 {
     struct trib_trainer_space *space = fit->space;
     const struct trib_train_options *options = &space->options;
     struct trib_rng *drops = space->drops ? fit->rng : NULL;
     const double rate = trib_schedule_rate(&options->schedule, options->learning_rate, fit->step++,
                                            fit->step_count, NULL);
-    if (space->is_plain) {
-        const struct trib_net_step in_place = {.rate = (float)rate,
-                                               .keep = (float)(1 - rate * options->weight_decay),
-                                               .space = space->gradient};
-        return trib_net_step(space->net, fit->params, batch, drops, &in_place);
-    }
+    const struct trib_net_step plain = {.rate = (float)rate,
+                                        .keep = (float)(1 - rate * options->weight_decay),
+                                        .space = space->gradient};
+    if (space->rows)
+        return step_linear(fit, portion, &plain);
+    const struct trib_batch batch =
+        gather(space, fit->samples, portion->rows, portion->count, portion->next_count);
+    if (space->is_plain)
+        return trib_net_step(space->net, fit->params, &batch, drops, &plain);
     const double loss =
-        trib_net_gradient_weighted(space->net, fit->params, batch, drops, space->gradient);
+        trib_net_gradient_weighted(space->net, fit->params, &batch, drops, space->gradient);
     trib_optim_step(space->optim, rate, space->gradient, fit->params);
     return loss;
 }
@@ -242,11 +297,15 @@ static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
     if (!options->is_online)
         trib_rng_shuffle(fit->rng, space->order, fit->rows);
     for (size_t first = 0; first < fit->rows; first += batch_max) {
-        const size_t count = fit->rows - first < batch_max ? fit->rows - first : batch_max;
+        const size_t left = fit->rows - first;
+        const size_t count = left < batch_max ? left : batch_max;
+        const size_t after = left - count;
+        const struct portion portion = {.rows = space->order + first,
+                                        .count = count,
+                                        .next_count = after < batch_max ? after : batch_max};
         if (fit->stop && fit->stop(fit->stop_user))
             return TRIB_ERR_STOPPED;
-        const struct trib_batch batch = gather(space, fit->samples, space->order + first, count);
-        sum += (double)count * step(fit, &batch);
+        sum += (double)count * step(fit, &portion);
     }
     *ret_loss = sum / (double)fit->rows;
     return TRIB_OK;
@@ -261,7 +320,7 @@ static double validate(const struct fit *fit)
     double sum = 0;
     for (size_t first = fit->rows; first < rows; first += batch_max) {
         const size_t count = rows - first < batch_max ? rows - first : batch_max;
-        const struct trib_batch batch = gather(space, fit->samples, space->order + first, count);
+        const struct trib_batch batch = gather(space, fit->samples, space->order + first, count, 0);
         sum += trib_net_loss_weighted(space->net, fit->params, &batch);
     }
     return sum / (double)(rows - fit->rows);

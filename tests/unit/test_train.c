@@ -7,6 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/wipe.h"
 #include "common/data/csv.h"
+#include "common/math/linear.h"
 #include "common/math/metrics.h"
 #include "common/math/train.h"
 
@@ -84,6 +85,35 @@ static void a_step_in_place_is_that_of_the_gradient(void **state)
             assert_float_equal(params[p], keep * before[p] - rate * gradient[p], 1e-7);
         trib_net_destroy(net);
     }
+}
+
+static void rows_apart_teach_a_linear_model_the_same(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"2 - dense 1 sigmoid", "2 - dense 1 linear"};
+    const float *const rows[4] = {four_x + 6, four_x, four_x + 4, four_x + 2};
+    const float x[8] = {-1.25f, -0.5f, 0.5f, -1.0f, -0.75f, 2.0f, 1.5f, 0.25f};
+    const float y[4] = {0, 0, 1, 1}, weights[4] = {1, 0.5f, 2, 0.25f};
+    const struct trib_net_step step = {.rate = 0.25f, .keep = 0.875f};
+    for (int i = 0; i < 4; i++) {
+        struct trib_model model = parsed(specs[i / 2]);
+        const struct trib_batch batch = {
+            .x = x, .y = y, .weights = i % 2 ? weights : NULL, .rows = 4};
+        const struct trib_rows apart = {.count = 4, .width = 2, .x = rows};
+        struct trib_net *net;
+        float together[3] = {0.5f, -1, 0.25f}, params[3] = {0.5f, -1, 0.25f}, space[4];
+        assert_true(trib_model_is_linear(&model));
+        assert_int_equal(trib_net_create(&model, 4, &net), TRIB_OK);
+        const double loss = trib_net_step(net, together, &batch, NULL, &step);
+        assert_true(trib_linear_step(&model, params, &apart, &batch, &step, space) == loss);
+        for (int p = 0; p < 3; p++)
+            assert_float_equal(params[p], together[p], 1e-7);
+        trib_net_destroy(net);
+    }
+    struct trib_model two = parsed("2 - dense 2 softmax");
+    assert_false(trib_model_is_linear(&two));
+    two = parsed("2 - dropout 0.5 - dense 1 linear");
+    assert_false(trib_model_is_linear(&two));
 }
 
 static void a_batch_of_all_rows_is_the_full_batch(void **state)
@@ -343,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(momentum_and_decay_follow_the_known_path),
         cmocka_unit_test(a_step_in_place_is_that_of_the_gradient),
+        cmocka_unit_test(rows_apart_teach_a_linear_model_the_same),
         cmocka_unit_test(a_batch_of_all_rows_is_the_full_batch),
         cmocka_unit_test(a_thousand_steps_are_the_same_bits),
         cmocka_unit_test(a_space_can_be_used_again),
