@@ -294,7 +294,7 @@ static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
     struct trib_trainer_space *space = fit->space;
     const size_t batch_max = trib_net_batch_max(space->net);
     double sum = 0;
-    if (!options->is_online)
+    if (!space->options.is_online) // what arrives is learnt from in that order
         trib_rng_shuffle(fit->rng, space->order, fit->rows);
     for (size_t first = 0; first < fit->rows; first += batch_max) {
         const size_t left = fit->rows - first;
