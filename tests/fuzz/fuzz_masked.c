@@ -46,6 +46,7 @@ static void fill_task(struct trib_task *task)
     *task = (struct trib_task){
         .msg = {.round_id = 7, .round_number = 1, .job = 1, .test_seed = 1},
         .model = {.param_count = PARAMS},
+        .word_count = PARAMS,
         .encoding = {.mode = TRIB_PRIVACY_DISTRIBUTED,
                      .grid = 0x1p-12,
                      .grid_bits = 12,
