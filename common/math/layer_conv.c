@@ -7,13 +7,15 @@
 // (The convolution of LeCun et al. 1998, section II.A, with a kernel that is not mirrored.)
 //
 // Inside, the channels come last: a picture with its border of zeros, and the weights as
-// (kh, kw, in, out), so that what one output adds up is kh runs of kw * in numbers.
+// (kh, kw, in, out), so that what one output adds up is kh runs of kw * in numbers that lie one behind
+// the other. No picture is copied out window by window: the products walk over the windows.
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "common/math/activation.h"
-#include "common/math/blas.h"
+#include "common/math/kernels.h"
 #include "common/math/layer.h"
 
 // ---- The language
@@ -89,20 +91,23 @@ struct plan {
     size_t in, out; // channels
     size_t kernel_h, kernel_w;
     size_t top, left; // of the picture within its border
-    size_t padded_h, padded_w;
+    size_t padded_w;
     size_t out_h, out_w;
-    size_t taps;   // numbers that one output adds up
-    size_t pixels; // of the output
-    size_t padded; // numbers of a picture with its border
+    size_t run;     // numbers of a window that lie one behind the other: kernel_w * in
+    size_t taps;    // numbers of a window
+    size_t pixels;  // of the output
+    size_t padded;  // numbers of a picture with its border
+    size_t delta_w; // of delta with a border, for the products backward
+    size_t delta;   // numbers of that
 };
 
 // The parts of the layer's space.
 struct space {
-    float *weight;   // (taps, out)
-    float *gradient; // (taps, out)
-    float *columns;  // of one row: what each output adds up, (pixels, taps)
+    float *weight;   // (kh, kw, in, out)
+    float *mirrored; // (kh, kw, out, in), rows and columns from the last to the first
+    float *gradient; // (kh, kw, in, out)
     float *z;        // of one row, (pixels, out), where the layer's outputs do not lie so
-    float *border;   // one row's padded picture, in the backward pass
+    float *delta;    // of one row with a border, which stays 0
     float *pictures; // (rows, padded): borders stay 0
 };
 
@@ -116,13 +121,16 @@ static struct plan plan_of(const struct trib_layer *layer)
         .out_h = layer->out.height,
         .out_w = layer->out.width,
     };
-    p.padded_h = p.out_h + p.kernel_h - 1;
+    const size_t padded_h = p.out_h + p.kernel_h - 1;
     p.padded_w = p.out_w + p.kernel_w - 1;
-    p.top = (p.padded_h - layer->in.height) / 2;
+    p.top = (padded_h - layer->in.height) / 2;
     p.left = (p.padded_w - layer->in.width) / 2;
-    p.taps = p.kernel_h * p.kernel_w * p.in;
+    p.run = p.kernel_w * p.in;
+    p.taps = p.kernel_h * p.run;
     p.pixels = p.out_h * p.out_w;
-    p.padded = p.padded_h * p.padded_w * p.in;
+    p.padded = padded_h * p.padded_w * p.in;
+    p.delta_w = layer->in.width + p.kernel_w - 1;
+    p.delta = (layer->in.height + p.kernel_h - 1) * p.delta_w * p.out;
     return p;
 }
 
@@ -136,37 +144,62 @@ static float *cut(float **rest, size_t count)
 static size_t space_count(const struct trib_layer *layer, size_t rows)
 {
     const struct plan p = plan_of(layer);
-    const size_t parts = 2 * p.taps * p.out + p.pixels * (p.taps + p.out) + p.padded;
-    return parts + rows * p.padded + 6 * 16;
+    return 3 * p.taps * p.out + p.pixels * p.out + p.delta + rows * p.padded + 6 * 16;
 }
 
 static struct space space_of(const struct plan *p, float *space)
 {
     struct space s;
     s.weight = cut(&space, p->taps * p->out);
+    s.mirrored = cut(&space, p->taps * p->out);
     s.gradient = cut(&space, p->taps * p->out);
-    s.columns = cut(&space, p->pixels * p->taps);
     s.z = cut(&space, p->pixels * p->out);
-    s.border = cut(&space, p->padded);
+    s.delta = cut(&space, p->delta);
     s.pictures = space;
     return s;
 }
 
 // ---- From one order to the other
 
-// (out, in, kh, kw) -> (kh, kw, in, out)
-static void lay_weight(const struct plan *p, const float *from, float *to)
+// to (columns, rows) = from (rows, columns) transposed, in blocks that stay in cache.
+static void transpose(const float *from, size_t rows, size_t columns, float *to)
 {
-    const size_t places = p->kernel_h * p->kernel_w;
-    for (size_t o = 0; o < p->out; o++) {
-        for (size_t i = 0; i < p->in; i++) {
-            for (size_t k = 0; k < places; k++)
-                to[(k * p->in + i) * p->out + o] = *from++;
+    enum {
+        BLOCK = 16
+    };
+    for (size_t r = 0; r < rows; r += BLOCK) {
+        const size_t r_end = rows - r < BLOCK ? rows : r + BLOCK;
+        for (size_t c = 0; c < columns; c += BLOCK) {
+            const size_t c_end = columns - c < BLOCK ? columns : c + BLOCK;
+            for (size_t i = c; i < c_end; i++) {
+                for (size_t j = r; j < r_end; j++)
+                    to[i * rows + j] = from[j * columns + i];
+            }
         }
     }
 }
 
-// (kh, kw, in, out) -> (out, in, kh, kw)
+// weight (kh, kw, in, out) from (out, in, kh, kw)
+static void lay_weight(const struct plan *p, const float *from, float *to)
+{
+    const size_t places = p->kernel_h * p->kernel_w;
+    for (size_t k = 0; k < places; k++) {
+        for (size_t i = 0; i < p->in; i++) {
+            for (size_t o = 0; o < p->out; o++)
+                *to++ = from[(o * p->in + i) * places + k];
+        }
+    }
+}
+
+// mirrored (kh, kw, out, in) from weight (kh, kw, in, out)
+static void lay_mirrored(const struct plan *p, const float *weight, float *to)
+{
+    const size_t size = p->in * p->out;
+    for (size_t k = p->kernel_h * p->kernel_w; k-- > 0; to += size)
+        transpose(weight + k * size, p->in, p->out, to);
+}
+
+// (out, in, kh, kw) from gradient (kh, kw, in, out)
 static void lay_gradient(const struct plan *p, const float *from, float *to)
 {
     const size_t places = p->kernel_h * p->kernel_w;
@@ -178,15 +211,6 @@ static void lay_gradient(const struct plan *p, const float *from, float *to)
     }
 }
 
-// (count, channels) -> (channels, count), and back with the two swapped
-static void transpose(const float *from, size_t count, size_t channels, float *to)
-{
-    for (size_t i = 0; i < count; i++) {
-        for (size_t c = 0; c < channels; c++)
-            to[c * count + i] = from[i * channels + c];
-    }
-}
-
 // Put a picture inside its border.
 static void pad(const struct plan *p, const struct trib_shape *shape, const float *picture,
                 float *padded)
@@ -194,7 +218,7 @@ static void pad(const struct plan *p, const struct trib_shape *shape, const floa
     const size_t area = (size_t)shape->height * shape->width;
     for (size_t y = 0; y < shape->height; y++) {
         float *to = padded + ((y + p->top) * p->padded_w + p->left) * p->in;
-        if (shape->is_channels_last) {
+        if (shape->is_channels_last || p->in == 1) {
             memcpy(to, picture + y * shape->width * p->in, shape->width * p->in * sizeof(*to));
             continue;
         }
@@ -205,73 +229,33 @@ static void pad(const struct plan *p, const struct trib_shape *shape, const floa
     }
 }
 
-// And take it out again.
-static void unpad(const struct plan *p, const struct trib_shape *shape, const float *padded,
-                  float *picture)
-{
-    const size_t area = (size_t)shape->height * shape->width;
-    for (size_t y = 0; y < shape->height; y++) {
-        const float *from = padded + ((y + p->top) * p->padded_w + p->left) * p->in;
-        if (shape->is_channels_last) {
-            memcpy(picture + y * shape->width * p->in, from, shape->width * p->in * sizeof(*from));
-            continue;
-        }
-        for (size_t x = 0; x < shape->width; x++) {
-            for (size_t i = 0; i < p->in; i++)
-                picture[i * area + y * shape->width + x] = *from++;
-        }
-    }
-}
-
-// columns (pixels, taps): for each output what it adds up.
-static void gather(const struct plan *p, const float *padded, float *columns)
-{
-    const size_t run = p->kernel_w * p->in;
-    for (size_t y = 0; y < p->out_h; y++) {
-        for (size_t x = 0; x < p->out_w; x++) {
-            for (size_t k = 0; k < p->kernel_h; k++, columns += run)
-                memcpy(columns, padded + ((y + k) * p->padded_w + x) * p->in,
-                       run * sizeof(*columns));
-        }
-    }
-}
-
-// Its transpose: add to each input what comes from the outputs it went to.
-static void scatter(const struct plan *p, const float *columns, float *padded)
-{
-    const size_t run = p->kernel_w * p->in;
-    memset(padded, 0, p->padded * sizeof(*padded));
-    for (size_t y = 0; y < p->out_h; y++) {
-        for (size_t x = 0; x < p->out_w; x++) {
-            for (size_t k = 0; k < p->kernel_h; k++, columns += run) {
-                float *to = padded + ((y + k) * p->padded_w + x) * p->in;
-                for (size_t i = 0; i < run; i++)
-                    to[i] += columns[i];
-            }
-        }
-    }
-}
-
 // ---- Passes
 
-// z (pixels, out) = columns (pixels, taps) w (taps, out) + b
-static void forward_row(const struct plan *p, const struct space *s, const float *bias, float *z)
+// A row of z (out_w, out) = sum over the rows k of the window of
+//     windows (out_w, run) at (y + k) times weight (run, out) at k, + b
+static void forward_row(const struct plan *p, const struct space *s, const float *padded,
+                        const float *bias, float *z)
 {
-    for (size_t i = 0; i < p->pixels; i++)
-        memcpy(z + i * p->out, bias, p->out * sizeof(*bias));
-    trib_gemm(&(struct trib_gemm){
-        .m = (int)p->pixels,
+    struct trib_product product = {
+        .m = (int)p->out_w,
         .n = (int)p->out,
-        .k = (int)p->taps,
-        .alpha = 1,
-        .beta = 1,
-        .a = s->columns,
-        .lda = (int)p->taps,
+        .k = (int)p->run,
+        .k2 = (int)p->kernel_h,
+        .a_row = (ptrdiff_t)p->in,
+        .a_step = 1,
+        .a_step2 = (ptrdiff_t)(p->padded_w * p->in),
         .b = s->weight,
-        .ldb = (int)p->out,
-        .c = z,
-        .ldc = (int)p->out,
-    });
+        .b_row = (ptrdiff_t)p->out,
+        .b_row2 = (ptrdiff_t)(p->run * p->out),
+        .c_row = (ptrdiff_t)p->out,
+        .alpha = 1,
+        .bias = bias,
+    };
+    for (size_t y = 0; y < p->out_h; y++) {
+        product.a = padded + y * p->padded_w * p->in;
+        product.c = z + y * p->out_w * p->out;
+        trib_kernels()->products(&product);
+    }
 }
 
 static void forward(const struct trib_layer_pass *pass)
@@ -284,55 +268,73 @@ static void forward(const struct trib_layer_pass *pass)
         float *padded = s.pictures + r * p.padded;
         float *z = pass->z + r * layer->outputs;
         pad(&p, &layer->in, pass->x + r * layer->inputs, padded);
-        gather(&p, padded, s.columns);
-        forward_row(&p, &s, pass->params + layer->bias, layer->out.is_channels_last ? z : s.z);
+        forward_row(&p, &s, padded, pass->params + layer->bias,
+                    layer->out.is_channels_last ? z : s.z);
         if (!layer->out.is_channels_last)
             transpose(s.z, p.pixels, p.out, z);
     }
 }
 
-// dw (taps, out) += columns^T (taps, pixels) delta (pixels, out);  db (out) += column sums of delta
-static void gradient_row(const struct plan *p, const struct space *s, const float *delta,
-                         float *bias)
+// dw at row k of the kernel (run, out) += sum over the rows y of delta of
+//     windows (out_w, run) at (y + k), transposed, times delta (out_w, out) at y
+// db (out) += column sums of delta
+static void gradient_row(const struct plan *p, const struct space *s, const float *padded,
+                         const float *delta, float *bias)
 {
-    trib_gemm(&(struct trib_gemm){
-        .transpose_a = true,
-        .m = (int)p->taps,
+    struct trib_product product = {
+        .m = (int)p->run,
         .n = (int)p->out,
-        .k = (int)p->pixels,
+        .k = (int)p->out_w,
+        .k2 = (int)p->out_h,
+        .a_row = 1,
+        .a_step = (ptrdiff_t)p->in,
+        .a_step2 = (ptrdiff_t)(p->padded_w * p->in),
+        .b = delta,
+        .b_row = (ptrdiff_t)p->out,
+        .b_row2 = (ptrdiff_t)(p->out_w * p->out),
+        .c_row = (ptrdiff_t)p->out,
         .alpha = 1,
         .beta = 1,
-        .a = s->columns,
-        .lda = (int)p->taps,
-        .b = delta,
-        .ldb = (int)p->out,
-        .c = s->gradient,
-        .ldc = (int)p->out,
-    });
+    };
+    for (size_t k = 0; k < p->kernel_h; k++) {
+        product.a = padded + k * p->padded_w * p->in;
+        product.c = s->gradient + k * p->run * p->out;
+        trib_kernels()->products(&product);
+    }
     for (size_t i = 0; i < p->pixels; i++) {
         for (size_t o = 0; o < p->out; o++)
             bias[o] += delta[i * p->out + o];
     }
 }
 
-// dcolumns (pixels, taps) = delta (pixels, out) w^T (out, taps)
-static void below_row(const struct plan *p, const struct space *s, const float *delta)
+// A row of dx (width, in) = sum over the rows k of the window of
+//     windows (width, kw * out) of delta with its border, at (y + k), times mirrored at k
+static void below_row(const struct plan *p, const struct space *s, const struct trib_shape *in,
+                      const float *delta, float *below)
 {
-    trib_gemm(&(struct trib_gemm){
-        .transpose_b = true,
-        .m = (int)p->pixels,
-        .n = (int)p->taps,
-        .k = (int)p->out,
+    const size_t top = p->kernel_h - 1 - p->top, left = p->kernel_w - 1 - p->left;
+    struct trib_product product = {
+        .m = (int)in->width,
+        .n = (int)p->in,
+        .k = (int)(p->kernel_w * p->out),
+        .k2 = (int)p->kernel_h,
+        .a_row = (ptrdiff_t)p->out,
+        .a_step = 1,
+        .a_step2 = (ptrdiff_t)(p->delta_w * p->out),
+        .b = s->mirrored,
+        .b_row = (ptrdiff_t)p->in,
+        .b_row2 = (ptrdiff_t)(p->kernel_w * p->out * p->in),
+        .c_row = (ptrdiff_t)p->in,
         .alpha = 1,
-        .beta = 0,
-        .a = delta,
-        .lda = (int)p->out,
-        .b = s->weight,
-        .ldb = (int)p->out,
-        .c = s->columns,
-        .ldc = (int)p->taps,
-    });
-    scatter(p, s->columns, s->border);
+    };
+    for (size_t y = 0; y < p->out_h; y++)
+        memcpy(s->delta + ((y + top) * p->delta_w + left) * p->out, delta + y * p->out_w * p->out,
+               p->out_w * p->out * sizeof(*delta));
+    for (size_t y = 0; y < in->height; y++) {
+        product.a = s->delta + y * p->delta_w * p->out;
+        product.c = below + y * in->width * p->in;
+        trib_kernels()->products(&product);
+    }
 }
 
 static void backward(const struct trib_layer_pass *pass)
@@ -343,18 +345,19 @@ static void backward(const struct trib_layer_pass *pass)
     float *bias = pass->gradient + layer->bias;
     memset(s.gradient, 0, p.taps * p.out * sizeof(*s.gradient));
     memset(bias, 0, p.out * sizeof(*bias));
+    if (pass->below)
+        lay_mirrored(&p, s.weight, s.mirrored);
+    // What is below learns, so it is a layer of pictures, and gives its channels last.
+    assert(!pass->below || layer->in.is_channels_last);
     for (size_t r = 0; r < pass->rows; r++) {
         const float *delta = pass->delta + r * layer->outputs;
         if (!layer->out.is_channels_last) {
             transpose(delta, p.out, p.pixels, s.z);
             delta = s.z;
         }
-        gather(&p, s.pictures + r * p.padded, s.columns);
-        gradient_row(&p, &s, delta, bias);
-        if (!pass->below)
-            continue;
-        below_row(&p, &s, delta);
-        unpad(&p, &layer->in, s.border, pass->below + r * layer->inputs);
+        gradient_row(&p, &s, s.pictures + r * p.padded, delta, bias);
+        if (pass->below)
+            below_row(&p, &s, &layer->in, delta, pass->below + r * layer->inputs);
     }
     lay_gradient(&p, s.gradient, pass->gradient + layer->weight);
 }
