@@ -54,6 +54,21 @@ struct trib_rows {
     const float *const *next; // (count): rows soon needed, to be fetched meanwhile; NULL: none
 };
 
+// A row of squares side by side in a picture whose channels lie last.
+struct trib_pool {
+    int count, side, channels;
+    const float *x;  // (side, count * side, channels), the rows x_row apart
+    ptrdiff_t x_row; // at least count * side * channels
+};
+
+struct trib_unpool {
+    struct trib_pool pool;
+    const float *largest; // (count, channels): what pooling found
+    const float *delta;   // (count, channels): dLoss/dlargest
+    float *below;         // dLoss/dx, laid out like x
+    bool is_gated;        // 0 also where x is not positive
+};
+
 struct trib_kernels {
     const char *name; // "avx512", "avx2", "neon", "plain"
     void (*products)(const struct trib_product *product);
@@ -74,6 +89,12 @@ struct trib_kernels {
 
     // w = beta * w + sum of factors_i * x_i, in the order of the rows, one fused step each.
     void (*row_steps)(const struct trib_rows *rows, const float *factors, float beta, float *w);
+
+    // largest (count, channels): of each square and channel the largest number.
+    void (*pool)(const struct trib_pool *pool, float *ret_largest);
+
+    // `below` of the whole squares: of several equal numbers the first in row-major order counts.
+    void (*unpool)(const struct trib_unpool *unpool);
 };
 
 // Those of this process: chosen at the first call, which says in the log which. Any thread.

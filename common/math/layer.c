@@ -24,3 +24,17 @@ bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind)
     }
     return false;
 }
+
+void trib_transpose(const float *from, size_t rows, size_t columns, float *to)
+{
+    enum {
+        BLOCK = 16 // rows at a time: a cache line
+    };
+    for (size_t first = 0; first < rows; first += BLOCK) {
+        const size_t end = rows - first < BLOCK ? rows : first + BLOCK;
+        for (size_t c = 0; c < columns; c++) {
+            for (size_t r = first; r < end; r++)
+                to[c * rows + r] = from[r * columns + c];
+        }
+    }
+}

@@ -62,6 +62,9 @@ const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind);
 // By the word of the language.
 bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind);
 
+// to (columns, rows) = from (rows, columns), for pictures that lie the other way round.
+void trib_transpose(const float *from, size_t rows, size_t columns, float *to);
+
 extern const struct trib_layer_ops trib_layer_conv;
 extern const struct trib_layer_ops trib_layer_dense;
 extern const struct trib_layer_ops trib_layer_dropout;

@@ -161,32 +161,41 @@ static struct space space_of(const struct plan *p, float *space)
 
 // ---- From one order to the other
 
-// to (columns, rows) = from (rows, columns) transposed, in blocks that stay in cache.
-static void transpose(const float *from, size_t rows, size_t columns, float *to)
+enum {
+    BLOCK = 16, // channels at a time: a cache line
+};
+
+static size_t smaller(size_t a, size_t b)
 {
-    enum {
-        BLOCK = 16
-    };
-    for (size_t r = 0; r < rows; r += BLOCK) {
-        const size_t r_end = rows - r < BLOCK ? rows : r + BLOCK;
-        for (size_t c = 0; c < columns; c += BLOCK) {
-            const size_t c_end = columns - c < BLOCK ? columns : c + BLOCK;
-            for (size_t i = c; i < c_end; i++) {
-                for (size_t j = r; j < r_end; j++)
-                    to[i * rows + j] = from[j * columns + i];
-            }
-        }
-    }
+    return a < b ? a : b;
 }
 
 // weight (kh, kw, in, out) from (out, in, kh, kw)
 static void lay_weight(const struct plan *p, const float *from, float *to)
 {
     const size_t places = p->kernel_h * p->kernel_w;
-    for (size_t k = 0; k < places; k++) {
+    for (size_t first = 0; first < p->out; first += BLOCK) {
+        const size_t end = smaller(first + BLOCK, p->out);
         for (size_t i = 0; i < p->in; i++) {
-            for (size_t o = 0; o < p->out; o++)
-                *to++ = from[(o * p->in + i) * places + k];
+            for (size_t k = 0; k < places; k++) {
+                for (size_t o = first; o < end; o++)
+                    to[(k * p->in + i) * p->out + o] = from[(o * p->in + i) * places + k];
+            }
+        }
+    }
+}
+
+// (out, in, kh, kw) from gradient (kh, kw, in, out)
+static void lay_gradient(const struct plan *p, const float *from, float *to)
+{
+    const size_t places = p->kernel_h * p->kernel_w;
+    for (size_t first = 0; first < p->out; first += BLOCK) {
+        const size_t end = smaller(first + BLOCK, p->out);
+        for (size_t i = 0; i < p->in; i++) {
+            for (size_t k = 0; k < places; k++) {
+                for (size_t o = first; o < end; o++)
+                    to[(o * p->in + i) * places + k] = from[(k * p->in + i) * p->out + o];
+            }
         }
     }
 }
@@ -196,19 +205,7 @@ static void lay_mirrored(const struct plan *p, const float *weight, float *to)
 {
     const size_t size = p->in * p->out;
     for (size_t k = p->kernel_h * p->kernel_w; k-- > 0; to += size)
-        transpose(weight + k * size, p->in, p->out, to);
-}
-
-// (out, in, kh, kw) from gradient (kh, kw, in, out)
-static void lay_gradient(const struct plan *p, const float *from, float *to)
-{
-    const size_t places = p->kernel_h * p->kernel_w;
-    for (size_t o = 0; o < p->out; o++) {
-        for (size_t i = 0; i < p->in; i++) {
-            for (size_t k = 0; k < places; k++)
-                *to++ = from[(k * p->in + i) * p->out + o];
-        }
-    }
+        trib_transpose(weight + k * size, p->in, p->out, to);
 }
 
 // Put a picture inside its border.
@@ -234,7 +231,7 @@ static void pad(const struct plan *p, const struct trib_shape *shape, const floa
 // A row of z (out_w, out) = sum over the rows k of the window of
 //     windows (out_w, run) at (y + k) times weight (run, out) at k, + b
 static void forward_row(const struct plan *p, const struct space *s, const float *padded,
-                        const float *bias, float *z)
+                        const float *bias, bool is_relu, float *z)
 {
     struct trib_product product = {
         .m = (int)p->out_w,
@@ -250,6 +247,7 @@ static void forward_row(const struct plan *p, const struct space *s, const float
         .c_row = (ptrdiff_t)p->out,
         .alpha = 1,
         .bias = bias,
+        .is_relu = is_relu,
     };
     for (size_t y = 0; y < p->out_h; y++) {
         product.a = padded + y * p->padded_w * p->in;
@@ -269,9 +267,10 @@ static void forward(const struct trib_layer_pass *pass)
         float *z = pass->z + r * layer->outputs;
         pad(&p, &layer->in, pass->x + r * layer->inputs, padded);
         forward_row(&p, &s, padded, pass->params + layer->bias,
+                    layer->activation == TRIB_ACTIVATION_RELU,
                     layer->out.is_channels_last ? z : s.z);
         if (!layer->out.is_channels_last)
-            transpose(s.z, p.pixels, p.out, z);
+            trib_transpose(s.z, p.pixels, p.out, z);
     }
 }
 
@@ -281,6 +280,7 @@ static void forward(const struct trib_layer_pass *pass)
 static void gradient_row(const struct plan *p, const struct space *s, const float *padded,
                          const float *delta, float *bias)
 {
+    static const float one = 1;
     struct trib_product product = {
         .m = (int)p->run,
         .n = (int)p->out,
@@ -301,40 +301,53 @@ static void gradient_row(const struct plan *p, const struct space *s, const floa
         product.c = s->gradient + k * p->run * p->out;
         trib_kernels()->products(&product);
     }
-    for (size_t i = 0; i < p->pixels; i++) {
-        for (size_t o = 0; o < p->out; o++)
-            bias[o] += delta[i * p->out + o];
-    }
+    product.m = 1;
+    product.a = &one;
+    product.a_step = product.a_step2 = 0;
+    product.c = bias;
+    trib_kernels()->products(&product);
 }
 
-// A row of dx (width, in) = sum over the rows k of the window of
+// The rows of dx (width, in) = sum over the rows k of the window of
 //     windows (width, kw * out) of delta with its border, at (y + k), times mirrored at k
+// and 0 where `gate`, of the same shape, is not positive.
 static void below_row(const struct plan *p, const struct space *s, const struct trib_shape *in,
-                      const float *delta, float *below)
+                      const float *gate, float *below)
 {
-    const size_t top = p->kernel_h - 1 - p->top, left = p->kernel_w - 1 - p->left;
+    const ptrdiff_t row = (ptrdiff_t)in->width * (ptrdiff_t)p->in;
     struct trib_product product = {
         .m = (int)in->width,
         .n = (int)p->in,
         .k = (int)(p->kernel_w * p->out),
         .k2 = (int)p->kernel_h,
+        .a = s->delta,
         .a_row = (ptrdiff_t)p->out,
         .a_step = 1,
         .a_step2 = (ptrdiff_t)(p->delta_w * p->out),
         .b = s->mirrored,
         .b_row = (ptrdiff_t)p->in,
         .b_row2 = (ptrdiff_t)(p->kernel_w * p->out * p->in),
+        .c = below,
         .c_row = (ptrdiff_t)p->in,
         .alpha = 1,
+        .gate = gate,
     };
+    for (uint32_t y = 0; y < in->height; y++) {
+        trib_kernels()->products(&product);
+        product.a += product.a_step2;
+        product.c += row;
+        if (gate)
+            product.gate += row;
+    }
+}
+
+// Put delta inside its border.
+static void pad_delta(const struct plan *p, const struct space *s, const float *delta)
+{
+    const size_t top = p->kernel_h - 1 - p->top, left = p->kernel_w - 1 - p->left;
     for (size_t y = 0; y < p->out_h; y++)
         memcpy(s->delta + ((y + top) * p->delta_w + left) * p->out, delta + y * p->out_w * p->out,
                p->out_w * p->out * sizeof(*delta));
-    for (size_t y = 0; y < in->height; y++) {
-        product.a = s->delta + y * p->delta_w * p->out;
-        product.c = below + y * in->width * p->in;
-        trib_kernels()->products(&product);
-    }
 }
 
 static void backward(const struct trib_layer_pass *pass)
@@ -350,14 +363,17 @@ static void backward(const struct trib_layer_pass *pass)
     // What is below learns, so it is a layer of pictures, and gives its channels last.
     assert(!pass->below || layer->in.is_channels_last);
     for (size_t r = 0; r < pass->rows; r++) {
+        const size_t at = r * layer->inputs;
         const float *delta = pass->delta + r * layer->outputs;
         if (!layer->out.is_channels_last) {
-            transpose(delta, p.out, p.pixels, s.z);
+            trib_transpose(delta, p.out, p.pixels, s.z);
             delta = s.z;
         }
         gradient_row(&p, &s, s.pictures + r * p.padded, delta, bias);
-        if (pass->below)
-            below_row(&p, &s, &layer->in, delta, pass->below + r * layer->inputs);
+        if (!pass->below)
+            continue;
+        pad_delta(&p, &s, delta);
+        below_row(&p, &s, &layer->in, pass->gate ? pass->gate + at : NULL, pass->below + at);
     }
     lay_gradient(&p, s.gradient, pass->gradient + layer->weight);
 }
@@ -365,6 +381,7 @@ static void backward(const struct trib_layer_pass *pass)
 const struct trib_layer_ops trib_layer_conv = {
     .word = "conv",
     .is_for_pictures = true,
+    .fuses_relu = true,
     .parse = parse,
     .space_count = space_count,
     .forward = forward,

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/math/kernels.h"
 #include "common/math/layer.h"
 
 static enum trib_err parse(struct trib_spec *spec, struct trib_layer *layer)
@@ -34,140 +35,95 @@ static enum trib_err parse(struct trib_spec *spec, struct trib_layer *layer)
     return trib_spec_write(spec, " - maxpool %" PRIu32, side);
 }
 
-// How far apart neighbours lie.
-struct strides {
-    size_t channel, x, y;
-};
-
-static struct strides strides_of(const struct trib_shape *shape)
-{
-    if (shape->is_channels_last)
-        return (struct strides){1, shape->channels, (size_t)shape->width * shape->channels};
-    return (struct strides){(size_t)shape->height * shape->width, 1, shape->width};
-}
-
-// The parts of the layer's space.
+// A picture that does not lie with its channels last is turned round in the layer's space.
 struct space {
-    float *pixel;     // (channels), where the layer's outputs do not lie so
-    uint32_t *places; // (rows, height, width, channels): where in its square each output came from
+    float *x;     // of a row, (height, width, channels)
+    float *a;     // (out height, out width, channels)
+    float *delta; // (out height, out width, channels)
 };
 
 static size_t space_count(const struct trib_layer *layer, size_t rows)
 {
-    _Static_assert(sizeof(uint32_t) == sizeof(float), "places lie in the space of floats");
-    return layer->out.channels + rows * layer->outputs;
+    (void)rows;
+    return (size_t)layer->inputs + 2 * (size_t)layer->outputs;
 }
 
-static struct space space_of(const struct trib_layer_pass *pass, size_t row)
+static struct space space_of(const struct trib_layer_pass *pass)
 {
-    const struct trib_layer *layer = pass->layer;
-    float *places = pass->space + layer->out.channels + row * layer->outputs;
-    return (struct space){.pixel = pass->space, .places = (uint32_t *)(void *)places};
+    float *a = pass->space + pass->layer->inputs;
+    return (struct space){.x = pass->space, .a = a, .delta = a + pass->layer->outputs};
 }
 
-// The largest of a square in each channel, and its place. Written so that a compiler makes vectors
-// of it where neighbours in `x` are `apart` = 1.
-static inline void pool_square(const struct trib_layer *layer, const float *x, size_t apart,
-                               float *restrict largest, uint32_t *restrict places)
+// `picture` of that shape, with the channels last; `turned` is where it may be put.
+static const float *channels_last(const struct trib_shape *shape, const float *picture,
+                                  float *turned)
 {
-    const struct strides in = strides_of(&layer->in);
-    const size_t channels = layer->out.channels;
-    const uint32_t side = layer->kernel_height;
-    for (size_t c = 0; c < channels; c++) {
-        largest[c] = x[c * apart];
-        places[c] = 0;
-    }
-    for (uint32_t i = 1; i < side * side; i++) {
-        const float *at = x + i / side * in.y + i % side * in.x;
-        for (size_t c = 0; c < channels; c++) {
-            const float now = at[c * apart];
-            places[c] = now > largest[c] ? i : places[c];
-            largest[c] = now > largest[c] ? now : largest[c];
-        }
-    }
+    if (shape->is_channels_last)
+        return picture;
+    trib_transpose(picture, shape->channels, (size_t)shape->height * shape->width, turned);
+    return turned;
 }
 
-static void forward_row(const struct trib_layer *layer, const float *x, const struct space *space,
-                        float *z)
+static struct trib_pool pool_of(const struct trib_layer *layer)
 {
-    const struct strides in = strides_of(&layer->in);
-    const struct strides out = strides_of(&layer->out);
-    const size_t channels = layer->out.channels, side = layer->kernel_height;
-    uint32_t *places = space->places;
-    for (size_t h = 0; h < layer->out.height; h++) {
-        for (size_t w = 0; w < layer->out.width; w++, places += channels) {
-            const float *square = x + h * side * in.y + w * side * in.x;
-            float *to = z + h * out.y + w * out.x;
-            float *largest = out.channel == 1 ? to : space->pixel;
-            if (in.channel == 1)
-                pool_square(layer, square, 1, largest, places);
-            else
-                pool_square(layer, square, in.channel, largest, places);
-            for (size_t c = 0; c < channels && largest != to; c++)
-                to[c * out.channel] = largest[c];
-        }
-    }
+    return (struct trib_pool){
+        .count = (int)layer->out.width,
+        .side = (int)layer->kernel_height,
+        .channels = (int)layer->out.channels,
+        .x_row = (ptrdiff_t)layer->in.width * layer->in.channels,
+    };
 }
 
 static void forward(const struct trib_layer_pass *pass)
 {
     const struct trib_layer *layer = pass->layer;
+    const struct space space = space_of(pass);
+    const size_t area = (size_t)layer->out.height * layer->out.width;
+    struct trib_pool pool = pool_of(layer);
     for (size_t r = 0; r < pass->rows; r++) {
-        const struct space space = space_of(pass, r);
-        forward_row(layer, pass->x + r * layer->inputs, &space, pass->z + r * layer->outputs);
-    }
-}
-
-// To each place of a square what comes from its output, or 0.
-static void unpool_square(const struct trib_layer *layer, const float *restrict delta,
-                          const uint32_t *restrict places, float *restrict below)
-{
-    const struct strides in = strides_of(&layer->in);
-    const size_t channels = layer->out.channels;
-    const uint32_t side = layer->kernel_height;
-    for (uint32_t i = 0; i < side * side; i++) {
-        float *at = below + i / side * in.y + i % side * in.x;
-        for (size_t c = 0; c < channels; c++)
-            at[c] = places[c] == i ? delta[c] : 0;
-    }
-}
-
-static void backward_row(const struct trib_layer *layer, const float *delta,
-                         const struct space *space, float *below)
-{
-    const struct strides in = strides_of(&layer->in);
-    const struct strides out = strides_of(&layer->out);
-    const size_t channels = layer->out.channels, side = layer->kernel_height;
-    const uint32_t *places = space->places;
-    if (layer->in.height % side != 0 || layer->in.width % side != 0)
-        memset(below, 0, layer->inputs * sizeof(*below)); // the edges that were dropped
-    for (size_t h = 0; h < layer->out.height; h++) {
-        for (size_t w = 0; w < layer->out.width; w++, places += channels) {
-            const float *from = delta + h * out.y + w * out.x;
-            for (size_t c = 0; c < channels && out.channel != 1; c++)
-                space->pixel[c] = from[c * out.channel];
-            unpool_square(layer, out.channel == 1 ? from : space->pixel, places,
-                          below + h * side * in.y + w * side * in.x);
+        const float *x = channels_last(&layer->in, pass->x + r * layer->inputs, space.x);
+        float *z = pass->z + r * layer->outputs;
+        float *largest = layer->out.is_channels_last ? z : space.a;
+        for (uint32_t h = 0; h < layer->out.height; h++) {
+            pool.x = x + (ptrdiff_t)h * pool.side * pool.x_row;
+            trib_kernels()->pool(&pool, largest + (ptrdiff_t)h * pool.count * pool.channels);
         }
+        if (!layer->out.is_channels_last)
+            trib_transpose(space.a, area, layer->out.channels, z);
     }
 }
 
 static void backward(const struct trib_layer_pass *pass)
 {
     const struct trib_layer *layer = pass->layer;
+    const struct space space = space_of(pass);
+    struct trib_unpool unpool = {.pool = pool_of(layer), .is_gated = pass->gate != NULL};
+    struct trib_pool *pool = &unpool.pool;
     if (!pass->below)
         return;
     assert(layer->in.is_channels_last); // what is below learns, so it is a layer of pictures
+    if (layer->in.height % layer->kernel_height != 0 || layer->in.width % layer->kernel_width != 0)
+        memset(pass->below, 0, pass->rows * layer->inputs * sizeof(*pass->below)); // the edges
     for (size_t r = 0; r < pass->rows; r++) {
-        const struct space space = space_of(pass, r);
-        backward_row(layer, pass->delta + r * layer->outputs, &space,
-                     pass->below + r * layer->inputs);
+        const size_t at = r * layer->outputs;
+        const float *a = channels_last(&layer->out, pass->a + at, space.a);
+        const float *delta = channels_last(&layer->out, pass->delta + at, space.delta);
+        for (uint32_t h = 0; h < layer->out.height; h++) {
+            const ptrdiff_t first = (ptrdiff_t)h * pool->side * pool->x_row;
+            const ptrdiff_t row = (ptrdiff_t)h * pool->count * pool->channels;
+            pool->x = pass->x + r * layer->inputs + first;
+            unpool.largest = a + row;
+            unpool.delta = delta + row;
+            unpool.below = pass->below + r * layer->inputs + first;
+            trib_kernels()->unpool(&unpool);
+        }
     }
 }
 
 const struct trib_layer_ops trib_layer_maxpool = {
     .word = "maxpool",
     .is_for_pictures = true,
+    .fuses_relu = true, // it has none, and heeds the gate
     .parse = parse,
     .space_count = space_count,
     .forward = forward,
