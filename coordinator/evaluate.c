@@ -5,15 +5,19 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/base/json.h"
+#include "common/math/train.h"
 
 enum {
     BATCH = 256
 };
 
 struct trib_evaluator {
-    struct trib_dataset *dataset; // owned
+    struct trib_evaluator_plan plan;
+    struct trib_dataset *dataset; // owned: validation rows
+    struct trib_dataset *test;    // owned; NULL: none
     struct trib_net *net;
-    struct trib_confusion confusion;
+    struct trib_confusion confusion, test_confusion;
 };
 
 // Held-out rows must be usable as a whole: one bad number would poison every evaluation.
@@ -35,7 +39,60 @@ static enum trib_err check_rows(const struct trib_dataset *dataset, const struct
     return trib_dataset_check(dataset, model, why, why_size);
 }
 
+// Rows of one side of the split, copied.
+static enum trib_err select_side(const struct trib_dataset *dataset, double test_share,
+                                 bool is_test, struct trib_dataset **ret_side)
+{
+    size_t count = 0;
+    uint32_t *rows = trib_alloc_array(dataset->rows, sizeof(*rows));
+    if (!rows)
+        return TRIB_ERR_NOMEM;
+    for (size_t r = 0; r < dataset->rows; r++) {
+        if (trib_train_validates(r, test_share) == is_test)
+            rows[count++] = (uint32_t)r;
+    }
+    enum trib_err err =
+        count ? trib_dataset_select(dataset, rows, count, 1, ret_side) : TRIB_ERR_DATA;
+    free(rows);
+    return err;
+}
+
+// Two classes must both be there for a threshold to be chosen.
+static bool has_two_classes(const struct trib_dataset *dataset)
+{
+    bool differs = false;
+    for (size_t r = 1; r < dataset->rows; r++)
+        differs = differs || dataset->y[r] > dataset->y[0] || dataset->y[r] < dataset->y[0];
+    return differs;
+}
+
+// Takes the dataset apart, if that is the plan.
+static enum trib_err take_rows(struct trib_evaluator *evaluator, struct trib_dataset **dataset,
+                               char *why, size_t why_size)
+{
+    const struct trib_evaluator_plan *plan = &evaluator->plan;
+    enum trib_err err = TRIB_OK;
+    if (plan->test_share > 0) {
+        err = select_side(*dataset, plan->test_share, true, &evaluator->test);
+        if (!err)
+            err = select_side(*dataset, plan->test_share, false, &evaluator->dataset);
+    } else {
+        evaluator->dataset = *dataset;
+        *dataset = NULL;
+    }
+    if (err == TRIB_ERR_DATA)
+        (void)snprintf(why, why_size, "%s: %zu held-out rows are too few to keep %g of them apart",
+                       (*dataset)->name, (*dataset)->rows, plan->test_share);
+    if (!err && plan->goal.goal != TRIB_GOAL_NONE && !has_two_classes(evaluator->dataset)) {
+        (void)snprintf(why, why_size, "%s: no threshold can be chosen on rows of one class",
+                       evaluator->dataset->name);
+        err = TRIB_ERR_DATA;
+    }
+    return err;
+}
+
 enum trib_err trib_evaluator_take(struct trib_dataset *dataset, const struct trib_model *model,
+                                  const struct trib_evaluator_plan *plan,
                                   struct trib_evaluator **ret_evaluator, char *why, size_t why_size)
 {
     enum trib_err err = check_rows(dataset, model, why, why_size);
@@ -47,12 +104,17 @@ enum trib_err trib_evaluator_take(struct trib_dataset *dataset, const struct tri
     evaluator = trib_alloc(sizeof(*evaluator));
     if (!evaluator)
         goto failed;
+    evaluator->plan = *plan;
     err = trib_net_create(model, dataset->rows < BATCH ? dataset->rows : BATCH, &evaluator->net);
     if (!err)
         err = trib_confusion_init(&evaluator->confusion, model->classes);
+    if (!err)
+        err = trib_confusion_init(&evaluator->test_confusion, model->classes);
+    if (!err)
+        err = take_rows(evaluator, &dataset, why, why_size);
     if (err)
         goto failed;
-    evaluator->dataset = dataset;
+    trib_dataset_free(dataset);
     *ret_evaluator = evaluator;
     return TRIB_OK;
 
@@ -64,6 +126,7 @@ failed:
 
 enum trib_err trib_evaluator_create(const struct trib_data_config *data,
                                     const struct trib_model *model,
+                                    const struct trib_evaluator_plan *plan,
                                     struct trib_evaluator **ret_evaluator, char *why,
                                     size_t why_size)
 {
@@ -81,7 +144,7 @@ enum trib_err trib_evaluator_create(const struct trib_data_config *data,
         return err == TRIB_ERR_IO ? TRIB_ERR_DATA
                                   : err; // a file that is not there is no use either
     }
-    return trib_evaluator_take(dataset, model, ret_evaluator, why, why_size);
+    return trib_evaluator_take(dataset, model, plan, ret_evaluator, why, why_size);
 }
 
 void trib_evaluator_destroy(struct trib_evaluator *evaluator)
@@ -90,22 +153,56 @@ void trib_evaluator_destroy(struct trib_evaluator *evaluator)
         return;
     trib_net_destroy(evaluator->net);
     trib_confusion_fini(&evaluator->confusion);
+    trib_confusion_fini(&evaluator->test_confusion);
     trib_dataset_free(evaluator->dataset);
+    trib_dataset_free(evaluator->test);
     free(evaluator);
 }
 
 enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *params,
-                                 struct trib_evaluation *ret_evaluation)
+                                 struct trib_held_out *ret_held_out)
 {
-    const struct trib_samples samples = trib_dataset_samples(evaluator->dataset);
-    return trib_evaluate(evaluator->net, params, &samples, &evaluator->confusion, ret_evaluation);
+    struct trib_samples samples = trib_dataset_samples(evaluator->dataset);
+    struct trib_decision decision = {evaluator->plan.goal, 0.5};
+    struct trib_held_out held_out = {.test = {.rows = 0}};
+    enum trib_err err = trib_evaluate_decided(evaluator->net, params, &samples, &decision,
+                                              &evaluator->confusion, &held_out.validation);
+    if (!err && evaluator->test) {
+        samples = trib_dataset_samples(evaluator->test);
+        decision = (struct trib_decision){{TRIB_GOAL_NONE, 0}, held_out.validation.threshold};
+        err = trib_evaluate_decided(evaluator->net, params, &samples, &decision,
+                                    &evaluator->test_confusion, &held_out.test);
+    }
+    if (!err)
+        *ret_held_out = held_out;
+    return err;
+}
+
+static void held_out_json(const struct trib_held_out *held_out,
+                          const struct trib_confusion *confusion,
+                          const struct trib_confusion *test_confusion, struct trib_buf *buf)
+{
+    trib_json_open(buf, NULL, '{');
+    trib_evaluation_members(&held_out->validation, confusion, buf);
+    if (held_out->test.rows > 0) {
+        trib_json_open(buf, "test", '{');
+        trib_json_uint(buf, "rows", held_out->test.rows);
+        trib_evaluation_members(&held_out->test, test_confusion, buf);
+        trib_json_close(buf, '}');
+    }
+    trib_json_close(buf, '}');
+}
+
+void trib_held_out_json(const struct trib_held_out *held_out, struct trib_buf *buf)
+{
+    held_out_json(held_out, NULL, NULL, buf);
 }
 
 char *trib_evaluator_text(const struct trib_evaluator *evaluator,
-                          const struct trib_evaluation *evaluation)
+                          const struct trib_held_out *held_out)
 {
     struct trib_buf json = {0};
-    trib_evaluation_json(evaluation, &evaluator->confusion, NULL, &json);
+    held_out_json(held_out, &evaluator->confusion, &evaluator->test_confusion, &json);
     char *text = json.failed ? NULL : trib_alloc_text((const char *)json.data);
     trib_buf_fini(&json);
     return text;

@@ -1,32 +1,52 @@
 // evaluate.h - held-out data, loaded once when a job starts, and the model measured on it.
+//
+// Everything that is chosen (the threshold, the best version, when to stop) is chosen on the
+// validation rows. The test rows, if some are kept aside for that, only report.
 #ifndef TRIB_COORDINATOR_EVALUATE_H
 #define TRIB_COORDINATOR_EVALUATE_H
 
 #include "common/data/source.h"
-#include "common/math/metrics.h"
+#include "common/math/evaluation.h"
 #include "tributary/err.h"
 
 struct trib_evaluator;
 
+struct trib_evaluator_plan {
+    struct trib_threshold_goal goal; // of two classes; TRIB_GOAL_NONE: one half
+    double test_share;               // of the held-out rows that only report, in [0, 1)
+};
+
+struct trib_held_out {
+    struct trib_evaluation validation;
+    struct trib_evaluation test; // with the same threshold; rows = 0: there are no such rows
+};
+
 // Reads the held-out rows and checks that they fit the model: a mistake shows when the job is
 // submitted, not in its first round. `model` is borrowed and must outlive the evaluator.
-// TRIB_ERR_DATA or TRIB_ERR_INVAL with a text in `why`.
+// Which rows are for the test follows from a row's number alone. TRIB_ERR_DATA or TRIB_ERR_INVAL
+// with a text in `why`.
 TRIB_CHECKED enum trib_err trib_evaluator_create(const struct trib_data_config *data,
                                                  const struct trib_model *model,
+                                                 const struct trib_evaluator_plan *plan,
                                                  struct trib_evaluator **ret_evaluator, char *why,
                                                  size_t why_size);
 // The same over rows that are already there; takes the dataset, also when it fails.
 TRIB_CHECKED enum trib_err trib_evaluator_take(struct trib_dataset *dataset,
                                                const struct trib_model *model,
+                                               const struct trib_evaluator_plan *plan,
                                                struct trib_evaluator **ret_evaluator, char *why,
                                                size_t why_size);
 void trib_evaluator_destroy(struct trib_evaluator *evaluator); // NULL is fine
 
 // One thread at a time. TRIB_ERR_DATA: the model's outputs are not finite.
 TRIB_CHECKED enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *params,
-                                              struct trib_evaluation *ret_evaluation);
+                                              struct trib_held_out *ret_held_out);
 // What the last run found, as JSON with the confusion matrix; the caller frees it. NULL: no memory.
 char *trib_evaluator_text(const struct trib_evaluator *evaluator,
-                          const struct trib_evaluation *evaluation);
+                          const struct trib_held_out *held_out);
+
+// The same without matrices: {"loss":...,"test":{"rows":...,"loss":...}}, the latter if there are
+// rows for it.
+void trib_held_out_json(const struct trib_held_out *held_out, struct trib_buf *buf);
 
 #endif // TRIB_COORDINATOR_EVALUATE_H

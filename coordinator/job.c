@@ -80,8 +80,15 @@ static const struct trib_conf_key job_keys[] = {
         "milliseconds to collect their updates", 1, 604800000, NULL),
     KEY("round", "target_metric", TRIB_CONF_CHOICE, target_metric, "none",
         "stop when this held-out metric reaches target_value", 0, 0,
-        "none|accuracy|f1|loss|mse|r2|balanced_accuracy|mcc|mae|rmse|mape"),
+        "none|accuracy|f1|loss|mse|r2|balanced_accuracy|mcc|mae|rmse|mape|auc|average_precision|"
+        "log_loss|brier|ece|kappa|top5_accuracy|positive_precision|positive_recall|positive_f1"),
     KEY("round", "target_value", TRIB_CONF_REAL, target_value, "0", "the value to reach", ANY),
+    KEY("round", "threshold_goal", TRIB_CONF_TEXT, threshold_goal, "none",
+        "two classes: how the probability is chosen from which on a row is of class 1: none (one "
+        "half), f1, accuracy, youden, recall:R or precision:P",
+        ANY),
+    KEY("round", "test_share", TRIB_CONF_REAL, test_share, "0",
+        "share of the held-out rows that only report: nothing is chosen by them", 0, 0.9, NULL),
 
     KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
         "how updates become a version; this version has fedavg, and newton for models N - dense 1 "
@@ -161,24 +168,63 @@ bool trib_job_state_is_final(enum trib_job_state state)
     return state != TRIB_JOB_ACTIVE && state != TRIB_JOB_PAUSED;
 }
 
+static const char *const metric_names[TRIB_JOB_METRIC_COUNT] = {
+    [TRIB_JOB_METRIC_NONE] = "none",
+    [TRIB_JOB_METRIC_ACCURACY] = "accuracy",
+    [TRIB_JOB_METRIC_F1] = "f1",
+    [TRIB_JOB_METRIC_LOSS] = "loss",
+    [TRIB_JOB_METRIC_MSE] = "mse",
+    [TRIB_JOB_METRIC_R2] = "r2",
+    [TRIB_JOB_METRIC_BALANCED_ACCURACY] = "balanced_accuracy",
+    [TRIB_JOB_METRIC_MCC] = "mcc",
+    [TRIB_JOB_METRIC_MAE] = "mae",
+    [TRIB_JOB_METRIC_RMSE] = "rmse",
+    [TRIB_JOB_METRIC_MAPE] = "mape",
+    [TRIB_JOB_METRIC_AUC] = "auc",
+    [TRIB_JOB_METRIC_AVERAGE_PRECISION] = "average_precision",
+    [TRIB_JOB_METRIC_LOG_LOSS] = "log_loss",
+    [TRIB_JOB_METRIC_BRIER] = "brier",
+    [TRIB_JOB_METRIC_ECE] = "ece",
+    [TRIB_JOB_METRIC_KAPPA] = "kappa",
+    [TRIB_JOB_METRIC_TOP5_ACCURACY] = "top5_accuracy",
+    [TRIB_JOB_METRIC_POSITIVE_PRECISION] = "positive_precision",
+    [TRIB_JOB_METRIC_POSITIVE_RECALL] = "positive_recall",
+    [TRIB_JOB_METRIC_POSITIVE_F1] = "positive_f1",
+};
+
+const char *trib_job_metric_name(enum trib_job_metric metric)
+{
+    return metric_names[metric];
+}
+
 // The metric exists for this kind of model.
 static bool metric_fits(enum trib_job_metric metric, const struct trib_model *model)
 {
-    bool classifies = model->classes > 0;
-    switch (metric) {
-    case TRIB_JOB_METRIC_NONE:
-    case TRIB_JOB_METRIC_LOSS: return true;
-    case TRIB_JOB_METRIC_ACCURACY:
-    case TRIB_JOB_METRIC_F1:
-    case TRIB_JOB_METRIC_BALANCED_ACCURACY:
-    case TRIB_JOB_METRIC_MCC: return classifies;
-    case TRIB_JOB_METRIC_MSE:
-    case TRIB_JOB_METRIC_MAE:
-    case TRIB_JOB_METRIC_RMSE:
-    case TRIB_JOB_METRIC_MAPE:
-    case TRIB_JOB_METRIC_R2: return !classifies;
-    }
-    return false;
+    if (metric == TRIB_JOB_METRIC_TOP5_ACCURACY && model->classes <= 5)
+        return false; // every row is among all classes
+    return metric == TRIB_JOB_METRIC_NONE ||
+           trib_metric_fits(metric_names[metric], trib_problem_of(model->classes));
+}
+
+static enum trib_err check_held_out(struct trib_conf *conf, const struct trib_job_config *config,
+                                    struct trib_job *job)
+{
+    struct trib_threshold_goal *goal = &job->held_out.goal;
+    job->held_out.test_share = config->test_share;
+    if (trib_threshold_goal_parse(config->threshold_goal, goal))
+        return trib_conf_reject(conf, "round", "threshold_goal",
+                                "is none, f1, accuracy, youden, recall:R or precision:P with R or "
+                                "P above 0 and at most 1");
+    if (goal->goal == TRIB_GOAL_NONE)
+        return TRIB_OK;
+    if (job->model.classes != 2)
+        return trib_conf_reject(conf, "round", "threshold_goal",
+                                "is for a model of two classes, not for %s",
+                                trib_problem_text(trib_problem_of(job->model.classes)));
+    if (config->eval_every == 0)
+        return trib_conf_reject(conf, "round", "eval_every",
+                                "must not be 0 when there is a threshold_goal");
+    return TRIB_OK;
 }
 
 static enum trib_err check_model_and_target(struct trib_conf *conf,
@@ -193,11 +239,13 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
         return trib_conf_reject(conf, "model", "spec", "%s", why);
     if (!metric_fits((enum trib_job_metric)config->target_metric, &job->model))
         return trib_conf_reject(conf, "round", "target_metric",
-                                "does not exist for a model that ends like this one");
+                                "%s does not exist for this model, which is for %s",
+                                metric_names[config->target_metric],
+                                trib_problem_text(trib_problem_of(job->model.classes)));
     if (config->target_metric != TRIB_JOB_METRIC_NONE && config->eval_every == 0)
         return trib_conf_reject(conf, "round", "eval_every",
                                 "must not be 0 when there is a target_metric");
-    return TRIB_OK;
+    return check_held_out(conf, config, job);
 }
 
 static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_config *config,
@@ -488,21 +536,12 @@ void trib_job_privacy_json(const struct trib_job *job, const struct trib_privacy
 bool trib_job_target_is_reached(const struct trib_job *job,
                                 const struct trib_evaluation *evaluation)
 {
-    double target = job->config.target_value;
-    switch ((enum trib_job_metric)job->config.target_metric) {
-    case TRIB_JOB_METRIC_NONE: return false;
-    case TRIB_JOB_METRIC_ACCURACY: return evaluation->accuracy >= target;
-    case TRIB_JOB_METRIC_F1: return evaluation->f1 >= target;
-    case TRIB_JOB_METRIC_LOSS: return evaluation->loss <= target;
-    case TRIB_JOB_METRIC_MSE: return evaluation->mse <= target;
-    case TRIB_JOB_METRIC_R2: return evaluation->r2 >= target;
-    case TRIB_JOB_METRIC_BALANCED_ACCURACY: return evaluation->balanced_accuracy >= target;
-    case TRIB_JOB_METRIC_MCC: return evaluation->mcc >= target;
-    case TRIB_JOB_METRIC_MAE: return evaluation->mae <= target;
-    case TRIB_JOB_METRIC_RMSE: return evaluation->rmse <= target;
-    case TRIB_JOB_METRIC_MAPE: return evaluation->mape <= target;
-    }
-    return false;
+    const enum trib_job_metric metric = (enum trib_job_metric)job->config.target_metric;
+    const double target = job->config.target_value;
+    if (metric == TRIB_JOB_METRIC_NONE)
+        return false;
+    const double value = trib_evaluation_find(evaluation, metric_names[metric]);
+    return trib_metric_higher_is_better(metric_names[metric]) ? value >= target : value <= target;
 }
 
 bool trib_job_evaluates(const struct trib_job *job, uint64_t number)

@@ -16,6 +16,7 @@
 #include "common/math/model.h"
 #include "common/math/train.h"
 #include "common/privacy/plan.h"
+#include "coordinator/evaluate.h"
 #include "coordinator/roster.h"
 #include "tributary/err.h"
 
@@ -66,6 +67,8 @@ struct trib_job_config {
     uint64_t report_ms;
     int target_metric; // enum trib_job_metric
     double target_value;
+    trib_conf_text threshold_goal; // threshold.h; only of two classes
+    double test_share;             // of the held-out rows: they only report
     // [strategy]
     int strategy; // TRIB_JOB_FEDAVG, TRIB_JOB_NEWTON; the others are refused
     double server_learning_rate;
@@ -116,7 +119,20 @@ enum trib_job_metric {
     TRIB_JOB_METRIC_MAE,
     TRIB_JOB_METRIC_RMSE,
     TRIB_JOB_METRIC_MAPE,
+    TRIB_JOB_METRIC_AUC,
+    TRIB_JOB_METRIC_AVERAGE_PRECISION,
+    TRIB_JOB_METRIC_LOG_LOSS,
+    TRIB_JOB_METRIC_BRIER,
+    TRIB_JOB_METRIC_ECE,
+    TRIB_JOB_METRIC_KAPPA,
+    TRIB_JOB_METRIC_TOP5_ACCURACY,
+    TRIB_JOB_METRIC_POSITIVE_PRECISION,
+    TRIB_JOB_METRIC_POSITIVE_RECALL,
+    TRIB_JOB_METRIC_POSITIVE_F1,
+    TRIB_JOB_METRIC_COUNT
 };
+// By its name in evaluations; "none".
+const char *trib_job_metric_name(enum trib_job_metric metric);
 
 // A kind of tally round that the job asks for (tally_round.h).
 struct trib_job_tally {
@@ -136,6 +152,7 @@ struct trib_job {
     struct trib_train_options train;
     struct trib_schedule schedule; // of the learning rate, over rounds or steps
     struct trib_job_tally tallies[TRIB_TALLY_KINDS];
+    struct trib_evaluator_plan held_out;
 };
 
 // Add the tables of [model] [round] [strategy] [privacy] [secagg]; defaults go to `config`.

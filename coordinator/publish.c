@@ -1,6 +1,8 @@
 #include "coordinator/publish.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +31,28 @@ void trib_manifest_set_evaluation(struct trib_msg_manifest *manifest,
 {
     struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
     size_t count = trib_evaluation_values(evaluation, values);
+    manifest->metric_count = 0;
     for (size_t i = 0; i < count; i++) {
-        struct trib_msg_metric *metric = &manifest->metrics[i];
+        struct trib_msg_metric *metric = &manifest->metrics[manifest->metric_count];
+        if (!values[i].is_headline || !isfinite(values[i].value))
+            continue;
+        assert(manifest->metric_count < TRIB_METRICS_MAX);
         (void)snprintf(metric->name, sizeof(metric->name), "%s", values[i].name);
         metric->value = values[i].value;
+        manifest->metric_count++;
     }
-    manifest->metric_count = (uint32_t)count;
+}
+
+void trib_manifest_get_evaluation(const struct trib_msg_manifest *manifest, uint32_t classes,
+                                  struct trib_evaluation *ret_evaluation)
+{
+    struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
+    *ret_evaluation = (struct trib_evaluation){.classes = classes};
+    const size_t count = trib_evaluation_values(ret_evaluation, values);
+    for (size_t i = 0; i < count; i++)
+        trib_evaluation_set(ret_evaluation, values[i].name, (double)NAN);
+    for (uint32_t i = 0; i < manifest->metric_count; i++)
+        trib_evaluation_set(ret_evaluation, manifest->metrics[i].name, manifest->metrics[i].value);
 }
 
 static enum trib_err copy_params(const float *params, size_t count, struct trib_blob **ret_blob)

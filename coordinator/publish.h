@@ -49,5 +49,8 @@ TRIB_CHECKED enum trib_err trib_version_path(const char *dir,
 
 void trib_manifest_set_evaluation(struct trib_msg_manifest *manifest,
                                   const struct trib_evaluation *evaluation);
+// What a manifest says, for a model of so many classes; the rest is NaN.
+void trib_manifest_get_evaluation(const struct trib_msg_manifest *manifest, uint32_t classes,
+                                  struct trib_evaluation *ret_evaluation);
 
 #endif // TRIB_COORDINATOR_PUBLISH_H

@@ -18,14 +18,15 @@ void trib_result_init(struct trib_round_result *result)
 }
 
 void trib_result_set_evaluation(struct trib_round_result *result,
-                                const struct trib_evaluation *evaluation)
+                                const struct trib_held_out *held_out)
 {
+    const struct trib_evaluation *evaluation = &held_out->validation;
     bool higher_is_better;
     struct trib_buf json = {0};
     const char *metric = trib_evaluation_primary(evaluation, &result->value, &higher_is_better);
     (void)snprintf(result->metric, sizeof(result->metric), "%s", metric);
     result->loss = evaluation->loss;
-    trib_evaluation_json(evaluation, NULL, NULL, &json);
+    trib_held_out_json(held_out, &json);
     if (!json.failed && json.size < sizeof(result->metrics))
         memcpy(result->metrics, json.data, json.size + 1);
     trib_buf_fini(&json);

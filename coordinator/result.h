@@ -9,11 +9,11 @@
 
 #include "common/base/buf.h"
 #include "common/base/limits.h"
-#include "common/math/metrics.h"
 #include "common/wire/admin.h"
+#include "coordinator/evaluate.h"
 
 enum {
-    TRIB_RESULT_METRICS_SIZE = 512,
+    TRIB_RESULT_METRICS_SIZE = 3072, // some 30 values twice, with intervals
     TRIB_RESULT_PRIVACY_SIZE = 640,
     TRIB_RESULT_TALLY_SIZE = 16384, // the coefficients of newton.h fit
 };
@@ -40,7 +40,7 @@ struct trib_round_result {
 // Nothing evaluated, nothing spent.
 void trib_result_init(struct trib_round_result *result);
 void trib_result_set_evaluation(struct trib_round_result *result,
-                                const struct trib_evaluation *evaluation);
+                                const struct trib_held_out *held_out);
 
 // Keep a JSON object as the round's `privacy`; nothing when it is empty or failed.
 void trib_result_set_privacy(struct trib_round_result *result, const struct trib_buf *json);

@@ -35,7 +35,7 @@ struct aggregation {
     struct trib_tally_use use;             // of a tally round
     bool is_masked_wrong;                  // its secrets do not fit together
     struct trib_msg_manifest manifest;
-    struct trib_evaluation evaluation;
+    struct trib_held_out held_out;
     char *metrics;                // of the evaluation, owned
     struct trib_version *version; // the result
     enum trib_err err;
@@ -132,11 +132,11 @@ static enum trib_err make_version(struct aggregation *a, const float *params)
 {
     enum trib_err err = TRIB_OK;
     if (a->evaluates) {
-        err = trib_evaluator_run(a->job->evaluator, params, &a->evaluation);
+        err = trib_evaluator_run(a->job->evaluator, params, &a->held_out);
         if (err)
             return err;
-        trib_manifest_set_evaluation(&a->manifest, &a->evaluation);
-        a->metrics = trib_evaluator_text(a->job->evaluator, &a->evaluation);
+        trib_manifest_set_evaluation(&a->manifest, &a->held_out.validation);
+        a->metrics = trib_evaluator_text(a->job->evaluator, &a->held_out);
         if (!a->metrics)
             return TRIB_ERR_NOMEM;
     }
@@ -177,10 +177,10 @@ static void aggregation_free(struct aggregation *a)
 
 // What came of a round: a version, measured or not; or nothing.
 struct outcome {
-    struct trib_version *version;             // NULL: abandoned
-    const struct trib_evaluation *evaluation; // NULL: not measured
-    char *metrics;                            // of it, as JSON; taken
-    double rms;                               // of the mean, NaN when abandoned
+    struct trib_version *version;         // NULL: abandoned
+    const struct trib_held_out *held_out; // NULL: not measured
+    char *metrics;                        // of it, as JSON; taken
+    double rms;                           // of the mean, NaN when abandoned
 };
 
 static void fill_privacy(struct trib_server *server, struct trib_round_result *result, double rms)
@@ -216,8 +216,8 @@ static void fill_result(struct trib_server *server, struct trib_round_result *re
     result->refused = run->round.leases[TRIB_LEASE_REFUSED];
     (void)snprintf(result->kind, sizeof(result->kind), "%s", trib_tally_kind_text(run->shape.kind));
     trib_result_set_tally(result, &run->tally);
-    if (outcome->evaluation)
-        trib_result_set_evaluation(result, outcome->evaluation);
+    if (outcome->held_out)
+        trib_result_set_evaluation(result, outcome->held_out);
     fill_privacy(server, result, outcome->rms);
     result->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED) - run->bytes_up;
     result->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED) - run->bytes_down;
@@ -423,7 +423,7 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
             .manifest_size = version->announcement.manifest_size,
             .created_ms = m->created_ms,
             .metrics = op->metrics,
-            .has_value = outcome->evaluation != NULL,
+            .has_value = outcome->held_out != NULL,
             .value = op->result.value,
         };
         memcpy(op->row.digest, m->digest, TRIB_DIGEST_SIZE);
@@ -470,9 +470,9 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
         run->tally = a->use.json;
         a->use.json = (struct trib_buf){0};
         run->target_is_reached =
-            a->evaluates && trib_job_target_is_reached(&server->job->job, &a->evaluation);
+            a->evaluates && trib_job_target_is_reached(&server->job->job, &a->held_out.validation);
         const struct outcome outcome = {.version = a->version,
-                                        .evaluation = a->evaluates ? &a->evaluation : NULL,
+                                        .held_out = a->evaluates ? &a->held_out : NULL,
                                         .metrics = a->metrics,
                                         .rms = a->rms};
         a->version = NULL;

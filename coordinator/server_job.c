@@ -86,8 +86,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         goto out;
     }
     if (config.eval_every > 0)
-        err = trib_evaluator_create(&active->data, &active->job.model, &active->evaluator,
-                                    text->why, sizeof(text->why));
+        err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
+                                    &active->evaluator, text->why, sizeof(text->why));
     if (err)
         goto out;
     resolved = resolved_text(conf);
@@ -189,7 +189,7 @@ static enum trib_err version_prepare(struct trib_commit_op *commit_op)
     struct version_op *op = (struct version_op *)commit_op;
     struct trib_server *server = op->op.server;
     const struct trib_active_job *active = op->job;
-    struct trib_evaluation evaluation;
+    struct trib_held_out held_out;
     bool higher_is_better;
     float *params = trib_alloc_aligned(active->job.model.param_count, sizeof(*params));
     if (!params)
@@ -198,12 +198,12 @@ static enum trib_err version_prepare(struct trib_commit_op *commit_op)
     if (!err && op->averages && op->tail_count < 2)
         goto out; // nothing to average: the last round's version stays
     if (!err && active->evaluator) {
-        err = trib_evaluator_run(active->evaluator, params, &evaluation);
+        err = trib_evaluator_run(active->evaluator, params, &held_out);
         if (!err) {
-            trib_manifest_set_evaluation(&op->manifest, &evaluation);
-            (void)trib_evaluation_primary(&evaluation, &op->row.value, &higher_is_better);
+            trib_manifest_set_evaluation(&op->manifest, &held_out.validation);
+            (void)trib_evaluation_primary(&held_out.validation, &op->row.value, &higher_is_better);
             op->row.has_value = op->averages; // the untrained one is never the best
-            op->metrics = trib_evaluator_text(active->evaluator, &evaluation);
+            op->metrics = trib_evaluator_text(active->evaluator, &held_out);
             if (!op->metrics)
                 err = TRIB_ERR_NOMEM;
         }
@@ -398,16 +398,8 @@ void trib_jobs_finish(struct trib_server *server)
     bool used_up = active->row.rounds_done >= active->job.config.rounds;
     bool reached = has_target && !used_up; // stopped before the last round: only the target does
     if (has_target && used_up && server->head) {
-        struct trib_evaluation last = {.classes = active->job.model.classes};
-        for (uint32_t i = 0; i < server->head->manifest.metric_count; i++) {
-            const struct trib_msg_metric *m = &server->head->manifest.metrics[i];
-            double *fields[] = {&last.accuracy, &last.f1, &last.loss, &last.mse, &last.r2};
-            const char *names[] = {"accuracy", "f1", "loss", "mse", "r2"};
-            for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
-                if (strcmp(m->name, names[n]) == 0)
-                    *fields[n] = m->value;
-            }
-        }
+        struct trib_evaluation last;
+        trib_manifest_get_evaluation(&server->head->manifest, active->job.model.classes, &last);
         reached = trib_job_target_is_reached(&active->job, &last);
     }
     bool missed = has_target && !reached;

@@ -252,7 +252,8 @@ static enum trib_err finish(struct run *run)
                                   .seconds = (double)(trib_clock_mono_us() - run->start_us) / 1e6};
     bool higher_is_better;
     if (state->is_evaluated)
-        end.metric = trib_evaluation_primary(&state->evaluation, &end.value, &higher_is_better);
+        end.metric =
+            trib_evaluation_primary(&state->held_out.validation, &end.value, &higher_is_better);
     trib_hex_encode(state->digest, TRIB_DIGEST_SIZE, digest);
     enum trib_err err = save_model(run);
     if (!err)

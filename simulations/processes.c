@@ -587,11 +587,12 @@ static enum trib_err fetch_model(struct trib_processes *p)
             break;
         size = trib_admin_find_number(&reply.rows[0], "size");
         p->state.version = trib_admin_find_number(&reply.rows[0], "version");
-        p->state.evaluation = (struct trib_evaluation){.classes = p->scenario->job.model.classes};
+        p->state.held_out =
+            (struct trib_held_out){.validation = {.classes = p->scenario->job.model.classes}};
         double value = trib_admin_find_real(&reply.rows[0], "value");
         p->state.is_evaluated = isfinite(value);
-        p->state.evaluation.accuracy = value;
-        p->state.evaluation.mse = value;
+        p->state.held_out.validation.accuracy = value;
+        p->state.held_out.validation.mse = value;
         if (strcmp(trib_admin_find_text(&reply.rows[0], "kind"), "tail_average") == 0)
             p->state.averaged = trib_job_tail(&p->scenario->job);
         trib_buf_append(&file, reply.body, reply.body_size);

@@ -164,7 +164,8 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
         goto failed;
     struct trib_dataset *test = scenario->test;
     scenario->test = NULL;
-    err = trib_evaluator_take(test, &world->job->model, &world->evaluator, why, sizeof(why));
+    err = trib_evaluator_take(test, &world->job->model, &world->job->held_out, &world->evaluator,
+                              why, sizeof(why));
     if (err) {
         TRIB_ERROR("%s", why);
         goto failed;
@@ -503,8 +504,8 @@ static enum trib_err collect_updates(struct trib_world *world)
 
 // ---- Versions
 
-// Make `next` the newest version. `evaluation` is NULL when it was not measured.
-static void adopt(struct trib_world *world, const struct trib_evaluation *evaluation)
+// Make `next` the newest version. `held_out` is NULL when it was not measured.
+static void adopt(struct trib_world *world, const struct trib_held_out *held_out)
 {
     float *old = world->params;
     world->params = world->next;
@@ -512,9 +513,9 @@ static void adopt(struct trib_world *world, const struct trib_evaluation *evalua
     world->state.params = world->params;
     world->state.version++;
     trib_model_digest(&world->job->model, world->params, world->state.digest);
-    world->state.is_evaluated = evaluation != NULL;
-    if (evaluation)
-        world->state.evaluation = *evaluation;
+    world->state.is_evaluated = held_out != NULL;
+    if (held_out)
+        world->state.held_out = *held_out;
 }
 
 // From the sum of words to the sum that may be used, as the server does it.
@@ -561,14 +562,13 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
 
 // The new version, measured: TRIB_ERR_DATA when it is not usable.
 static enum trib_err make_version(struct trib_world *world, bool is_measured,
-                                  struct trib_evaluation *ret_evaluation,
-                                  struct trib_tally_use *use)
+                                  struct trib_held_out *ret_held_out, struct trib_tally_use *use)
 {
     enum trib_err err = finish_sums(world);
     if (!err)
         err = use_sums(world, use);
     if (!err && is_measured && use->has_version)
-        err = trib_evaluator_run(world->evaluator, world->next, ret_evaluation);
+        err = trib_evaluator_run(world->evaluator, world->next, ret_held_out);
     return err;
 }
 
@@ -588,17 +588,17 @@ static void give_up(struct trib_world *world, enum trib_round_reason reason)
     must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL, .reason = reason});
 }
 
-// The version of a round is there; `evaluation` is NULL when it was not measured.
-static void take_version(struct trib_world *world, const struct trib_evaluation *evaluation,
+// The version of a round is there; `held_out` is NULL when it was not measured.
+static void take_version(struct trib_world *world, const struct trib_held_out *held_out,
                          struct trib_round_result *result)
 {
     const struct trib_job *job = world->job;
-    adopt(world, evaluation);
+    adopt(world, held_out);
     world->state.committed++;
-    if (evaluation) {
-        trib_result_set_evaluation(result, evaluation);
+    if (held_out) {
+        trib_result_set_evaluation(result, held_out);
         trib_job_observe(job, result->value, &world->plateau);
-        world->state.target_reached = trib_job_target_is_reached(job, evaluation);
+        world->state.target_reached = trib_job_target_is_reached(job, &held_out->validation);
     }
     if (world->tail && world->round_number + trib_job_tail(job) > job->config.rounds) {
         trib_strategy_tail_add(world->tail, world->params, job->model.param_count);
@@ -609,13 +609,13 @@ static void take_version(struct trib_world *world, const struct trib_evaluation 
 static enum trib_err commit(struct trib_world *world, struct trib_round_result *result)
 {
     const bool is_measured = trib_job_evaluates(world->job, world->round_number);
-    struct trib_evaluation evaluation;
+    struct trib_held_out held_out;
     struct trib_tally_use use = {.has_version = false};
 
     must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
     enum trib_err err = is_masked(world) ? unmask(world) : TRIB_OK;
     if (!err)
-        err = make_version(world, is_measured, &evaluation, &use);
+        err = make_version(world, is_measured, &held_out, &use);
     if (err == TRIB_ERR_DATA) {
         TRIB_WARN("round=%" PRIu64 " the new version is not finite and is not committed",
                   world->round_number);
@@ -633,7 +633,7 @@ static enum trib_err commit(struct trib_world *world, struct trib_round_result *
     }
     must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
     if (use.has_version)
-        take_version(world, is_measured ? &evaluation : NULL, result);
+        take_version(world, is_measured ? &held_out : NULL, result);
 
 out:
     trib_tally_use_fini(&use);
@@ -742,7 +742,7 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
 
 enum trib_err trib_world_average(struct trib_world *world)
 {
-    struct trib_evaluation evaluation;
+    struct trib_held_out held_out;
     const bool is_measured = world->job->config.eval_every > 0;
     enum trib_err err = TRIB_OK;
 
@@ -751,10 +751,10 @@ enum trib_err trib_world_average(struct trib_world *world)
     trib_strategy_tail_finish(world->tail, world->job->model.param_count, world->tail_count,
                               world->next);
     if (is_measured)
-        err = trib_evaluator_run(world->evaluator, world->next, &evaluation);
+        err = trib_evaluator_run(world->evaluator, world->next, &held_out);
     if (err)
         return err;
-    adopt(world, is_measured ? &evaluation : NULL);
+    adopt(world, is_measured ? &held_out : NULL);
     world->state.averaged = world->tail_count;
     return TRIB_OK;
 }

@@ -44,7 +44,7 @@ struct trib_world_state {
     uint64_t committed;  // rounds
     bool target_reached; // by a round's version; never without a target
     bool is_evaluated;   // is the newest version?
-    struct trib_evaluation evaluation;
+    struct trib_held_out held_out;
     const float *params; // of the newest version, borrowed from the world until it changes
     uint8_t digest[TRIB_DIGEST_SIZE]; // of the newest version
 };

@@ -22,7 +22,7 @@ struct trib_interval trib_interval_mean(double mean, double error)
 {
     if (!isfinite(mean) || !isfinite(error))
         return none;
-    return (struct trib_interval){mean - Z * error, mean + Z * error};
+    return (struct trib_interval){fmax(mean - Z * error, 0), mean + Z * error};
 }
 
 struct trib_interval trib_interval_auc(double auc, double positives, double negatives)

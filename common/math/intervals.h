@@ -14,7 +14,8 @@ struct trib_interval {
 // A share of rows, e.g. accuracy: Wilson 1927 (the score interval). No rows: none.
 struct trib_interval trib_interval_share(double share, double rows);
 
-// A mean and its standard error: mean -+ 1.96 errors (the normal law; a hundred rows or more).
+// A mean of numbers that are not negative, and its standard error: mean -+ 1.96 errors, cut at 0 (the
+// normal law: for a hundred rows or more).
 struct trib_interval trib_interval_mean(double mean, double error);
 
 // ROC-AUC of so many positive and negative rows: Hanley & McNeil 1982, eq. 2, cut to [0, 1].

@@ -1,13 +1,12 @@
 #include "common/math/metrics.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/json.h"
-#include "common/math/residuals.h"
-#include "common/math/scores.h"
 
 enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes)
 {
@@ -24,130 +23,161 @@ void trib_confusion_fini(struct trib_confusion *confusion)
     *confusion = (struct trib_confusion){0};
 }
 
-static uint32_t predicted_class(const struct trib_model *model, const float *outputs)
+enum trib_problem trib_problem_of(uint32_t classes)
 {
-    if (model->outputs == 1)
-        return outputs[0] > 0.5f ? 1 : 0;
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < model->outputs; i++)
-        best = outputs[i] > outputs[best] ? i : best;
-    return best;
+    if (classes == 0)
+        return TRIB_PROBLEM_REGRESSION;
+    return classes == 2 ? TRIB_PROBLEM_BINARY : TRIB_PROBLEM_MULTICLASS;
 }
 
-static enum trib_err finish_classes(const struct trib_confusion *confusion,
-                                    struct trib_evaluation *evaluation)
+const char *trib_problem_text(enum trib_problem problem)
 {
-    struct trib_class_scores scores;
-    enum trib_err err = trib_class_scores(confusion, &scores);
-    if (err)
-        return err;
-    evaluation->accuracy = scores.accuracy;
-    evaluation->precision = scores.macro.precision;
-    evaluation->recall = scores.macro.recall;
-    evaluation->f1 = scores.macro.f1;
-    evaluation->balanced_accuracy = scores.balanced_accuracy;
-    evaluation->mcc = scores.mcc;
-    return TRIB_OK;
-}
-
-static enum trib_err finish_regression(const struct trib_residuals *sums,
-                                       struct trib_evaluation *evaluation)
-{
-    struct trib_residual_scores scores;
-    enum trib_err err = trib_residuals_scores(sums, &scores);
-    if (err)
-        return err;
-    evaluation->mse = scores.mse;
-    evaluation->mae = scores.mae;
-    evaluation->rmse = scores.rmse;
-    evaluation->r2 = scores.r2;
-    evaluation->mape = scores.mape;
-    return TRIB_OK;
-}
-
-enum trib_err trib_evaluate(struct trib_net *net, const float *params,
-                            const struct trib_samples *samples, struct trib_confusion *confusion,
-                            struct trib_evaluation *ret_evaluation)
-{
-    const struct trib_model *model = trib_net_model(net);
-    const size_t batch = trib_net_batch_max(net);
-    struct trib_confusion own = {0};
-    struct trib_residuals sums = {0};
-    enum trib_err err = TRIB_OK;
-    struct trib_evaluation evaluation = {.rows = samples->rows, .classes = model->classes};
-    double loss = 0;
-
-    if (!confusion) {
-        err = trib_confusion_init(&own, model->classes);
-        if (err)
-            return err;
-        confusion = &own;
-    } else if (model->classes) {
-        memset(confusion->counts, 0,
-               (size_t)model->classes * model->classes * sizeof(*confusion->counts));
+    switch (problem) {
+    case TRIB_PROBLEM_BINARY: return "binary classification";
+    case TRIB_PROBLEM_MULTICLASS: return "classification";
+    case TRIB_PROBLEM_REGRESSION: return "regression";
     }
-    for (size_t first = 0; first < samples->rows && !err; first += batch) {
-        size_t count = samples->rows - first < batch ? samples->rows - first : batch;
-        const float *y = samples->y + first;
-        const float *outputs;
-        loss += trib_net_loss_sum(net, params, samples->x + first * samples->inputs, y, count,
-                                  &outputs);
-        for (size_t r = 0; r < count && !err; r++) {
-            const float *output = outputs + r * model->outputs;
-            if (model->classes)
-                confusion->counts[(size_t)y[r] * model->classes + predicted_class(model, output)]++;
-            else
-                err = trib_residuals_add(&sums, (double)output[0], (double)y[r]);
-        }
+    return "";
+}
+
+// ---- The metrics by name
+
+enum {
+    BINARY = 1 << TRIB_PROBLEM_BINARY,
+    MULTI = 1 << TRIB_PROBLEM_MULTICLASS,
+    REGRESSION = 1 << TRIB_PROBLEM_REGRESSION,
+    CLASSES = BINARY | MULTI,
+    ALL = CLASSES | REGRESSION,
+};
+
+struct metric {
+    const char *name;
+    size_t value;    // offset in struct trib_evaluation
+    size_t interval; // the same; 0: none
+    unsigned problems;
+    bool higher_is_better;
+    unsigned headline; // problems whose manifests have it
+};
+
+#define VALUE(name) #name, offsetof(struct trib_evaluation, name), 0
+#define WITH_INTERVAL(name) \
+#name, offsetof(struct trib_evaluation, name), offsetof(struct trib_evaluation, intervals.name)
+
+static const struct metric metrics[] = {
+    {VALUE(loss), ALL, false, ALL},
+    {WITH_INTERVAL(accuracy), CLASSES, true, CLASSES},
+    {VALUE(precision), CLASSES, true, MULTI},
+    {VALUE(recall), CLASSES, true, MULTI},
+    {VALUE(f1), CLASSES, true, CLASSES},
+    {VALUE(balanced_accuracy), CLASSES, true, CLASSES},
+    {VALUE(mcc), CLASSES, true, CLASSES},
+    {VALUE(kappa), CLASSES, true, CLASSES},
+    {WITH_INTERVAL(positive_precision), BINARY, true, BINARY},
+    {WITH_INTERVAL(positive_recall), BINARY, true, BINARY},
+    {VALUE(positive_f1), BINARY, true, BINARY},
+    {WITH_INTERVAL(auc), CLASSES, true, CLASSES},
+    {VALUE(average_precision), BINARY, true, BINARY},
+    {WITH_INTERVAL(log_loss), CLASSES, false, CLASSES},
+    {WITH_INTERVAL(brier), CLASSES, false, CLASSES},
+    {VALUE(ece), CLASSES, false, CLASSES},
+    {WITH_INTERVAL(top5_accuracy), MULTI, true, MULTI},
+    {VALUE(threshold), BINARY, true, BINARY},
+    {WITH_INTERVAL(mse), REGRESSION, false, REGRESSION},
+    {WITH_INTERVAL(mae), REGRESSION, false, REGRESSION},
+    {WITH_INTERVAL(rmse), REGRESSION, false, REGRESSION},
+    {VALUE(r2), REGRESSION, true, REGRESSION},
+    {VALUE(mape), REGRESSION, false, REGRESSION},
+};
+
+enum {
+    METRIC_COUNT = sizeof(metrics) / sizeof(metrics[0])
+};
+
+static const struct metric *find(const char *name)
+{
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        if (strcmp(metrics[i].name, name) == 0)
+            return &metrics[i];
     }
-    evaluation.loss = loss / (double)samples->rows;
-    if (!err)
-        err = model->classes ? finish_classes(confusion, &evaluation)
-                             : finish_regression(&sums, &evaluation);
-    trib_confusion_fini(&own);
-    if (err)
-        return err;
-    if (!isfinite(evaluation.loss))
-        return TRIB_ERR_DATA;
-    *ret_evaluation = evaluation;
-    return TRIB_OK;
+    return NULL;
+}
+
+static double value_of(const struct trib_evaluation *evaluation, const struct metric *metric)
+{
+    double value;
+    memcpy(&value, (const char *)evaluation + metric->value, sizeof(value));
+    return value;
+}
+
+bool trib_metric_fits(const char *name, enum trib_problem problem)
+{
+    const struct metric *metric = find(name);
+    return metric && metric->problems & 1u << problem;
+}
+
+bool trib_metric_higher_is_better(const char *name)
+{
+    const struct metric *metric = find(name);
+    return metric && metric->higher_is_better;
+}
+
+double trib_evaluation_find(const struct trib_evaluation *evaluation, const char *name)
+{
+    const struct metric *metric = find(name);
+    return metric ? value_of(evaluation, metric) : (double)NAN;
+}
+
+void trib_evaluation_set(struct trib_evaluation *evaluation, const char *name, double value)
+{
+    const struct metric *metric = find(name);
+    if (metric)
+        memcpy((char *)evaluation + metric->value, &value, sizeof(value));
 }
 
 const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
                                     bool *ret_higher_is_better)
 {
-    bool classifies = evaluation->classes > 0;
-    *ret_value = classifies ? evaluation->accuracy : evaluation->mse;
-    *ret_higher_is_better = classifies;
-    return classifies ? "accuracy" : "mse";
-}
-
-bool trib_metric_higher_is_better(const char *name)
-{
-    return strcmp(name, "mse") != 0;
+    const char *name = evaluation->classes > 0 ? "accuracy" : "mse";
+    *ret_value = trib_evaluation_find(evaluation, name);
+    *ret_higher_is_better = trib_metric_higher_is_better(name);
+    return name;
 }
 
 size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
                               struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES])
 {
-    const struct trib_evaluation *e = evaluation;
-    const struct trib_evaluation_value classification[] = {
-        {"loss", e->loss},
-        {"accuracy", e->accuracy},
-        {"precision", e->precision},
-        {"recall", e->recall},
-        {"f1", e->f1},
-        {"balanced_accuracy", e->balanced_accuracy},
-        {"mcc", e->mcc}};
-    const struct trib_evaluation_value regression[] = {{"loss", e->loss}, {"mse", e->mse},
-                                                       {"mae", e->mae},   {"rmse", e->rmse},
-                                                       {"r2", e->r2},     {"mape", e->mape}};
-    if (e->classes) {
-        memcpy(values, classification, sizeof(classification));
-        return sizeof(classification) / sizeof(classification[0]);
+    const enum trib_problem problem = trib_problem_of(evaluation->classes);
+    size_t count = 0;
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        if (!(metrics[i].problems & 1u << problem))
+            continue;
+        assert(count < TRIB_EVALUATION_VALUES);
+        values[count++] =
+            (struct trib_evaluation_value){metrics[i].name, value_of(evaluation, &metrics[i]),
+                                           metrics[i].headline & 1u << problem};
     }
-    memcpy(values, regression, sizeof(regression));
-    return sizeof(regression) / sizeof(regression[0]);
+    return count;
+}
+
+// ---- JSON
+
+static void intervals_json(const struct trib_evaluation *evaluation, struct trib_buf *buf)
+{
+    const enum trib_problem problem = trib_problem_of(evaluation->classes);
+    trib_json_open(buf, "intervals", '{');
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        struct trib_interval interval;
+        if (!metrics[i].interval || !(metrics[i].problems & 1u << problem))
+            continue;
+        memcpy(&interval, (const char *)evaluation + metrics[i].interval, sizeof(interval));
+        if (!isfinite(interval.low) || !isfinite(interval.high))
+            continue;
+        trib_json_open(buf, metrics[i].name, '[');
+        trib_json_real(buf, NULL, interval.low);
+        trib_json_real(buf, NULL, interval.high);
+        trib_json_close(buf, ']');
+    }
+    trib_json_close(buf, '}');
 }
 
 static void confusion_json(const struct trib_confusion *confusion, struct trib_buf *buf)
@@ -162,16 +192,24 @@ static void confusion_json(const struct trib_confusion *confusion, struct trib_b
     trib_json_close(buf, ']');
 }
 
+void trib_evaluation_members(const struct trib_evaluation *evaluation,
+                             const struct trib_confusion *confusion, struct trib_buf *buf)
+{
+    struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
+    size_t count = trib_evaluation_values(evaluation, values);
+    for (size_t i = 0; i < count; i++)
+        trib_json_real(buf, values[i].name, values[i].value);
+    if (evaluation->confidence > 0)
+        intervals_json(evaluation, buf);
+    if (confusion && confusion->classes > 0 && confusion->classes <= TRIB_CONFUSION_SHOWN_MAX)
+        confusion_json(confusion, buf);
+}
+
 void trib_evaluation_json(const struct trib_evaluation *evaluation,
                           const struct trib_confusion *confusion, const char *key,
                           struct trib_buf *buf)
 {
-    struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
-    size_t count = trib_evaluation_values(evaluation, values);
     trib_json_open(buf, key, '{');
-    for (size_t i = 0; i < count; i++)
-        trib_json_real(buf, values[i].name, values[i].value);
-    if (confusion && confusion->classes > 0 && confusion->classes <= TRIB_CONFUSION_SHOWN_MAX)
-        confusion_json(confusion, buf);
+    trib_evaluation_members(evaluation, confusion, buf);
     trib_json_close(buf, '}');
 }

@@ -32,6 +32,7 @@ enum trib_err trib_residuals_add(struct trib_residuals *residuals, double output
     spread_add(&residuals->target, residuals->rows, target);
     spread_add(&residuals->miss, residuals->rows, miss);
     residuals->square += miss * miss;
+    residuals->fourth += miss * miss * miss * miss;
     residuals->absolute += fabs(miss);
     residuals->relative += fabs(miss) / fmax(fabs(target), DBL_EPSILON);
     residuals->largest = fmax(residuals->largest, fabs(miss));
@@ -49,6 +50,7 @@ void trib_residuals_merge(struct trib_residuals *residuals, const struct trib_re
     spread_merge(&residuals->target, rows, &from->target, from_rows);
     spread_merge(&residuals->miss, rows, &from->miss, from_rows);
     residuals->square += from->square;
+    residuals->fourth += from->fourth;
     residuals->absolute += from->absolute;
     residuals->relative += from->relative;
     residuals->largest = fmax(residuals->largest, from->largest);
@@ -62,16 +64,26 @@ static double explained(double left, double spread)
     return left > 0 ? 0 : 1;
 }
 
+// Of a mean over `rows` numbers with this mean square.
+static double standard_error(double mean, double square, double rows)
+{
+    return rows > 1 ? sqrt(fmax(square - mean * mean, 0) / (rows - 1)) : (double)NAN;
+}
+
 enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
                                     struct trib_residual_scores *ret_scores)
 {
     double rows = (double)residuals->rows;
     if (residuals->rows == 0)
         return TRIB_ERR_DATA;
+    const double mse = residuals->square / rows;
+    const double mae = residuals->absolute / rows;
     *ret_scores = (struct trib_residual_scores){
-        .mse = residuals->square / rows,
-        .rmse = sqrt(residuals->square / rows),
-        .mae = residuals->absolute / rows,
+        .mse = mse,
+        .rmse = sqrt(mse),
+        .mae = mae,
+        .mse_error = standard_error(mse, residuals->fourth / rows, rows),
+        .mae_error = standard_error(mae, mse, rows),
         .mape = residuals->relative / rows,
         .max_error = residuals->largest,
         .r2 = residuals->rows > 1 ? explained(residuals->square, residuals->target.square)

@@ -11,7 +11,7 @@
 
 #include "common/base/alloc.h"
 #include "common/data/dataset.h"
-#include "common/math/metrics.h"
+#include "common/math/evaluation.h"
 #include "common/math/probabilities.h"
 #include "common/math/ranking.h"
 #include "common/math/recommend.h"

@@ -273,23 +273,78 @@ static void a_rate_falls_from_round_to_round(void **state)
     assert_true(trib_job_rate(&job, 4, &plateau) == 0.4);
 }
 
-static void a_target_of_the_other_kind_of_model_is_refused(void **state)
+static void a_target_of_another_kind_of_model_is_refused(void **state)
 {
     (void)state;
-    static const char *const of_classes[] = {"accuracy", "f1", "balanced_accuracy", "mcc"};
-    static const char *const of_numbers[] = {"mse", "mae", "rmse", "r2", "mape"};
-    for (size_t i = 0; i < 9; i++) {
-        const bool classifies = i < 4;
-        const char *metric = classifies ? of_classes[i] : of_numbers[i - 4];
-        for (int linear = 0; linear < 2; linear++) {
+    static const struct {
+        const char *model;
+        enum trib_problem problem;
+    } models[] = {
+        {"[model]\nspec = 4 - dense 1 linear\n", TRIB_PROBLEM_REGRESSION},
+        {"[model]\nspec = 4 - dense 1 sigmoid\n", TRIB_PROBLEM_BINARY},
+        {"[model]\nspec = 4 - dense 2 softmax\n", TRIB_PROBLEM_BINARY},
+        {MODEL, TRIB_PROBLEM_MULTICLASS},
+    };
+    for (int metric = TRIB_JOB_METRIC_NONE + 1; metric < TRIB_JOB_METRIC_COUNT; metric++) {
+        const char *name = trib_job_metric_name((enum trib_job_metric)metric);
+        for (size_t i = 0; i < 4; i++) {
             char text[512];
             struct trib_job job;
             (void)snprintf(text, sizeof(text), "%s" OFF "[round]\ntarget_metric = %s\n",
-                           linear ? "[model]\nspec = 4 - dense 1 linear\n" : MODEL, metric);
-            assert_int_equal(parse(text, 0, &job),
-                             classifies == !linear ? TRIB_OK : TRIB_ERR_INVAL);
+                           models[i].model, name);
+            const bool fits = trib_metric_fits(name, models[i].problem);
+            assert_int_equal(parse(text, 0, &job), fits ? TRIB_OK : TRIB_ERR_INVAL);
+            if (fits)
+                assert_int_equal(job.config.target_metric, metric);
+            else
+                assert_non_null(strstr(says, trib_problem_text(models[i].problem)));
         }
     }
+    struct trib_job job; // every row is among the top five of five
+    assert_int_equal(parse("[model]\nspec = 4 - dense 5 softmax\n" OFF
+                           "[round]\ntarget_metric = top5_accuracy\n",
+                           0, &job),
+                     TRIB_ERR_INVAL);
+}
+
+// A target is looked for in the manifest of the last version after a restart.
+static void every_target_is_in_the_manifest(void **state)
+{
+    (void)state;
+    static const uint32_t classes[] = {0, 2, 10};
+    for (size_t i = 0; i < 3; i++) {
+        const struct trib_evaluation e = {.classes = classes[i]};
+        struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
+        const size_t count = trib_evaluation_values(&e, values);
+        for (int metric = TRIB_JOB_METRIC_NONE + 1; metric < TRIB_JOB_METRIC_COUNT; metric++) {
+            const char *name = trib_job_metric_name((enum trib_job_metric)metric);
+            for (size_t v = 0; v < count; v++)
+                assert_true(strcmp(values[v].name, name) != 0 || values[v].is_headline);
+        }
+    }
+}
+
+static void a_threshold_goal_is_for_two_classes(void **state)
+{
+    (void)state;
+#define TWO "[model]\nspec = 4 - dense 1 sigmoid\n"
+    static const struct refusal bad[] = {
+        {TWO OFF "[round]\nthreshold_goal = f2\n", "job.ini:6: round.threshold_goal: is none, f1"},
+        {TWO OFF "[round]\nthreshold_goal = recall:1.5\n", "job.ini:6: round.threshold_goal: "},
+        {MODEL OFF "[round]\nthreshold_goal = f1\n",
+         "job.ini:6: round.threshold_goal: is for a model of two classes, not for classification"},
+        {TWO OFF "[round]\nthreshold_goal = f1\neval_every = 0\n", "job.ini:7: round.eval_every"},
+        {TWO OFF "[round]\ntest_share = 0.95\n", "job.ini:6: round.test_share"},
+        {TWO OFF "[round]\ntest_share = -0.1\n", "job.ini:6: round.test_share"},
+    };
+    assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
+    struct trib_job job = good(TWO OFF "[round]\nthreshold_goal = recall:0.9\ntest_share = 0.25\n");
+    assert_int_equal(job.held_out.goal.goal, TRIB_GOAL_RECALL);
+    assert_true(job.held_out.goal.level == 0.9 && job.held_out.test_share == 0.25);
+    job = good(MODEL OFF);
+    assert_int_equal(job.held_out.goal.goal, TRIB_GOAL_NONE);
+    assert_true(job.held_out.test_share == 0);
+#undef TWO
 }
 
 static void a_test_seed_is_for_test_builds_only(void **state)
@@ -365,6 +420,8 @@ static void a_target_is_reached_from_its_good_side(void **state)
                                                .rmse = 0.5,
                                                .mape = 0.5,
                                                .mcc = 0.5,
+                                               .auc = 0.5,
+                                               .brier = 0.5,
                                                .balanced_accuracy = 0.5};
     const struct {
         enum trib_job_metric metric;
@@ -388,6 +445,10 @@ static void a_target_is_reached_from_its_good_side(void **state)
         {TRIB_JOB_METRIC_RMSE, 0.49, false},
         {TRIB_JOB_METRIC_MAPE, 0.5, true},
         {TRIB_JOB_METRIC_MAPE, 0.49, false},
+        {TRIB_JOB_METRIC_AUC, 0.5, true},
+        {TRIB_JOB_METRIC_AUC, 0.51, false},
+        {TRIB_JOB_METRIC_BRIER, 0.5, true},
+        {TRIB_JOB_METRIC_BRIER, 0.49, false},
         {TRIB_JOB_METRIC_MCC, 0.5, true},
         {TRIB_JOB_METRIC_MCC, 0.51, false},
         {TRIB_JOB_METRIC_BALANCED_ACCURACY, 0.5, true},
@@ -503,7 +564,9 @@ int main(void)
         cmocka_unit_test(the_number_of_a_round_in_the_store_holds_its_pass),
         cmocka_unit_test(a_job_says_how_to_fit),
         cmocka_unit_test(a_rate_falls_from_round_to_round),
-        cmocka_unit_test(a_target_of_the_other_kind_of_model_is_refused),
+        cmocka_unit_test(a_target_of_another_kind_of_model_is_refused),
+        cmocka_unit_test(every_target_is_in_the_manifest),
+        cmocka_unit_test(a_threshold_goal_is_for_two_classes),
         cmocka_unit_test(a_test_seed_is_for_test_builds_only),
         cmocka_unit_test(no_round_can_weigh_too_much),
         cmocka_unit_test(more_devices_are_asked_than_counted_when_told_to),

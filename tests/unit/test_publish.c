@@ -1,6 +1,8 @@
 #include "coordinator/publish.h"
 #include "tests/unit/files.h"
 
+#include <math.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "common/base/bytes.h"
@@ -182,6 +184,25 @@ static void only_metrics_of_the_models_kind_are_published(void **state)
     assert_true(has_accuracy);
 }
 
+static void an_evaluation_comes_back_from_its_manifest(void **state)
+{
+    (void)state;
+    struct trib_msg_manifest manifest = {.metric_count = 0};
+    struct trib_evaluation got;
+    const struct trib_evaluation evaluation = {.rows = 100,
+                                               .classes = 2,
+                                               .loss = 0.5,
+                                               .accuracy = 0.75,
+                                               .threshold = 0.375,
+                                               .auc = (double)NAN};
+    trib_manifest_set_evaluation(&manifest, &evaluation);
+    for (uint32_t i = 0; i < manifest.metric_count; i++)
+        assert_string_not_equal(manifest.metrics[i].name, "auc"); // there was none
+    trib_manifest_get_evaluation(&manifest, 2, &got);
+    assert_true(got.accuracy == 0.75 && got.loss == 0.5 && got.threshold == 0.375);
+    assert_true(isnan(got.auc) && isnan(got.precision) && got.classes == 2);
+}
+
 static int begin(void **state)
 {
     if (files_setup(state))
@@ -209,6 +230,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_manifest_of_somebody_else_is_refused, set_up, tear_down),
         cmocka_unit_test(a_version_is_found_by_its_digest),
         cmocka_unit_test(only_metrics_of_the_models_kind_are_published),
+        cmocka_unit_test(an_evaluation_comes_back_from_its_manifest),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

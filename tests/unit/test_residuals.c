@@ -30,6 +30,9 @@ static void scores_are_those_worked_out_by_hand(void **state)
     assert_close(s.mae, 0.5);
     assert_close(s.mape, (0.5 / 3 + 1 + 1.0 / 7) / 4);
     assert_close(s.max_error, 1);
+    // Squares 0.25 0.25 0 1 and misses 0.5 0.5 0 1: their variances over 3, over 4 rows.
+    assert_close(s.mse_error, sqrt((1.125 - 4 * 0.375 * 0.375) / 3 / 4));
+    assert_close(s.mae_error, sqrt((1.5 - 4 * 0.5 * 0.5) / 3 / 4));
     assert_close(s.r2, 1 - 1.5 / 29.1875);
     assert_close(s.explained_variance, 1 - 1.25 / 29.1875); // misses -0.5 0.5 0 1: mean 0.25
 }
@@ -65,6 +68,7 @@ static void merged_random_shards_equal_the_pooled_rows(void **state)
         assert_close(b.mape, a.mape);
         assert_close(b.r2, a.r2);
         assert_close(b.explained_variance, a.explained_variance);
+        assert_close(b.mse_error, a.mse_error);
     }
 }
 
@@ -109,7 +113,7 @@ static void the_r2_of_one_row_does_not_exist(void **state)
     struct trib_residual_scores s;
     assert_int_equal(trib_residuals_add(&sums, 3, 4), TRIB_OK);
     assert_int_equal(trib_residuals_scores(&sums, &s), TRIB_OK);
-    assert_true(isnan(s.r2) && s.mse == 1);
+    assert_true(isnan(s.r2) && isnan(s.mse_error) && s.mse == 1);
 }
 
 static void the_median_is_in_the_middle(void **state)

@@ -198,9 +198,11 @@ static void a_row_without_a_field_gives_nothing_for_it(void **state)
 static void an_evaluation_gives_its_primary_metric_and_all_of_them_as_json(void **state)
 {
     (void)state;
-    const struct trib_evaluation classes = {
-        .classes = 3, .rows = 10, .loss = 0.5, .accuracy = 0.25};
-    const struct trib_evaluation regression = {.classes = 0, .rows = 10, .loss = 2, .mse = 4};
+    const struct trib_held_out classes = {
+        .validation = {.classes = 3, .rows = 10, .loss = 0.5, .accuracy = 0.25}};
+    const struct trib_held_out regression = {
+        .validation = {.classes = 0, .rows = 10, .loss = 2, .mse = 4},
+        .test = {.classes = 0, .rows = 7, .loss = 3, .mse = 6}};
     struct trib_round_result result;
 
     trib_result_init(&result);
@@ -210,13 +212,39 @@ static void an_evaluation_gives_its_primary_metric_and_all_of_them_as_json(void 
     assert_int_equal(result.metrics[0], '{');
     assert_int_equal(result.metrics[strlen(result.metrics) - 1], '}');
     assert_non_null(strstr(result.metrics, "\"accuracy\":0.25"));
+    assert_null(strstr(result.metrics, "test"));
 
     trib_result_init(&result);
     trib_result_set_evaluation(&result, &regression);
     assert_string_equal(result.metric, "mse");
     assert_true(result.value == 4 && result.loss == 2);
     assert_non_null(strstr(result.metrics, "\"mse\":4"));
+    assert_non_null(strstr(result.metrics, "\"test\":{\"rows\":7,\"loss\":3,\"mse\":6"));
     assert_true(isnan(result.epsilon)); // nothing else was touched
+}
+
+// Numbers as long as they get, in both halves and with every interval.
+static void the_longest_evaluation_is_not_cut(void **state)
+{
+    (void)state;
+    const double longest = -1.2345678901234567e-300;
+    for (uint32_t classes = 0; classes <= 6; classes += 2) {
+        struct trib_held_out held_out = {.validation = {.classes = classes, .confidence = 0.95}};
+        struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
+        struct trib_round_result result;
+        const size_t count = trib_evaluation_values(&held_out.validation, values);
+        double *ends = (double *)(void *)&held_out.validation.intervals;
+        for (size_t i = 0; i < count; i++)
+            trib_evaluation_set(&held_out.validation, values[i].name, longest);
+        for (size_t i = 0; i < sizeof(held_out.validation.intervals) / sizeof(*ends); i++)
+            ends[i] = longest;
+        held_out.test = held_out.validation;
+        held_out.test.rows = UINT64_MAX;
+        trib_result_init(&result);
+        trib_result_set_evaluation(&result, &held_out);
+        assert_int_equal(result.metrics[0], '{');
+        assert_int_equal(result.metrics[strlen(result.metrics) - 1], '}');
+    }
 }
 
 int main(void)
@@ -227,6 +255,7 @@ int main(void)
         cmocka_unit_test(what_does_not_exist_is_null_and_comes_back_as_not_a_number),
         cmocka_unit_test(infinity_is_null_too),
         cmocka_unit_test(a_row_without_a_field_gives_nothing_for_it),
+        cmocka_unit_test(the_longest_evaluation_is_not_cut),
         cmocka_unit_test(an_evaluation_gives_its_primary_metric_and_all_of_them_as_json),
     };
     return RUN_TESTS(tests);

@@ -7,8 +7,8 @@
 #include "common/base/alloc.h"
 #include "common/base/wipe.h"
 #include "common/data/csv.h"
+#include "common/math/evaluation.h"
 #include "common/math/linear.h"
-#include "common/math/metrics.h"
 #include "common/math/train.h"
 
 #define DIGITS TEST_VECTORS "/../../simulations/data/digits.csv.gz"

@@ -123,7 +123,7 @@ static void a_federation_learns(void **state)
     assert_int_equal(played.state.version, 7);
     assert_int_equal(played.state.averaged, 0);
     assert_true(played.state.is_evaluated);
-    assert_true(played.state.evaluation.accuracy > 0.8);
+    assert_true(played.state.held_out.validation.accuracy > 0.8);
     assert_true(isnan(played.last.epsilon));
     assert_int_equal(played.last.bytes_up, 6 * 3 * (2 * 8 + 8 + 8 * 3 + 3)); // 24-bit words
     assert_int_equal(played.last.bytes_down, 6 * 4 * (2 * 8 + 8 + 8 * 3 + 3));

@@ -1,0 +1,32 @@
+// evaluation.h - a model measured on held-out rows.
+#ifndef TRIB_MATH_EVALUATION_H
+#define TRIB_MATH_EVALUATION_H
+
+#include "common/math/metrics.h"
+#include "common/math/net.h"
+#include "common/math/threshold.h"
+#include "tributary/err.h"
+
+// From which probability on a row of two classes is taken for class 1.
+struct trib_decision {
+    struct trib_threshold_goal goal; // chosen on the rows for this goal
+    double threshold;                // with TRIB_GOAL_NONE: this one
+};
+
+// Evaluate on all samples, in batches of what the net holds, with the threshold one half.
+// `confusion` may be NULL; otherwise it was initialised with the model's classes and is filled
+// (classification only). TRIB_ERR_DATA if the outputs are not finite.
+TRIB_CHECKED enum trib_err trib_evaluate(struct trib_net *net, const float *params,
+                                         const struct trib_samples *samples,
+                                         struct trib_confusion *confusion,
+                                         struct trib_evaluation *ret_evaluation);
+
+// The same with a decision, which models of more than two classes, and regressions, leave alone.
+// Rows of one class only cannot tell a threshold: it is one half.
+TRIB_CHECKED enum trib_err trib_evaluate_decided(struct trib_net *net, const float *params,
+                                                 const struct trib_samples *samples,
+                                                 const struct trib_decision *decision,
+                                                 struct trib_confusion *confusion,
+                                                 struct trib_evaluation *ret_evaluation);
+
+#endif // TRIB_MATH_EVALUATION_H
