@@ -46,11 +46,7 @@ void trib_manifest_set_evaluation(struct trib_msg_manifest *manifest,
 void trib_manifest_get_evaluation(const struct trib_msg_manifest *manifest, uint32_t classes,
                                   struct trib_evaluation *ret_evaluation)
 {
-    struct trib_evaluation_value values[TRIB_EVALUATION_VALUES];
-    *ret_evaluation = (struct trib_evaluation){.classes = classes};
-    const size_t count = trib_evaluation_values(ret_evaluation, values);
-    for (size_t i = 0; i < count; i++)
-        trib_evaluation_set(ret_evaluation, values[i].name, (double)NAN);
+    trib_evaluation_init(ret_evaluation, classes);
     for (uint32_t i = 0; i < manifest->metric_count; i++)
         trib_evaluation_set(ret_evaluation, manifest->metrics[i].name, manifest->metrics[i].value);
 }

@@ -184,7 +184,8 @@ static enum trib_err fill_classes(const struct tally *tally, struct trib_evaluat
     e->log_loss = values.log_loss;
     e->brier = values.brier;
     e->ece = values.ece;
-    e->top5_accuracy = tally->model->classes > TOP_K ? values.top_k : (double)NAN;
+    if (tally->model->classes > TOP_K)
+        e->top5_accuracy = values.top_k;
     e->intervals.accuracy = trib_interval_share(e->accuracy, rows);
     e->intervals.top5_accuracy = trib_interval_share(e->top5_accuracy, rows);
     e->intervals.log_loss = trib_interval_mean(e->log_loss, values.log_loss_error);
@@ -224,9 +225,11 @@ enum trib_err trib_evaluate_decided(struct trib_net *net, const float *params,
 {
     const struct trib_model *model = trib_net_model(net);
     const uint32_t classes = model->classes;
-    struct trib_evaluation evaluation = {
-        .rows = samples->rows, .classes = classes, .confidence = TRIB_CONFIDENCE};
+    struct trib_evaluation evaluation;
     struct tally tally;
+    trib_evaluation_init(&evaluation, classes);
+    evaluation.rows = samples->rows;
+    evaluation.confidence = TRIB_CONFIDENCE;
     if (samples->rows == 0)
         return TRIB_ERR_DATA;
     enum trib_err err = tally_init(&tally, model, samples->rows);

@@ -109,6 +109,13 @@ static double value_of(const struct trib_evaluation *evaluation, const struct me
     return value;
 }
 
+void trib_evaluation_init(struct trib_evaluation *evaluation, uint32_t classes)
+{
+    *evaluation = (struct trib_evaluation){.classes = classes};
+    for (size_t i = 0; i < METRIC_COUNT; i++)
+        trib_evaluation_set(evaluation, metrics[i].name, (double)NAN);
+}
+
 bool trib_metric_fits(const char *name, enum trib_problem problem)
 {
     const struct metric *metric = find(name);

@@ -59,6 +59,9 @@ struct trib_evaluation {
 TRIB_CHECKED enum trib_err trib_confusion_init(struct trib_confusion *confusion, uint32_t classes);
 void trib_confusion_fini(struct trib_confusion *confusion);
 
+// Nothing measured yet: every metric is NaN, and there are no intervals.
+void trib_evaluation_init(struct trib_evaluation *evaluation, uint32_t classes);
+
 // The metric that stands for the model: accuracy, or mse for regression.
 const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
                                     bool *ret_higher_is_better);
