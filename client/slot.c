@@ -169,6 +169,7 @@ enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
         .manifest = announcement->manifest,
         .manifest_size = announcement->manifest_size,
         .signature = announcement->signature,
+        .threshold = trib_msg_manifest_metric(manifest, "threshold"),
     };
     if (!err)
         err = trib_model_file_header(model, &card, &header);

@@ -13,6 +13,7 @@
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/wipe.h"
 #include "common/math/safetensors.h"
@@ -192,6 +193,7 @@ static enum trib_err save_model(const struct run *run)
     char version[24];
     char digest[TRIB_DIGEST_TEXT_SIZE];
     char summary[256];
+    char threshold[TRIB_REAL_TEXT_SIZE];
     struct trib_buf head = {0};
 
     trib_hex_encode(state->digest, TRIB_DIGEST_SIZE, digest);
@@ -201,12 +203,14 @@ static enum trib_err save_model(const struct run *run)
                    run->scenario->name, run->scenario->partition.clients, state->committed,
                    mode_of(run));
     const struct trib_safetensors_text metadata[] = {
-        {"spec", model->spec},
-        {"version", version},
-        {"digest", digest},
-        {"summary", summary},
+        {"spec", model->spec}, {"version", version},     {"digest", digest},
+        {"summary", summary},  {"threshold", threshold},
     };
-    trib_safetensors_header(model, metadata, sizeof(metadata) / sizeof(metadata[0]), &head);
+    const double from = state->held_out.validation.threshold;
+    const bool has_threshold = state->is_evaluated && model->classes == 2 && isfinite(from);
+    trib_real_text(from, threshold);
+    trib_safetensors_header(
+        model, metadata, sizeof(metadata) / sizeof(metadata[0]) - (has_threshold ? 0 : 1), &head);
     enum trib_err err =
         head.failed ? TRIB_ERR_NOMEM
                     : trib_file_write_two(run->model_path, head.data, head.size, state->params,

@@ -571,6 +571,15 @@ enum trib_err trib_processes_next(struct trib_processes *p, struct trib_round_re
     }
 }
 
+// As the coordinator wrote it into the file.
+static void take_threshold(struct trib_processes *p, const struct trib_buf *file)
+{
+    char text[TRIB_REAL_TEXT_SIZE];
+    const char *header = (const char *)file->data + TRIB_SAFETENSORS_LENGTH_SIZE;
+    if (trib_safetensors_find(header, "threshold", text, sizeof(text)) == TRIB_OK)
+        p->state.held_out.validation.threshold = strtod(text, NULL);
+}
+
 static enum trib_err fetch_model(struct trib_processes *p)
 {
     const size_t count = p->scenario->job.model.param_count;
@@ -587,8 +596,7 @@ static enum trib_err fetch_model(struct trib_processes *p)
             break;
         size = trib_admin_find_number(&reply.rows[0], "size");
         p->state.version = trib_admin_find_number(&reply.rows[0], "version");
-        p->state.held_out =
-            (struct trib_held_out){.validation = {.classes = p->scenario->job.model.classes}};
+        trib_evaluation_init(&p->state.held_out.validation, p->scenario->job.model.classes);
         double value = trib_admin_find_real(&reply.rows[0], "value");
         p->state.is_evaluated = isfinite(value);
         p->state.held_out.validation.accuracy = value;
@@ -610,6 +618,7 @@ static enum trib_err fetch_model(struct trib_processes *p)
     }
     if (!err) {
         memcpy(p->params, file.data + offset, count * sizeof(float));
+        take_threshold(p, &file);
         p->state.params = p->params;
         trib_model_digest(&p->scenario->job.model, p->params, p->state.digest);
     }

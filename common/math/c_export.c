@@ -236,3 +236,14 @@ void trib_c_export_write(const struct trib_model *model, const float *params, co
     put_functions(buf, model);
     put_predict(buf, model, id);
 }
+
+void trib_c_export_threshold(const char *name, double threshold, struct trib_buf *buf)
+{
+    char id[NAME_SIZE];
+    make_identifier(name, id);
+    trib_buf_printf(buf,
+                    "\n/* From this probability on a row is of class 1. */\n"
+                    "extern const double %s_threshold;\n"
+                    "const double %s_threshold = %a;\n",
+                    id, id, threshold);
+}

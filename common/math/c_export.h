@@ -16,4 +16,7 @@
 void trib_c_export_write(const struct trib_model *model, const float *params, const char *name,
                          struct trib_buf *buf);
 
+// Append the probability from which on a row is of class 1, as `const double NAME_threshold`.
+void trib_c_export_threshold(const char *name, double threshold, struct trib_buf *buf);
+
 #endif // TRIB_MATH_C_EXPORT_H

@@ -43,6 +43,17 @@ static enum trib_err read_tensors(const struct trib_buf *file, struct trib_tenso
                : trib_safetensors_read(file->data, file->size, ret_tensors, why, why_size);
 }
 
+// The other formats carry the text itself.
+static void put_threshold(const struct trib_tensors *tensors, const char *name,
+                          struct trib_buf *file)
+{
+    const char *text = trib_tensors_text(tensors, "threshold");
+    char *end;
+    const double threshold = text ? strtod(text, &end) : -1;
+    if (text && end != text && !*end && threshold >= 0 && threshold <= 1)
+        trib_c_export_threshold(name, threshold, file);
+}
+
 static void write_file(const struct trib_tensors *tensors, const struct trib_model *model,
                        const float *params, enum trib_model_format format, const char *name,
                        struct trib_buf *file)
@@ -60,7 +71,10 @@ static void write_file(const struct trib_tensors *tensors, const struct trib_mod
         break;
     case TRIB_MODEL_NPZ: trib_npz_write(model, params, texts, count, file); break;
     case TRIB_MODEL_ONNX: trib_onnx_write(model, params, texts, count, file); break;
-    case TRIB_MODEL_C: trib_c_export_write(model, params, name, file); break;
+    case TRIB_MODEL_C:
+        trib_c_export_write(model, params, name, file);
+        put_threshold(tensors, name, file);
+        break;
     }
 }
 

@@ -1,6 +1,7 @@
 #include "common/math/safetensors.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ enum trib_err trib_model_file_header(const struct trib_model *model,
     char number[24];
     char digest[TRIB_DIGEST_TEXT_SIZE];
     char signature[TRIB_BASE64_TEXT_SIZE(64)];
+    char threshold[TRIB_REAL_TEXT_SIZE];
     char *manifest = trib_alloc(TRIB_BASE64_TEXT_SIZE(card->manifest_size));
     if (!manifest)
         return TRIB_ERR_NOMEM;
@@ -95,10 +97,14 @@ enum trib_err trib_model_file_header(const struct trib_model *model,
     trib_base64_encode(card->manifest, card->manifest_size, manifest);
     trib_base64_encode(card->signature, 64, signature);
     const struct trib_safetensors_text metadata[] = {
-        {"spec", model->spec}, {"version", number},    {"digest", digest},
-        {"kind", card->kind},  {"manifest", manifest}, {"signature", signature},
+        {"spec", model->spec},    {"version", number},    {"digest", digest},
+        {"kind", card->kind},     {"manifest", manifest}, {"signature", signature},
+        {"threshold", threshold},
     };
-    trib_safetensors_header(model, metadata, sizeof(metadata) / sizeof(metadata[0]), buf);
+    // The last one only where there is one.
+    const size_t count = sizeof(metadata) / sizeof(metadata[0]) - (isnan(card->threshold) ? 1 : 0);
+    trib_real_text(card->threshold, threshold);
+    trib_safetensors_header(model, metadata, count, buf);
     free(manifest);
     return buf->failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }

@@ -524,6 +524,15 @@ void trib_msg_manifest_pack(const struct trib_msg_manifest *msg, struct trib_buf
     pack_into(buf, &out.base);
 }
 
+double trib_msg_manifest_metric(const struct trib_msg_manifest *manifest, const char *name)
+{
+    for (uint32_t i = 0; i < manifest->metric_count; i++) {
+        if (strcmp(manifest->metrics[i].name, name) == 0)
+            return manifest->metrics[i].value;
+    }
+    return (double)NAN;
+}
+
 static bool take_metrics(const Tributary__V1__Manifest *in, struct trib_msg_manifest *out)
 {
     if (in->n_metrics > TRIB_METRICS_MAX)

@@ -190,6 +190,8 @@ struct trib_msg_manifest {
     double epsilon_pure, epsilon, delta;
     trib_name population;
 };
+// The value of one of the metrics; NaN if there is none of that name.
+double trib_msg_manifest_metric(const struct trib_msg_manifest *manifest, const char *name);
 
 // What a manifest's signature is made over: this context and its packed bytes (sign.h).
 #define TRIB_MANIFEST_CONTEXT "tributary manifest v1"
