@@ -576,8 +576,12 @@ static void take_threshold(struct trib_processes *p, const struct trib_buf *file
 {
     char text[TRIB_REAL_TEXT_SIZE];
     const char *header = (const char *)file->data + TRIB_SAFETENSORS_LENGTH_SIZE;
-    if (trib_safetensors_find(header, "threshold", text, sizeof(text)) == TRIB_OK)
-        p->state.held_out.validation.threshold = strtod(text, NULL);
+    if (trib_safetensors_find(header, "threshold", text, sizeof(text)))
+        return;
+    char *end;
+    const double threshold = strtod(text, &end);
+    if (end != text && !*end)
+        p->state.held_out.validation.threshold = threshold;
 }
 
 static enum trib_err fetch_model(struct trib_processes *p)
