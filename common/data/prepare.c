@@ -252,26 +252,53 @@ enum trib_err trib_prepare_bounds(const struct trib_prepare *p, double *ret_boun
     return TRIB_OK;
 }
 
+static bool are_finite(const double *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(numbers[i]))
+            return false;
+    }
+    return true;
+}
+
+// What is found must be finite: sums of finite values
+// can be so large that a variance is not.
+static enum trib_err advance_step(const struct trib_prepare *p, struct trib_prepare_step *step,
+                                  const double *totals)
+{
+    const size_t size = (step->fitted_count + 1) * sizeof(double);
+    double *before = trib_alloc(size);
+    if (!before)
+        return TRIB_ERR_NOMEM;
+    memcpy(before, step->fitted, size);
+    enum trib_err err = step->kind->advance(p, step, totals);
+    if (!err && !are_finite(step->fitted, step->fitted_count)) {
+        TRIB_ERROR("the statistics of the fleet are too large for step %s", step->kind->name);
+        err = TRIB_ERR_DATA;
+    }
+    if (err) // another try finds it as it was
+        memcpy(step->fitted, before, size);
+    free(before);
+    step->pass += !err;
+    return err;
+}
+
 enum trib_err trib_prepare_advance(struct trib_prepare *p, const double *totals)
 {
     size_t first = 0;
     const size_t all = trib_prepare_sum_count(p);
-    for (size_t i = 0; i < all; i++) {
-        if (!isfinite(totals[i])) {
-            TRIB_ERROR("the statistics of the fleet are not finite (coordinate %zu of %zu)", i,
-                       all);
-            return TRIB_ERR_DATA;
-        }
+    if (!are_finite(totals, all)) {
+        TRIB_ERROR("the statistics of the fleet are not finite");
+        return TRIB_ERR_DATA;
     }
     for (size_t i = 0; i < p->step_count; i++) {
         struct trib_prepare_step *step = &p->steps[i];
         if (step->state != TRIB_PREPARE_ACTIVE)
             continue;
         const size_t count = step->kind->sum_count(step);
-        enum trib_err err = step->kind->advance(p, step, totals + first);
+        enum trib_err err = advance_step(p, step, totals + first);
         if (err)
             return err;
-        step->pass++;
         first += count;
     }
     p->passes_left--;

@@ -96,7 +96,8 @@ TRIB_CHECKED enum trib_err trib_prepare_bounds(const struct trib_prepare *prepar
                                                double *ret_bounds, char *why, size_t why_size);
 
 // The totals of all devices (sum_count). What deserves a word is logged with the name of its
-// column: constant, without any value. TRIB_ERR_DATA: a total is not finite, logged.
+// column: constant, without any value. TRIB_ERR_DATA: totals are not finite, or so large that what is
+// found is not, logged; the pipeline is then of no more use.
 TRIB_CHECKED enum trib_err trib_prepare_advance(struct trib_prepare *prepare, const double *totals);
 
 // ---- Rows

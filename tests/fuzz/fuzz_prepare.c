@@ -116,7 +116,8 @@ static void play(struct trib_prepare *prepare, const struct trib_schema *schema,
         if (trib_prepare_sum_count(prepare) > SUMS_MAX)
             break;
         is_good = play_pass(prepare, schema, numbers, row);
-        trib_prepare_destroy(read_again(prepare, schema));
+        if (is_good)
+            trib_prepare_destroy(read_again(prepare, schema));
     }
     if (trib_prepare_is_fitted(prepare)) {
         require(trib_prepare_run_create(prepare, 20000, &run) == TRIB_OK);

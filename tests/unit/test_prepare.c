@@ -494,8 +494,17 @@ static void totals_that_are_not_finite_change_nothing(void **state)
     rig_listen();
     assert_int_equal(trib_prepare_advance(prepare, totals), TRIB_ERR_DATA);
     trib_log_set_sink(NULL, NULL);
-    assert_non_null(strstr(rig_log, "are not finite (coordinate 1 of 2)"));
+    assert_non_null(strstr(rig_log, "the statistics of the fleet are not finite"));
     assert_int_equal(trib_prepare_passes_left(prepare), 2);
+    // A mean is found; what varies about it is too large.
+    const double first[] = {2, 10};
+    const double second[] = {1e-300, 1e300, 1e300};
+    rig_listen();
+    assert_int_equal(trib_prepare_advance(prepare, first), TRIB_OK);
+    assert_int_equal(trib_prepare_advance(prepare, second), TRIB_ERR_DATA);
+    trib_log_set_sink(NULL, NULL);
+    assert_non_null(strstr(rig_log, "are too large for step standardise"));
+    assert_int_equal(trib_prepare_passes_left(prepare), 1);
     trib_prepare_destroy(prepare);
     trib_schema_destroy(schema);
 }
