@@ -21,7 +21,8 @@ static size_t triangle(size_t n)
 
 bool trib_newton_fits(const struct trib_model *model)
 {
-    return model->layer_count == 1 && model->outputs == 1 &&
+    return model->layer_count == 1 && model->layers[0].kind == TRIB_LAYER_DENSE &&
+           model->outputs == 1 &&
            model->inputs < TRIB_NEWTON_COEFFICIENTS_MAX &&
            (model->layers[0].activation == TRIB_ACTIVATION_LINEAR ||
             model->layers[0].activation == TRIB_ACTIVATION_SIGMOID);
