@@ -73,6 +73,9 @@ static const struct trib_conf_key job_keys[] = {
         "balanced: each class of a device weighs the same in sum", 0, 0, "none|balanced"),
     KEY("round", "eval_every", TRIB_CONF_INT, eval_every, "1",
         "rounds between evaluations on held-out data; 0: never", 0, TRIB_ROUNDS_MAX, NULL),
+    KEY("round", "evaluate_on_devices", TRIB_CONF_INT, evaluate_on_devices, "0",
+        "rounds between measurements on the rows that devices keep aside; 0: never", 0,
+        TRIB_ROUNDS_MAX, NULL),
     KEY("round", "seed", TRIB_CONF_INT, round_seed, "1", "seed of cohorts and shuffles", ANY),
     KEY("round", "select_ms", TRIB_CONF_INT, select_ms, "60000",
         "milliseconds to find devices for a round", 1, 86400000, NULL),
@@ -348,6 +351,7 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
 {
     char why[256];
     bool is_on = config->privacy_mode != TRIB_PRIVACY_OFF;
+    const uint64_t rounds = config->rounds + trib_job_device_evaluations(config);
 
 #ifndef TRIB_WITH_TEST_NOISE
     if (config->test_seed != 0)
@@ -367,7 +371,7 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
         .word_bits = word_bits[config->word_bits],
         .params = job->model.param_count,
         .cohort = config->cohort,
-        .rounds = config->privacy_rounds ? config->privacy_rounds : config->rounds,
+        .rounds = config->privacy_rounds ? config->privacy_rounds : rounds,
         .population = population,
         .threshold_frac = config->threshold_frac,
         .max_colluders_frac = config->max_colluders_frac,
@@ -380,9 +384,11 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
     if (is_on && config->noise_multiplier > 0 && config->target_epsilon > 0)
         return trib_conf_reject(conf, "privacy", "noise_multiplier",
                                 "cannot go with target_epsilon: one follows from the other");
-    if (is_on && config->privacy_rounds != 0 && config->privacy_rounds < config->rounds)
+    if (is_on && config->privacy_rounds != 0 && config->privacy_rounds < rounds)
         return trib_conf_reject(conf, "privacy", "rounds",
-                                "is less than round.rounds: the target would be overspent");
+                                "is less than round.rounds and the measurements on devices, "
+                                "%" PRIu64 " in all: the target would be overspent",
+                                rounds);
     if (trib_privacy_plan_make(&privacy, &job->privacy, why, sizeof(why)))
         return trib_conf_reject(conf, "privacy", "mode", "%s", why);
     enum trib_err err = trib_job_check_tallies(conf, &privacy, job);
@@ -548,6 +554,18 @@ bool trib_job_evaluates(const struct trib_job *job, uint64_t number)
 {
     uint64_t every = job->config.eval_every;
     return every > 0 && (number % every == 0 || number == job->config.rounds);
+}
+
+bool trib_job_evaluates_on_devices(const struct trib_job *job, uint64_t number)
+{
+    const uint64_t every = job->config.evaluate_on_devices;
+    return every > 0 && number > 0 && (number % every == 0 || number == job->config.rounds);
+}
+
+uint64_t trib_job_device_evaluations(const struct trib_job_config *config)
+{
+    const uint64_t every = config->evaluate_on_devices;
+    return every > 0 ? (config->rounds + every - 1) / every : 0;
 }
 
 double trib_job_rate(const struct trib_job *job, uint64_t number,

@@ -59,10 +59,11 @@ struct trib_job_config {
     double lr_gamma;
     double lr_min;
     double validation_fraction;
-    uint64_t patience;   // epochs; 0: all
-    int class_weights;   // index of none|balanced
-    uint64_t eval_every; // rounds between evaluations; 0: never
-    uint64_t round_seed; // cohorts and local shuffles
+    uint64_t patience;            // epochs; 0: all
+    int class_weights;            // index of none|balanced
+    uint64_t eval_every;          // rounds between evaluations; 0: never
+    uint64_t evaluate_on_devices; // rounds between measurements on devices; 0: never
+    uint64_t round_seed;          // cohorts and local shuffles
     uint64_t select_ms;
     uint64_t report_ms;
     int target_metric; // enum trib_job_metric
@@ -206,6 +207,10 @@ double trib_job_rate(const struct trib_job *job, uint64_t number,
 
 // Tell the plateau the primary metric of an evaluated round.
 void trib_job_observe(const struct trib_job *job, double value, struct trib_plateau *plateau);
+
+// Is the version of round `number` to be measured on devices too? And how often that is in all.
+bool trib_job_evaluates_on_devices(const struct trib_job *job, uint64_t number);
+uint64_t trib_job_device_evaluations(const struct trib_job_config *config);
 
 // How many of the last versions are averaged at the end; 0: none.
 uint64_t trib_job_tail(const struct trib_job *job);

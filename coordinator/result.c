@@ -68,7 +68,10 @@ void trib_result_to_row(const struct trib_round_result *result, struct trib_admi
     trib_admin_number(reply, "id", result->id);
     trib_admin_json(reply, "privacy", result->privacy[0] ? result->privacy : NULL);
     trib_admin_text(reply, "kind", result->kind);
-    trib_admin_json(reply, "tally", result->tally[0] ? result->tally : NULL);
+    const bool is_measured = strcmp(result->kind, TRIB_RESULT_EVALUATION) == 0;
+    trib_admin_json(reply, "tally", result->tally[0] && !is_measured ? result->tally : NULL);
+    trib_admin_json(reply, "device_metrics",
+                    result->tally[0] && is_measured ? result->tally : NULL);
 }
 
 static void take_text(const struct trib_admin_row *row, const char *name, char *out, size_t size)
@@ -100,6 +103,7 @@ void trib_result_from_row(const struct trib_admin_row *row, struct trib_round_re
     take_text(row, "metrics", result.metrics, sizeof(result.metrics));
     take_text(row, "privacy", result.privacy, sizeof(result.privacy));
     take_text(row, "kind", result.kind, sizeof(result.kind));
-    take_text(row, "tally", result.tally, sizeof(result.tally));
+    take_text(row, strcmp(result.kind, TRIB_RESULT_EVALUATION) == 0 ? "device_metrics" : "tally",
+              result.tally, sizeof(result.tally));
     *ret_result = result;
 }

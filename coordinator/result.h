@@ -18,6 +18,9 @@ enum {
     TRIB_RESULT_TALLY_SIZE = 16384, // the coefficients of newton.h fit
 };
 
+// The kind (ask.h) whose object is called "device_metrics" in reports, and not "tally".
+#define TRIB_RESULT_EVALUATION "evaluation"
+
 struct trib_round_result {
     uint64_t id;                       // of the round, unique at the coordinator
     uint64_t round;                    // number within the job, from 1

@@ -33,7 +33,9 @@ struct aggregation {
     struct trib_secagg_hub *hub;           // of the run, which stays until this is back; or NULL
     double rms;                            // of the mean
     struct trib_tally_use use;             // of a tally round
-    bool is_masked_wrong;                  // its secrets do not fit together
+    struct trib_msg_metric beside[TRIB_METRICS_MAX]; // of the base, (beside_count)
+    uint32_t beside_count;
+    bool is_masked_wrong; // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_held_out held_out;
     char *metrics;                // of the evaluation, owned
@@ -108,6 +110,20 @@ static enum trib_err apply_mean(struct aggregation *a, const float *base, float 
     return trib_strategy_fedavg(base, mean, count, job->config.server_learning_rate, mean);
 }
 
+static enum trib_err use_values(struct aggregation *a, const double *values, const float *base,
+                                float *next)
+{
+    struct trib_evaluation_value beside[TRIB_METRICS_MAX];
+    for (uint32_t i = 0; i < a->beside_count; i++)
+        beside[i] =
+            (struct trib_evaluation_value){.name = a->beside[i].name, .value = a->beside[i].value};
+    const struct trib_tally_base counted_at = {.version = a->manifest.parent,
+                                               .params = base,
+                                               .values = beside,
+                                               .value_count = a->beside_count};
+    return trib_tally_round_use(&a->job->job, &a->shape, values, &counted_at, next, &a->use);
+}
+
 // From the sums of a tally round to whatever they are for.
 static enum trib_err apply_tally(struct aggregation *a, const float *base, float *next)
 {
@@ -121,7 +137,7 @@ static enum trib_err apply_tally(struct aggregation *a, const float *base, float
         err = trib_tally_round_values(job, &a->shape, a->plan.sums, values);
     if (!err) {
         a->rms = trib_tally_round_rms(&a->shape, a->plan.sums, a->plan.count);
-        err = trib_tally_round_use(job, &a->shape, values, base, next, &a->use);
+        err = use_values(a, values, base, next);
     }
     free(values);
     free(a->plan.sums);
@@ -175,9 +191,10 @@ static void aggregation_free(struct aggregation *a)
     free(a);
 }
 
-// What came of a round: a version, measured or not; or nothing.
+// What came of a round: a version, measured or not; sums that make none; or nothing.
 struct outcome {
-    struct trib_version *version;         // NULL: abandoned
+    bool is_committed;
+    struct trib_version *version;         // NULL: none
     const struct trib_held_out *held_out; // NULL: not measured
     char *metrics;                        // of it, as JSON; taken
     double rms;                           // of the mean, NaN when abandoned
@@ -206,7 +223,7 @@ static void fill_result(struct trib_server *server, struct trib_round_result *re
     trib_result_init(result);
     result->id = run->id;
     result->round = run->number;
-    result->version = server->head->manifest.version + (state == TRIB_ROUND_COMMITTED);
+    result->version = server->head->manifest.version + (outcome->version != NULL);
     (void)snprintf(result->state, sizeof(result->state), "%s", trib_round_state_name(state));
     if (state == TRIB_ROUND_ABANDONED)
         (void)snprintf(result->reason, sizeof(result->reason), "%s",
@@ -334,9 +351,9 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     if (run->round.reason == TRIB_ROUND_REASON_NEWTON)
         active->newton_is_off = true;
     trib_jobs_take_row(active, &op->job);
+    if (op->state == TRIB_ROUND_COMMITTED)
+        (void)!trib_rounds_event(server, TRIB_ROUND_EV_COMMIT_DURABLE);
     if (op->version) {
-        (void)!trib_rounds_step(server,
-                                &(struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
         trib_jobs_set_head(server, op->version);
         op->version = NULL;
         if (op->row.has_value)
@@ -352,7 +369,11 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     forget_checksums(server, run->id);
     trib_known_prune(server, op->prune_before);
     sweep(server, run->id);
-    bool is_over = run->target_is_reached || active->row.rounds_done >= active->job.config.rounds;
+    if (run->pass == TRIB_PASS_EVALUATION)
+        active->measured = run->number;
+    bool is_over =
+        run->target_is_reached ||
+        (active->row.rounds_done >= active->job.config.rounds && !trib_rounds_measures(server));
     const char *failure = run->failure;
     trib_rounds_free(server);
     if (failure)
@@ -385,7 +406,7 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
         return;
     }
     run->is_ending = true;
-    if (!version) {
+    if (!outcome->is_committed) {
         trib_upload_finish_all(server);
         // Privacy is spent as soon as something noised left a device, whatever became of it; after
         // a restart nobody knows how far a masked round had come.
@@ -398,11 +419,12 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
     }
     op->version = version;
     op->metrics = outcome->metrics;
-    op->state = version ? TRIB_ROUND_COMMITTED : TRIB_ROUND_ABANDONED;
+    op->state = outcome->is_committed ? TRIB_ROUND_COMMITTED : TRIB_ROUND_ABANDONED;
     fill_result(server, &op->result, op->state, outcome);
     op->ended_ms = trib_clock_wall_ms();
     op->job = active->row;
-    op->job.rounds_done = run->number;
+    if (run->pass == TRIB_PASS_MAIN)
+        op->job.rounds_done = run->number;
     op->job.epsilon_pure = active->spent.epsilon_pure;
     op->job.rho = active->spent.rho;
     op->prune_before =
@@ -469,10 +491,12 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
     } else if (is_current) {
         run->tally = a->use.json;
         a->use.json = (struct trib_buf){0};
+        const bool is_measured = a->version && a->evaluates;
         run->target_is_reached =
-            a->evaluates && trib_job_target_is_reached(&server->job->job, &a->held_out.validation);
-        const struct outcome outcome = {.version = a->version,
-                                        .held_out = a->evaluates ? &a->held_out : NULL,
+            is_measured && trib_job_target_is_reached(&server->job->job, &a->held_out.validation);
+        const struct outcome outcome = {.is_committed = true,
+                                        .version = a->version,
+                                        .held_out = is_measured ? &a->held_out : NULL,
                                         .metrics = a->metrics,
                                         .rms = a->rms};
         a->version = NULL;
@@ -517,6 +541,8 @@ void trib_rounds_aggregate(struct trib_server *server)
     a->segment = trib_segment_ref(run->segment);
     a->base = trib_blob_ref(server->head->params);
     a->shape = run->shape;
+    a->beside_count = server->head->manifest.metric_count;
+    memcpy(a->beside, server->head->manifest.metrics, sizeof(a->beside));
     a->plan = (struct trib_aggregate_plan){.params = run->shape.words,
                                            .word_bits = run->shape.privacy->encoding.word_bits,
                                            .grid = run->shape.privacy->encoding.grid,

@@ -501,10 +501,13 @@ static void take_value(void *user, const struct trib_store_version *v)
         trib_job_observe(&active->job, v->value, &active->plateau);
 }
 
-// Nor is a step tried again once a round refused one.
-static void take_refusal(void *user, const struct trib_store_round *round)
+// What the rounds before the restart settled: a step that was refused is not tried again, and a
+// version that was measured is not measured again.
+static void take_ended(void *user, const struct trib_store_round *round)
 {
     struct trib_active_job *active = user;
+    if (trib_round_key_pass(round->number) == TRIB_PASS_EVALUATION)
+        active->measured = trib_round_key_number(round->number);
     if (strcmp(round->result.reason, TRIB_ROUND_NEWTON_REFUSED) == 0)
         active->newton_is_off = true;
 }
@@ -539,7 +542,7 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
     err = trib_store_versions(server->store, active->row.start_version, UINT32_MAX, take_value,
                               active);
     if (!err)
-        err = trib_store_rounds(server->store, active->id, 0, UINT32_MAX, take_refusal, active);
+        err = trib_store_rounds(server->store, active->id, 0, UINT32_MAX, take_ended, active);
     if (err) {
         trib_jobs_free(active);
         goto out;

@@ -152,7 +152,7 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     run->id = id;
     run->pass = trib_round_key_pass(key);
     run->number = trib_round_key_number(key);
-    run->shape = trib_job_shape(job, trib_job_kind(job, server->job->newton_is_off));
+    run->shape = trib_job_shape(job, trib_job_kind(job, run->pass, server->job->newton_is_off));
     run->opened_ms = trib_clock_mono_ms();
     run->opened_wall_ms = trib_clock_wall_ms();
     run->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED);
@@ -367,18 +367,29 @@ static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
            now_ms - active->short_since_ms >= active->job.config.select_ms;
 }
 
+bool trib_rounds_measures(const struct trib_server *server)
+{
+    const struct trib_active_job *active = server->job;
+    const uint64_t done = active->row.rounds_done;
+    return trib_job_evaluates_on_devices(&active->job, done) && active->measured < done &&
+           server->head->manifest.job == active->id && server->head->manifest.round_number == done;
+}
+
 void trib_rounds_open(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
     struct trib_round_run *run;
-    if (active->row.rounds_done >= active->job.config.rounds) {
+    const bool is_measuring = trib_rounds_measures(server);
+    if (!is_measuring && active->row.rounds_done >= active->job.config.rounds) {
         trib_jobs_finish(server); // killed between the last round and the job's end
         return;
     }
     uint64_t now_ms = trib_clock_mono_ms();
     if (now_ms < active->next_open_ms || !is_worth_opening(server, now_ms))
         return;
-    const uint64_t key = trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
+    const uint64_t key = is_measuring
+                             ? trib_round_key(TRIB_PASS_EVALUATION, active->row.rounds_done)
+                             : trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
     if (trib_run_create(server, server->last_round_id + 1, key, &run))
         return;
     struct open_op *op = trib_alloc(sizeof(*op) + run->plan.offers * sizeof(uint64_t));

@@ -149,6 +149,7 @@ struct trib_active_job {
     struct trib_privacy_spent spent;
     struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
     bool newton_is_off;          // a round refused its step
+    uint64_t measured;           // newest round whose version devices were asked to measure
     bool is_starting;            // its first version is being made
     uint64_t short_since_ms;     // fewer devices than a cohort are there since then; 0: enough
     bool roster_is_short;        // and was said to be
@@ -268,6 +269,8 @@ TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
 
 // ---- server_open.c
+// Is the newest version to be measured on devices before the job goes on or ends?
+bool trib_rounds_measures(const struct trib_server *server);
 void trib_rounds_open(struct trib_server *server);  // when there are devices enough
 void trib_rounds_offer(struct trib_server *server); // to as many as the round wants
 void trib_rounds_send_task(struct trib_server *server, uint32_t member); // if it is there

@@ -7,6 +7,7 @@
 
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/math/held_out.h"
 #include "common/math/newton.h"
 
 #define TRIB_LOG_MODULE "tally"
@@ -73,6 +74,16 @@ static enum trib_err check_newton(struct trib_conf *conf, const struct trib_job 
     return TRIB_OK;
 }
 
+static enum trib_err check_evaluation(struct trib_conf *conf, const struct trib_job *job)
+{
+    if (job->config.validation_fraction == 0)
+        return trib_conf_reject(conf, "round", "evaluate_on_devices",
+                                "wants a validation_fraction: rows that no device learns from");
+    if (trib_held_out_values(&job->model) == 0)
+        return trib_conf_reject(conf, "round", "evaluate_on_devices", "is not for so many classes");
+    return TRIB_OK;
+}
+
 // Exact sums need no clipping and no grid.
 static const struct trib_encoding exact = {
     .mode = TRIB_PRIVACY_OFF, .grid = 1, .word_bits = TRIB_TALLY_WORD_BITS};
@@ -106,11 +117,19 @@ enum trib_err trib_job_check_tallies(struct trib_conf *conf,
         if (!err)
             err = plan_tally(conf, privacy, TRIB_TALLY_NEWTON, job);
     }
+    if (!err && job->config.evaluate_on_devices > 0) {
+        err = check_evaluation(conf, job);
+        if (!err)
+            err = plan_tally(conf, privacy, TRIB_TALLY_EVALUATION, job);
+    }
     return err;
 }
 
-enum trib_tally_kind trib_job_kind(const struct trib_job *job, bool newton_is_off)
+enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_pass pass,
+                                   bool newton_is_off)
 {
+    if (pass == TRIB_PASS_EVALUATION)
+        return TRIB_TALLY_EVALUATION;
     return job->config.strategy == TRIB_JOB_NEWTON && !newton_is_off ? TRIB_TALLY_NEWTON
                                                                      : TRIB_TALLY_NONE;
 }
@@ -193,15 +212,77 @@ static enum trib_err use_newton(const struct trib_job *job, const double *values
     return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 
+// NaN: the coordinator does not measure it.
+static double measured(const struct trib_tally_base *base, const char *name)
+{
+    for (size_t i = 0; i < base->value_count; i++) {
+        if (strcmp(base->values[i].name, name) == 0)
+            return base->values[i].value;
+    }
+    return (double)NAN;
+}
+
+static void put_held_out(const struct trib_held_out_report *report,
+                         const struct trib_tally_base *base, struct trib_buf *json)
+{
+    trib_json_open(json, NULL, '{');
+    trib_json_uint(json, "version", base->version);
+    trib_json_real(json, "n", report->rows);
+    trib_json_real(json, "train_n", report->train_rows);
+    trib_json_real(json, "confidence", TRIB_CONFIDENCE);
+    trib_json_open(json, "metrics", '[');
+    for (size_t i = 0; i < report->metric_count; i++) {
+        const struct trib_held_out_metric *metric = &report->metrics[i];
+        trib_json_open(json, NULL, '{');
+        trib_json_text(json, "name", metric->name);
+        trib_json_real(json, "value", metric->value);
+        trib_json_real(json, "low", metric->interval.low);
+        trib_json_real(json, "high", metric->interval.high);
+        trib_json_real(json, "coordinator", measured(base, metric->name));
+        trib_json_close(json, '}');
+    }
+    trib_json_close(json, ']');
+    trib_json_open(json, "gap", '{');
+    trib_json_text(json, "metric", report->gap_metric);
+    trib_json_real(json, "train", report->train);
+    trib_json_real(json, "validation", report->validation);
+    trib_json_real(json, "gap", report->train - report->validation);
+    trib_json_bool(json, "flagged", report->is_gap);
+    trib_json_close(json, '}');
+    trib_json_close(json, '}');
+}
+
+static enum trib_err use_evaluation(const struct trib_job *job, const double *values,
+                                    const struct trib_tally_base *base, struct trib_tally_use *use)
+{
+    struct trib_held_out_report report;
+    enum trib_err err = trib_held_out_read(&job->model, values, &report);
+    if (err == TRIB_ERR_DATA) {
+        TRIB_WARN("id=nothing-kept-aside version=%" PRIu64
+                  ": no device of this round keeps rows aside, so nothing is measured",
+                  base->version);
+        return TRIB_OK;
+    }
+    if (err)
+        return err;
+    if (report.is_gap)
+        TRIB_WARN("id=train-validation-gap version=%" PRIu64 " %s=%.4f on the rows that devices "
+                  "learn from, %.4f on those they keep aside: it knows them by heart",
+                  base->version, report.gap_metric, report.train, report.validation);
+    put_held_out(&report, base, &use->json);
+    return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+}
+
 enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib_round_shape *shape,
-                                   const double *values, const float *base, float *ret_next,
-                                   struct trib_tally_use *ret_use)
+                                   const double *values, const struct trib_tally_base *base,
+                                   float *ret_next, struct trib_tally_use *ret_use)
 {
     struct trib_tally_use use = {.has_version = false};
     enum trib_err err = TRIB_ERR_STATE;
     switch (shape->kind) {
     case TRIB_TALLY_NONE: break;
-    case TRIB_TALLY_NEWTON: err = use_newton(job, values, base, ret_next, &use); break;
+    case TRIB_TALLY_NEWTON: err = use_newton(job, values, base->params, ret_next, &use); break;
+    case TRIB_TALLY_EVALUATION: err = use_evaluation(job, values, base, &use); break;
     }
     if (err)
         trib_tally_use_fini(&use);

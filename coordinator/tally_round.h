@@ -18,12 +18,14 @@
 
 #include "common/base/buf.h"
 #include "common/math/ask.h"
+#include "common/math/metrics.h"
 #include "coordinator/job.h"
 #include "tributary/err.h"
 
 // Stored as numbers: never renumber.
 enum trib_round_pass {
-    TRIB_PASS_MAIN = 0, // makes the version of its number, 1 .. rounds
+    TRIB_PASS_MAIN = 0,       // makes the version of its number, 1 .. rounds
+    TRIB_PASS_EVALUATION = 1, // measures that version on devices; no version comes of it
 };
 uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number);
 enum trib_round_pass trib_round_key_pass(uint64_t key);
@@ -45,8 +47,9 @@ TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf,
                                                   const struct trib_privacy_config *privacy,
                                                   struct trib_job *job);
 
-// The kind of a round of the main pass. `newton_is_off`: an earlier round of the job refused a step.
-enum trib_tally_kind trib_job_kind(const struct trib_job *job, bool newton_is_off);
+// The kind of a round of this pass. `newton_is_off`: an earlier round of the job refused a step.
+enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_pass pass,
+                                   bool newton_is_off);
 
 // From the sums of words over devices (shape->words; without masks, with noise) to the values
 // (shape->values): exact with privacy off.
@@ -66,11 +69,21 @@ struct trib_tally_use {
 };
 void trib_tally_use_fini(struct trib_tally_use *use);
 
-// Use the values of a round with this shape that was counted at `base` (param_count). The same values
-// always give the same result. `ret_next` may be `base`.
+// What the values were counted at.
+struct trib_tally_base {
+    uint64_t version;
+    const float *params; // (param_count)
+    // What the coordinator measured of it on rows of its own, to be reported beside.
+    const struct trib_evaluation_value *values; // (value_count), borrowed
+    size_t value_count;
+};
+
+// Use the values of a round with this shape. The same values always give the same result.
+// `ret_next` may be the base's parameters.
 TRIB_CHECKED enum trib_err trib_tally_round_use(const struct trib_job *job,
                                                 const struct trib_round_shape *shape,
-                                                const double *values, const float *base,
-                                                float *ret_next, struct trib_tally_use *ret_use);
+                                                const double *values,
+                                                const struct trib_tally_base *base, float *ret_next,
+                                                struct trib_tally_use *ret_use);
 
 #endif // TRIB_COORDINATOR_TALLY_ROUND_H

@@ -248,7 +248,9 @@ static void round_json(const struct trib_round_result *result, struct trib_buf *
     if (result->kind[0] && strcmp(result->kind, "train") != 0)
         trib_json_text(buf, "kind", result->kind);
     if (result->tally[0])
-        trib_json_raw(buf, "tally", result->tally);
+        trib_json_raw(
+            buf, strcmp(result->kind, TRIB_RESULT_EVALUATION) == 0 ? "device_metrics" : "tally",
+            result->tally);
     trib_json_close(buf, '}');
     trib_buf_text(buf, "\n");
 }

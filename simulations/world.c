@@ -56,6 +56,9 @@ struct trib_world {
     float *mean;                   // of a round's deltas
     double *values;                // of a tally round, (the most of one); NULL: there are none
     bool newton_is_off;            // a round refused its step
+    enum trib_round_pass pass;     // of the round being played
+    uint64_t measured;             // newest round whose version devices were asked to measure
+    uint64_t versioned;            // newest round that made a version
     struct trib_round_shape shape; // of the round being played
     double mean_rms;               // its root mean square; NaN: the round has none
     struct trib_plateau plateau;
@@ -214,9 +217,18 @@ void trib_world_destroy(struct trib_world *world)
     free(world);
 }
 
+// Is the newest version to be measured on devices before anything else?
+static bool measures(const struct trib_world *world)
+{
+    const uint64_t done = world->round_number;
+    return trib_job_evaluates_on_devices(world->job, done) && world->measured < done &&
+           world->versioned == done;
+}
+
 bool trib_world_is_over(const struct trib_world *world)
 {
-    return world->state.target_reached || world->round_number == world->job->config.rounds;
+    return world->state.target_reached ||
+           (world->round_number == world->job->config.rounds && !measures(world));
 }
 
 const struct trib_world_state *trib_world_state(const struct trib_world *world)
@@ -555,9 +567,17 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
                                            world->round.leases[TRIB_LEASE_COUNTED]);
     enum trib_err err =
         trib_tally_round_values(job, &world->shape, world->sums.sums, world->values);
+    struct trib_evaluation_value beside[TRIB_EVALUATION_VALUES];
+    const struct trib_tally_base base = {
+        .version = world->state.version,
+        .params = world->params,
+        .values = beside,
+        .value_count = world->state.is_evaluated
+                           ? trib_evaluation_values(&world->state.held_out.validation, beside)
+                           : 0,
+    };
     return err ? err
-               : trib_tally_round_use(job, &world->shape, world->values, world->params, world->next,
-                                      use);
+               : trib_tally_round_use(job, &world->shape, world->values, &base, world->next, use);
 }
 
 // The new version, measured: TRIB_ERR_DATA when it is not usable.
@@ -595,6 +615,7 @@ static void take_version(struct trib_world *world, const struct trib_held_out *h
     const struct trib_job *job = world->job;
     adopt(world, held_out);
     world->state.committed++;
+    world->versioned = world->round_number;
     if (held_out) {
         trib_result_set_evaluation(result, held_out);
         trib_job_observe(job, result->value, &world->plateau);
@@ -652,7 +673,7 @@ static enum trib_err open_round(struct trib_world *world)
         .is_masked = is_masked(world),
         .phase_ms = job->config.phase_ms,
     };
-    world->shape = trib_job_shape(job, trib_job_kind(job, world->newton_is_off));
+    world->shape = trib_job_shape(job, trib_job_kind(job, world->pass, world->newton_is_off));
     world->rule = (struct trib_admit_round){
         .round_id = world->round_number,
         .base_digest = world->state.digest,
@@ -718,7 +739,11 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     assert(!trib_world_is_over(world));
     world->stop = stop;
     world->stop_user = stop_user;
-    world->round_number++;
+    world->pass = measures(world) ? TRIB_PASS_EVALUATION : TRIB_PASS_MAIN;
+    if (world->pass == TRIB_PASS_EVALUATION)
+        world->measured = world->round_number;
+    else
+        world->round_number++;
     world->mean_rms = (double)NAN;
     trib_result_init(&result);
     enum trib_err err = open_round(world);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/math/held_out.h"
 #include "common/math/newton.h"
 #include "common/math/train.h"
 
@@ -12,6 +13,7 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     switch (kind) {
     case TRIB_TALLY_NONE: return "train";
     case TRIB_TALLY_NEWTON: return "newton";
+    case TRIB_TALLY_EVALUATION: return "evaluation";
     }
     return "unknown";
 }
@@ -22,6 +24,7 @@ size_t trib_ask_values(const struct trib_ask *ask)
     case TRIB_TALLY_NONE: break;
     case TRIB_TALLY_NEWTON:
         return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
+    case TRIB_TALLY_EVALUATION: return trib_held_out_values(ask->model);
     }
     return 0;
 }
@@ -41,6 +44,9 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
     case TRIB_TALLY_NONE: break;
     case TRIB_TALLY_NEWTON:
         err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
+        break;
+    case TRIB_TALLY_EVALUATION:
+        err = trib_held_out_count(ask->model, params, samples, order, learnt, tally);
         break;
     }
     free(order);

@@ -18,11 +18,12 @@
 enum trib_tally_kind {
     TRIB_TALLY_NONE = 0, // not a tally round: train
     TRIB_TALLY_NEWTON = 1,
+    TRIB_TALLY_EVALUATION = 2, // held_out.h
 };
 enum {
-    TRIB_TALLY_KINDS = 2
+    TRIB_TALLY_KINDS = 3
 };
-const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton"
+const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton", "evaluation"
 
 struct trib_ask {
     enum trib_tally_kind kind;

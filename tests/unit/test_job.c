@@ -191,10 +191,10 @@ static void a_tally_round_has_its_own_words_and_its_own_price(void **state)
 {
     (void)state;
     const struct trib_job plain = good(LINE OFF);
-    assert_int_equal(trib_job_kind(&plain, false), TRIB_TALLY_NONE);
+    assert_int_equal(trib_job_kind(&plain, TRIB_PASS_MAIN, false), TRIB_TALLY_NONE);
     const struct trib_job off = good(LINE OFF NEWTON);
-    assert_int_equal(trib_job_kind(&off, false), TRIB_TALLY_NEWTON);
-    assert_int_equal(trib_job_kind(&off, true), TRIB_TALLY_NONE);
+    assert_int_equal(trib_job_kind(&off, TRIB_PASS_MAIN, false), TRIB_TALLY_NEWTON);
+    assert_int_equal(trib_job_kind(&off, TRIB_PASS_MAIN, true), TRIB_TALLY_NONE);
     const struct trib_round_shape exact = trib_job_shape(&off, TRIB_TALLY_NEWTON);
     assert_int_equal(exact.values, 4 * 5 / 2 + 4 + 2);
     assert_int_equal(exact.words, 16 * TRIB_TALLY_LIMBS);

@@ -155,7 +155,7 @@ static void what_does_not_exist_is_null_and_comes_back_as_not_a_number(void **st
                         "\"metrics\":null,\"epsilon_pure\":null,\"epsilon\":null,\"delta\":null,"
                         "\"bytes_up\":0,\"bytes_down\":0,\"seconds\":0,\"state\":\"\","
                         "\"reason\":null,\"id\":0,\"privacy\":null,"
-                        "\"kind\":\"train\",\"tally\":null}\n");
+                        "\"kind\":\"train\",\"tally\":null,\"device_metrics\":null}\n");
     trib_result_from_row(&reply.rows[0], &got);
     assert_same(&result, &got);
     assert_true(isnan(got.loss) && isnan(got.value) && isnan(got.epsilon));
