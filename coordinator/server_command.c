@@ -63,6 +63,12 @@ uint64_t trib_command_number(const struct trib_admin_call *call, const char *nam
     return trib_command_parse(trib_command_option(call, name), &value) ? value : fallback;
 }
 
+uint64_t trib_command_limit(const struct trib_admin_call *call)
+{
+    const uint64_t limit = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
+    return limit < TRIB_COMMAND_LIST_MAX ? limit : TRIB_COMMAND_LIST_MAX;
+}
+
 void trib_command_fail(struct trib_admin_call *call, uint32_t exit_code, const char *text)
 {
     struct trib_admin_reply reply = {.exit_code = 0};
@@ -312,6 +318,7 @@ static const struct command {
     {"roster", "load", trib_cmd_roster_load},
     {"rounds", "ls", trib_cmd_rounds_ls},
     {"rounds", "show", trib_cmd_rounds_show},
+    {"rounds", "measured", trib_cmd_rounds_measured},
     {"models", "ls", trib_cmd_models_ls},
     {"models", "show", trib_cmd_models_show},
     {"models", "export", trib_cmd_models_export},

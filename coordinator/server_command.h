@@ -18,6 +18,8 @@ bool trib_command_has(const struct trib_admin_call *call, const char *word);
 const char *trib_command_option(const struct trib_admin_call *call, const char *name);
 uint64_t trib_command_number(const struct trib_admin_call *call, const char *name,
                              uint64_t fallback);
+// "--limit", at most TRIB_COMMAND_LIST_MAX.
+uint64_t trib_command_limit(const struct trib_admin_call *call);
 bool trib_command_parse(const char *text, uint64_t *ret_value);
 // Answer with an error and nothing else.
 void trib_command_fail(struct trib_admin_call *call, uint32_t exit_code, const char *text);
@@ -66,6 +68,7 @@ void trib_cmd_roster_export(struct trib_admin_call *call);
 void trib_cmd_roster_load(struct trib_admin_call *call);
 void trib_cmd_rounds_ls(struct trib_admin_call *call);
 void trib_cmd_rounds_show(struct trib_admin_call *call);
+void trib_cmd_rounds_measured(struct trib_admin_call *call);
 void trib_cmd_models_ls(struct trib_admin_call *call);
 void trib_cmd_models_show(struct trib_admin_call *call);
 void trib_cmd_models_export(struct trib_admin_call *call);

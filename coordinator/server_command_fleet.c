@@ -1,4 +1,4 @@
-// tributaryctl devices ..., rounds ..., models ...
+// tributaryctl devices ..., models ...
 #include "coordinator/server_command.h"
 
 #include <inttypes.h>
@@ -260,69 +260,6 @@ void trib_cmd_devices_revoke(struct trib_admin_call *call)
     trib_query_submit(q);
 }
 
-// ---- rounds
-
-static uint64_t list_limit(const struct trib_admin_call *call)
-{
-    uint64_t limit = trib_command_number(call, "--limit", TRIB_COMMAND_LIST_MAX);
-    return limit < TRIB_COMMAND_LIST_MAX ? limit : TRIB_COMMAND_LIST_MAX;
-}
-
-static void put_round(void *user, const struct trib_store_round *round)
-{
-    struct trib_query *q = user;
-    trib_result_to_row(&round->result, &q->reply);
-}
-
-static enum trib_err ask_rounds(struct trib_query *q, struct trib_store *store)
-{
-    return trib_store_rounds(store, q->a, q->b, q->c, put_round, q);
-}
-
-void trib_cmd_rounds_ls(struct trib_admin_call *call)
-{
-    struct trib_query *q = trib_query_create(call, ask_rounds);
-    if (!q)
-        return;
-    q->a = trib_command_number(call, "--job", 0);
-    q->b = trib_command_number(call, "--after", 0);
-    q->c = list_limit(call);
-    trib_query_submit(q);
-}
-
-static void put_lease(void *user, const struct trib_store_lease *lease, const char *name)
-{
-    struct trib_query *q = user;
-    (void)trib_admin_row_add(&q->reply);
-    trib_admin_number(&q->reply, "order", lease->order);
-    trib_admin_text(&q->reply, "device", name);
-    trib_admin_text(&q->reply, "lease", trib_lease_state_name((enum trib_lease_state)lease->state));
-    trib_admin_text(&q->reply, "why",
-                    lease->code ? trib_code_text((enum trib_code)lease->code) : NULL);
-}
-
-static enum trib_err ask_round(struct trib_query *q, struct trib_store *store)
-{
-    enum trib_err err = trib_store_leases(store, q->a, put_lease, q);
-    if (!err && q->reply.row_count == 0)
-        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no round %" PRIu64, q->a);
-    return err;
-}
-
-void trib_cmd_rounds_show(struct trib_admin_call *call)
-{
-    uint64_t id;
-    if (!trib_command_parse(trib_command_word(call, 2), &id)) {
-        trib_command_fail(call, TRIB_EXIT_USAGE, "want the id of a round (rounds ls)");
-        return;
-    }
-    struct trib_query *q = trib_query_create(call, ask_round);
-    if (!q)
-        return;
-    q->a = id;
-    trib_query_submit(q);
-}
-
 // ---- models
 
 static void put_version(struct trib_admin_reply *reply, const struct trib_store_version *v)
@@ -362,7 +299,7 @@ void trib_cmd_models_ls(struct trib_admin_call *call)
     if (!q)
         return;
     q->a = trib_command_number(call, "--after", 0);
-    q->b = list_limit(call);
+    q->b = trib_command_limit(call);
     trib_query_submit(q);
 }
 

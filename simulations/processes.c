@@ -539,7 +539,8 @@ static enum trib_err fetch_round(struct trib_processes *p, struct trib_round_res
     if (*ret_found) {
         trib_result_from_row(&reply.rows[0], result);
         p->last_round = result->id;
-        p->state.committed += strcmp(result->state, "committed") == 0;
+        if (strcmp(result->kind, TRIB_RESULT_EVALUATION) != 0) // of which no version comes
+            p->state.committed += strcmp(result->state, "committed") == 0;
     }
     trib_admin_reply_fini(&reply);
     return TRIB_OK;

@@ -184,6 +184,12 @@ static const char *change_color(const struct trib_report *report, double change)
     return (change > 0) == report->options.higher_is_better ? "\033[32m" : "\033[31m";
 }
 
+// Of a version that is there already.
+static bool is_measurement(const struct trib_round_result *result)
+{
+    return strcmp(result->kind, TRIB_RESULT_EVALUATION) == 0;
+}
+
 static void print_round(struct trib_report *report, const struct trib_round_result *result)
 {
     char devices[64], loss[CELL_SIZE], value[CELL_SIZE], change[CELL_SIZE];
@@ -211,6 +217,8 @@ static void print_round(struct trib_report *report, const struct trib_round_resu
                   result->seconds);
     if (result->reason[0])
         (void)fprintf(report->people, "  %s: %s", result->state, result->reason);
+    else if (is_measurement(result))
+        (void)fprintf(report->people, "  measured by devices");
     (void)fputc('\n', report->people);
     draw_bar(report, result->round);
     (void)fflush(report->people);
@@ -248,9 +256,7 @@ static void round_json(const struct trib_round_result *result, struct trib_buf *
     if (result->kind[0] && strcmp(result->kind, "train") != 0)
         trib_json_text(buf, "kind", result->kind);
     if (result->tally[0])
-        trib_json_raw(
-            buf, strcmp(result->kind, TRIB_RESULT_EVALUATION) == 0 ? "device_metrics" : "tally",
-            result->tally);
+        trib_json_raw(buf, is_measurement(result) ? "device_metrics" : "tally", result->tally);
     trib_json_close(buf, '}');
     trib_buf_text(buf, "\n");
 }
@@ -351,7 +357,7 @@ enum trib_err trib_report_round(struct trib_report *report, const struct trib_ro
     trib_buf_fini(&line);
     if (!err)
         err = write_csv(report, result);
-    if (!err)
+    if (!err && !is_measurement(result))
         err = remember(report, result);
     return err;
 }

@@ -1,0 +1,268 @@
+#include "tests/test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/math/ask.h"
+#include "common/math/held_out.h"
+#include "common/math/metrics.h"
+#include "common/math/train.h"
+
+enum {
+    ROWS = 700,
+    INPUTS = 3,
+    SHARDS = 9,
+};
+
+static const double fraction = 0.3;
+static float x[ROWS][INPUTS], y[ROWS];
+
+static struct trib_model parse(const char *spec)
+{
+    struct trib_model model;
+    char why[256];
+    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
+    return model;
+}
+
+static double draw(uint64_t *seed)
+{
+    return (double)(test_rand(seed) >> 11) * 0x1p-52 - 1;
+}
+
+static void fill(uint64_t seed, uint32_t classes)
+{
+    for (size_t i = 0; i < ROWS; i++) {
+        for (size_t j = 0; j < INPUTS; j++)
+            x[i][j] = (float)draw(&seed);
+        const double score = (double)x[i][0] - (double)x[i][1] + 0.5 * draw(&seed);
+        y[i] = (float)(classes ? (double)(score * classes > 0.3) + (classes > 2 && score > 0.8)
+                               : score);
+    }
+}
+
+static double *gather(const struct trib_model *model, const float *params)
+{
+    const struct trib_ask ask = {
+        .kind = TRIB_TALLY_EVALUATION, .model = model, .validation_fraction = fraction};
+    const size_t count = trib_ask_values(&ask);
+    const size_t words = trib_tally_words(count);
+    int64_t *sums = calloc(words, sizeof(*sums));
+    int32_t *packed = calloc(words, sizeof(*packed));
+    double *values = calloc(count, sizeof(*values));
+    struct trib_tally tally;
+    size_t index;
+    assert_true(sums && packed && values);
+    assert_int_equal(trib_tally_init(&tally, count), TRIB_OK);
+    for (size_t s = 0; s < SHARDS; s++) {
+        const size_t first = s * ROWS / SHARDS, last = (s + 1) * ROWS / SHARDS;
+        const struct trib_samples samples = {
+            .x = x[first], .y = y + first, .rows = last - first, .inputs = INPUTS};
+        trib_tally_reset(&tally);
+        assert_int_equal(trib_ask_count(&ask, params, &samples, &tally), TRIB_OK);
+        assert_int_equal(trib_tally_pack(&tally, packed, &index), TRIB_OK);
+        for (size_t w = 0; w < words; w++)
+            sums[w] += packed[w];
+    }
+    trib_tally_take(&tally, sums);
+    for (size_t v = 0; v < count; v++)
+        values[v] = trib_tally_value(&tally, v);
+    trib_tally_fini(&tally);
+    free(sums);
+    free(packed);
+    return values;
+}
+
+// The coordinator's own evaluation of the rows of one side of all shards, gathered on one machine.
+static struct trib_evaluation pooled(const struct trib_model *model, const float *params,
+                                     bool is_aside)
+{
+    static float px[ROWS][INPUTS], py[ROWS];
+    uint32_t order[ROWS];
+    size_t count = 0;
+    struct trib_evaluation evaluation;
+    struct trib_net *net;
+    for (size_t s = 0; s < SHARDS; s++) {
+        const size_t first = s * ROWS / SHARDS, rows = (s + 1) * ROWS / SHARDS - first;
+        const size_t learnt = trib_train_split(rows, fraction, order);
+        for (size_t i = is_aside ? learnt : 0; i < (is_aside ? rows : learnt); i++) {
+            memcpy(px[count], x[first + order[i]], sizeof(px[0]));
+            py[count++] = y[first + order[i]];
+        }
+    }
+    const struct trib_samples samples = {.x = px[0], .y = py, .rows = count, .inputs = INPUTS};
+    assert_int_equal(trib_net_create(model, 100, &net), TRIB_OK);
+    assert_int_equal(trib_evaluate(net, params, &samples, NULL, &evaluation), TRIB_OK);
+    trib_net_destroy(net);
+    return evaluation;
+}
+
+static double named(const struct trib_held_out_report *report, const char *name,
+                    struct trib_interval *interval)
+{
+    for (size_t i = 0; i < report->metric_count; i++) {
+        if (strcmp(report->metrics[i].name, name) == 0) {
+            if (interval)
+                *interval = report->metrics[i].interval;
+            return report->metrics[i].value;
+        }
+    }
+    fail_msg("no metric %s", name);
+    return 0;
+}
+
+static void assert_close(double got, double expected, double tolerance)
+{
+    if (!(fabs(got - expected) <= tolerance))
+        fail_msg("%.17g is not %.17g", got, expected);
+}
+
+static void a_fleet_measures_what_one_machine_does(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"3 - dense 1 sigmoid", "3 - dense 3 softmax",
+                                        "3 - dense 7 tanh - dense 1 linear"};
+    for (size_t i = 0; i < 3; i++) {
+        const struct trib_model model = parse(specs[i]);
+        float *params = calloc(model.param_count, sizeof(*params));
+        struct trib_held_out_report report;
+        assert_non_null(params);
+        trib_model_init(&model, 3 + i, params);
+        fill(17 + i, model.classes);
+        double *values = gather(&model, params);
+        assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+        const struct trib_evaluation aside = pooled(&model, params, true);
+        const struct trib_evaluation learnt = pooled(&model, params, false);
+        struct trib_evaluation_value named_values[TRIB_EVALUATION_VALUES];
+        const size_t count = trib_evaluation_values(&aside, named_values);
+        assert_true(report.rows == (double)aside.rows);
+        assert_true(report.train_rows == (double)learnt.rows);
+        assert_true(aside.rows + learnt.rows == ROWS && aside.rows > 150 && aside.rows < 270);
+        for (size_t k = 0; k < count; k++) {
+            // Losses of the batches are of float32 outputs in both, but summed another way
+            assert_close(named(&report, named_values[k].name, NULL), named_values[k].value,
+                         1e-6 * fmax(1, fabs(named_values[k].value)));
+        }
+        assert_close(report.validation, model.classes ? aside.accuracy : aside.r2, 1e-9);
+        assert_close(report.train, model.classes ? learnt.accuracy : learnt.r2, 1e-9);
+        free(params);
+        free(values);
+    }
+}
+
+static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
+{
+    (void)state;
+    const struct trib_model model = parse("3 - dense 1 sigmoid");
+    const float params[4] = {2, -2, 0, 0};
+    struct trib_held_out_report report;
+    struct trib_interval interval;
+    fill(5, 2);
+    double *values = gather(&model, params);
+    assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+    static const char *const names[] = {"accuracy", "loss", "brier", "roc_auc"};
+    double widths[4];
+    for (size_t i = 0; i < 4; i++) {
+        const double value = named(&report, names[i], &interval);
+        assert_true(interval.low < value && value < interval.high);
+        widths[i] = interval.high - interval.low;
+    }
+    for (size_t v = 0; v < trib_held_out_values(&model); v++)
+        values[v] *= 100;
+    assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+    for (size_t i = 0; i < 4; i++) {
+        (void)named(&report, names[i], &interval);
+        assert_close((interval.high - interval.low) / widths[i], 0.1, 0.02); // root of 100
+    }
+    free(values);
+}
+
+// A model that predicts the sign of the one feature; labels of the rows learnt from follow it, those
+// kept aside do so in `share` of the cases.
+static struct trib_held_out_report gap_of(double share, bool classifies)
+{
+    const struct trib_model model =
+        parse(classifies ? "3 - dense 1 sigmoid" : "3 - dense 1 linear");
+    const float params[4] = {1, 0, 0, 0};
+    uint32_t order[ROWS];
+    struct trib_held_out_report report;
+    uint64_t seed = 9;
+    fill(5, 2);
+    for (size_t s = 0; s < SHARDS; s++) {
+        const size_t first = s * ROWS / SHARDS, rows = (s + 1) * ROWS / SHARDS - first;
+        const size_t learnt = trib_train_split(rows, fraction, order);
+        for (size_t i = 0; i < rows; i++) {
+            const float feature = x[first + order[i]][0];
+            const bool follows = i < learnt || (draw(&seed) + 1) / 2 < share;
+            y[first + order[i]] =
+                classifies ? (float)((feature > 0) == follows) : (follows ? feature : -feature);
+        }
+    }
+    double *values = gather(&model, params);
+    assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+    free(values);
+    return report;
+}
+
+static void a_model_that_knows_its_rows_by_heart_is_flagged(void **state)
+{
+    (void)state;
+    for (int classifies = 0; classifies <= 1; classifies++) {
+        const struct trib_held_out_report honest = gap_of(1, classifies);
+        assert_false(honest.is_gap);
+        assert_close(honest.train, 1, 1e-9);
+        assert_close(honest.validation, 1, 1e-9);
+        const struct trib_held_out_report memoriser = gap_of(0.85, classifies);
+        assert_true(memoriser.is_gap);
+        assert_close(memoriser.train, 1, 1e-9);
+        assert_true(memoriser.validation < 0.95);
+        assert_string_equal(memoriser.gap_metric, classifies ? "accuracy" : "r2");
+    }
+}
+
+static void noise_does_not_make_counts_negative_and_no_rows_are_said(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"3 - dense 1 sigmoid", "3 - dense 1 linear"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct trib_model model = parse(specs[i]);
+        const size_t count = trib_held_out_values(&model);
+        double *values = calloc(count, sizeof(*values));
+        struct trib_held_out_report report;
+        assert_non_null(values);
+        assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_ERR_DATA);
+        for (size_t v = 0; v < count; v++)
+            values[v] = -1.5;
+        assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_ERR_DATA);
+        free(values);
+    }
+    const struct trib_model wide = parse("3 - dense 4000 softmax"); // 16 million counts
+    assert_int_equal(trib_held_out_values(&wide), 0);
+}
+
+static void outputs_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    const struct trib_model model = parse("3 - dense 1 linear");
+    const struct trib_ask ask = {
+        .kind = TRIB_TALLY_EVALUATION, .model = &model, .validation_fraction = fraction};
+    const float params[4] = {(float)NAN, 0, 0, 0};
+    const struct trib_samples samples = {.x = x[0], .y = y, .rows = ROWS, .inputs = INPUTS};
+    struct trib_tally tally;
+    assert_int_equal(trib_tally_init(&tally, trib_ask_values(&ask)), TRIB_OK);
+    assert_int_equal(trib_ask_count(&ask, params, &samples, &tally), TRIB_ERR_DATA);
+    trib_tally_fini(&tally);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fleet_measures_what_one_machine_does),
+        cmocka_unit_test(intervals_hold_the_value_and_narrow_with_the_rows),
+        cmocka_unit_test(a_model_that_knows_its_rows_by_heart_is_flagged),
+        cmocka_unit_test(noise_does_not_make_counts_negative_and_no_rows_are_said),
+        cmocka_unit_test(outputs_that_are_not_finite_are_refused),
+    };
+    return RUN_TESTS(tests);
+}
