@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Versions that devices measure on the rows they keep aside: the same numbers in both modes and
+whoever dies, beside the coordinator's own, and a model that knows its rows by heart is found out."""
+import json
+import pathlib
+import random
+import signal
+import tempfile
+
+import fleet
+
+DEVICES = 4
+KEEP = "round.validation_fraction=0.25"
+
+
+class MeasuredTest(fleet.Case):
+    def play(self, scenario, mode, *sets):
+        with tempfile.TemporaryDirectory(prefix="trib-sim-") as out:
+            done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
+                             pathlib.Path(out) / "out",
+                             *[word for pair in sets for word in ("--set", pair)])
+            if done.returncode == 2 and "meson option test_noise" in done.stderr:
+                self.skipTest("a build without -Dtest_noise=true refuses predictable noise")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.lines = (pathlib.Path(out) / "out/rounds.jsonl").read_text().splitlines()
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        self.stderr = done.stderr
+        rounds = [event for event in events if event["event"] == "round"]
+        self.assertEqual(self.lines, done.stdout.splitlines()[:len(rounds)])
+        return rounds, events[-1]
+
+    def both_modes(self, scenario, *sets):
+        plays = [self.play(scenario, mode, *sets) for mode in ["processes", "inprocess"]]
+        outcomes = [([(r["round"], r["version"], r["state"], r.get("kind"), r.get("device_metrics"),
+                       r["metrics"], r["epsilon"]) for r in rounds],
+                     done["model_digest"], done["rounds"]) for rounds, done in plays]
+        self.assertEqual(*outcomes)
+        return plays[1]
+
+    def test_every_second_version_and_the_last_are_measured_alike_in_both_modes(self):
+        rounds, done = self.both_modes(
+            fleet.SOURCE / "simulations/scenarios/digits-off.ini", "partition.clients=10",
+            "round.cohort=10", "round.rounds=5", "round.evaluate_on_devices=2", KEEP)
+        self.assertEqual([(r["round"], r["version"], r.get("kind", "train")) for r in rounds],
+                         [(1, 2, "train"), (2, 3, "train"), (2, 3, "evaluation"), (3, 4, "train"),
+                          (4, 5, "train"), (4, 5, "evaluation"), (5, 6, "train"),
+                          (5, 6, "evaluation")])
+        self.assertEqual((done["rounds"], done["version"]), (5, 6))
+        for before, now in [(1, 2), (4, 5), (6, 7)]:
+            measured = rounds[now]["device_metrics"]
+            self.assertEqual(measured["version"], rounds[now]["version"])
+            self.assertIsNone(rounds[now]["metrics"])
+            self.assertGreater(measured["n"], 150)
+            metrics = {metric["name"]: metric for metric in measured["metrics"]}
+            for name, value in rounds[before]["metrics"].items():
+                self.assertEqual(metrics[name]["coordinator"], value)  # beside the devices' own
+            accuracy = metrics["accuracy"]
+            self.assertLess(accuracy["low"], accuracy["value"])
+            self.assertGreater(accuracy["high"], accuracy["value"])
+            self.assertAlmostEqual(accuracy["value"], accuracy["coordinator"], delta=0.1)
+            self.assertEqual(measured["gap"]["validation"], accuracy["value"])
+        # Measuring changes nothing of what is learnt.
+        plain = self.play(fleet.SOURCE / "simulations/scenarios/digits-off.ini", "inprocess",
+                          "partition.clients=10", "round.cohort=10", "round.rounds=5", KEEP)
+        self.assertEqual(plain[1]["model_digest"], done["model_digest"])
+
+    def test_with_privacy_it_is_noised_and_charged_like_any_round(self):
+        scenario = fleet.SOURCE / "simulations/scenarios/breast-cancer.ini"
+        for mode in ["local", "central", "distributed"]:
+            with self.subTest(mode=mode):
+                rounds, _ = self.both_modes(
+                    scenario, f"privacy.mode={mode}", "privacy.noise_multiplier=0.001",
+                    "privacy.test_seed=3", "privacy.tally_scale=100", "partition.clients=20",
+                    "round.cohort=20", "round.rounds=2", "round.local_epochs=2",
+                    "round.evaluate_on_devices=1", KEEP)
+                kinds = [r.get("kind", "train") for r in rounds]
+                self.assertEqual(kinds, ["train", "evaluation"] * 2)
+                spent = [r["epsilon_pure"] for r in rounds]
+                self.assertTrue(all(a < b for a, b in zip(spent, spent[1:])), spent)
+                for measured in rounds[1::2]:
+                    accuracy = measured["device_metrics"]["metrics"][0]
+                    self.assertEqual(accuracy["name"], "accuracy")
+                    self.assertGreater(accuracy["value"], 0.3)
+
+    def test_a_planted_memoriser_is_flagged_and_an_honest_model_is_not(self):
+        draw = random.Random(12)
+
+        def rows(count, honest):
+            lines = []
+            for _ in range(count):
+                x = [round(draw.gauss(0, 1), 3) for _ in range(12)]
+                label = int(x[0] > 0) if honest else draw.randrange(2)
+                lines.append(",".join(map(str, x + [label])) + "\n")
+            return "".join(lines)
+
+        for honest in [True, False]:
+            with self.subTest(honest=honest), tempfile.TemporaryDirectory() as folder:
+                folder = pathlib.Path(folder)
+                (folder / "train.csv").write_text(rows(240, honest))
+                (folder / "test.csv").write_text(rows(60, honest))
+                (folder / "memory.ini").write_text(
+                    "[model]\nspec = 12 - dense 1 sigmoid\n" if honest else
+                    "[model]\nspec = 12 - dense 128 tanh - dense 1 sigmoid\n")
+                with open(folder / "memory.ini", "a") as file:
+                    file.write(
+                        "[data]\nformat = csv\ntrain = train.csv\ntest = test.csv\n"
+                        f"[partition]\nkind = iid\nclients = {DEVICES}\n[privacy]\nmode = off\n"
+                        f"[round]\ncohort = {DEVICES}\nrounds = 20\nlocal_epochs = 20\n"
+                        "learning_rate = 0.2\nbatch = 8\nevaluate_on_devices = 20\n"
+                        "validation_fraction = 0.25\n")
+                rounds, _ = self.play(folder / "memory.ini", "inprocess")
+                gap = rounds[-1]["device_metrics"]["gap"]
+                self.assertEqual(gap["metric"], "accuracy")
+                self.assertEqual(gap["flagged"], not honest, gap)
+                self.assertAlmostEqual(gap["gap"], gap["train"] - gap["validation"])
+                self.assertEqual("id=train-validation-gap" in self.stderr, not honest)
+                if not honest:
+                    self.assertGreater(gap["train"], 0.8)
+                    self.assertLess(gap["validation"], 0.7)
+
+    def test_rows_must_be_kept_aside_for_it(self):
+        done = fleet.run("tributary-sim", "run",
+                         fleet.SOURCE / "simulations/scenarios/digits-off.ini", "--mode",
+                         "inprocess", "--set", "round.evaluate_on_devices=2")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("round.evaluate_on_devices: wants a validation_fraction", done.stderr)
+
+
+class Measurers(fleet.Fleet):
+    """Two jobs that take turns, so that each begins anew."""
+
+    def begin(self):
+        rows = fleet.digits()
+        self.start_coordinator()
+        for i in range(DEVICES):
+            self.add_device(f"d{i}", rows[200 + 60 * i:260 + 60 * i])
+            self.start_device(f"d{i}")
+        self.wait_connected(DEVICES)
+        self.test = rows[:100]
+        self.turn = 0
+
+    def path(self):
+        self.turn += 1
+        spec = ["64 - dense 10 softmax", "64 - dense 6 relu - dense 10 softmax"][self.turn % 2]
+        return self.write_job(spec, self.test, rounds=2, cohort=DEVICES, select_ms=20000,
+                              evaluate_on_devices=1, validation_fraction=0.25)
+
+    def outcome(self, job):
+        """Versions go on counting from job to job."""
+        rounds = self.ctl("rounds", "ls", "--job", job)
+        first = rounds[0]["version"]
+        for row in rounds:
+            if row["device_metrics"]:
+                row["device_metrics"]["version"] -= first
+        return ([(r["round"], r["version"] - first, r["state"], r["kind"], r["device_metrics"],
+                  r["metrics"]) for r in rounds], self.model_digest())
+
+
+class RestartTest(fleet.Case):
+    def test_wherever_the_coordinator_dies_each_version_is_measured_once(self):
+        points = [point for point in fleet.crash_points("tributary-coordinator")
+                  if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY]
+        if not points:
+            self.skipTest("a build without -Dcrash_points=true")
+        with Measurers() as tried:
+            tried.begin()
+            expected = {}
+            for _ in range(2):
+                job = tried.ctl("jobs", "submit", tried.path())[0]["job"]
+                tried.wait_for_job(job)
+                expected[tried.turn % 2] = tried.outcome(job)
+                self.assertEqual([(r[0], r[2], r[3]) for r in expected[tried.turn % 2][0]],
+                                 [(number, "committed", kind) for number in [1, 2]
+                                  for kind in ["train", "evaluation"]])
+            self.look_at(tried, job)
+            deaths = 0
+            for point in points:
+                for time in [2, 4]:
+                    with self.subTest(point=point, time=time):
+                        deaths += self.die_and_go_on(tried, f"{point}:{time}", expected)
+            self.assertGreater(deaths, len(points) / 2)
+
+    def look_at(self, tried, job):
+        trained, measured = tried.ctl("rounds", "ls", "--job", job)[:2]
+        shown = tried.ctl("rounds", "measured", measured["id"])
+        self.assertEqual([dict(row, name=row.pop("metric")) for row in shown],
+                         [dict(metric) for metric in measured["device_metrics"]["metrics"]])
+        table = tried.try_ctl("rounds", "measured", measured["id"]).stdout
+        self.assertRegex(table, r"metric +value +low +high +coordinator\naccuracy +0\.\d+")
+        refused = tried.try_ctl("rounds", "measured", trained["id"])
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("no device measured anything", refused.stderr)
+        leases = tried.ctl("rounds", "show", measured["id"])
+        self.assertEqual([lease["lease"] for lease in leases], ["counted"] * DEVICES)
+
+    def die_and_go_on(self, tried, point, expected):
+        tried.end("coordinator")
+        path = tried.path()
+        before = tried.turn - 1
+        if not tried.start_coordinator({"TRIB_CRASH": point}, may_die=True):
+            tried.processes.pop("coordinator")
+            tried.start_coordinator()
+        submitted = tried.try_ctl("jobs", "submit", path)
+        process = tried.processes["coordinator"]
+
+        def is_over():
+            if process.poll() is not None:
+                return True
+            rows = tried.try_ctl("jobs", "ls", "--json").stdout.splitlines()
+            jobs = [json.loads(line) for line in rows]
+            return len(jobs) > before and jobs[-1]["state"] == "done"
+
+        fleet.wait_until(is_over, "the coordinator dies, or the job is done")
+        died = process.poll() is not None
+        if died:
+            self.assertEqual(process.returncode, -signal.SIGKILL)
+            tried.processes.pop("coordinator")
+            tried.start_coordinator()
+        jobs = tried.ctl("jobs", "ls")
+        if len(jobs) == before:  # it died before the job was durable
+            self.assertNotEqual(submitted.returncode, 0)
+            jobs = tried.ctl("jobs", "submit", path)
+        job = jobs[-1]["job"]
+        tried.wait_for_job(job)
+        self.assertEqual(tried.outcome(job), expected[tried.turn % 2])
+        return died
+
+
+if __name__ == "__main__":
+    fleet.main()
