@@ -56,24 +56,40 @@ struct faults {
     double dropout;
 };
 
+// True: it fell silent, and the round is over.
+static bool falls_silent(const struct faults *faults, const struct trib_task *task)
+{
+    // A device without rows declines before it can fall silent, as in world.c.
+    if (faults->dataset->rows == 0 ||
+        !trib_faults_drop(faults->dropout, task->msg.seed, task->msg.round_number, task->device))
+        return false;
+    TRIB_INFO("round=%" PRIu64 " silent", task->msg.round_number);
+    while (!trib_task_should_stop(task)) // the client answers a task that ends before its round
+        trib_clock_sleep_ms(SILENCE_MS);
+    return true;
+}
+
+static enum trib_err tally(void *user, struct trib_task *task, const float *params, size_t count)
+{
+    const struct faults *faults = user;
+    return falls_silent(faults, task)
+               ? TRIB_ERR_STOPPED
+               : trib_trainer_builtin()->tally(faults->dataset, task, params, count);
+}
+
 static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
                            uint64_t *ret_examples)
 {
     struct faults *faults = user;
-    // A device without rows declines before it can fall silent, as in world.c.
-    if (faults->dataset->rows > 0 &&
-        trib_faults_drop(faults->dropout, task->msg.seed, task->msg.round_number, task->device)) {
-        TRIB_INFO("round=%" PRIu64 " silent", task->msg.round_number);
-        while (!trib_task_should_stop(task)) // the client answers a task that ends before its round
-            trib_clock_sleep_ms(SILENCE_MS);
+    if (falls_silent(faults, task))
         return TRIB_ERR_STOPPED;
-    }
     return trib_trainer_builtin()->train(faults->dataset, task, params, count, ret_examples);
 }
 
 int trib_faulty_device(const struct trib_command *command, int argc, char **argv)
 {
-    static const struct trib_trainer trainer = {.struct_size = sizeof(trainer), .train = train};
+    static const struct trib_trainer trainer = {
+        .struct_size = sizeof(trainer), .train = train, .tally = tally};
     struct faults faults = {.dropout = 0};
     const struct trib_option options[] = {
         {"dropout", TRIB_OPTION_REAL, &faults.dropout, "P",

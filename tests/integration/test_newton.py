@@ -188,6 +188,15 @@ class NewtonTest(fleet.Case):
         self.assertIn("id=newton-refused", play.stderr)
         self.assertEqual([r["kind"] for r in ridged.rounds], ["newton"] * 4)
 
+    def test_devices_that_fall_silent_are_left_out_of_the_sums(self):
+        play = self.both_modes(LINEAR, "faults.dropout=0.3", "round.report_ms=2000",
+                               "round.min_accepted=3")
+        counted = [r["accepted"] for r in play.rounds]
+        self.assertTrue(3 <= min(counted) < 10, counted)
+        for r in play.rounds:
+            self.assertLess(r["tally"]["rows"], 81)
+            self.assertGreaterEqual(r["tally"]["rows"], 8 * r["accepted"])
+
     def test_noised_sums_give_the_same_step_in_both_modes(self):
         self.assertIn("tally_scale", fleet.run("tributary-sim", "keys").stdout)
         with tempfile.TemporaryDirectory() as folder:
