@@ -224,7 +224,8 @@ class NewtonTest(fleet.Case):
 class Newtons(fleet.Fleet):
     """Devices with rows of a line, and jobs that take turns so that each begins anew."""
 
-    def begin(self):
+    def begin(self, mode="off", privacy=None):
+        self.mode, self.privacy = mode, privacy
         draw = random.Random(6)
         rows = []
         for _ in range(100):
@@ -233,7 +234,7 @@ class Newtons(fleet.Fleet):
             rows.append(f"{x[0]},{x[1]},{int(x[0] - x[1] + noise > 0)}")
         self.start_coordinator()
         for i in range(DEVICES):
-            self.add_device(f"d{i}", rows[i * 20:i * 20 + 20], scale=1)
+            self.add_device(f"d{i}", rows[i * 20:i * 20 + 20], scale=1, modes=mode)
             self.start_device(f"d{i}")
         self.wait_connected(DEVICES)
         self.test = rows[80:]
@@ -243,7 +244,8 @@ class Newtons(fleet.Fleet):
         self.turn += 1
         spec = ["2 - dense 1 linear", "2 - dense 1 sigmoid"][self.turn % 2]
         return self.write_job(spec, self.test, scale=1, strategy="newton", rounds=2,
-                              cohort=DEVICES, select_ms=20000)
+                              cohort=DEVICES, select_ms=20000, mode=self.mode,
+                              privacy=self.privacy)
 
     def outcome(self, job):
         return ([(r["state"], r["kind"], r["tally"]) for r in
@@ -251,13 +253,28 @@ class Newtons(fleet.Fleet):
 
 
 class RestartTest(fleet.Case):
-    def test_wherever_the_coordinator_dies_the_steps_are_the_same(self):
-        points = [point for point in fleet.crash_points("tributary-coordinator")
-                  if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY]
-        if not points:
+    def setUp(self):
+        self.points = fleet.crash_points("tributary-coordinator")
+        if not self.points:
             self.skipTest("a build without -Dcrash_points=true")
+
+    def test_wherever_the_coordinator_dies_the_steps_are_the_same(self):
+        points = [point for point in self.points
+                  if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY]
+        deaths = self.die_at([(point, time) for point in points for time in [1, 3]])
+        self.assertGreater(deaths, len(points) / 2)
+
+    def test_noise_that_was_added_to_the_sums_is_added_once(self):
+        points = ["round.sealed", "central.noised", "central.durable", "version.written"]
+        deaths = self.die_at([(point, 2) for point in points], mode="central",
+                             privacy={"noise_multiplier": 0.002, "test_seed": 5,
+                                      "tally_scale": 20})
+        self.assertEqual(deaths, len(points))
+
+    def die_at(self, points, **job):
+        """Each job gives what it gave when nobody died; how often somebody did."""
         with Newtons() as tried:
-            tried.begin()
+            tried.begin(**job)
             expected = {}
             for _ in range(2):
                 job = tried.ctl("jobs", "submit", tried.path())[0]["job"]
@@ -266,11 +283,10 @@ class RestartTest(fleet.Case):
                 self.assertEqual([r[:2] for r in expected[tried.turn % 2][0]],
                                  [("committed", "newton")] * 2)
             deaths = 0
-            for point in points:
-                for time in [1, 3]:
-                    with self.subTest(point=point, time=time):
-                        deaths += self.die_and_go_on(tried, f"{point}:{time}", expected)
-            self.assertGreater(deaths, len(points) / 2)
+            for point, time in points:
+                with self.subTest(point=point, time=time):
+                    deaths += self.die_and_go_on(tried, f"{point}:{time}", expected)
+            return deaths
 
     def die_and_go_on(self, tried, point, expected):
         tried.end("coordinator")
@@ -305,8 +321,6 @@ class RestartTest(fleet.Case):
         return died
 
     def test_a_refusal_is_remembered_over_a_restart(self):
-        if not fleet.crash_points("tributary-coordinator"):
-            self.skipTest("a build without -Dcrash_points=true")
         with fleet.Fleet() as tried:
             tried.start_coordinator({"TRIB_CRASH": "round.ended:1"})
             rows = [f"{i / 10},{i / 5},{i}" for i in range(40)]
