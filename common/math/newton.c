@@ -22,8 +22,7 @@ static size_t triangle(size_t n)
 bool trib_newton_fits(const struct trib_model *model)
 {
     return model->layer_count == 1 && model->layers[0].kind == TRIB_LAYER_DENSE &&
-           model->outputs == 1 &&
-           model->inputs < TRIB_NEWTON_COEFFICIENTS_MAX &&
+           model->outputs == 1 && model->inputs < TRIB_NEWTON_COEFFICIENTS_MAX &&
            (model->layers[0].activation == TRIB_ACTIVATION_LINEAR ||
             model->layers[0].activation == TRIB_ACTIVATION_SIGMOID);
 }
@@ -171,7 +170,8 @@ enum trib_err trib_newton_step(const struct trib_model *model, const double *val
     const size_t p = coefficient_count(model);
     struct system s = {.p = p};
     struct trib_cholesky cholesky = {.n = 0};
-    struct trib_newton_report report = {.rows = values[triangle(p) + p], .condition = INFINITY};
+    struct trib_newton_report report = {.rows = values[triangle(p) + p],
+                                        .condition = (double)INFINITY};
     enum trib_err err = TRIB_ERR_NOMEM;
     assert(trib_newton_fits(model));
     s.matrix = trib_alloc_array(p * p, sizeof(*s.matrix));

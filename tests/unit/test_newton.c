@@ -166,7 +166,7 @@ static void eight_rounds_of_a_logistic_regression_are_pooled_reweighted_least_sq
         double values[P * (P + 1) / 2 + P + 2];
         float params[P] = {0};
         long double v[ROWS], z[ROWS], expected[P] = {0};
-        double last = INFINITY;
+        double last = (double)INFINITY;
         fill(5 + r, true);
         for (int iteration = 0; iteration < 40; iteration++) {
             for (size_t i = 0; i < ROWS; i++) {
