@@ -6,7 +6,7 @@
 
 #include "common/math/ask.h"
 #include "common/math/held_out.h"
-#include "common/math/metrics.h"
+#include "common/math/evaluation.h"
 #include "common/math/train.h"
 
 enum {
