@@ -244,15 +244,21 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
     put(report, "f1", c.macro.f1, none);
     put(report, "balanced_accuracy", c.balanced_accuracy, none);
     put(report, "mcc", c.mcc, none);
+    put(report, "kappa", c.kappa, none);
+    put(report, "log_loss", s.log_loss, trib_interval_mean(s.log_loss, s.log_loss_error));
     put(report, "brier", s.brier, trib_interval_mean(s.brier, s.brier_error));
     put(report, "ece", s.ece, none);
     if (model->classes == 2) {
         const double positives = (double)confusion.counts[2] + (double)confusion.counts[3];
-        put(report, "roc_auc", s.roc_auc,
+        put(report, "auc", s.roc_auc,
             trib_interval_auc(s.roc_auc, positives, report->rows - positives));
         put(report, "average_precision", s.average_precision, none);
+        put(report, "positive_precision", c.binary.precision, none);
+        put(report, "positive_recall", c.binary.recall, none);
+        put(report, "positive_f1", c.binary.f1, none);
+        put(report, "threshold", 0.5, none); // of what a device counts as class 1
     } else {
-        put(report, "roc_auc", s.roc_auc, none);
+        put(report, "auc", s.roc_auc, none);
     }
     if (top_k(model) > 1)
         put(report, "top5_accuracy", s.top_k, trib_interval_share(s.top_k, report->rows));

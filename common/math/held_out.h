@@ -35,7 +35,7 @@ TRIB_CHECKED enum trib_err trib_held_out_count(const struct trib_model *model, c
                                                struct trib_tally *tally);
 
 enum {
-    TRIB_HELD_OUT_METRICS_MAX = 12
+    TRIB_HELD_OUT_METRICS_MAX = 18
 };
 
 struct trib_held_out_metric {

@@ -140,9 +140,12 @@ static void a_fleet_measures_what_one_machine_does(void **state)
         assert_true(report.train_rows == (double)learnt.rows);
         assert_true(aside.rows + learnt.rows == ROWS && aside.rows > 150 && aside.rows < 270);
         for (size_t k = 0; k < count; k++) {
-            // Losses of the batches are of float32 outputs in both, but summed another way
-            assert_close(named(&report, named_values[k].name, NULL), named_values[k].value,
-                         1e-6 * fmax(1, fabs(named_values[k].value)));
+            // Losses of the batches are of float32 outputs in both, but summed another way; what
+            // ranks rows comes out of bins (score_sums.h bounds what that loses).
+            const char *name = named_values[k].name;
+            const bool ranks = strcmp(name, "auc") == 0 || strcmp(name, "average_precision") == 0;
+            assert_close(named(&report, name, NULL), named_values[k].value,
+                         (ranks ? 0.02 : 1e-6) * fmax(1, fabs(named_values[k].value)));
         }
         assert_close(report.validation, model.classes ? aside.accuracy : aside.r2, 1e-9);
         assert_close(report.train, model.classes ? learnt.accuracy : learnt.r2, 1e-9);
@@ -161,7 +164,7 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     fill(5, 2);
     double *values = gather(&model, params);
     assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
-    static const char *const names[] = {"accuracy", "loss", "brier", "roc_auc"};
+    static const char *const names[] = {"accuracy", "loss", "brier", "auc"};
     double widths[4];
     for (size_t i = 0; i < 4; i++) {
         const double value = named(&report, names[i], &interval);
