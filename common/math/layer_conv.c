@@ -185,16 +185,23 @@ static void lay_weight(const struct plan *p, const float *from, float *to)
     }
 }
 
-// (out, in, kh, kw) from gradient (kh, kw, in, out)
-static void lay_gradient(const struct plan *p, const float *from, float *to)
+// to (out, in, kh, kw) = keep * to + factor * gradient (kh, kw, in, out)
+static void lay_gradient(const struct plan *p, const float *from,
+                         const struct trib_layer_pass *pass)
 {
     const size_t places = p->kernel_h * p->kernel_w;
+    const float factor = pass->factor, keep = pass->keep;
+    float *to = pass->gradient + pass->layer->weight;
     for (size_t first = 0; first < p->out; first += BLOCK) {
         const size_t end = smaller(first + BLOCK, p->out);
         for (size_t i = 0; i < p->in; i++) {
             for (size_t k = 0; k < places; k++) {
-                for (size_t o = first; o < end; o++)
-                    to[(o * p->in + i) * places + k] = from[(k * p->in + i) * p->out + o];
+                const float *g = from + (k * p->in + i) * p->out;
+                float *w = to + i * places + k;
+                for (size_t o = first; o < end; o++) {
+                    float *at = w + o * p->taps;
+                    *at = keep == 0 ? factor * g[o] : factor * g[o] + keep * *at;
+                }
             }
         }
     }
@@ -276,11 +283,12 @@ static void forward(const struct trib_layer_pass *pass)
 
 // dw at row k of the kernel (run, out) += sum over the rows y of delta of
 //     windows (out_w, run) at (y + k), transposed, times delta (out_w, out) at y
-// db (out) += column sums of delta
-static void gradient_row(const struct plan *p, const struct space *s, const float *padded,
-                         const float *delta, float *bias)
+// and db (out) += column sums of delta: of row number r of the batch.
+static void gradient_row(const struct plan *p, const struct space *s,
+                         const struct trib_layer_pass *pass, size_t r, const float *delta)
 {
     static const float one = 1;
+    const float *padded = s->pictures + r * p->padded;
     struct trib_product product = {
         .m = (int)p->run,
         .n = (int)p->out,
@@ -294,7 +302,7 @@ static void gradient_row(const struct plan *p, const struct space *s, const floa
         .b_row2 = (ptrdiff_t)(p->out_w * p->out),
         .c_row = (ptrdiff_t)p->out,
         .alpha = 1,
-        .beta = 1,
+        .beta = r > 0 ? 1 : 0,
     };
     for (size_t k = 0; k < p->kernel_h; k++) {
         product.a = padded + k * p->padded_w * p->in;
@@ -304,7 +312,9 @@ static void gradient_row(const struct plan *p, const struct space *s, const floa
     product.m = 1;
     product.a = &one;
     product.a_step = product.a_step2 = 0;
-    product.c = bias;
+    product.c = pass->gradient + pass->layer->bias;
+    product.alpha = pass->factor;
+    product.beta = r > 0 ? 1 : pass->keep;
     trib_kernels()->products(&product);
 }
 
@@ -355,9 +365,6 @@ static void backward(const struct trib_layer_pass *pass)
     const struct trib_layer *layer = pass->layer;
     const struct plan p = plan_of(layer);
     const struct space s = space_of(&p, pass->space);
-    float *bias = pass->gradient + layer->bias;
-    memset(s.gradient, 0, p.taps * p.out * sizeof(*s.gradient));
-    memset(bias, 0, p.out * sizeof(*bias));
     if (pass->below)
         lay_mirrored(&p, s.weight, s.mirrored);
     // What is below learns, so it is a layer of pictures, and gives its channels last.
@@ -369,18 +376,19 @@ static void backward(const struct trib_layer_pass *pass)
             trib_transpose(delta, p.out, p.pixels, s.z);
             delta = s.z;
         }
-        gradient_row(&p, &s, s.pictures + r * p.padded, delta, bias);
+        gradient_row(&p, &s, pass, r, delta);
         if (!pass->below)
             continue;
         pad_delta(&p, &s, delta);
         below_row(&p, &s, &layer->in, pass->gate ? pass->gate + at : NULL, pass->below + at);
     }
-    lay_gradient(&p, s.gradient, pass->gradient + layer->weight);
+    lay_gradient(&p, s.gradient, pass);
 }
 
 const struct trib_layer_ops trib_layer_conv = {
     .word = "conv",
     .is_for_pictures = true,
+    .takes_steps = true,
     .fuses_relu = true,
     .parse = parse,
     .space_count = space_count,

@@ -564,6 +564,23 @@ static void dropout_keeps_its_place_between_pictures(void **state)
     assert_memory_equal(outputs[0], outputs[1], sizeof(outputs[0]));
 }
 
+static void a_step_is_the_gradient_times_the_rate(void **state)
+{
+    (void)state;
+    const struct trib_net_step step = {.rate = 0.25f, .keep = 0.875f};
+    struct rig rig;
+    set_up(&rig, "2x9x9 - conv 8 3x3 same relu - maxpool 2 - conv 4 2x2 tanh - dense 3 softmax", 4);
+    const struct trib_batch batch = {.x = rig.x, .y = rig.y, .rows = ROWS};
+    assert_true(trib_net_steps_in_place(rig.net));
+    const double loss = trib_net_gradient(rig.net, rig.params, rig.x, rig.y, ROWS, rig.gradient);
+    for (size_t i = 0; i < rig.model.param_count; i++)
+        rig.exact[i] = 0.875 * (double)rig.params[i] - 0.25 * (double)rig.gradient[i];
+    assert_true(trib_net_step(rig.net, rig.params, &batch, NULL, &step) == loss);
+    for (size_t i = 0; i < rig.model.param_count; i++)
+        assert_true(fabs((double)rig.params[i] - rig.exact[i]) < 3e-7);
+    tear_down(&rig);
+}
+
 static void nothing_is_allocated_in_a_step(void **state)
 {
     (void)state;
@@ -590,6 +607,7 @@ int main(void)
         cmocka_unit_test(the_first_of_equal_ones_is_the_largest),
         cmocka_unit_test(rows_of_a_batch_do_not_touch_each_other),
         cmocka_unit_test(dropout_keeps_its_place_between_pictures),
+        cmocka_unit_test(a_step_is_the_gradient_times_the_rate),
         cmocka_unit_test(nothing_is_allocated_in_a_step),
     };
     trib_crypto_init();
