@@ -22,7 +22,6 @@
 #include "common/base/log.h"
 #include "common/base/sign.h"
 #include "common/base/wipe.h"
-#include "common/math/blas.h"
 #include "common/wire/noise_ik.h"
 #include "tributary/client.h"
 

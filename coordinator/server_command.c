@@ -13,7 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
-#include "common/math/blas.h"
+#include "common/math/kernels.h"
 
 enum {
     ROOM_MIN = 256 << 20 // bytes that should be free
@@ -206,7 +206,7 @@ void trib_cmd_status(struct trib_admin_call *call)
                       __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED));
     trib_admin_number(&reply, "bytes_sent", __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED));
     trib_admin_number(&reply, "cpu_us", trib_clock_cpu_us());
-    trib_admin_text(&reply, "kernels", trib_blas_name());
+    trib_admin_text(&reply, "kernels", trib_kernels()->name);
     put_counters(&reply, c);
     trib_admin_answer(call, &reply);
 }

@@ -113,19 +113,14 @@ static void job_free(struct job *job)
 }
 
 struct figures {
-    double samples_per_second, gflops, calibration, ratio; // medians over the slices
+    double samples_per_second, gflops, calibration, ratio;
 };
 
-static int compare(const void *left, const void *right)
+static int compare_ratios(const void *left, const void *right)
 {
-    const double a = *(const double *)left, b = *(const double *)right;
+    const double a = ((const struct figures *)left)->ratio;
+    const double b = ((const struct figures *)right)->ratio;
     return (a > b) - (a < b);
-}
-
-static double median(double values[static SLICES])
-{
-    qsort(values, SLICES, sizeof(*values), compare);
-    return values[SLICES / 2];
 }
 
 static enum trib_err slice(struct job *job, struct trib_rng *rng, double *ret_samples_per_second)
@@ -145,28 +140,28 @@ static enum trib_err slice(struct job *job, struct trib_rng *rng, double *ret_sa
     return TRIB_OK;
 }
 
+// The slice with the median of the ratios.
 static enum trib_err measure(struct job *job, struct figures *ret_figures)
 {
-    double rates[SLICES], gflops[SLICES], calibrations[SLICES], ratios[SLICES];
+    struct figures slices[SLICES];
     const char *kernel = trib_kernels()->name;
     struct trib_rng rng;
     trib_rng_init(&rng, 1, "bench", 1, NULL);
-    enum trib_err err = slice(job, &rng, &rates[0]); // to warm up
+    enum trib_err err = slice(job, &rng, &slices[0].samples_per_second); // to warm up
     double before = trib_calibrate(kernel);
     for (int i = 0; !err && i < SLICES; i++) {
-        err = slice(job, &rng, &rates[i]);
+        struct figures *now = &slices[i];
+        err = slice(job, &rng, &now->samples_per_second);
         const double after = trib_calibrate(kernel);
-        calibrations[i] = (before + after) / 2;
-        gflops[i] = rates[i] * job->flops / 1e9;
-        ratios[i] = gflops[i] / calibrations[i];
+        now->calibration = (before + after) / 2;
+        now->gflops = now->samples_per_second * job->flops / 1e9;
+        now->ratio = now->gflops / now->calibration;
         before = after;
     }
     if (err)
         return err;
-    *ret_figures = (struct figures){.samples_per_second = median(rates),
-                                    .gflops = median(gflops),
-                                    .calibration = median(calibrations),
-                                    .ratio = median(ratios)};
+    qsort(slices, SLICES, sizeof(slices[0]), compare_ratios);
+    *ret_figures = slices[SLICES / 2];
     return TRIB_OK;
 }
 

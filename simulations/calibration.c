@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/math/kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -90,7 +91,11 @@ double trib_calibrate(const char *kernel)
 {
     const struct loop *loop = loops;
     double best = 0;
-    while (strcmp(loop->kernel, kernel) != 0 && strcmp(loop->kernel, "plain") != 0)
+    if (strcmp(kernel, "openblas") == 0) { // whatever it uses, the best that it could
+        while (!trib_kernels_find(loop->kernel))
+            loop++;
+    }
+    while (strcmp(kernel, "openblas") != 0 && strcmp(loop->kernel, kernel) != 0)
         loop++;
     for (int i = 0; i < TRIES; i++) {
         const uint64_t begin_us = trib_clock_thread_us();

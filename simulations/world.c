@@ -11,7 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/pool.h"
-#include "common/math/blas.h"
+#include "common/math/kernels.h"
 #include "common/privacy/accountant.h"
 #include "common/wire/codec.h"
 #include "coordinator/admit.h"
@@ -92,7 +92,7 @@ static enum trib_err create_workers(struct trib_world *world, unsigned threads)
     const size_t rows = trib_partition_size_max(&world->scenario->partition);
     const size_t rows_max = rows ? rows : 1;
     // With a library whose callers must take turns, threads would only wait for each other.
-    if (!trib_blas_is_concurrent())
+    if (!trib_kernels_are_concurrent())
         threads = 1;
     enum trib_err err = trib_pool_create(threads, &world->pool);
     if (err)

@@ -1,60 +1,29 @@
 #include "common/math/blas.h"
 
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "common/base/log.h"
 
 #define TRIB_LOG_MODULE "blas"
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool is_concurrent = true; // may two threads multiply at once?
-static char kernels_name[64] = "plain";
-
-// ---- Plain C: four rows of c at a time, so that each row of b is read from cache
-
-static float element(const float *matrix, int ld, bool transpose, int row, int column)
-{
-    return transpose ? matrix[(long)column * ld + row] : matrix[(long)row * ld + column];
-}
-
-static void plain_gemm(const struct trib_gemm *p)
-{
-    for (int i = 0; i < p->m; i++) {
-        float *c = p->c + (long)i * p->ldc;
-        for (int j = 0; j < p->n; j++) // beta 0 must also erase NaN
-            c[j] = p->beta == 0 ? 0 : p->beta * c[j];
-        if (p->transpose_b) {
-            for (int j = 0; j < p->n; j++) {
-                const float *b = p->b + (long)j * p->ldb;
-                float sum = 0;
-                for (int k = 0; k < p->k; k++)
-                    sum += element(p->a, p->lda, p->transpose_a, i, k) * b[k];
-                c[j] += p->alpha * sum;
-            }
-            continue;
-        }
-        for (int k = 0; k < p->k; k++) {
-            const float *b = p->b + (long)k * p->ldb;
-            const float a = p->alpha * element(p->a, p->lda, p->transpose_a, i, k);
-            for (int j = 0; j < p->n; j++)
-                c[j] += a * b[j];
-        }
-    }
-}
 
 #ifdef TRIB_WITH_OPENBLAS
 
 #include <cblas.h>
 #include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool is_concurrent = true; // may two threads multiply at once?
+static const char *core = "";
+static const struct trib_kernels *base; // of our own
+static struct trib_kernels kernels;
 
 static __typeof__(cblas_sgemm) *openblas_sgemm;
 
-// Debian's OpenBLAS does not know newer CPU families and falls back to its SSE3 kernels
-// ("Prescott"), 4.5 to 7 times slower (OpenMathLib/OpenBLAS #4267). What to ask for instead, by the
-// CPU's features, never by its model number: a wrong answer would be an illegal instruction.
+// Debian's OpenBLAS does not know newer CPU families and falls back to its SSE3 kernels ("Prescott"),
+// 4.5 to 7 times slower (OpenMathLib/OpenBLAS #4267), or to those for AVX2 ("Haswell") where there is
+// AVX-512. What to ask for instead, by the CPU's features, never by its model number: a wrong answer
+// would be an illegal instruction.
 static const char *better_core_type(void)
 {
 #if defined(__x86_64__)
@@ -96,69 +65,125 @@ static bool load_library(struct library *library)
     return false;
 }
 
+static bool is_slower(const char *chosen, const char *wanted)
+{
+    return strcmp(chosen, "Prescott") == 0 ||
+           (strcmp(chosen, "Haswell") == 0 && strcmp(wanted, "SkylakeX") == 0);
+}
+
 // The library reads its environment in its constructor, so it is loaded by hand after these are
-// set; when it chose its slowest kernels on a machine that can do more, it is loaded again.
-static void choose_kernels(void)
+// set; when it chose lesser kernels than the machine has, it is loaded again.
+static void load(void)
 {
     struct library library;
     (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
     if (!load_library(&library)) {
-        TRIB_WARN("kernels=plain: libopenblas.so.0 cannot be loaded; training will be slow");
+        TRIB_WARN("libopenblas.so.0 cannot be loaded");
         return;
     }
     const char *wanted = better_core_type();
-    if (strcmp(library.core_name(), "Prescott") == 0 && wanted && !getenv("OPENBLAS_CORETYPE")) {
+    if (wanted && is_slower(library.core_name(), wanted) && !getenv("OPENBLAS_CORETYPE")) {
         (void)dlclose(library.handle);
         (void)setenv("OPENBLAS_CORETYPE", wanted, 1);
         if (!load_library(&library))
             return;
     }
     is_concurrent = library.parallel() != 0;
-    (void)snprintf(kernels_name, sizeof(kernels_name), "openblas %s", library.core_name());
-    TRIB_INFO("kernels=openblas core=%s threads=1 concurrent=%s", library.core_name(),
-              is_concurrent ? "yes" : "no");
+    core = library.core_name();
 }
 
-#else
+// ---- Its products
 
-static void choose_kernels(void)
+// c = alpha * op(a) op(b) + beta * c
+static void multiply(const struct trib_product *p, bool is_b_transposed, float beta)
 {
-    TRIB_INFO("kernels=plain threads=1");
+    const bool is_a_transposed = p->a_step != 1;
+    if (!is_concurrent)
+        (void)pthread_mutex_lock(&turn);
+    openblas_sgemm(CblasRowMajor, is_a_transposed ? CblasTrans : CblasNoTrans,
+                   is_b_transposed ? CblasTrans : CblasNoTrans, p->m, p->n, p->k, p->alpha, p->a,
+                   (int)(is_a_transposed ? p->a_step : p->a_row), p->b, (int)p->b_row, beta, p->c,
+                   (int)p->c_row);
+    if (!is_concurrent)
+        (void)pthread_mutex_unlock(&turn);
 }
 
-#endif
-
-void trib_blas_init(void)
+static void run(const struct trib_product *p, bool is_b_transposed)
 {
-    (void)pthread_once(&once, choose_kernels);
+    const size_t row_size = (size_t)p->n * sizeof(float);
+    for (int i = 0; p->bias && i < p->m; i++)
+        memcpy(p->c + i * p->c_row, p->bias, row_size);
+    multiply(p, is_b_transposed, p->bias ? 1 : p->beta);
+    for (int i = 0; i < p->m && (p->is_relu || p->gate); i++) {
+        float *c = p->c + i * p->c_row;
+        const float *gate = p->gate ? p->gate + i * p->c_row : NULL;
+        for (int j = 0; j < p->n; j++) {
+            const bool is_kept = (!p->is_relu || c[j] > 0) && (!gate || gate[j] > 0);
+            c[j] = is_kept ? c[j] : 0;
+        }
+    }
 }
 
-const char *trib_blas_name(void)
+// Rows of a that overlap, a second sum or nothing to add: the library has no words for these.
+static void products(const struct trib_product *p)
 {
-    trib_blas_init();
-    return kernels_name;
+    const bool lies = p->a_step == 1 ? p->a_row >= p->k : p->a_row == 1 && p->a_step >= p->m;
+    if (lies && p->k2 == 1 && p->m > 0 && p->n > 0 && p->k > 0)
+        run(p, false);
+    else
+        base->products(p);
+}
+
+static void dots(const struct trib_product *p)
+{
+    if (p->a_row >= p->k && p->b_row >= p->k && p->m > 0 && p->n > 0 && p->k > 0)
+        run(p, true);
+    else
+        base->dots(p);
+}
+
+const struct trib_kernels *trib_blas_kernels(const struct trib_kernels *own)
+{
+    (void)pthread_once(&once, load);
+    if (!openblas_sgemm)
+        return NULL;
+    if (!base) {
+        kernels = *own;
+        kernels.name = "openblas";
+        kernels.products = products;
+        kernels.dots = dots;
+        base = own;
+    }
+    return &kernels;
+}
+
+const char *trib_blas_core(void)
+{
+    return core;
 }
 
 bool trib_blas_is_concurrent(void)
 {
-    trib_blas_init();
     return is_concurrent;
 }
 
-void trib_gemm(const struct trib_gemm *p)
+#else
+
+const struct trib_kernels *trib_blas_kernels(const struct trib_kernels *own)
 {
-    trib_blas_init();
-#ifdef TRIB_WITH_OPENBLAS
-    if (openblas_sgemm) {
-        if (!is_concurrent)
-            (void)pthread_mutex_lock(&turn);
-        openblas_sgemm(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
-                       p->transpose_b ? CblasTrans : CblasNoTrans, p->m, p->n, p->k, p->alpha, p->a,
-                       p->lda, p->b, p->ldb, p->beta, p->c, p->ldc);
-        if (!is_concurrent)
-            (void)pthread_mutex_unlock(&turn);
-        return;
-    }
-#endif
-    plain_gemm(p);
+    (void)own;
+    TRIB_WARN("this build has no OpenBLAS");
+    return NULL;
 }
+
+const char *trib_blas_core(void)
+{
+    return "";
+}
+
+bool trib_blas_is_concurrent(void)
+{
+    return true;
+}
+
+#endif

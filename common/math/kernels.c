@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/math/blas.h"
 #include "common/math/kernels_sets.h"
 
 #define TRIB_LOG_MODULE "kernels"
@@ -45,13 +46,21 @@ static const struct set sets[] = {
     {TRIB_KERNELS_TABLE(plain), always},
 };
 
+static const struct trib_kernels *best(void)
+{
+    size_t i = 0;
+    while (!sets[i].is_supported())
+        i++; // the last one always is
+    return &sets[i].kernels;
+}
+
 const struct trib_kernels *trib_kernels_find(const char *name)
 {
     for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
         if (strcmp(sets[i].kernels.name, name) == 0 && sets[i].is_supported())
             return &sets[i].kernels;
     }
-    return NULL;
+    return strcmp(name, "openblas") == 0 ? trib_blas_kernels(best()) : NULL;
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -60,23 +69,29 @@ static const struct trib_kernels *chosen;
 static void choose(void)
 {
     const char *wanted = getenv("TRIB_KERNEL");
-    size_t best = 0;
-    while (!sets[best].is_supported())
-        best++; // the last one always is
-    chosen = &sets[best].kernels;
+    chosen = best();
     if (wanted && wanted[0]) {
         const struct trib_kernels *forced = trib_kernels_find(wanted);
         if (forced)
             chosen = forced;
         else
-            TRIB_WARN("TRIB_KERNEL=%s is not built in, or this processor cannot: kernels=%s",
-                      wanted, chosen->name);
+            TRIB_WARN("TRIB_KERNEL=%s is not built in, or this machine cannot: kernels=%s", wanted,
+                      chosen->name);
     }
-    TRIB_INFO("kernels=%s threads=1", chosen->name);
+    if (strcmp(chosen->name, "openblas") == 0)
+        TRIB_INFO("kernels=openblas core=%s threads=1 concurrent=%s", trib_blas_core(),
+                  trib_blas_is_concurrent() ? "yes" : "no");
+    else
+        TRIB_INFO("kernels=%s threads=1", chosen->name);
 }
 
 const struct trib_kernels *trib_kernels(void)
 {
     (void)pthread_once(&once, choose);
     return chosen;
+}
+
+bool trib_kernels_are_concurrent(void)
+{
+    return strcmp(trib_kernels()->name, "openblas") != 0 || trib_blas_is_concurrent();
 }

@@ -2,9 +2,9 @@
 //
 // One source, compiled for AVX-512, for AVX2 with FMA, for NEON and for plain C. Which of them is
 // chosen once, by what the processor says it can do, never by its model number; TRIB_KERNEL=NAME in
-// the environment chooses a lesser one. All of them but the plain one give the same bits: each
-// element is made by the same operations in the same order (docs/models.md). None allocates memory,
-// and all may be called by several threads at once.
+// the environment chooses another one, or OpenBLAS (blas.h). All of ours but the plain one give the
+// same bits: each element is made by the same operations in the same order (docs/models.md). None
+// of ours allocates memory, and all may be called by several threads at once.
 #ifndef TRIB_MATH_KERNELS_H
 #define TRIB_MATH_KERNELS_H
 
@@ -23,7 +23,8 @@
 //     read a transposed. k2 is for convolutions without a copy of the image: p goes along a row of
 //     the window, q over its rows.
 // dots: sum_ij = sum over p < k of a[i * a_row + p] * b[j * b_row + p], in sixteen sums of every
-//     sixteenth product, which are then added in halves: s_i + s_i+8, + 4, + 2, + 1. k2 is not used.
+//     sixteenth product, which are then added in halves: s_i + s_i+8, + 4, + 2, + 1. Long sums are
+//     made in spans too. k2 is 1.
 struct trib_product {
     int m, n, k, k2; // k2: at least 1
     const float *a;
@@ -70,7 +71,7 @@ struct trib_unpool {
 };
 
 struct trib_kernels {
-    const char *name; // "avx512", "avx2", "neon", "plain"
+    const char *name; // "avx512", "avx2", "neon", "plain"; "openblas"
     void (*products)(const struct trib_product *product);
     void (*dots)(const struct trib_product *product);
 
@@ -84,7 +85,7 @@ struct trib_kernels {
     // 1 / (1 + e^-z), in place, relative error below 2^-21 where z >= -87.
     void (*sigmoids)(float *z, size_t count);
 
-    // ret_dots (count): of each row with w (width), summed as `dots` does.
+    // ret_dots (count): of each row with w (width), summed as `dots` sums a span.
     void (*row_dots)(const struct trib_rows *rows, const float *w, float *ret_dots);
 
     // w = beta * w + sum of factors_i * x_i, in the order of the rows, one fused step each.
@@ -99,6 +100,9 @@ struct trib_kernels {
 
 // Those of this process: chosen at the first call, which says in the log which. Any thread.
 const struct trib_kernels *trib_kernels(void);
+
+// Do several threads compute at once? OpenBLAS has a build in which they take turns.
+bool trib_kernels_are_concurrent(void);
 
 // By name, for tests and measurements; NULL: not built in, or this processor cannot.
 const struct trib_kernels *trib_kernels_find(const char *name);

@@ -2,6 +2,7 @@
 #include "common/math/kernels_sets.h"
 
 #include <assert.h>
+#include <stdint.h>
 
 #include "common/math/lanes.h"
 
@@ -17,6 +18,16 @@ enum {
     DOT_ROWS = 3,
     DOT_COLUMNS = 2,
 #endif
+};
+
+enum {
+    // Sums longer than this are made in spans of at most that, each folded and added to c: so the rows
+    // of a strip stay in the first cache. Part of the order of summation, so the same for each set.
+    SPAN_MAX = 1536,
+    SPAN = 1024,
+    // Columns are done in chunks, as many as have no more bytes of b than this: it stays in the second
+    // cache for all rows.
+    CHUNK_SIZE = 262144,
 };
 
 // One step of sixteen: sums of `rows` rows of a by `columns` rows of b.
@@ -133,22 +144,20 @@ ALWAYS_INLINE void finish_row(const struct finish *f, ptrdiff_t row, int column,
 
 #endif
 
-ALWAYS_INLINE void cells(const int rows, const int columns, const struct trib_product *p, int row,
-                         int column)
+// Some rows of c, over some of its columns and a span of the sum.
+struct strip {
+    const float *a, *b;
+    ptrdiff_t a_row, b_row;
+    int n, k;
+    struct finish finish;
+};
+
+ALWAYS_INLINE void cells(const int rows, const int columns, const struct strip *s, int column)
 {
     vec sums[DOT_ROWS][DOT_COLUMNS][SUM_VECS];
-    struct step at = {.a = p->a + row * p->a_row,
-                      .b = p->b + column * p->b_row,
-                      .a_row = p->a_row,
-                      .b_row = p->b_row};
-    const struct finish f = {.c = p->c,
-                             .bias = p->bias,
-                             .gate = p->gate,
-                             .c_row = p->c_row,
-                             .alpha = p->alpha,
-                             .beta = p->beta,
-                             .is_relu = p->is_relu};
-    int left = p->k;
+    struct step at = {
+        .a = s->a, .b = s->b + column * s->b_row, .a_row = s->a_row, .b_row = s->b_row};
+    int left = s->k;
     UNROLLED for (int i = 0; i < rows; i++)
     {
         UNROLLED for (int j = 0; j < columns; j++)
@@ -160,29 +169,29 @@ ALWAYS_INLINE void cells(const int rows, const int columns, const struct trib_pr
         add_step(rows, columns, &at, sums);
     if (left > 0)
         add_rest(rows, columns, &at, left, sums);
-    UNROLLED for (int i = 0; i < rows; i++) finish_row(&f, row + i, column, columns, sums[i]);
+    UNROLLED for (int i = 0; i < rows; i++) finish_row(&s->finish, i, column, columns, sums[i]);
 }
 
-// Rows of c from `row`, over all its columns.
-ALWAYS_INLINE void strip(const int rows, const struct trib_product *p, int row)
+ALWAYS_INLINE void strip(const int rows, const struct strip *given)
 {
+    const struct strip s = *given; // a copy that no store to c can change
     int column = 0;
-    for (; column + DOT_COLUMNS <= p->n; column += DOT_COLUMNS)
-        cells(rows, DOT_COLUMNS, p, row, column);
+    for (; column + DOT_COLUMNS <= s.n; column += DOT_COLUMNS)
+        cells(rows, DOT_COLUMNS, &s, column);
 #if TRIB_LANES_KIND == TRIB_LANES_AVX512
-    for (; column + 2 <= p->n; column += 2)
-        cells(rows, 2, p, row, column);
+    for (; column + 2 <= s.n; column += 2)
+        cells(rows, 2, &s, column);
 #endif
-    for (; column < p->n; column++)
-        cells(rows, 1, p, row, column);
+    for (; column < s.n; column++)
+        cells(rows, 1, &s, column);
 }
 
-typedef void (*strip_fn)(const struct trib_product *, int);
+typedef void (*strip_fn)(const struct strip *);
 
-#define STRIP(rows)                                                                           \
-    static __attribute__((noinline)) void strip_##rows(const struct trib_product *p, int row) \
-    {                                                                                         \
-        strip(rows, p, row);                                                                  \
+#define STRIP(rows)                                                           \
+    static __attribute__((noinline)) void strip_##rows(const struct strip *s) \
+    {                                                                         \
+        strip(rows, s);                                                       \
     }
 
 STRIP(1)
@@ -198,14 +207,58 @@ static const strip_fn strips[] = {NULL, strip_1, strip_2, strip_3};
 #endif
 _Static_assert(sizeof(strips) / sizeof(strips[0]) == DOT_ROWS + 1, "a function for each height");
 
-void TRIB_LANES(trib_dots)(const struct trib_product *p)
+// A span of the sums: from `first`, `k` of them.
+struct span {
+    const struct trib_product *p;
+    int first, k;
+    bool is_first, is_last;
+};
+
+// All rows of some columns, in strips of like height.
+static void run_rows(const struct span *span, int column, int columns)
 {
-    assert(p->m >= 0 && p->n >= 0 && p->k >= 0 && p->k2 == 1);
+    const struct trib_product *p = span->p;
     int left = (p->m + DOT_ROWS - 1) / DOT_ROWS;
     for (int row = 0; left > 0; left--) {
         const int rows = (p->m - row + left - 1) / left;
-        strips[rows](p, row);
+        const ptrdiff_t at = row * p->c_row + column;
+        const struct strip s = {
+            .a = p->a + row * p->a_row + span->first,
+            .b = p->b + column * p->b_row + span->first,
+            .a_row = p->a_row,
+            .b_row = p->b_row,
+            .n = columns,
+            .k = span->k,
+            .finish = {.c = p->c + at,
+                       .bias = p->bias && span->is_first ? p->bias + column : NULL,
+                       .gate = p->gate && span->is_last ? p->gate + at : NULL,
+                       .c_row = p->c_row,
+                       .alpha = p->alpha,
+                       .beta = span->is_first ? p->beta : 1,
+                       .is_relu = p->is_relu && span->is_last}};
+        strips[rows](&s);
         row += rows;
+    }
+}
+
+void TRIB_LANES(trib_dots)(const struct trib_product *p)
+{
+    assert(p->m >= 0 && p->n >= 0 && p->k >= 0 && p->k2 == 1);
+    const int spans = p->k > SPAN_MAX ? (p->k + SPAN - 1) / SPAN : 1;
+    for (int i = 0, first = 0; i < spans; i++) {
+        const struct span span = {.p = p,
+                                  .first = first,
+                                  .k = (p->k - first + spans - i - 1) / (spans - i),
+                                  .is_first = i == 0,
+                                  .is_last = i == spans - 1};
+        int chunk = p->n;
+        if (p->m > DOT_ROWS && (int64_t)span.k * p->n * (int64_t)sizeof(float) > CHUNK_SIZE) {
+            chunk = CHUNK_SIZE / (span.k * (int)sizeof(float)) / DOT_COLUMNS * DOT_COLUMNS;
+            chunk = chunk > DOT_COLUMNS ? chunk : DOT_COLUMNS;
+        }
+        for (int column = 0; column < p->n; column += chunk)
+            run_rows(&span, column, p->n - column < chunk ? p->n - column : chunk);
+        first += span.k;
     }
 }
 

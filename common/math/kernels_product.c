@@ -13,9 +13,9 @@ enum {
     SPAN_MAX = 512,
     SPAN = 384,
     SPAN_ROWS = 14,
-    // When all of b is no larger than this, it is read anew for each tile of rows, and c and a only
-    // once; else the other way round.
-    SMALL_B = 32768,
+    // Columns are done in chunks, as many as have no more bytes of b than this: it stays in the second
+    // cache for all rows, while c, which may be a large layer's weights, passes by in long runs.
+    CHUNK_SIZE = 131072,
 };
 
 // Up to TILE_ROWS rows of c, over `n` columns.
@@ -216,13 +216,14 @@ static void run_rows(const struct span *span, int column, int columns)
 static void run_span(const struct span *span)
 {
     const struct trib_product *p = span->p;
-    const int64_t b_size = (int64_t)span->k * p->k2 * p->n * (int64_t)sizeof(float);
-    if (b_size <= SMALL_B || p->m <= TILE_ROWS) {
-        run_rows(span, 0, p->n);
-        return;
+    const int64_t column_size = (int64_t)span->k * p->k2 * (int64_t)sizeof(float);
+    int chunk = p->n;
+    if (p->m > TILE_ROWS && column_size * p->n > CHUNK_SIZE) {
+        chunk = (int)(CHUNK_SIZE / column_size) / (2 * LANES) * (2 * LANES);
+        chunk = chunk > 2 * LANES ? chunk : 2 * LANES;
     }
-    for (int column = 0; column < p->n; column += 2 * LANES)
-        run_rows(span, column, p->n - column < 2 * LANES ? p->n - column : 2 * LANES);
+    for (int column = 0; column < p->n; column += chunk)
+        run_rows(span, column, p->n - column < chunk ? p->n - column : chunk);
 }
 
 void TRIB_LANES(trib_products)(const struct trib_product *p)

@@ -8,7 +8,6 @@
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/wipe.h"
-#include "common/math/blas.h"
 #include "common/math/model.h"
 #include "common/math/net.h"
 #include "common/math/safetensors.h"
@@ -200,62 +199,6 @@ static void initial_weights_fill_their_range(void **state)
             assert_true(params[layer->bias + i] == 0);
     }
     free(params);
-}
-
-// ---- matrix products
-
-static float gemm_cell(const struct trib_gemm *p, int row, int column)
-{
-    double sum = 0;
-    for (int k = 0; k < p->k; k++) {
-        float a = p->transpose_a ? p->a[k * p->lda + row] : p->a[row * p->lda + k];
-        float b = p->transpose_b ? p->b[column * p->ldb + k] : p->b[k * p->ldb + column];
-        sum += (double)a * (double)b;
-    }
-    return (float)((double)p->alpha * sum);
-}
-
-static void products_are_those_of_the_definition(void **state)
-{
-    (void)state;
-    enum {
-        SIDE = 24
-    };
-    float a[SIDE * SIDE], b[SIDE * SIDE], c[SIDE * SIDE], before[SIDE * SIDE];
-    uint64_t seed = 1;
-    for (int trial = 0; trial < 400; trial++) {
-        for (int i = 0; i < SIDE * SIDE; i++) {
-            a[i] = small(&seed);
-            b[i] = small(&seed);
-            before[i] = small(&seed);
-        }
-        memcpy(c, before, sizeof(c));
-        struct trib_gemm p = {.transpose_a = trial & 1,
-                              .transpose_b = trial & 2,
-                              .m = 1 + (int)(test_rand(&seed) % (SIDE - 1)),
-                              .n = 1 + (int)(test_rand(&seed) % (SIDE - 1)),
-                              .k = 1 + (int)(test_rand(&seed) % (SIDE - 1)),
-                              .alpha = trial % 3 ? 1 : -0.5f,
-                              .beta = trial % 5 ? 1 : 0,
-                              .a = a,
-                              .lda = SIDE,
-                              .b = b,
-                              .ldb = SIDE,
-                              .c = c,
-                              .ldc = SIDE};
-        trib_gemm(&p);
-        for (int row = 0; row < SIDE; row++) {
-            for (int column = 0; column < SIDE; column++) {
-                float old = before[row * SIDE + column];
-                float now = c[row * SIDE + column];
-                if (row >= p.m || column >= p.n)
-                    assert_true(now == old); // outside of c
-                else
-                    assert_float_equal(now, gemm_cell(&p, row, column) + p.beta * old, 1e-4);
-            }
-        }
-    }
-    assert_true(strlen(trib_blas_name()) > 0);
 }
 
 // ---- passes, against a plain forward pass in double
@@ -497,7 +440,6 @@ int main(void)
         cmocka_unit_test(long_and_deep_specs_meet_their_limits),
         cmocka_unit_test(initial_parameters_are_the_same_on_every_machine),
         cmocka_unit_test(initial_weights_fill_their_range),
-        cmocka_unit_test(products_are_those_of_the_definition),
         cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(rows_of_a_batch_do_not_touch_each_other),
         cmocka_unit_test(huge_logits_neither_overflow_nor_vanish),
