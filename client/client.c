@@ -301,7 +301,9 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
     enum trib_code code = TRIB_CODE_DECLINED_POLICY;
     if (strcmp(msg.population, client->enrolment.population) == 0)
         code = judge(client, &msg, &task);
-    if (code == TRIB_CODE_ACCEPTED && !trib_trainer_can(trainer, &task))
+    if (code == TRIB_CODE_ACCEPTED &&
+        (!trib_trainer_can(trainer, &task) ||
+         memcmp(msg.base_digest, client->other_pipeline, TRIB_DIGEST_SIZE) == 0))
         code = TRIB_CODE_DECLINED_MODEL;
     if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
         !trainer->ready(client->config.trainer_user))
@@ -550,6 +552,22 @@ void trib_client_stop(struct trib_client *client)
 
 // ---- Life
 
+// A device whose [data] names rows takes what was learnt with the features that it makes of them; one
+// with a trainer and rows of its own decides itself.
+static enum trib_err load_slot(struct trib_client *client)
+{
+    char why[TRIB_PATH_MAX + 256];
+    const struct trib_data_config *data = &client->settings.data;
+    enum trib_err err = trib_data_pipeline(data, client->prepare_digest, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("client.ini: %s", why);
+        return err;
+    }
+    const bool has_rows = data->train[0] || !trib_data_is_file(data);
+    return trib_slot_load(client->dir, &client->enrolment, has_rows ? client->prepare_digest : NULL,
+                          &client->slot);
+}
+
 static enum trib_err load(struct trib_client *client, const char *url)
 {
     char path[TRIB_PATH_MAX + 1];
@@ -567,7 +585,7 @@ static enum trib_err load(struct trib_client *client, const char *url)
         err = trib_state_ledger(client->dir, &client->keys, &client->settings.policy,
                                 &client->ledger);
     if (!err)
-        err = trib_slot_load(client->dir, &client->enrolment, &client->slot);
+        err = load_slot(client);
     if (err)
         return err;
     trib_ledger_whom(client->enrolment.coordinator_key, client->enrolment.population, client->whom);

@@ -27,6 +27,17 @@ static void report_install(struct trib_client *client, const struct trib_msg_man
     }
 }
 
+// Nothing is learnt from such a version: whoever waits for us to begin should not.
+static void refuse_pipeline(struct trib_client *client, const struct trib_msg_manifest *manifest)
+{
+    memcpy(client->other_pipeline, manifest->digest, TRIB_DIGEST_SIZE);
+    if (!client->has_task ||
+        memcmp(client->task.msg.base_digest, manifest->digest, TRIB_DIGEST_SIZE) != 0)
+        return;
+    client->has_task = false;
+    trib_client_reply(client, client->task.msg.round_id, TRIB_CODE_DECLINED_MODEL);
+}
+
 void trib_client_fetch_drop(struct trib_client *client)
 {
     free(client->fetch.params);
@@ -50,6 +61,8 @@ bool trib_client_new_version(struct trib_client *client, const struct trib_recor
         code = TRIB_CODE_MODEL_ARCH;
     if (code != TRIB_CODE_MODEL_INSTALLED) {
         report_install(client, &manifest, code);
+        if (code == TRIB_CODE_MODEL_PIPELINE)
+            refuse_pipeline(client, &manifest);
         return true;
     }
     if (fetch->is_active && memcmp(fetch->manifest.digest, manifest.digest, TRIB_DIGEST_SIZE) == 0)

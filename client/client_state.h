@@ -95,6 +95,8 @@ struct trib_client {
     struct trib_rng jitter;
 
     struct trib_slot slot;
+    uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of the pipeline of its rows; 0: none
+    uint8_t other_pipeline[TRIB_DIGEST_SIZE]; // the version last refused because it has another one
     struct trib_fetch fetch;
     struct trib_upload upload;
     struct trib_part part;

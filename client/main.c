@@ -289,7 +289,7 @@ static int cmd_status(const struct trib_command *command, int argc, char **argv)
     if (!err)
         err = sign_key_text(argv[0], sign_key);
     if (!err)
-        err = trib_slot_load(argv[0], &enrolment, &slot);
+        err = trib_slot_load(argv[0], &enrolment, NULL, &slot);
     if (!err)
         err = trib_path_join(path, argv[0], "spool.update");
     if (!err)

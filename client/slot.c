@@ -18,7 +18,7 @@
 void trib_slot_fini(struct trib_slot *slot)
 {
     free(slot->params);
-    *slot = (struct trib_slot){.params = NULL};
+    *slot = (struct trib_slot){.prepare_digest = slot->prepare_digest};
 }
 
 static bool is_newer(const struct trib_msg_manifest *manifest, const struct trib_slot *slot)
@@ -49,6 +49,11 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
         model.param_count != manifest.params || strcmp(model.spec, manifest.spec) != 0 ||
         memcmp(model.arch_digest, manifest.arch_digest, TRIB_DIGEST_SIZE) != 0)
         return TRIB_CODE_MODEL_ARCH;
+    if (slot->prepare_digest &&
+        memcmp(manifest.prepare_digest, slot->prepare_digest, TRIB_DIGEST_SIZE) != 0) {
+        *ret_manifest = manifest;
+        return TRIB_CODE_MODEL_PIPELINE;
+    }
     bool is_same = manifest.generation == slot->manifest.generation &&
                    manifest.version == slot->manifest.version;
     if (is_same && memcmp(manifest.digest, slot->manifest.digest, TRIB_DIGEST_SIZE) != 0)
@@ -85,7 +90,7 @@ static enum trib_err read_header(const char *path, char **ret_header, uint64_t *
 static enum trib_err load(const char *path, const struct trib_state_enrolment *enrolment,
                           struct trib_slot *slot)
 {
-    const struct trib_slot empty = {.params = NULL};
+    const struct trib_slot empty = {.prepare_digest = slot->prepare_digest};
     uint8_t digest[TRIB_DIGEST_SIZE];
     char *header = NULL;
     uint64_t offset;
@@ -97,11 +102,14 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
     if (!err)
         err = trib_model_file_card(header, card->manifest, sizeof(card->manifest),
                                    &card->manifest_size, card->signature);
-    if (!err && trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model) !=
-                    TRIB_CODE_MODEL_INSTALLED)
-        err = TRIB_ERR_CORRUPT;
     if (err)
         goto out;
+    const enum trib_code code =
+        trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model);
+    if (code != TRIB_CODE_MODEL_INSTALLED) {
+        err = code == TRIB_CODE_MODEL_PIPELINE ? TRIB_ERR_REFUSED : TRIB_ERR_CORRUPT;
+        goto out;
+    }
     err = trib_file_size(path, &size);
     if (!err && size != offset + slot->model.param_count * sizeof(float))
         err = TRIB_ERR_CORRUPT; // cut short, or bytes behind it that other readers stumble over
@@ -124,10 +132,10 @@ out:
 }
 
 enum trib_err trib_slot_load(const char *dir, const struct trib_state_enrolment *enrolment,
-                             struct trib_slot *ret_slot)
+                             const uint8_t *prepare_digest, struct trib_slot *ret_slot)
 {
     char path[TRIB_PATH_MAX + 1];
-    struct trib_slot slot = {.params = NULL};
+    struct trib_slot slot = {.prepare_digest = prepare_digest};
     enum trib_err err = trib_path_join(path, dir, MODEL_FILE);
     if (err)
         return err;
@@ -137,7 +145,12 @@ enum trib_err trib_slot_load(const char *dir, const struct trib_state_enrolment 
             trib_slot_fini(&slot);
             return err;
         }
-        if (err) {
+        if (err == TRIB_ERR_REFUSED) {
+            TRIB_WARN("id=model-pipeline %s: its features come from another pipeline than this "
+                      "device's rows; not used",
+                      path);
+            trib_slot_fini(&slot);
+        } else if (err) {
             TRIB_ERROR("id=model-corrupt %s: damaged or not ours; not used, to be fetched again",
                        path);
             trib_slot_fini(&slot);
@@ -170,6 +183,7 @@ enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
         .manifest_size = announcement->manifest_size,
         .signature = announcement->signature,
         .threshold = trib_msg_manifest_metric(manifest, "threshold"),
+        .prepare_digest = manifest->prepare_digest,
     };
     if (!err)
         err = trib_model_file_header(model, &card, &header);

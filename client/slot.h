@@ -2,7 +2,7 @@
 //
 // A new version is taken only if its manifest is signed by the pinned release key, is of our
 // population, has a specification that matches its digest and size, and is newer by (generation,
-// version). The file is written beside the old one and renamed over it: a kill at any moment leaves
+// version), and makes its features as this device does. The file is written beside the old one and renamed over it: a kill at any moment leaves
 // the old model or the new one, never half of one.
 #ifndef TRIB_CLIENT_SLOT_H
 #define TRIB_CLIENT_SLOT_H
@@ -19,17 +19,22 @@ struct trib_slot {
     struct trib_msg_manifest manifest; // version 0: nothing is installed
     struct trib_model model;
     float *params; // (model.param_count), owned
+    // Digest of the pipeline that the device's rows go through (all 0: none), borrowed; a version whose
+    // manifest has another is refused. NULL: any will do.
+    const uint8_t *prepare_digest;
 };
 
 // Read DIR/model.safetensors. No file: an empty slot. A damaged or foreign one is named on the log
-// and treated as absent: it is never used.
+// and treated as absent: it is never used; so is one for another pipeline than `prepare_digest`.
 TRIB_CHECKED enum trib_err trib_slot_load(const char *dir,
                                           const struct trib_state_enrolment *enrolment,
+                                          const uint8_t *prepare_digest,
                                           struct trib_slot *ret_slot);
+// Afterwards it is empty and accepts the same pipeline.
 void trib_slot_fini(struct trib_slot *slot);
 
 // Would this announcement be installed? TRIB_CODE_MODEL_INSTALLED: yes, then manifest and model
-// are filled; otherwise the reason why not.
+// are filled; otherwise the reason why not (with MODEL_PIPELINE the manifest is filled too).
 enum trib_code trib_slot_judge(const struct trib_slot *slot,
                                const struct trib_state_enrolment *enrolment,
                                const struct trib_msg_new_version *announcement,

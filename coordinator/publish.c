@@ -116,6 +116,7 @@ static enum trib_err file_header(const struct trib_version *version, struct trib
         .manifest_size = version->announcement.manifest_size,
         .signature = version->announcement.signature,
         .threshold = trib_msg_manifest_metric(&version->manifest, "threshold"),
+        .prepare_digest = version->manifest.prepare_digest,
     };
     return trib_model_file_header(&version->model, &card, ret_header);
 }

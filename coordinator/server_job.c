@@ -85,6 +85,9 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;
     }
+    err = trib_data_pipeline(&active->data, active->prepare_digest, text->why, sizeof(text->why));
+    if (err)
+        goto out;
     if (config.eval_every > 0)
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));
@@ -260,6 +263,7 @@ static void fill_manifest(struct trib_server *server, const char *kind,
         .created_ms = trib_clock_wall_ms(),
         .mode = active->job.privacy.encoding.mode,
     };
+    memcpy(manifest->prepare_digest, active->prepare_digest, TRIB_DIGEST_SIZE);
     (void)snprintf(manifest->kind, sizeof(manifest->kind), "%s", kind);
     (void)snprintf(manifest->population, sizeof(manifest->population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);

@@ -144,8 +144,9 @@ struct trib_active_job {
     uint64_t id;
     struct trib_job job;
     struct trib_data_config data;
-    struct trib_evaluator *evaluator; // NULL when never evaluated
-    struct trib_store_job row;        // texts are NULL here
+    struct trib_evaluator *evaluator;         // NULL when never evaluated
+    uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of data.prepare; 0: there is none
+    struct trib_store_job row;                // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
     bool newton_is_off;          // a round refused its step

@@ -194,8 +194,16 @@ static enum trib_err save_model(const struct run *run)
     char digest[TRIB_DIGEST_TEXT_SIZE];
     char summary[256];
     char threshold[TRIB_REAL_TEXT_SIZE];
+    char pipeline[TRIB_DIGEST_TEXT_SIZE] = "";
+    uint8_t prepare_digest[TRIB_DIGEST_SIZE];
     struct trib_buf head = {0};
 
+    if (run->scenario->prepare) {
+        enum trib_err err = trib_prepare_digest(run->scenario->prepare, prepare_digest);
+        if (err)
+            return err;
+        trib_hex_encode(prepare_digest, sizeof(prepare_digest), pipeline);
+    }
     trib_hex_encode(state->digest, TRIB_DIGEST_SIZE, digest);
     (void)snprintf(version, sizeof(version), "%" PRIu64, state->version);
     (void)snprintf(summary, sizeof(summary),
@@ -203,14 +211,16 @@ static enum trib_err save_model(const struct run *run)
                    run->scenario->name, run->scenario->partition.clients, state->committed,
                    mode_of(run));
     const struct trib_safetensors_text metadata[] = {
-        {"spec", model->spec}, {"version", version},     {"digest", digest},
-        {"summary", summary},  {"threshold", threshold},
-    };
+        struct trib_safetensors_text metadata[6] = {
+            {"spec", model->spec}, {"version", version}, {"digest", digest}, {"summary", summary}};
+    size_t count = 4;
     const double from = state->held_out.validation.threshold;
-    const bool has_threshold = state->is_evaluated && model->classes == 2 && isfinite(from);
     trib_real_text(from, threshold);
-    trib_safetensors_header(
-        model, metadata, sizeof(metadata) / sizeof(metadata[0]) - (has_threshold ? 0 : 1), &head);
+    if (state->is_evaluated && model->classes == 2 && isfinite(from))
+        metadata[count++] = (struct trib_safetensors_text){"threshold", threshold};
+    if (run->scenario->prepare)
+        metadata[count++] = (struct trib_safetensors_text){"pipeline", pipeline};
+    trib_safetensors_header(model, metadata, count, &head);
     enum trib_err err =
         head.failed ? TRIB_ERR_NOMEM
                     : trib_file_write_two(run->model_path, head.data, head.size, state->params,

@@ -130,7 +130,8 @@ static const struct trib_msg_manifest sample_manifest = {
     .epsilon_pure = 0.5,
     .epsilon = 0.25,
     .delta = 1e-6,
-    .population = NAMES};
+    .population = NAMES,
+    .prepare_digest = BYTES32(6)};
 static const struct trib_msg_new_version sample_new_version = {
     .manifest = {5, 6, 7}, .manifest_size = 3, .signature = {9, [63] = 1}};
 static const struct trib_msg_model_get sample_model_get = {.digest = BYTES32(7),
@@ -210,7 +211,8 @@ MESSAGE(manifest, F(manifest, generation), F(manifest, version), F(manifest, par
         F(manifest, accepted), F(manifest, created_ms), F(manifest, metric_count),
         F(manifest, metrics[0].name), F(manifest, metrics[0].value), F(manifest, metrics[1].name),
         F(manifest, metrics[1].value), F(manifest, mode), F(manifest, epsilon_pure),
-        F(manifest, epsilon), F(manifest, delta), F(manifest, population))
+        F(manifest, epsilon), F(manifest, delta), F(manifest, population),
+        F(manifest, prepare_digest))
 MESSAGE(new_version, F(new_version, manifest), F(new_version, manifest_size),
         F(new_version, signature))
 MESSAGE(model_get, F(model_get, digest), F(model_get, offset))

@@ -104,6 +104,31 @@ enum trib_err trib_data_load(const struct trib_data_config *config, struct trib_
     return err;
 }
 
+enum trib_err trib_data_pipeline(const struct trib_data_config *config,
+                                 uint8_t ret_digest[static TRIB_DIGEST_SIZE], char *why,
+                                 size_t why_size)
+{
+    struct trib_schema *schema;
+    struct trib_prepare *prepare;
+    memset(ret_digest, 0, TRIB_DIGEST_SIZE);
+    if (!config->prepare[0])
+        return TRIB_OK;
+    (void)snprintf(why, why_size, "data.prepare: %s cannot be used; see the log", config->prepare);
+    enum trib_err err = trib_data_load(config, &schema, &prepare);
+    if (err)
+        return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
+    if (!trib_prepare_is_fitted(prepare)) {
+        (void)snprintf(why, why_size, "data.prepare: %s lacks the statistics of %zu passes",
+                       config->prepare, trib_prepare_passes_left(prepare));
+        err = TRIB_ERR_INVAL;
+    }
+    if (!err)
+        err = trib_prepare_digest(prepare, ret_digest);
+    trib_prepare_destroy(prepare);
+    trib_schema_destroy(schema);
+    return err;
+}
+
 static enum trib_err prepare_rows(const struct trib_data_config *config,
                                   const struct trib_prepare *prepare, const char *path,
                                   struct trib_dataset **dataset)

@@ -119,4 +119,10 @@ TRIB_CHECKED enum trib_err trib_data_load(const struct trib_data_config *config,
                                           struct trib_schema **ret_schema,
                                           struct trib_prepare **ret_prepare);
 
+// The digest of the pipeline that data.prepare names, all 0 if it names none. It must be fitted.
+// TRIB_ERR_INVAL with a text in `why`.
+TRIB_CHECKED enum trib_err trib_data_pipeline(const struct trib_data_config *config,
+                                              uint8_t ret_digest[static TRIB_DIGEST_SIZE],
+                                              char *why, size_t why_size);
+
 #endif // TRIB_DATA_SOURCE_H

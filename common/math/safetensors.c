@@ -86,7 +86,10 @@ enum trib_err trib_model_file_header(const struct trib_model *model,
                                      const struct trib_model_card *card, struct trib_buf *buf)
 {
     char number[24];
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    const bool has_pipeline = memcmp(card->prepare_digest, none, sizeof(none)) != 0;
     char digest[TRIB_DIGEST_TEXT_SIZE];
+    char pipeline[TRIB_DIGEST_TEXT_SIZE];
     char signature[TRIB_BASE64_TEXT_SIZE(64)];
     char threshold[TRIB_REAL_TEXT_SIZE];
     char *manifest = trib_alloc(TRIB_BASE64_TEXT_SIZE(card->manifest_size));
@@ -94,16 +97,24 @@ enum trib_err trib_model_file_header(const struct trib_model *model,
         return TRIB_ERR_NOMEM;
     (void)snprintf(number, sizeof(number), "%" PRIu64, card->version);
     trib_hex_encode(card->digest, TRIB_DIGEST_SIZE, digest);
+    trib_hex_encode(card->prepare_digest, TRIB_DIGEST_SIZE, pipeline);
     trib_base64_encode(card->manifest, card->manifest_size, manifest);
     trib_base64_encode(card->signature, 64, signature);
     const struct trib_safetensors_text metadata[] = {
-        {"spec", model->spec},    {"version", number},    {"digest", digest},
-        {"kind", card->kind},     {"manifest", manifest}, {"signature", signature},
-        {"threshold", threshold},
-    };
-    // The last one only where there is one.
-    const size_t count = sizeof(metadata) / sizeof(metadata[0]) - (isnan(card->threshold) ? 1 : 0);
+        struct trib_safetensors_text metadata[8] = {
+            {"spec", model->spec},
+            {"version", number},
+            {"digest", digest},
+            {"kind", card->kind},
+            {"manifest", manifest},
+            {"signature", signature},
+        };
+    size_t count = 6;
     trib_real_text(card->threshold, threshold);
+    if (!isnan(card->threshold))
+        metadata[count++] = (struct trib_safetensors_text){"threshold", threshold};
+    if (has_pipeline)
+        metadata[count++] = (struct trib_safetensors_text){"pipeline", pipeline};
     trib_safetensors_header(model, metadata, count, buf);
     free(manifest);
     return buf->failed ? TRIB_ERR_NOMEM : TRIB_OK;

@@ -36,8 +36,9 @@ struct trib_model_card {
     const uint8_t *digest;   // TRIB_DIGEST_SIZE
     const uint8_t *manifest; // packed
     size_t manifest_size;
-    const uint8_t *signature; // 64 bytes
-    double threshold;         // class 1 is meant from this probability on; NaN: not said
+    const uint8_t *signature;      // 64 bytes
+    const uint8_t *prepare_digest; // TRIB_DIGEST_SIZE, of the pipeline behind its features; 0: none
+    double threshold;              // class 1 is meant from this probability on; NaN: not said
 };
 // Length and header of a model file with its card.
 TRIB_CHECKED enum trib_err trib_model_file_header(const struct trib_model *model,

@@ -49,6 +49,7 @@ static const char *const names[TRIB_CODE_MAX] = {
     [TRIB_CODE_MODEL_FORKED] = "MODEL_FORKED",
     [TRIB_CODE_MODEL_FOREIGN] = "MODEL_FOREIGN",
     [TRIB_CODE_MODEL_TRUNCATED] = "MODEL_TRUNCATED",
+    [TRIB_CODE_MODEL_PIPELINE] = "MODEL_PIPELINE",
 };
 
 bool trib_code_is_known(uint32_t code)

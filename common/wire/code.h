@@ -58,6 +58,8 @@ enum trib_code {
     TRIB_CODE_MODEL_FORKED = 65,  // same generation and version as the installed one, other digest
     TRIB_CODE_MODEL_FOREIGN = 66, // of another population
     TRIB_CODE_MODEL_TRUNCATED = 67,
+    TRIB_CODE_MODEL_PIPELINE =
+        68, // its features come from another pipeline than this device's rows
     TRIB_CODE_MAX = 80,
 };
 

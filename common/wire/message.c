@@ -488,6 +488,14 @@ DEFINE_UNPACK(round_end, RoundEnd, round_end,
 
 // ---- Manifest, NewVersion, ModelGet, Installed
 
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+    size_t i = 0;
+    while (i < size && bytes[i] == 0)
+        i++;
+    return i == size;
+}
+
 void trib_msg_manifest_pack(const struct trib_msg_manifest *msg, struct trib_buf *buf)
 {
     Tributary__V1__Manifest out;
@@ -521,6 +529,8 @@ void trib_msg_manifest_pack(const struct trib_msg_manifest *msg, struct trib_buf
     out.epsilon = msg->epsilon;
     out.delta = msg->delta;
     out.population = text_of(msg->population);
+    if (!is_zero(msg->prepare_digest, sizeof(msg->prepare_digest)))
+        out.prepare_digest = bytes_of(msg->prepare_digest, sizeof(msg->prepare_digest));
     pack_into(buf, &out.base);
 }
 
@@ -569,6 +579,8 @@ static bool take_manifest(const Tributary__V1__Manifest *in, struct trib_msg_man
            take_text(in->spec, out->spec, sizeof(out->spec), 1) &&
            take_text(in->kind, out->kind, sizeof(out->kind), 1) &&
            take_text(in->population, out->population, sizeof(out->population), 1) &&
+           (in->prepare_digest.len == 0 ||
+            take_bytes(&in->prepare_digest, out->prepare_digest, sizeof(out->prepare_digest))) &&
            take_metrics(in, out);
 }
 

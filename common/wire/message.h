@@ -189,6 +189,7 @@ struct trib_msg_manifest {
     uint32_t mode;
     double epsilon_pure, epsilon, delta;
     trib_name population;
+    uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of the pipeline that makes its features; 0: none
 };
 // The value of one of the metrics; NaN if there is none of that name.
 double trib_msg_manifest_metric(const struct trib_msg_manifest *manifest, const char *name);

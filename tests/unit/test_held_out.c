@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/math/ask.h"
-#include "common/math/held_out.h"
 #include "common/math/evaluation.h"
+#include "common/math/held_out.h"
 #include "common/math/train.h"
 
 enum {
@@ -143,6 +143,8 @@ static void a_fleet_measures_what_one_machine_does(void **state)
             // Losses of the batches are of float32 outputs in both, but summed another way; what
             // ranks rows comes out of bins (score_sums.h bounds what that loses).
             const char *name = named_values[k].name;
+            if (isnan(named_values[k].value)) // of more classes than these
+                continue;
             const bool ranks = strcmp(name, "auc") == 0 || strcmp(name, "average_precision") == 0;
             assert_close(named(&report, name, NULL), named_values[k].value,
                          (ranks ? 0.02 : 1e-6) * fmax(1, fabs(named_values[k].value)));

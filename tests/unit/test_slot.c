@@ -151,16 +151,47 @@ static void a_specification_must_parse_and_match(void **state)
                      TRIB_CODE_MODEL_ARCH);
 }
 
+static void a_model_is_for_one_pipeline(void **state)
+{
+    (void)state;
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    static const uint8_t ours[TRIB_DIGEST_SIZE] = {1, 2, 3};
+    static const uint8_t other[TRIB_DIGEST_SIZE] = {1, 2, 4};
+    const struct trib_slot any = {.params = NULL};
+    const struct trib_slot plain = {.prepare_digest = none};
+    struct trib_slot with = {.prepare_digest = ours};
+    assert_int_equal(judge(&plain, seed), TRIB_CODE_MODEL_INSTALLED); // neither has one
+    assert_int_equal(judge(&with, seed), TRIB_CODE_MODEL_PIPELINE);   // only the device
+    memcpy(manifest.prepare_digest, ours, sizeof(ours));
+    assert_int_equal(judge(&with, seed), TRIB_CODE_MODEL_INSTALLED);
+    assert_int_equal(judge(&any, seed), TRIB_CODE_MODEL_INSTALLED); // prepares its rows itself
+    assert_int_equal(judge(&plain, seed), TRIB_CODE_MODEL_PIPELINE);
+    assert_int_equal(install(&with, files_dir, params), TRIB_OK);
+    trib_slot_fini(&with);
+    assert_ptr_equal(with.prepare_digest, ours);
+    // The installed one too loads with its pipeline only.
+    const struct {
+        const uint8_t *digest;
+        uint64_t version;
+    } loads[] = {{ours, 7}, {NULL, 7}, {other, 0}, {none, 0}};
+    for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
+        struct trib_slot slot;
+        assert_int_equal(trib_slot_load(files_dir, &enrolment, loads[i].digest, &slot), TRIB_OK);
+        assert_int_equal(slot.manifest.version, loads[i].version);
+        trib_slot_fini(&slot);
+    }
+}
+
 static void an_installed_model_is_there_after_a_restart(void **state)
 {
     (void)state;
     struct trib_slot slot;
-    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_int_equal(slot.manifest.version, 0); // nothing yet
     assert_int_equal(install(&slot, files_dir, params), TRIB_OK);
     assert_int_equal(slot.manifest.version, 7);
     trib_slot_fini(&slot);
-    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_int_equal(slot.manifest.generation, 2);
     assert_int_equal(slot.manifest.version, 7);
     assert_string_equal(slot.model.spec, SPEC);
@@ -182,7 +213,7 @@ static void a_failed_installation_leaves_the_old_model(void **state)
     assert_int_equal(slot.manifest.version, 7);
     assert_memory_equal(slot.params, params, sizeof(params));
     trib_slot_fini(&slot);
-    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_int_equal(slot.manifest.version, 7);
     trib_slot_fini(&slot);
 }
@@ -200,14 +231,14 @@ static void a_damaged_file_counts_as_absent(void **state)
     assert_int_equal(trib_file_read(path, 1 << 16, &whole), TRIB_OK);
     for (size_t i = 0; i < whole.size; i++) {
         assert_int_equal(trib_file_write(path, whole.data, i, 0600), TRIB_OK);
-        assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+        assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
         assert_null(slot.params); // cut short
         assert_int_equal(slot.manifest.version, 0);
 
         whole.data[i] ^= (uint8_t)(1u << i % 8);
         assert_int_equal(trib_file_write(path, whole.data, whole.size, 0600), TRIB_OK);
         whole.data[i] ^= (uint8_t)(1u << i % 8);
-        assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+        assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
         absent += slot.params == NULL;
         if (i >= whole.size - sizeof(params))
             assert_null(slot.params);
@@ -231,11 +262,11 @@ static void bytes_behind_the_parameters_are_damage(void **state)
     trib_buf_append(&whole, "\0", 1);
     assert_false(whole.failed);
     assert_int_equal(trib_file_write(path, whole.data, whole.size, 0600), TRIB_OK);
-    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_null(slot.params);
     files_assert_logged("id=model-corrupt");
     assert_int_equal(trib_file_write(path, whole.data, whole.size - 1, 0600), TRIB_OK);
-    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_non_null(slot.params);
     trib_slot_fini(&slot);
     trib_buf_fini(&whole);
@@ -248,7 +279,7 @@ static void a_file_signed_by_another_key_counts_as_absent(void **state)
     assert_int_equal(install(&slot, files_dir, params), TRIB_OK);
     trib_slot_fini(&slot);
     trib_sign_public(other_seed, enrolment.release_key); // enrolled elsewhere
-    assert_int_equal(trib_slot_load(files_dir, &enrolment, &slot), TRIB_OK);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_null(slot.params);
     files_assert_logged("id=model-corrupt");
 }
@@ -273,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup(a_damaged_file_counts_as_absent, set_up),
         cmocka_unit_test_setup(bytes_behind_the_parameters_are_damage, set_up),
         cmocka_unit_test_setup(a_file_signed_by_another_key_counts_as_absent, set_up),
+        cmocka_unit_test_setup(a_model_is_for_one_pipeline, set_up),
     };
     return cmocka_run_group_tests(tests, files_setup, tear_down);
 }

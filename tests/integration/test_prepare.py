@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""The preparation pipeline from the scenario's file to the devices, and who may use which model."""
+import json
+import pathlib
+import random
+import tempfile
+
+import fleet
+
+SCHEMA = """[file]
+missing = ?
+comment = #
+[column size]
+min = 0
+max = 1000
+[column colour]
+type = category
+values = red | blue
+[column home]
+type = text
+role = id
+[column big]
+type = bool
+role = label
+"""
+PIPELINE = """[step outlier]
+columns = size
+by = mad
+
+[step impute]
+columns = size
+with = median
+indicator = yes
+
+[step impute]
+columns = colour
+with = mode
+
+[step bin]
+columns = size
+by = quantiles
+bins = 4
+
+[step hash]
+columns = home
+buckets = 4
+"""
+FEATURES = 5 + 1 + 3 + 4
+
+
+def csv(count):
+    """Rows with quoted line ends, holes, unlisted values and a spike."""
+    draw = random.Random(1)
+    lines = ["colour,size,home,big\n"]
+    for i in range(count):
+        size = draw.randrange(100)
+        shown = "?" if i % 9 == 4 else 999 if i % 50 == 7 else size / 8
+        colour = draw.choice(["red", "red", "blue", "pink", ""])
+        lines.append(f'{colour},{shown},"house {i % 6}\nof many",{int(size > 50)}\n')
+    return "".join(lines)
+
+
+class PrepareTest(fleet.Case):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="trib-prepare-")
+        self.addCleanup(folder.cleanup)
+        self.dir = pathlib.Path(folder.name)
+        (self.dir / "s.ini").write_text(SCHEMA)
+        (self.dir / "p.ini").write_text(PIPELINE)
+        (self.dir / "rows.csv").write_text(csv(200))
+        self.runs = 0
+
+    def play(self, mode="inprocess", status=0, features=FEATURES, keys="", privacy="off",
+             partition="clients = 4"):
+        self.runs += 1
+        scenario = self.dir / "scenario.ini"
+        scenario.write_text(
+            f"[model]\nspec = {features} - dense 2 softmax\n[partition]\n{partition}\n"
+            f"[round]\nrounds = 2\ncohort = 4\n[privacy]\nmode = {privacy}\n"
+            "[data]\ntrain = rows.csv\nheader = yes\ntest_fraction = 0.3\nschema = s.ini\n"
+            f"prepare = p.ini\n{keys}")
+        done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
+                         self.dir / f"run{self.runs}")
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr if status else (json.loads(done.stdout.splitlines()[-1]), done.stderr)
+
+    def test_both_modes_learn_the_same_from_rows_as_they_are_written(self):
+        first, said = self.play()
+        self.assertIn(f"fitted in 12 passes over 4 devices: {FEATURES} features", said)
+        self.assertRegex(said, r"step 1 \(outlier\) touched [1-9]")
+        second, _ = self.play("processes")
+        self.assertEqual(first["model_digest"], second["model_digest"])
+        self.assertEqual(first["value"], second["value"])
+
+    def test_rows_that_steps_drop_are_gone_in_both_modes(self):
+        (self.dir / "p.ini").write_text("[step dedup]\n[step impute]\ncolumns = size\nwith = drop\n")
+        digests = {self.play(mode, features=4)[0]["model_digest"]
+                   for mode in ("inprocess", "processes")}
+        self.assertEqual(len(digests), 1)
+
+    def test_what_cannot_go_together_is_refused_by_its_key(self):
+        said = self.play(status=2, features=7)
+        self.assertIn(f"data.prepare: makes {FEATURES} features, the model takes 7", said)
+        said = self.play(status=2, keys="scale = 2\n")
+        self.assertIn("data.scale: must be 1 with data.prepare", said)
+        said = self.play(status=2, privacy="local\ntarget_epsilon = 100")
+        self.assertIn("data.prepare: wants statistics of the fleet", said)
+        (self.dir / "p.ini").write_text("[step impute]\ncolumns = weight\n")
+        self.assertIn("p.ini:2: there is no column 'weight'", self.play(status=2))
+        (self.dir / "p.ini").unlink()
+        self.assertIn("p.ini: cannot be read", self.play(status=2))
+
+    def test_a_device_refuses_the_model_of_another_pipeline(self):
+        schema = self.dir / "s.ini"
+        fitted = self.dir / "fitted.ini"
+        fitted.write_text("[step log1p]\ncolumns = size\n[step hash]\ncolumns = home\nbuckets = 4\n")
+        (self.dir / "other.ini").write_text(
+            "[step log1p]\ncolumns = size\n[step hash]\ncolumns = home\nbuckets = 4\nseed = 1\n")
+        rows = csv(60).replace("?", "1")
+        keys = f"[data]\nschema = {schema}\nheader = yes\n"
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for name, pipeline in (("same", fitted), ("other", self.dir / "other.ini"),
+                                   ("none", None)):
+                tried.add_device(name, [], scale=1)
+                (tried.root / name / "data.csv").write_text(rows)
+                config = tried.root / name / "client.ini"
+                config.write_text(config.read_text().replace(
+                    "[data]\n", keys + (f"prepare = {pipeline}\n" if pipeline else "")))
+                tried.start_device(name)
+            tried.wait_connected(3)
+            path = tried.write_job("8 - dense 2 softmax", rows.splitlines(), scale=1, cohort=1,
+                                   min_accepted=1, rounds=2)
+            path.write_text(path.read_text().replace("[data]\n", f"{keys}prepare = {fitted}\n"))
+            job = tried.ctl("jobs", "submit", path)[0]["job"]
+            tried.wait_for_job(job)
+            self.assertIn("installed version=", tried.log("same"))
+            for name in ("other", "none"):
+                self.assertIn("code=MODEL_PIPELINE", tried.log(name))
+                self.assertNotIn("installed version=", tried.log(name))
+
+
+if __name__ == "__main__":
+    fleet.main()
