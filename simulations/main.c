@@ -210,9 +210,8 @@ static enum trib_err save_model(const struct run *run)
                    "scenario %s: %zu devices, %" PRIu64 " rounds committed, privacy mode %s",
                    run->scenario->name, run->scenario->partition.clients, state->committed,
                    mode_of(run));
-    const struct trib_safetensors_text metadata[] = {
-        struct trib_safetensors_text metadata[6] = {
-            {"spec", model->spec}, {"version", version}, {"digest", digest}, {"summary", summary}};
+    struct trib_safetensors_text metadata[6] = {
+        {"spec", model->spec}, {"version", version}, {"digest", digest}, {"summary", summary}};
     size_t count = 4;
     const double from = state->held_out.validation.threshold;
     trib_real_text(from, threshold);

@@ -100,15 +100,10 @@ enum trib_err trib_model_file_header(const struct trib_model *model,
     trib_hex_encode(card->prepare_digest, TRIB_DIGEST_SIZE, pipeline);
     trib_base64_encode(card->manifest, card->manifest_size, manifest);
     trib_base64_encode(card->signature, 64, signature);
-    const struct trib_safetensors_text metadata[] = {
-        struct trib_safetensors_text metadata[8] = {
-            {"spec", model->spec},
-            {"version", number},
-            {"digest", digest},
-            {"kind", card->kind},
-            {"manifest", manifest},
-            {"signature", signature},
-        };
+    struct trib_safetensors_text metadata[8] = {
+        {"spec", model->spec}, {"version", number},    {"digest", digest},
+        {"kind", card->kind},  {"manifest", manifest}, {"signature", signature},
+    };
     size_t count = 6;
     trib_real_text(card->threshold, threshold);
     if (!isnan(card->threshold))

@@ -12,11 +12,14 @@
 #include "common/base/alloc.h"
 #include "common/data/dataset.h"
 #include "common/math/evaluation.h"
+#include "common/math/intervals.h"
 #include "common/math/probabilities.h"
 #include "common/math/ranking.h"
 #include "common/math/recommend.h"
 #include "common/math/residuals.h"
+#include "common/math/score_sums.h"
 #include "common/math/scores.h"
+#include "common/math/threshold.h"
 #include "tests/golden/golden.h"
 
 struct named {
@@ -344,6 +347,22 @@ static enum measure_status auc_value(const struct measure_input *input, const st
     return find(values, sizeof(values) / sizeof(values[0]), name, ret_value);
 }
 
+static enum measure_status calibration_value(const struct measure_input *input,
+                                             const struct table *table, double *ret_value)
+{
+    struct trib_score_sums sums;
+    struct trib_score_values values = {0};
+    enum trib_err err = trib_score_sums_init(&sums, (uint32_t)table->classes, 1);
+    if (err)
+        return status_of(err);
+    for (size_t r = 0; r < table->rows; r++)
+        trib_score_sums_add(&sums, table->p + r * table->classes, (uint32_t)input->truth.items[r]);
+    err = trib_score_sums_values(&sums, &values);
+    trib_score_sums_fini(&sums);
+    *ret_value = values.ece;
+    return status_of(err);
+}
+
 static enum measure_status table_value(const struct measure_input *input, const char *name,
                                        const struct table *table, double *ret_value)
 {
@@ -353,6 +372,8 @@ static enum measure_status table_value(const struct measure_input *input, const 
         return mean_of(input, table, ROW_LOG_LOSS, clip, ret_value);
     if (strcmp(name, "brier") == 0)
         return mean_of(input, table, ROW_BRIER, 0, ret_value);
+    if (strcmp(name, "ece") == 0)
+        return calibration_value(input, table, ret_value);
     if (strcmp(name, "accuracy") == 0)
         return mean_of(input, table, ROW_TOP_K, 1, ret_value);
     if (take_number(name, "top", "_accuracy", &argument) && argument >= 1)
@@ -402,6 +423,55 @@ static enum measure_status recommend_value(const struct measure_input *input, co
     return find(values, sizeof(values) / sizeof(values[0]), name, ret_value);
 }
 
+// ---- threshold, interval
+
+static enum measure_status threshold_value(const struct measure_input *input, const char *name,
+                                           double *ret_value)
+{
+    struct trib_threshold_goal goal;
+    char text[64];
+    double threshold;
+    const size_t count = input->truth.count;
+    find_param(input->params, "goal", text, sizeof(text));
+    if (count != input->predicted.count || !are_labels(&input->truth, 2) ||
+        trib_threshold_goal_parse(text, &goal))
+        return MEASURE_REFUSED;
+    struct trib_scored *rows = trib_alloc_array(count, sizeof(*rows));
+    if (!rows)
+        return MEASURE_BROKEN;
+    for (size_t r = 0; r < count; r++)
+        rows[r] = (struct trib_scored){input->predicted.items[r], input->truth.items[r] > 0};
+    const enum trib_err err = trib_threshold_choose(rows, count, &goal, &threshold);
+    free(rows);
+    if (err)
+        return status_of(err);
+    const struct named values[] = {{"threshold", threshold}};
+    return find(values, 1, name, ret_value);
+}
+
+// a: what was measured | rows, standard error, or positive and negative rows.
+static enum measure_status interval_value(const struct measure_input *input, const char *name,
+                                          double *ret_value)
+{
+    char of[32];
+    struct trib_interval interval;
+    const double *about = input->predicted.items;
+    find_param(input->params, "of", of, sizeof(of));
+    const bool is_auc = strcmp(of, "auc") == 0;
+    if (input->truth.count != 1 || input->predicted.count != (is_auc ? 2 : 1))
+        return MEASURE_REFUSED;
+    if (is_auc)
+        interval = trib_interval_auc(input->truth.items[0], about[0], about[1]);
+    else if (strcmp(of, "share") == 0)
+        interval = trib_interval_share(input->truth.items[0], about[0]);
+    else if (strcmp(of, "mean") == 0)
+        interval = trib_interval_mean(input->truth.items[0], about[0]);
+    else
+        return MEASURE_REFUSED;
+    const struct named values[] = {{"low", interval.low}, {"high", interval.high}};
+    return find(values, sizeof(values) / sizeof(values[0]), name, ret_value);
+}
+
 // ---- all
 
 static const struct {
@@ -412,6 +482,7 @@ static const struct {
     {"classify", "accuracy", classify_value},      {"regress", "mse", regress_value},
     {"binary_rank", "roc_auc", rank_value},        {"binary_prob", "log_loss", probability_value},
     {"multi_prob", "log_loss", probability_value}, {"ndcg", "ndcg", recommend_value},
+    {"threshold", "threshold", threshold_value},   {"interval", "low", interval_value},
 };
 
 enum {
