@@ -173,6 +173,7 @@ enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *
         err = trib_evaluate_decided(evaluator->net, params, &samples, &decision,
                                     &evaluator->test_confusion, &held_out.test);
     }
+    held_out.validation.primary = held_out.test.primary = evaluator->plan.primary;
     if (!err)
         *ret_held_out = held_out;
     return err;

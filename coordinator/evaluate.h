@@ -12,6 +12,7 @@
 struct trib_evaluator;
 
 struct trib_evaluator_plan {
+    const char *primary;             // metric, static; NULL: the usual one (metrics.h)
     struct trib_threshold_goal goal; // of two classes; TRIB_GOAL_NONE: one half
     double test_share;               // of the held-out rows that only report, in [0, 1)
 };

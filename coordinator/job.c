@@ -19,6 +19,11 @@
     }
 #define ANY 0, 0, NULL
 
+// As enum trib_job_metric has them.
+#define METRICS                                                                                   \
+    "accuracy|f1|loss|mse|r2|balanced_accuracy|mcc|mae|rmse|mape|auc|average_precision|log_loss|" \
+    "brier|ece|kappa|top5_accuracy|positive_precision|positive_recall|positive_f1"
+
 static const struct trib_conf_key job_keys[] = {
     KEY("model", "spec", TRIB_CONF_TEXT, spec, "", "layers, e.g. 64 - dense 10 softmax", ANY),
     KEY("model", "seed", TRIB_CONF_INT, model_seed, "1", "seed of the initial weights", ANY),
@@ -82,10 +87,12 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "report_ms", TRIB_CONF_INT, report_ms, "600000",
         "milliseconds to collect their updates", 1, 604800000, NULL),
     KEY("round", "target_metric", TRIB_CONF_CHOICE, target_metric, "none",
-        "stop when this held-out metric reaches target_value", 0, 0,
-        "none|accuracy|f1|loss|mse|r2|balanced_accuracy|mcc|mae|rmse|mape|auc|average_precision|"
-        "log_loss|brier|ece|kappa|top5_accuracy|positive_precision|positive_recall|positive_f1"),
+        "stop when this held-out metric reaches target_value", 0, 0, "none|" METRICS),
     KEY("round", "target_value", TRIB_CONF_REAL, target_value, "0", "the value to reach", ANY),
+    KEY("round", "primary_metric", TRIB_CONF_CHOICE, primary_metric, "auto",
+        "held-out metric that is shown and that the best version and a plateau go by; auto: "
+        "accuracy, or mse",
+        0, 0, "auto|" METRICS),
     KEY("round", "threshold_goal", TRIB_CONF_TEXT, threshold_goal, "none",
         "two classes: how the probability is chosen from which on a row is of class 1: none (one "
         "half), f1, accuracy, youden, recall:R or precision:P",
@@ -209,11 +216,23 @@ static bool metric_fits(enum trib_job_metric metric, const struct trib_model *mo
            trib_metric_fits(metric_names[metric], trib_problem_of(model->classes));
 }
 
+static enum trib_err check_metric(struct trib_conf *conf, const char *key, int metric,
+                                  const struct trib_model *model)
+{
+    if (metric_fits((enum trib_job_metric)metric, model))
+        return TRIB_OK;
+    return trib_conf_reject(conf, "round", key, "%s does not exist for this model, which is for %s",
+                            metric_names[metric],
+                            trib_problem_text(trib_problem_of(model->classes)));
+}
+
 static enum trib_err check_held_out(struct trib_conf *conf, const struct trib_job_config *config,
                                     struct trib_job *job)
 {
     struct trib_threshold_goal *goal = &job->held_out.goal;
     job->held_out.test_share = config->test_share;
+    if (config->primary_metric != TRIB_JOB_METRIC_NONE)
+        job->held_out.primary = metric_names[config->primary_metric];
     if (trib_threshold_goal_parse(config->threshold_goal, goal))
         return trib_conf_reject(conf, "round", "threshold_goal",
                                 "is none, f1, accuracy, youden, recall:R or precision:P with R or "
@@ -240,11 +259,9 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
                                 "is missing: say the layers, e.g. 64 - dense 10 softmax");
     if (trib_model_parse(config->spec, &job->model, why, sizeof(why)))
         return trib_conf_reject(conf, "model", "spec", "%s", why);
-    if (!metric_fits((enum trib_job_metric)config->target_metric, &job->model))
-        return trib_conf_reject(conf, "round", "target_metric",
-                                "%s does not exist for this model, which is for %s",
-                                metric_names[config->target_metric],
-                                trib_problem_text(trib_problem_of(job->model.classes)));
+    if (check_metric(conf, "target_metric", config->target_metric, &job->model) ||
+        check_metric(conf, "primary_metric", config->primary_metric, &job->model))
+        return TRIB_ERR_INVAL;
     if (config->target_metric != TRIB_JOB_METRIC_NONE && config->eval_every == 0)
         return trib_conf_reject(conf, "round", "eval_every",
                                 "must not be 0 when there is a target_metric");
@@ -579,9 +596,14 @@ double trib_job_rate(const struct trib_job *job, uint64_t number,
 
 void trib_job_observe(const struct trib_job *job, double value, struct trib_plateau *plateau)
 {
-    // The primary metric: accuracy, or the mean squared error of a regression (metrics.h)
-    const bool higher_is_better = job->model.classes > 0;
+    const bool higher_is_better = trib_job_higher_is_better(job);
     trib_plateau_observe(plateau, &job->schedule, value, higher_is_better);
+}
+
+bool trib_job_higher_is_better(const struct trib_job *job)
+{
+    return job->held_out.primary ? trib_metric_higher_is_better(job->held_out.primary)
+                                 : job->model.classes > 0; // accuracy, or mse
 }
 
 uint64_t trib_job_tail(const struct trib_job *job)

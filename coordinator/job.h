@@ -68,6 +68,7 @@ struct trib_job_config {
     uint64_t report_ms;
     int target_metric; // enum trib_job_metric
     double target_value;
+    int primary_metric;            // the same; TRIB_JOB_METRIC_NONE: accuracy, or mse
     trib_conf_text threshold_goal; // threshold.h; only of two classes
     double test_share;             // of the held-out rows: they only report
     // [strategy]
@@ -204,6 +205,9 @@ bool trib_job_evaluates(const struct trib_job *job, uint64_t number);
 // The learning rate that round `number` (from 1) begins with.
 double trib_job_rate(const struct trib_job *job, uint64_t number,
                      const struct trib_plateau *plateau);
+
+// Is a larger value of the primary metric the better one?
+bool trib_job_higher_is_better(const struct trib_job *job);
 
 // Tell the plateau the primary metric of an evaluated round.
 void trib_job_observe(const struct trib_job *job, double value, struct trib_plateau *plateau);

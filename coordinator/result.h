@@ -29,7 +29,7 @@ struct trib_round_result {
     char reason[24];                   // of abandoning, else ""
     uint64_t asked, accepted, refused; // devices
     double loss;
-    char metric[16]; // the primary one, "" if not evaluated
+    char metric[24]; // the primary one, "" if not evaluated
     double value;
     char metrics[TRIB_RESULT_METRICS_SIZE]; // JSON object, "" if not evaluated
     double epsilon_pure, epsilon, delta;    // cumulative over the job; NaN with mode off

@@ -152,7 +152,7 @@ static enum trib_err open_report(struct run *run)
         .mode = mode_of(run),
         .clients = run->scenario->partition.clients,
         .rounds = job->config.rounds,
-        .higher_is_better = job->model.classes > 0,
+        .higher_is_better = trib_job_higher_is_better(job),
         .epsilon_total = is_on ? job->privacy.epsilon_total : (double)NAN,
         .json = run->options->json,
         .quiet = run->options->quiet,

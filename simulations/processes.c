@@ -572,6 +572,18 @@ enum trib_err trib_processes_next(struct trib_processes *p, struct trib_round_re
     }
 }
 
+// The primary metric of the newest version.
+static void take_value(struct trib_processes *p, double value)
+{
+    struct trib_evaluation *evaluation = &p->state.held_out.validation;
+    bool higher_is_better;
+    double unknown;
+    trib_evaluation_init(evaluation, p->scenario->job.model.classes);
+    evaluation->primary = p->scenario->job.held_out.primary;
+    trib_evaluation_set(evaluation,
+                        trib_evaluation_primary(evaluation, &unknown, &higher_is_better), value);
+}
+
 // As the coordinator wrote it into the file.
 static void take_threshold(struct trib_processes *p, const struct trib_buf *file)
 {
@@ -601,11 +613,9 @@ static enum trib_err fetch_model(struct trib_processes *p)
             break;
         size = trib_admin_find_number(&reply.rows[0], "size");
         p->state.version = trib_admin_find_number(&reply.rows[0], "version");
-        trib_evaluation_init(&p->state.held_out.validation, p->scenario->job.model.classes);
         double value = trib_admin_find_real(&reply.rows[0], "value");
         p->state.is_evaluated = isfinite(value);
-        p->state.held_out.validation.accuracy = value;
-        p->state.held_out.validation.mse = value;
+        take_value(p, value);
         if (strcmp(trib_admin_find_text(&reply.rows[0], "kind"), "tail_average") == 0)
             p->state.averaged = trib_job_tail(&p->scenario->job);
         trib_buf_append(&file, reply.body, reply.body_size);

@@ -32,7 +32,7 @@ struct trib_report {
     FILE *csv;
     FILE *jsonl;
     char svg_path[TRIB_PATH_MAX + 1];
-    char metric[16]; // of the rounds so far, "" if none was evaluated
+    char metric[24]; // of the rounds so far, "" if none was evaluated
     double last;     // value of the round before, NaN if none
     double best;     // NaN if none
     uint64_t best_round;

@@ -144,7 +144,9 @@ void trib_evaluation_set(struct trib_evaluation *evaluation, const char *name, d
 const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
                                     bool *ret_higher_is_better)
 {
-    const char *name = evaluation->classes > 0 ? "accuracy" : "mse";
+    const char *name = evaluation->primary       ? evaluation->primary
+                       : evaluation->classes > 0 ? "accuracy"
+                                                 : "mse";
     *ret_value = trib_evaluation_find(evaluation, name);
     *ret_higher_is_better = trib_metric_higher_is_better(name);
     return name;

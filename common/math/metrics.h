@@ -31,8 +31,9 @@ const char *trib_problem_text(enum trib_problem problem);
 // What does not exist is NaN.
 struct trib_evaluation {
     uint64_t rows;
-    double loss;      // mean over the rows
-    uint32_t classes; // 0: regression
+    const char *primary; // static; NULL: accuracy, or mse for regression
+    double loss;         // mean over the rows
+    uint32_t classes;    // 0: regression
     // classification
     double accuracy;
     double precision, recall, f1;                            // scores.h: the macro means
@@ -62,7 +63,7 @@ void trib_confusion_fini(struct trib_confusion *confusion);
 // Nothing measured yet: every metric is NaN, and there are no intervals.
 void trib_evaluation_init(struct trib_evaluation *evaluation, uint32_t classes);
 
-// The metric that stands for the model: accuracy, or mse for regression.
+// The metric that stands for the model.
 const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, double *ret_value,
                                     bool *ret_higher_is_better);
 

@@ -164,6 +164,22 @@ class MetricsTest(fleet.Case):
             self.assertGreaterEqual(found[-1][-1]["positive_recall"], 0.9)
         self.assertEqual(found[0], found[1])
 
+    def test_the_best_is_found_again_from_the_rounds_and_not_by_test_rows(self):
+        for name, best_of in [("average_precision", max), ("brier", min)]:
+            path = self.write_scenario(primary_metric=name, test_share=0.5, rounds=8,
+                                       learning_rate=3, local_epochs=5)
+            for mode in ["inprocess", "processes"]:
+                done, events, _ = self.play(path, mode)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                *rounds, last = events
+                values = [event["value"] for event in rounds]
+                self.assertEqual(values, [event["metrics"][name] for event in rounds])
+                self.assertNotEqual(values, [event["metrics"]["test"][name] for event in rounds])
+                self.assertEqual({event["metric"] for event in events}, {name})
+                self.assertEqual(last["best"], best_of(values))
+                self.assertEqual(last["best_round"], values.index(best_of(values)) + 1)
+                self.assertEqual(last["value"], values[-1])
+
     def test_a_target_of_any_name_ends_a_run(self):
         for name, target in [("auc", 0.6), ("brier", 0.24), ("kappa", 0.01)]:
             path = self.write_scenario(target_metric=name, target_value=target, rounds=30,
@@ -194,6 +210,8 @@ class MetricsTest(fleet.Case):
              "which is for classification"),
             ("2 - dense 3 softmax", {"threshold_goal": "f1"}, "is for a model of two classes"),
             ("2 - dense 1 sigmoid", {"threshold_goal": "best"}, "is none, f1, accuracy, youden"),
+            ("2 - dense 1 sigmoid", {"primary_metric": "r2"},
+             "round.primary_metric: r2 does not exist"),
             ("2 - dense 1 sigmoid", {"target_metric": "auc", "eval_every": 0},
              "round.eval_every: must not be 0"),
         ]:

@@ -300,7 +300,15 @@ static void a_target_of_another_kind_of_model_is_refused(void **state)
                 assert_non_null(strstr(says, trib_problem_text(models[i].problem)));
         }
     }
-    struct trib_job job; // every row is among the top five of five
+    struct trib_job job = good(MODEL OFF "[round]\nprimary_metric = auc\n");
+    assert_string_equal(job.held_out.primary, "auc");
+    assert_true(trib_job_higher_is_better(&job));
+    job = good(MODEL OFF "[round]\nprimary_metric = brier\n");
+    assert_false(trib_job_higher_is_better(&job));
+    assert_null(good(MODEL OFF).held_out.primary);
+    assert_int_equal(parse(MODEL OFF "[round]\nprimary_metric = mse\n", 0, &job), TRIB_ERR_INVAL);
+    assert_non_null(strstr(says, "job.ini:6: round.primary_metric: mse does not exist"));
+    // every row is among the top five of five
     assert_int_equal(parse("[model]\nspec = 4 - dense 5 softmax\n" OFF
                            "[round]\ntarget_metric = top5_accuracy\n",
                            0, &job),
