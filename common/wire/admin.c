@@ -192,15 +192,47 @@ static bool is_numeric(const struct trib_admin_field *field)
 }
 
 enum {
-    CELL_SIZE = 256
+    CELL_SIZE = 256,
+    LIST_NAME_WIDTH = 22,
 };
+
+// JSON whole, each member of the object on a line of its own.
+static void list_json(const char *text, struct trib_buf *buf)
+{
+    unsigned depth = 0;
+    bool is_quoted = false;
+    const char *from = text;
+    for (const char *at = text; *at; at++) {
+        if (is_quoted && *at == '\\' && at[1]) {
+            at++;
+            continue;
+        }
+        if (*at == '"')
+            is_quoted = !is_quoted;
+        if (is_quoted)
+            continue;
+        depth += *at == '{' || *at == '[';
+        depth -= depth > 0 && (*at == '}' || *at == ']');
+        if (*at == ',' && depth == 1) {
+            trib_buf_printf(buf, "%.*s\n%*s", (int)(at + 1 - from), from, LIST_NAME_WIDTH + 2, "");
+            from = at + 1;
+        }
+    }
+    trib_buf_printf(buf, "%s\n", *from ? from : "-");
+}
 
 void trib_admin_list(const struct trib_admin_row *row, struct trib_buf *buf)
 {
     char cell[CELL_SIZE * 4];
     for (size_t i = 0; i < row->count; i++) {
-        cell_text(&row->fields[i], cell, sizeof(cell));
-        trib_buf_printf(buf, "%-22s %s\n", row->fields[i].name, cell);
+        const struct trib_admin_field *field = &row->fields[i];
+        trib_buf_printf(buf, "%-*s ", LIST_NAME_WIDTH, field->name);
+        if (field->kind == TRIB_ADMIN_JSON) {
+            list_json(field->text, buf);
+            continue;
+        }
+        cell_text(field, cell, sizeof(cell));
+        trib_buf_printf(buf, "%s\n", cell);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -205,6 +206,39 @@ static void a_reply_of_too_many_rows_or_fields_is_refused(void **state)
     trib_buf_fini(&buf);
 }
 
+// A long object would be cut in a cell.
+static void a_list_shows_an_object_whole_with_a_member_a_line(void **state)
+{
+    enum {
+        LONG = 5000
+    };
+    struct trib_admin_reply reply = {.exit_code = 0};
+    struct trib_buf text = {.data = NULL};
+    char json[LONG + 64];
+    (void)state;
+    (void)trib_admin_row_add(&reply);
+    trib_admin_number(&reply, "version", 3);
+    trib_admin_json(&reply, "metrics", "{\"a,\\\"b\":1,\"c\":{\"d\":[1,2],\"e\":2},\"f\":3}");
+    trib_admin_json(&reply, "none", NULL);
+    trib_admin_list(&reply.rows[0], &text);
+    assert_string_equal((const char *)text.data,
+                        "version                3\n"
+                        "metrics                {\"a,\\\"b\":1,\n"
+                        "                        \"c\":{\"d\":[1,2],\"e\":2},\n"
+                        "                        \"f\":3}\n"
+                        "none                   -\n");
+    trib_buf_fini(&text);
+    trib_admin_reply_fini(&reply);
+
+    (void)snprintf(json, sizeof(json), "{\"confusion\":[%0*d]}", LONG, 0);
+    (void)trib_admin_row_add(&reply);
+    trib_admin_json(&reply, "metrics", json);
+    trib_admin_list(&reply.rows[0], &text);
+    assert_non_null(strstr((const char *)text.data, json));
+    trib_buf_fini(&text);
+    trib_admin_reply_fini(&reply);
+}
+
 static void a_table_has_aligned_columns(void **state)
 {
     struct trib_admin_reply reply = {.exit_code = 0};
@@ -297,6 +331,7 @@ int main(void)
         cmocka_unit_test(a_failure_arrives_with_its_exit_code_and_text),
         cmocka_unit_test(a_row_holds_no_more_fields_than_its_limit),
         cmocka_unit_test(a_reply_of_too_many_rows_or_fields_is_refused),
+        cmocka_unit_test(a_list_shows_an_object_whole_with_a_member_a_line),
         cmocka_unit_test(a_table_has_aligned_columns),
         cmocka_unit_test(a_table_has_no_column_of_json_or_of_nothing),
         cmocka_unit_test(truncated_and_changed_bytes_are_refused_or_harmless),
