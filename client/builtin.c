@@ -1,9 +1,9 @@
-// The built-in trainer, on a dataset in memory (common/math/train.h).
+// The built-in trainer (common/math/train.h), on the rows that client.ini names.
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-#include "client/state.h"
+#include "client/feed.h"
 #include "client/task.h"
 #include "common/base/log.h"
 #include "common/data/source.h"
@@ -17,46 +17,45 @@ static bool wants_stop(void *user)
     return trib_task_should_stop(user);
 }
 
-// Are there rows, and do they fit the task?
-static enum trib_err check_rows(const struct trib_dataset *dataset, const struct trib_task *task,
-                                size_t count)
+// Are there rows, and do they fit? In mode online, how many of them make whole steps.
+static enum trib_err check(const struct trib_data_news *news, const struct trib_task *task,
+                           size_t *ret_rows)
 {
     char why[512];
-    if (dataset && dataset->unfit[0]) {
-        TRIB_WARN("id=data-unfit round=%" PRIu64 " sits out: %s", task->msg.round_number,
-                  dataset->unfit);
+    size_t rows = trib_data_news_count(news);
+    const uint64_t round = task->msg.round_number;
+    if (news->dataset->unfit[0]) {
+        TRIB_WARN("id=data-unfit round=%" PRIu64 " sits out: %s", round, news->dataset->unfit);
         return TRIB_ERR_REFUSED;
     }
-    if (!dataset || dataset->rows == 0) {
-        TRIB_INFO("there are no rows to learn from");
+    if (task->msg.fit.mode == TRIB_MODE_ONLINE && task->msg.batch > 1)
+        rows -= rows % task->msg.batch; // the others wait until a step is full
+    if (rows == 0) {
+        TRIB_INFO("round=%" PRIu64 " there are no %srows to learn from", round,
+                  task->msg.fit.mode == TRIB_MODE_BATCH ? "" : "new ");
         return TRIB_ERR_REFUSED;
     }
-    if (count != task->model.param_count ||
-        trib_dataset_check(dataset, &task->model, why, sizeof(why))) {
+    if (trib_dataset_check(news->dataset, &task->model, why, sizeof(why))) {
         TRIB_ERROR("%s", why);
         return TRIB_ERR_DATA;
     }
+    *ret_rows = rows;
     return TRIB_OK;
 }
 
-static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
-                           uint64_t *ret_examples)
+static enum trib_err fit(struct trib_task *task, const struct trib_samples *samples, float *params,
+                         uint64_t *ret_examples)
 {
-    const struct trib_dataset *dataset = user;
     const struct trib_train_options options = trib_task_options(&task->msg);
     struct trib_trainer_space *space;
     struct trib_rng rng;
     double loss;
-
-    enum trib_err err = check_rows(dataset, task, count);
+    enum trib_err err = trib_train_space_create(&task->model, &options, samples->rows, &space);
     if (err)
         return err;
-    err = trib_train_space_create(&task->model, &options, dataset->rows, &space);
-    if (err)
-        return err;
-    const struct trib_samples samples = trib_dataset_samples(dataset);
-    trib_task_rng(&rng, task->msg.seed, task->msg.round_number, task->device);
-    err = trib_train(space, &samples, &rng, params, wants_stop, task, &loss);
+    trib_task_rng(&rng, task->msg.seed, trib_task_stream(options.is_online, task->msg.round_number),
+                  task->device);
+    err = trib_train(space, samples, &rng, params, wants_stop, task, &loss);
     const struct trib_train_report report = trib_train_report(space);
     trib_train_space_destroy(space);
     if (err == TRIB_ERR_DATA) // diverged: nothing is wrong with the data
@@ -70,38 +69,67 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     return TRIB_OK;
 }
 
-static enum trib_err tally(void *user, struct trib_task *task, const float *params, size_t count)
+static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
+                           uint64_t *ret_examples)
 {
-    const struct trib_dataset *dataset = user;
-    const struct trib_ask ask = trib_task_ask(task);
-    enum trib_err err = check_rows(dataset, task, count);
+    struct trib_data_news news;
+    bool is_borrowed;
+    size_t rows;
+    if (!user || count != task->model.param_count)
+        return user ? TRIB_ERR_DATA : TRIB_ERR_REFUSED;
+    enum trib_err err = trib_feed_read(user, task, &news, &is_borrowed);
     if (err)
         return err;
-    const struct trib_samples samples = trib_dataset_samples(dataset);
-    return trib_ask_count(&ask, params, &samples, task->tally);
+    err = check(&news, task, &rows);
+    if (!err) {
+        struct trib_samples samples = trib_data_news_samples(&news);
+        samples.rows = rows;
+        err = fit(task, &samples, params, ret_examples);
+    }
+    if (!err && task->msg.fit.mode != TRIB_MODE_BATCH) {
+        trib_data_news_mark(&news, rows, &task->claim);
+        task->has_claim = true;
+    }
+    if (!is_borrowed)
+        trib_data_news_fini(&news);
+    return err;
+}
+
+static enum trib_err tally(void *user, struct trib_task *task, const float *params, size_t count)
+{
+    struct trib_data_news news;
+    const struct trib_ask ask = trib_task_ask(task);
+    bool is_borrowed;
+    size_t rows;
+    if (!user || count != task->model.param_count)
+        return user ? TRIB_ERR_DATA : TRIB_ERR_REFUSED;
+    enum trib_err err = trib_feed_read(user, task, &news, &is_borrowed);
+    if (err)
+        return err;
+    err = check(&news, task, &rows);
+    if (!err) {
+        const struct trib_samples samples = trib_data_news_samples(&news);
+        err = trib_ask_count(&ask, params, &samples, task->tally);
+    }
+    if (!is_borrowed)
+        trib_data_news_fini(&news);
+    return err;
 }
 
 const struct trib_trainer *trib_trainer_builtin(void)
 {
     static const struct trib_trainer trainer = {
-        .struct_size = sizeof(trainer), .train = train, .tally = tally};
+        .struct_size = sizeof(trainer),
+        .train = train,
+        .tally = tally,
+        .modes = 1 << TRIB_MODE_INCREMENTAL | 1 << TRIB_MODE_ONLINE,
+    };
     return &trainer;
 }
 
 enum trib_err trib_dataset_open(const char *path, struct trib_dataset **ret_dataset)
 {
-    struct trib_state_config config;
-    enum trib_err err = trib_state_config_load(path, &config);
-    if (err)
-        return err;
-    if (!config.data.train[0] && trib_data_is_file(&config.data))
-        return trib_dataset_create(0, 0, false, path, ret_dataset);
-    if (config.data.format == TRIB_DATA_SQLITE) {
-        TRIB_ERROR("%s: data.format: this client was built without sqlite", path);
-        return TRIB_ERR_INVAL;
-    }
-    return trib_data_open(&config.data, config.data.train, config.data.train_labels, 0,
-                          ret_dataset);
+    return trib_feed_open(path, ret_dataset);
 }
 
 void trib_dataset_destroy(struct trib_dataset *dataset)

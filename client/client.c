@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "client/client_state.h"
+#include "client/watermark.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
@@ -154,10 +155,17 @@ void trib_client_refund(struct trib_client *client, uint64_t *reservation)
 void trib_client_drop_upload(struct trib_client *client)
 {
     struct trib_upload *up = &client->upload;
-    if (!up->is_masked && trib_spool_remove(client->dir))
+    // Nobody can send a masked update again: without a receipt it counts, once its first byte left.
+    const bool may_count = up->is_masked && up->reservation == 0;
+    const bool is_counted = up->is_answered ? up->is_counted : may_count;
+    if (is_counted) // before the spool forgets whose claim it is
+        trib_client_settle(client, &up->has_claim, true);
+    if (!up->is_masked && trib_spool_remove(client->dir)) {
         TRIB_WARN("the spool cannot be removed; it will be offered again");
-    else
+    } else {
         trib_client_refund(client, &up->reservation);
+        trib_client_settle(client, &up->has_claim, false);
+    }
     trib_blob_unref(up->packed);
     *up = (struct trib_upload){.packed = NULL};
     trib_client_start_task(client);
@@ -176,6 +184,8 @@ static bool take_receipt(struct trib_client *client, const struct trib_record *r
               trib_code_text(receipt.code));
     enum trib_code_class class = trib_code_class(receipt.code);
     if (class == TRIB_CODE_CLASS_OK || class == TRIB_CODE_CLASS_NEVER) {
+        up->is_answered = true;
+        up->is_counted = class == TRIB_CODE_CLASS_OK;
         trib_client_drop_upload(client);
         return true;
     }
@@ -221,6 +231,7 @@ static void worker_report(struct trib_work *work)
         up->has_update = up->packed != NULL;
         up->begin = result->begin;
         up->reservation = result->reservation;
+        up->has_claim = worker->task.has_claim;
         up->is_begun = false;
         result->packed = NULL;
         if (worker->task.msg.send_tick_ms) { // when it is sent must not tell how long noise took
@@ -303,8 +314,12 @@ static bool take_task(struct trib_client *client, const struct trib_record *reco
         code = judge(client, &msg, &task);
     if (code == TRIB_CODE_ACCEPTED &&
         (!trib_trainer_can(trainer, &task) ||
-         memcmp(msg.base_digest, client->other_pipeline, TRIB_DIGEST_SIZE) == 0))
+         memcmp(msg.base_digest, client->other_pipeline, TRIB_DIGEST_SIZE) == 0)) {
+        TRIB_WARN("id=task-declined round=%" PRIu64
+                  " declined: the trainer of this device does not know how to do it",
+                  msg.round_number);
         code = TRIB_CODE_DECLINED_MODEL;
+    }
     if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
         !trainer->ready(client->config.trainer_user))
         code = TRIB_CODE_DECLINED_BUSY;
@@ -592,10 +607,18 @@ static enum trib_err load(struct trib_client *client, const char *url)
     (void)snprintf(client->url, sizeof(client->url), "%.*s", TRIB_URL_MAX,
                    url ? url : client->enrolment.url);
     err = trib_spool_read(client->dir, &spool);
-    if (err == TRIB_ERR_STATE || err == TRIB_ERR_CORRUPT)
-        return TRIB_OK; // nothing to send
-    if (err)
+    const enum trib_watermark_spool found = !err                    ? TRIB_WATERMARK_SPOOL_WHOLE
+                                            : err == TRIB_ERR_STATE ? TRIB_WATERMARK_SPOOL_EMPTY
+                                                                    : TRIB_WATERMARK_SPOOL_DAMAGED;
+    if (err && err != TRIB_ERR_STATE && err != TRIB_ERR_CORRUPT)
         return err;
+    enum trib_err recovered = trib_watermark_recover(
+        client->dir, found, err ? NULL : spool.begin.update_id, &client->upload.has_claim);
+    if (err || recovered) {
+        if (!err)
+            trib_spool_fini(&spool);
+        return recovered;
+    }
     client->upload.begin = spool.begin;
     client->upload.packed = trib_blob_take(spool.packed, spool.begin.size);
     client->upload.has_update = client->upload.packed != NULL;

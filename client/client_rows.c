@@ -1,5 +1,6 @@
 // Rows that come in while the client runs.
 #include "client/client_state.h"
+#include "client/watermark.h"
 #include "common/base/log.h"
 
 #define TRIB_LOG_MODULE "client"
@@ -18,6 +19,13 @@ enum trib_err trib_client_rows_open(struct trib_client *client)
 {
     // Without a socket the store is opened when the program pushes: others may fill it till then.
     return client->settings.data.socket[0] ? open_inlet(client) : TRIB_OK;
+}
+
+void trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted)
+{
+    if (*has_claim && trib_watermark_settle(client->dir, is_counted))
+        TRIB_WARN("which rows were used is settled at the next start");
+    *has_claim = false;
 }
 
 enum trib_err trib_client_push(struct trib_client *client, const char *text, size_t size,

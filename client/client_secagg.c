@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/client_state.h"
+#include "client/watermark.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
@@ -37,6 +38,7 @@ void trib_part_drop(struct trib_client *client)
     free(part->words);
     trib_masked_destroy(part->masked);
     trib_client_refund(client, &part->reservation);
+    trib_client_settle(client, &part->has_claim, false);
     trib_step_drop(&part->in);
     *part = (struct trib_part){.words = NULL};
 }
@@ -173,6 +175,8 @@ static void begin_masked_upload(struct trib_client *client)
     }
     up->reservation = client->part.reservation;
     client->part.reservation = 0;
+    up->has_claim = client->part.has_claim;
+    client->part.has_claim = false;
     const uint64_t tick = client->part.task.msg.send_tick_ms;
     if (tick) // when it is sent must not tell how long the noise took
         up->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;
@@ -180,12 +184,18 @@ static void begin_masked_upload(struct trib_client *client)
     trib_client_begin_upload(client);
 }
 
-// The budget is charged before the shares leave: with them the others could finish without us.
-static enum trib_code charge(struct trib_part *part, const struct trib_masked_answer *answer)
+// The budget is charged, and the rows are claimed, before the shares leave: with them the others could finish without us.
+static enum trib_code charge(struct trib_client *client, const struct trib_masked_answer *answer)
 {
+    struct trib_part *part = &client->part;
     if (answer->kind != TRIB_SECAGG_STEP_SHARES || part->reservation)
         return TRIB_CODE_ACCEPTED;
-    return trib_task_reserve(&part->task, &part->reservation);
+    enum trib_code code = trib_task_reserve(&part->task, &part->reservation);
+    if (code != TRIB_CODE_ACCEPTED || !part->task.has_claim)
+        return code;
+    part->has_claim = true;
+    return trib_watermark_claim(client->dir, NULL, &part->task.claim) ? TRIB_CODE_DECLINED_FAILED
+                                                                      : TRIB_CODE_ACCEPTED;
 }
 
 // Where a test may end this device's part: just before it does what the step asked for.
@@ -207,7 +217,7 @@ static void take_step(struct trib_client *client)
         trib_masked_take(part->masked, part->in.kind, part->in.data, part->in.size, &answer);
     trib_step_drop(&part->in);
     if (code == TRIB_CODE_ACCEPTED) {
-        code = charge(part, &answer);
+        code = charge(client, &answer);
         if (code != TRIB_CODE_ACCEPTED)
             trib_blob_unref(answer.blob);
     }

@@ -40,6 +40,9 @@ struct trib_upload {
     size_t sent; // bytes handed to the channel
     uint64_t not_before_ms;
     uint64_t reservation; // in the ledger, until UPLOAD_BEGIN is handed to the session; or 0
+    bool has_claim;       // of rows (watermark.h)
+    bool is_answered;     // there is a receipt: it is counted, or it is refused
+    bool is_counted;
 };
 
 struct trib_worker {
@@ -64,6 +67,7 @@ struct trib_part {
     struct trib_step_in in;
     uint64_t not_before_ms; // the keys are made and sent at the earliest
     uint64_t reservation;   // in the ledger, until the masked words are an upload; or 0
+    bool has_claim;         // of rows, until then
 };
 
 struct trib_client {
@@ -130,6 +134,8 @@ void trib_client_fetch_drop(struct trib_client *client);
 
 // ---- client_rows.c: rows that come in. Opens the socket, if client.ini names one.
 TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);
+// End the claim that `has_claim` says there is (watermark.h), and forget it.
+void trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted);
 
 // ---- client_secagg.c: a part in a masked round. False: the record makes no sense.
 bool trib_part_open(struct trib_client *client, const struct trib_record *record);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/watermark.h"
 #include "common/base/alloc.h"
 #include "common/base/crash.h"
 #include "common/base/hash.h"
@@ -63,6 +64,22 @@ double trib_task_hyper(const struct trib_task *task, const char *name, double fa
     return fallback;
 }
 
+int trib_task_mode(const struct trib_task *task)
+{
+    return (int)task->msg.fit.mode;
+}
+
+uint64_t trib_task_position(const struct trib_task *task)
+{
+    return task->mark.position;
+}
+
+void trib_task_claim(struct trib_task *task, uint64_t position)
+{
+    task->claim = (struct trib_data_mark){.position = position};
+    task->has_claim = true;
+}
+
 int trib_task_should_stop(const struct trib_task *task)
 {
     return __atomic_load_n(task->stop, __ATOMIC_RELAXED);
@@ -99,6 +116,7 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
         .validation_fraction = fit->validation_fraction,
         .patience = fit->patience,
         .are_classes_equal = fit->class_weights != 0,
+        .is_online = fit->mode == TRIB_MODE_ONLINE,
     };
 }
 
@@ -108,7 +126,7 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
 static bool can_fit(const struct trib_msg_fit *fit)
 {
     return fit->optimizer < TRIB_OPTIMIZER_COUNT && fit->lr_schedule < TRIB_SCHEDULE_PLATEAU &&
-           fit->class_weights <= 1 && !fit->is_strange;
+           fit->class_weights <= 1 && fit->mode <= TRIB_MODE_ONLINE && !fit->is_strange;
 }
 
 bool trib_task_is_tally(const struct trib_task *task)
@@ -120,7 +138,12 @@ bool trib_trainer_can(const struct trib_trainer *trainer, const struct trib_task
 {
     // A program that was built before there was such a callback has a shorter struct.
     const size_t needed = offsetof(struct trib_trainer, tally) + sizeof(trainer->tally);
-    return !trib_task_is_tally(task) || (trainer->struct_size >= needed && trainer->tally);
+    if (trib_task_is_tally(task))
+        return trainer->struct_size >= needed && trainer->tally;
+    const uint32_t mode = task->msg.fit.mode;
+    const size_t with_modes = offsetof(struct trib_trainer, modes) + sizeof(trainer->modes);
+    return mode == TRIB_MODE_BATCH ||
+           (trainer->struct_size >= with_modes && mode < 32 && (trainer->modes >> mode & 1) != 0);
 }
 
 struct trib_ask trib_task_ask(const struct trib_task *task)
@@ -219,6 +242,11 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
 
 // ---- Running
 
+uint64_t trib_task_stream(bool is_online, uint64_t round_number)
+{
+    return is_online ? 0 : round_number;
+}
+
 void trib_task_rng(struct trib_rng *rng, uint64_t seed, uint64_t round_number, const char *device)
 {
     trib_rng_init(rng, seed, "train", round_number, device);
@@ -301,6 +329,7 @@ static enum trib_code train(struct trib_task *task, const struct trib_trainer *t
     const size_t count = task->model.param_count;
     memcpy(delta, base, count * sizeof(*delta));
     *ret_examples = 0;
+    task->has_claim = false;
     enum trib_err err = trainer->train(user, task, delta, count, ret_examples);
     if (err || *ret_examples == 0) {
         TRIB_INFO("round=%" PRIu64 " no update: %s", task->msg.round_number,
@@ -392,7 +421,8 @@ static enum trib_code spool(const struct trib_task *task, uint64_t examples, con
         goto failed;
     trib_codec_pack(words, count, task->encoding.word_bits, packed);
     trib_task_begin(task, examples, packed, size, &begin);
-    if (trib_spool_write(dir, &begin, packed)) {
+    if ((task->has_claim && trib_watermark_claim(dir, begin.update_id, &task->claim)) ||
+        trib_spool_write(dir, &begin, packed)) {
         code = TRIB_CODE_DECLINED_FAILED; // spent: a spool half written may come back at a restart
         goto failed;
     }
@@ -415,6 +445,8 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
     float *delta = trib_alloc_aligned(params, sizeof(*delta));
     int32_t *words = trib_alloc_aligned(task->word_count, sizeof(*words));
     if (!delta || !words)
+        goto out;
+    if (task->msg.fit.mode != TRIB_MODE_BATCH && trib_watermark_load(dir, &task->mark))
         goto out;
     code = trib_task_is_tally(task) ? count(task, trainer, user, base, words)
                                     : train(task, trainer, user, base, delta, &examples);

@@ -8,6 +8,7 @@
 #include "client/policy.h"
 #include "client/spool.h"
 #include "common/base/pool.h"
+#include "common/data/source.h"
 #include "common/math/ask.h"
 #include "common/math/model.h"
 #include "common/math/train.h"
@@ -26,6 +27,9 @@ struct trib_task {
     const char *device;             // borrowed: our name
     struct trib_ledger *ledger;     // borrowed; NULL only with mode off
     struct trib_charge charge;      // what it is charged
+    struct trib_data_mark mark;     // how far counted updates went; all 0 in mode batch
+    struct trib_data_mark claim;    // how far this one goes
+    bool has_claim;                 // with a packed update it is written down (watermark.h)
     const int *stop;                // borrowed, atomic: non-zero asks the trainer to stop
 };
 
@@ -68,6 +72,8 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
 void trib_task_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
                      size_t size, struct trib_msg_upload_begin *ret_begin);
 
+// The number of a round to trib_task_rng. In mode online the device learns between rounds: 0.
+uint64_t trib_task_stream(bool is_online, uint64_t round_number);
 // The generator of a device's shuffles in a round; the simulator draws from the same.
 void trib_task_rng(struct trib_rng *rng, uint64_t seed, uint64_t round_number, const char *device);
 // The noise of a device in a round: from the system, or for tests (test_seed not 0) predictable.

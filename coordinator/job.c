@@ -76,6 +76,9 @@ static const struct trib_conf_key job_keys[] = {
         10000, NULL),
     KEY("round", "class_weights", TRIB_CONF_CHOICE, class_weights, "none",
         "balanced: each class of a device weighs the same in sum", 0, 0, "none|balanced"),
+    KEY("round", "mode", TRIB_CONF_CHOICE, learning_mode, "batch",
+        "a device learns from all its rows, from those that are new, or from each once as it comes",
+        0, 0, "batch|incremental|online"),
     KEY("round", "eval_every", TRIB_CONF_INT, eval_every, "1",
         "rounds between evaluations on held-out data; 0: never", 0, TRIB_ROUNDS_MAX, NULL),
     KEY("round", "evaluate_on_devices", TRIB_CONF_INT, evaluate_on_devices, "0",
@@ -268,6 +271,31 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
     return check_held_out(conf, config, job);
 }
 
+// In mode online a row is seen once, in its place, and by then nobody knows what comes behind it.
+static enum trib_err check_mode(struct trib_conf *conf, const struct trib_job_config *config)
+{
+    if (config->learning_mode != TRIB_JOB_MODE_BATCH && config->strategy == TRIB_JOB_NEWTON)
+        return trib_conf_reject(
+            conf, "round", "mode",
+            "must be batch with strategy.name = newton: each step is over all rows");
+    if (config->learning_mode != TRIB_JOB_MODE_ONLINE)
+        return TRIB_OK;
+    if (config->local_epochs != 1)
+        return trib_conf_reject(conf, "round", "local_epochs",
+                                "must be 1 with mode = online: each row is seen once");
+    if (config->batch == 0)
+        return trib_conf_reject(conf, "round", "batch",
+                                "must not be 0 with mode = online: how many rows make a step");
+    if (config->validation_fraction > 0)
+        return trib_conf_reject(conf, "round", "validation_fraction",
+                                "must be 0 with mode = online");
+    if (config->class_weights)
+        return trib_conf_reject(conf, "round", "class_weights", "must be none with mode = online");
+    if (config->lr_schedule != TRIB_SCHEDULE_CONSTANT && config->lr_over == TRIB_JOB_LR_OVER_STEPS)
+        return trib_conf_reject(conf, "round", "lr_over", "must be rounds with mode = online");
+    return TRIB_OK;
+}
+
 static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_config *config,
                                struct trib_job *job)
 {
@@ -311,6 +339,7 @@ static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_con
         .validation_fraction = config->validation_fraction,
         .patience = config->patience,
         .are_classes_equal = config->class_weights != 0,
+        .is_online = config->learning_mode == TRIB_JOB_MODE_ONLINE,
     };
     if (config->lr_schedule != TRIB_SCHEDULE_CONSTANT && config->lr_over == TRIB_JOB_LR_OVER_STEPS)
         job->train.schedule = job->schedule;
@@ -422,6 +451,8 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
     struct trib_job job = {.config = *config};
 
     enum trib_err err = check_model_and_target(conf, config, &job);
+    if (!err)
+        err = check_mode(conf, config);
     if (!err)
         err = check_fit(conf, config, &job);
     if (!err)

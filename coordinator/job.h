@@ -59,9 +59,10 @@ struct trib_job_config {
     double lr_gamma;
     double lr_min;
     double validation_fraction;
-    uint64_t patience;            // epochs; 0: all
-    int class_weights;            // index of none|balanced
-    uint64_t eval_every;          // rounds between evaluations; 0: never
+    uint64_t patience;   // epochs; 0: all
+    int class_weights;   // index of none|balanced
+    int learning_mode;   // of its rows, which a device learns from: batch|incremental|online
+    uint64_t eval_every; // rounds between evaluations; 0: never
     uint64_t evaluate_on_devices; // rounds between measurements on devices; 0: never
     uint64_t round_seed;          // cohorts and local shuffles
     uint64_t select_ms;
@@ -102,6 +103,13 @@ struct trib_job_config {
 enum {
     TRIB_JOB_FEDAVG = 0, // of strategy.name
     TRIB_JOB_NEWTON = 4,
+};
+
+// The numbers of the protocol.
+enum trib_job_mode {
+    TRIB_JOB_MODE_BATCH,
+    TRIB_JOB_MODE_INCREMENTAL,
+    TRIB_JOB_MODE_ONLINE,
 };
 
 enum trib_job_lr_over {

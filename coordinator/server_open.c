@@ -18,8 +18,9 @@ enum {
     REOPEN_MS = 10000 // after a round could not be opened, e.g. because the disk is full
 };
 
-static struct trib_msg_fit fit_of(const struct trib_train_options *train)
+static struct trib_msg_fit fit_of(const struct trib_job *job)
 {
+    const struct trib_train_options *train = &job->train;
     return (struct trib_msg_fit){
         .optimizer = train->optimizer,
         .decoupled_decay = train->decoupled_decay,
@@ -33,6 +34,7 @@ static struct trib_msg_fit fit_of(const struct trib_train_options *train)
         .validation_fraction = train->validation_fraction,
         .patience = train->patience,
         .class_weights = train->are_classes_equal,
+        .mode = (uint32_t)job->config.learning_mode,
     };
 }
 
@@ -74,7 +76,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
                    .shares = secagg->shares,
                    .neighbours = secagg->neighbours,
                    .neighbour_threshold = secagg->neighbour_threshold},
-        .fit = fit_of(&job->train),
+        .fit = fit_of(job),
         .weight_max = e->mode == TRIB_PRIVACY_OFF ? run->shape.weight_max : 0,
         .epsilon_pure = privacy->epsilon_pure_round,
         .rho = privacy->rho_round,

@@ -111,7 +111,8 @@ static enum trib_err train(struct trib_bench *bench, const struct trib_device_ta
     double loss;
     memcpy(bench->params, task->base, count * sizeof(*bench->params));
     trib_train_set_rate(bench->space, task->learning_rate);
-    trib_task_rng(&rng, job->config.round_seed, task->round_number, task->name);
+    trib_task_rng(&rng, job->config.round_seed,
+                  trib_task_stream(job->train.is_online, task->round_number), task->name);
     *ret_code = TRIB_CODE_DECLINED_FAILED;
     enum trib_err err = trib_train(bench->space, &task->samples, &rng, bench->params, task->stop,
                                    task->stop_user, &loss);

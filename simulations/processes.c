@@ -163,6 +163,8 @@ static void put_data_section(const struct trib_processes *p, const char *kind,
     trib_real_text(p->scenario->data.scale, scale);
     trib_buf_printf(text, "[data]\nformat = %s\nscale = %s\n%s = %s.%s\n", is_idx ? "idx" : "csv",
                     scale, kind, kind, is_idx ? "idx" : "csv");
+    if (strcmp(kind, "train") == 0)
+        trib_buf_printf(text, "rows_per_round = %" PRIu64 "\n", p->scenario->data.rows_per_round);
     if (is_idx)
         trib_buf_printf(text, "%s_labels = %s.labels.idx\n", kind, kind);
 }

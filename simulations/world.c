@@ -40,6 +40,7 @@ struct trib_world {
     size_t clients;
     uint32_t *by_name;            // (clients) devices in the order of their names
     uint32_t *order;              // (clients) this round's order, indices into by_name
+    uint64_t *used;               // (clients) rows in counted updates; NULL with mode batch
     struct trib_ledger **ledgers; // (clients) of devices that were asked; NULL with mode off
     struct trib_evaluator *evaluator;
     struct trib_pool *pool;
@@ -123,6 +124,11 @@ static enum trib_err create_vectors(struct trib_world *world)
         if (!world->ledgers)
             return TRIB_ERR_NOMEM;
     }
+    if (world->job->config.learning_mode != TRIB_JOB_MODE_BATCH) {
+        world->used = trib_alloc_array(world->clients, sizeof(*world->used));
+        if (!world->used)
+            return TRIB_ERR_NOMEM;
+    }
     if (trib_job_tail(world->job) > 0)
         world->tail = trib_alloc_aligned(params, sizeof(*world->tail));
     if (!world->by_name || !world->order || !world->members || !world->params || !world->next ||
@@ -204,6 +210,7 @@ void trib_world_destroy(struct trib_world *world)
     for (size_t i = 0; world->ledgers && i < world->clients; i++)
         trib_ledger_close(world->ledgers[i]);
     free(world->ledgers);
+    free(world->used);
     free(world->by_name);
     free(world->order);
     free(world->members);
@@ -246,13 +253,33 @@ static void must_step(struct trib_world *world, struct trib_round_input input)
     (void)err;
 }
 
+// The rows a device learns from in this round, as a real one finds them (client/feed.h).
+static struct trib_samples samples_of(const struct trib_world *world, uint64_t device)
+{
+    struct trib_samples samples = trib_scenario_samples(world->scenario, device);
+    const uint64_t per_round = world->scenario->data.rows_per_round;
+    const uint64_t first = world->used ? world->used[device] : 0;
+    uint64_t arrived;
+    if (per_round > 0 && !__builtin_mul_overflow(per_round, world->round_number, &arrived) &&
+        arrived < samples.rows)
+        samples.rows = arrived;
+    samples.x += first * samples.inputs;
+    samples.y += first;
+    if (samples.weights)
+        samples.weights += first;
+    samples.rows -= first;
+    if (world->job->train.is_online)
+        samples.rows -= samples.rows % world->job->train.batch;
+    return samples;
+}
+
 // A device answers a task as a real one does: TRIB_CODE_NONE, or why it declines.
 static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_code *ret_code)
 {
     const struct trib_ledger_options options = {.budget =
                                                     trib_policy_budget(&world->scenario->policy)};
     *ret_code = TRIB_CODE_NONE;
-    if (trib_partition_size(&world->scenario->partition, device) == 0) {
+    if (samples_of(world, device).rows == 0) {
         *ret_code = TRIB_CODE_DECLINED_NO_DATA;
         return TRIB_OK;
     }
@@ -418,6 +445,9 @@ static void receive(struct trib_world *world, uint32_t member,
         trib_sums_add(&world->sums, update->packed, world->rule.encoding->word_bits,
                       update->weight);
         must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COUNT, .member = member});
+        const uint64_t device = round->members[member].device;
+        if (world->used) // the receipt moves the device's watermark
+            world->used[device] += samples_of(world, device).rows;
         if (world->cohort && !world->failure)
             world->failure = trib_cohort_masked(world->cohort, member);
     } else {
@@ -464,7 +494,7 @@ static void train_members(struct trib_work *work)
             .name = name,
             .base = world->params,
             .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
-            .samples = trib_scenario_samples(world->scenario, device),
+            .samples = samples_of(world, device),
             .stop = world->stop,
             .stop_user = world->stop_user,
             .mask = is_masked(world) ? mask_words : NULL,

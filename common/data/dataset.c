@@ -104,6 +104,7 @@ void trib_dataset_free(struct trib_dataset *dataset)
         return;
     free(dataset->x);
     free(dataset->y);
+    free(dataset->origin);
     free(dataset->weights);
     free(dataset->positions);
     free(dataset->values);

@@ -10,6 +10,8 @@
 #include "common/math/net.h"
 #include "tributary/err.h"
 
+struct trib_data_config;
+
 struct trib_dataset {
     float *x;            // (rows, inputs) row-major, owned
     float *y;            // (rows), owned
@@ -18,11 +20,12 @@ struct trib_dataset {
     uint32_t *lines;     // (rows) line of each row in a CSV file, owned; NULL for IDX
     double *values;      // (rows, columns) what a pipeline makes features of, owned; or NULL
     size_t rows;
-    size_t inputs;                // 0 while there are values
-    size_t columns;               // of the schema, while there are values
-    size_t label_column;          // 1-based column of the label in a CSV file, for messages
-    char name[TRIB_PATH_MAX + 1]; // the file, for messages
-    char unfit[160];              // why its rows are not to be used (there are none then), or ""
+    size_t inputs;                   // 0 while there are values
+    size_t columns;                  // of the schema, while there are values
+    size_t label_column;             // 1-based column of the label in a CSV file, for messages
+    struct trib_data_config *origin; // what it can be read from again (source.h), owned; or NULL
+    char name[TRIB_PATH_MAX + 1];    // the file, for messages
+    char unfit[160];                 // why its rows are not to be used (there are none then), or ""
 };
 
 // Room for rows x inputs; contents zero. `with_lines`: also for line numbers.

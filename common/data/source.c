@@ -410,12 +410,31 @@ static enum trib_err open_text(const struct trib_data_config *config,
     return TRIB_OK;
 }
 
-void trib_data_news_take(struct trib_data_news *news, struct trib_dataset *dataset,
-                         const struct trib_data_mark *mark)
+void trib_data_source_digest(const struct trib_data_config *config,
+                             uint8_t ret_digest[static TRIB_DIGEST_SIZE])
 {
-    *news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
-    while (news->first < dataset->rows && dataset->positions[news->first] <= mark->position)
-        news->first++;
+    static const char *const names[] = {"csv", "idx", "jsonl", "store", "sqlite"};
+    const char *const texts[] = {names[config->format], config->train, config->store, config->file,
+                                 config->query};
+    struct trib_hash hash;
+    trib_hash_init(&hash, NULL, 0, TRIB_DIGEST_SIZE);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        trib_hash_update(&hash, texts[i], strlen(texts[i]) + 1);
+    trib_hash_final(&hash, ret_digest, TRIB_DIGEST_SIZE);
+}
+
+// The mark, or an empty one: it was made of another source.
+static struct trib_data_mark own_mark(const struct trib_data_config *config,
+                                      const struct trib_data_mark *mark)
+{
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    trib_data_source_digest(config, digest);
+    if (mark->position == 0 || memcmp(digest, mark->digest, sizeof(digest)) == 0)
+        return *mark;
+    TRIB_WARN("id=data-changed client.ini names another source than the one that was used up to "
+              "position %" PRIu64 "; all of its rows count as new",
+              mark->position);
+    return (struct trib_data_mark){.position = 0};
 }
 
 // The rows of an idx file have no lines: they are counted.
@@ -426,7 +445,18 @@ static enum trib_err open_items(const struct trib_data_config *config,
         trib_data_open(config, config->train, config->train_labels, 0, &news->dataset);
     if (!err)
         news->first = mark->position < news->dataset->rows ? mark->position : news->dataset->rows;
+    trib_data_source_digest(config, news->source);
     return err;
+}
+
+void trib_data_news_take(struct trib_data_news *news, const struct trib_data_config *config,
+                         struct trib_dataset *dataset, const struct trib_data_mark *mark)
+{
+    const struct trib_data_mark own = own_mark(config, mark);
+    *news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
+    trib_data_source_digest(config, news->source);
+    while (news->first < dataset->rows && dataset->positions[news->first] <= own.position)
+        news->first++;
 }
 
 enum trib_err trib_data_news_open(const struct trib_data_config *config,
@@ -436,12 +466,15 @@ enum trib_err trib_data_news_open(const struct trib_data_config *config,
     struct trib_data_news news = {.dataset = NULL};
     struct trib_dataset *dataset;
     enum trib_err err;
+    assert(config->format != TRIB_DATA_SQLITE);
     if (config->format == TRIB_DATA_STORE) {
-        err = read_store(config, mark->position, now_ms, config->scale, &dataset);
+        const struct trib_data_mark own = own_mark(config, mark);
+        err = read_store(config, own.position, now_ms, config->scale, &dataset);
         if (!err)
-            trib_data_news_take(&news, dataset, mark);
+            trib_data_news_take(&news, config, dataset, &own);
     } else if (config->format == TRIB_DATA_IDX) {
-        err = open_items(config, mark, &news);
+        const struct trib_data_mark own = own_mark(config, mark);
+        err = open_items(config, &own, &news);
     } else {
         err = open_text(config, mark, &news);
     }
@@ -473,6 +506,17 @@ void trib_data_news_hide(struct trib_data_news *news, uint64_t rows_per_round,
         news->first = rows;
 }
 
+struct trib_samples trib_data_news_samples(const struct trib_data_news *news)
+{
+    struct trib_samples samples = trib_dataset_samples(news->dataset);
+    samples.x += news->first * samples.inputs;
+    samples.y += news->first;
+    if (samples.weights)
+        samples.weights += news->first;
+    samples.rows = trib_data_news_count(news);
+    return samples;
+}
+
 size_t trib_data_news_count(const struct trib_data_news *news)
 {
     return news->end - news->first;
@@ -484,6 +528,7 @@ void trib_data_news_mark(const struct trib_data_news *news, size_t count,
     const struct trib_dataset *d = news->dataset;
     const size_t next = news->first + count;
     struct trib_data_mark mark = {.position = next};
+    memcpy(mark.digest, news->source, sizeof(mark.digest));
     assert(count >= 1 && next <= news->end);
     if (d->positions) {
         mark.position = d->positions[next - 1];

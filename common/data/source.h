@@ -84,15 +84,17 @@ TRIB_CHECKED enum trib_err trib_data_open_store(const struct trib_data_config *c
 
 // How far a source was used. All zero: not at all.
 struct trib_data_mark {
-    uint64_t position;                // of the last row: its number in a store or query; else lines
-    uint8_t digest[TRIB_DIGEST_SIZE]; // csv, jsonl: of so many lines of the file
+    uint64_t position; // of the last row: its number in a store or query; else lines
+    uint8_t
+        digest[TRIB_DIGEST_SIZE]; // csv, jsonl: of so many lines of the file; else: which source
 };
 
 struct trib_data_news {
-    struct trib_dataset *dataset; // owned
-    size_t first;                 // rows from here on are behind the mark
-    size_t end;                   // and before this one
-    struct trib_buf text;         // csv, jsonl: the file up to its last line end
+    struct trib_dataset *dataset;     // owned
+    size_t first;                     // rows from here on are behind the mark
+    size_t end;                       // and before this one
+    uint8_t source[TRIB_DIGEST_SIZE]; // not of csv and jsonl: trib_data_source_digest
+    struct trib_buf text;             // csv, jsonl: the file up to its last line end
 };
 
 // Read a device's training rows (not of sqlite), and find those behind the mark. Of a csv or jsonl
@@ -102,14 +104,18 @@ struct trib_data_news {
 TRIB_CHECKED enum trib_err trib_data_news_open(const struct trib_data_config *config,
                                                const struct trib_data_mark *mark, uint64_t now_ms,
                                                struct trib_data_news *ret_news);
+// A mark of another source than this counts for nothing (logged with id=data-changed).
+void trib_data_source_digest(const struct trib_data_config *config,
+                             uint8_t ret_digest[static TRIB_DIGEST_SIZE]);
 void trib_data_news_fini(struct trib_data_news *news);
 // Take a data set (owned from now on) whose rows have positions.
-void trib_data_news_take(struct trib_data_news *news, struct trib_dataset *dataset,
-                         const struct trib_data_mark *mark);
+void trib_data_news_take(struct trib_data_news *news, const struct trib_data_config *config,
+                         struct trib_dataset *dataset, const struct trib_data_mark *mark);
 // A rehearsal: rows that come only after round `round_number` are not there.
 void trib_data_news_hide(struct trib_data_news *news, uint64_t rows_per_round,
                          uint64_t round_number);
-size_t trib_data_news_count(const struct trib_data_news *news); // of new rows
+struct trib_samples trib_data_news_samples(const struct trib_data_news *news); // the new rows
+size_t trib_data_news_count(const struct trib_data_news *news);                // of new rows
 // Where the first `count` new rows end. `count` is at least 1.
 void trib_data_news_mark(const struct trib_data_news *news, size_t count,
                          struct trib_data_mark *ret_mark);

@@ -287,7 +287,7 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
     return fit->optimizer == 0 && !fit->decoupled_decay && fit->l1 == 0 && fit->proximal_mu == 0 &&
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
-           fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0;
+           fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0 && fit->mode == 0;
 }
 
 static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *msg)
@@ -331,6 +331,7 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->validation_fraction = msg->validation_fraction;
     out->patience = msg->patience;
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
+    out->mode = (Tributary__V1__LearningMode)msg->mode;
 }
 
 static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
@@ -350,6 +351,7 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
         .validation_fraction = in->validation_fraction,
         .patience = in->patience,
         .class_weights = (uint32_t)in->class_weights,
+        .mode = (uint32_t)in->mode,
         .is_strange = in->base.n_unknown_fields > 0,
     };
     return is_amount(in->l1) && is_amount(in->proximal_mu) && is_amount(in->clip_norm) &&

@@ -123,6 +123,7 @@ struct trib_msg_fit {
     double validation_fraction;
     uint64_t patience;
     uint32_t class_weights; // 1: balanced; or one we do not know
+    uint32_t mode;          // enum trib_mode (tributary/client.h), or one we do not know
     bool is_strange;        // unpacked: it has fields that we do not know
     struct trib_msg_tally tally;
 };

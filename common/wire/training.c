@@ -43,6 +43,10 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_double(hash, fit->validation_fraction);
     put_u64(hash, fit->patience);
     put_u64(hash, fit->class_weights);
+    if (fit->mode) { // came later: what was there before has the digest that it always had
+        put_text(hash, "mode");
+        put_u64(hash, fit->mode);
+    }
     if (fit->tally.kind == 0)
         return;
     put_u64(hash, fit->tally.kind);

@@ -31,6 +31,7 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0  # for what takes a moment: generous, since sanitizers and busy machines are slow
 LOG_LINES = 25
 POINTS_OF_PRIVACY = {"secagg", "central", "ledger", "budget"}  # of jobs with privacy on only
+POINTS_OF_ROWS = {"rows", "watermark"}  # of rows that are pushed, and of modes that use rows up
 
 build = None  # the build directory, of main()
 

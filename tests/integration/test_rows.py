@@ -146,5 +146,89 @@ class PushTest(fleet.Case):
             self.assertLessEqual(size_of(self.dir / "rows"), BOUND)
 
 
+class SocketTest(fleet.Case):
+    """The socket of a running client."""
+
+    def begin(self, group, keys=""):
+        group.start_coordinator()
+        done = group.enrol(group.token("--name", "d0"), "d0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        folder = group.root / "d0"
+        (folder / "s.ini").write_text(SCHEMA)
+        (folder / "client.ini").write_text(
+            "[data]\nformat = store\nschema = s.ini\nsocket = in.sock\n" + keys
+            + "[client]\nreconnect_max_ms = 200\n[client.policy]\nallowed_modes = off\n")
+        group.start_device("d0")
+        group.wait_connected(1)
+        return folder
+
+    def connect(self, folder):
+        peer = socket.socket(socket.AF_UNIX)
+        self.addCleanup(peer.close)
+        peer.settimeout(fleet.PATIENCE_S)
+        peer.connect(str(folder / "in.sock"))
+        return peer
+
+    def answer(self, peer):
+        peer.shutdown(socket.SHUT_WR)
+        said = b""
+        while piece := peer.recv(4096):
+            said += piece
+        return json.loads(said)
+
+    def test_rows_come_in_while_others_are_slow(self):
+        with fleet.Fleet() as group:
+            folder = self.begin(group)
+            mode = (folder / "in.sock").stat().st_mode
+            self.assertTrue(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600, oct(mode))
+            slow = [self.connect(folder) for _ in range(5)]
+            for peer in slow:
+                peer.sendall(b"7,re")  # and nothing more, for now
+            fast = self.connect(folder)
+            fast.sendall("".join(map(row, range(1000))).encode() + b"x,red,1\n")
+            said = self.answer(fast)
+            self.assertEqual((said["accepted"], said["malformed"]), (1000, 1))
+            # The command goes through the socket while the client runs.
+            done = fleet.run("tributary-client", "push", folder, "-", "--json", stdin=None,
+                             input=row(1))
+            self.assertEqual(json.loads(done.stdout)["accepted"], 1)
+            slow[0].sendall(b"d,1\n")
+            self.assertEqual(self.answer(slow[0])["accepted"], 1)
+            self.assertEqual(self.answer(slow[1])["malformed"], 1)
+            # A line without an end is given up, not kept.
+            slow[2].sendall(b"1" * 300_000 + b"\n" + row(5).encode())
+            said = self.answer(slow[2])
+            self.assertEqual((said["accepted"], said["malformed"]), (1, 1))
+            # Training on what came goes on, with a connection left open.
+            job = group.submit("4 - dense 1 sigmoid", ["1,1,0,0,1", "2,0,1,0,0"], scale=1, rounds=1,
+                               cohort=1)
+            group.wait_for_job(job)
+            self.assertEqual([r["state"] for r in group.ctl("rounds", "ls")], ["committed"])
+            self.assertEqual(group.end("d0"), 0)
+            self.assertFalse((folder / "in.sock").exists())
+
+    def test_a_kill_of_the_client_loses_no_row_that_was_answered(self):
+        with fleet.Fleet() as group:
+            folder = self.begin(group)
+            total = 0
+            for _ in range(3):
+                peer = self.connect(folder)
+                peer.sendall("".join(map(row, range(500))).encode())
+                total += self.answer(peer)["accepted"]
+                hanging = self.connect(folder)
+                hanging.sendall(row(3).encode() + b"3,bl")
+                group.kill("d0")
+                group.start_device("d0")
+                group.wait_connected(1)
+                fleet.wait_until(lambda: (folder / "in.sock").exists(), "the socket is back")
+            group.end("d0")
+            done = fleet.run("tributary-client", "push", folder, "-", "--json", stdin=None, input="")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            data = b"".join(path.read_bytes() for path in sorted((folder / "rows").glob("*.rows")))
+            rows = data.count(b",blue,") + data.count(b",red,")
+            self.assertGreaterEqual(rows, total)
+            self.assertLessEqual(rows, total + 3)  # whole lines of those that hung
+
+
 if __name__ == "__main__":
     fleet.main()

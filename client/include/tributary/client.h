@@ -51,6 +51,23 @@ TRIB_API const char *trib_task_model(const struct trib_task *task); // model nam
 TRIB_API uint32_t trib_task_epochs(const struct trib_task *task);   // local epochs asked
 TRIB_API double trib_task_hyper(const struct trib_task *task, const char *name, double fallback);
 
+// Which of its rows the device is to learn from. Tasks in another mode than batch come only to
+// trainers that say that they know it (trib_trainer.modes).
+enum trib_mode {
+    TRIB_MODE_BATCH = 0,       // all of them
+    TRIB_MODE_INCREMENTAL = 1, // those behind trib_task_position
+    TRIB_MODE_ONLINE = 2,      // the same, each once and in order
+};
+TRIB_API int trib_task_mode(const struct trib_task *task);
+
+// A number that only you give a meaning, for example of the last row: what the last counted update
+// of this device claimed, 0 at first. Before `train` returns TRIB_OK, claim how far it went. The
+// claim holds from the moment that the coordinator has counted the update; when the update is
+// refused, the next task has the old position again. It is durable: after a kill no row is used
+// twice in counted updates.
+TRIB_API uint64_t trib_task_position(const struct trib_task *task);
+TRIB_API void trib_task_claim(struct trib_task *task, uint64_t position);
+
 // Ask this at least once per batch; when it is non-zero, return TRIB_ERR_STOPPED soon.
 TRIB_API int trib_task_should_stop(const struct trib_task *task);
 
@@ -86,6 +103,13 @@ struct trib_trainer {
     // Count over the local rows what a round asks for that does not train (docs/protocol.md, Tally
     // rounds). The built-in trainer does; others leave it NULL, and such tasks are declined.
     enum trib_err (*tally)(void *user, struct trib_task *task, const float *params, size_t count);
+
+    // The modes that `train` knows besides batch: the sum of 1 << TRIB_MODE_... 0: no other.
+    uint32_t modes;
+
+    // Rows were pushed (trib_client_push, or the socket): learn from them now, on the worker thread,
+    // while no task runs. Optional.
+    void (*arrived)(void *user);
 };
 
 // The built-in trainer for the models in docs/models.md; its user pointer is a dataset. One dataset

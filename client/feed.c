@@ -1,0 +1,86 @@
+#include "client/feed.h"
+
+#include <string.h>
+
+#include "client/state.h"
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/data/schema.h"
+#include "tributary/client.h"
+
+#define TRIB_LOG_MODULE "feed"
+
+static enum trib_err no_sqlite(void)
+{
+    TRIB_ERROR("data.format: this client was built without sqlite (meson option sqlite_source)");
+    return TRIB_ERR_INVAL;
+}
+
+// Mistakes in the schema show at start; rows are read when there is a task.
+static enum trib_err open_store(const struct trib_data_config *config,
+                                struct trib_dataset **ret_dataset)
+{
+    char why[TRIB_PATH_MAX + 512];
+    struct trib_schema *schema;
+    enum trib_err err = trib_schema_load(config->schema, &schema, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("%s", why);
+        return err;
+    }
+    err = trib_dataset_create(0, schema->features, false, config->store, ret_dataset);
+    trib_schema_destroy(schema);
+    return err;
+}
+
+static enum trib_err open_rows(const struct trib_data_config *config, const char *path,
+                               struct trib_dataset **ret_dataset)
+{
+    if (config->format == TRIB_DATA_STORE)
+        return open_store(config, ret_dataset);
+    if (config->format == TRIB_DATA_SQLITE)
+        return no_sqlite();
+    if (!config->train[0])
+        return trib_dataset_create(0, 0, false, path, ret_dataset);
+    return trib_data_open(config, config->train, config->train_labels, 0, ret_dataset);
+}
+
+enum trib_err trib_feed_open(const char *path, struct trib_dataset **ret_dataset)
+{
+    struct trib_state_config config;
+    struct trib_dataset *dataset;
+    enum trib_err err = trib_state_config_load(path, &config);
+    if (!err)
+        err = open_rows(&config.data, path, &dataset);
+    if (err)
+        return err;
+    struct trib_data_config *origin = trib_alloc(sizeof(*origin));
+    if (!origin) {
+        trib_dataset_free(dataset);
+        return TRIB_ERR_NOMEM;
+    }
+    *origin = config.data;
+    dataset->origin = origin;
+    *ret_dataset = dataset;
+    return TRIB_OK;
+}
+
+enum trib_err trib_feed_read(struct trib_dataset *dataset, const struct trib_task *task,
+                             struct trib_data_news *ret_news, bool *ret_is_borrowed)
+{
+    const struct trib_data_config *config = dataset->origin;
+    const bool is_batch = task->msg.fit.mode == TRIB_MODE_BATCH;
+    const struct trib_data_mark *mark = &task->mark; // all zero in mode batch
+    const bool has_rows = config && (config->train[0] || !trib_data_is_file(config));
+    *ret_is_borrowed = !has_rows || (is_batch && trib_data_is_file(config));
+    if (*ret_is_borrowed)
+        *ret_news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
+    else {
+        enum trib_err err = trib_data_news_open(config, mark, trib_clock_wall_ms(), ret_news);
+        if (err)
+            return err;
+    }
+    if (config)
+        trib_data_news_hide(ret_news, config->rows_per_round, task->msg.round_number);
+    return TRIB_OK;
+}

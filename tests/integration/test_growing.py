@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Learning from data that grow: each row in one counted update, whatever is killed or refused."""
+import json
+import pathlib
+import signal
+import struct
+import tempfile
+
+import fleet
+
+COLUMNS = 12  # features, and rows: row j has a 1 in column j
+SCHEMA = "".join(f"[column x{j}]\ntype = real\n" for j in range(COLUMNS)) + \
+    "[column y]\ntype = real\nrole = label\n"
+RATE = 0.5
+SCENARIO = """
+[model]
+spec = 64 - dense 10 softmax
+[data]
+train = {digits}
+test_fraction = 0.25
+scale = 16
+rows_per_round = 10
+[partition]
+clients = 20
+[round]
+rounds = 4
+cohort = 20
+batch = 4
+"""
+
+
+def row(j):
+    return ",".join("1" if i == j else "0" for i in range(COLUMNS)) + ",1\n"
+
+
+def zeros(path):
+    """Parameters to start from: all 0, as a safetensors file."""
+    header = json.dumps({
+        "__metadata__": {"spec": f"{COLUMNS} - dense 1 linear"},
+        "0.weight": {"dtype": "F32", "shape": [1, COLUMNS], "data_offsets": [0, 4 * COLUMNS]},
+        "0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [4 * COLUMNS, 4 * COLUMNS + 4]},
+    }).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * COLUMNS + 4))
+
+
+def learn(rows):
+    """Weights and bias after a step for each row, by the formula of docs/models.md."""
+    weights, bias = [0.0] * COLUMNS, 0.0
+    for j in rows:
+        change = RATE * (1 - weights[j] - bias)
+        weights[j] += change
+        bias += change
+    return [*weights, bias]
+
+
+class Growing(fleet.Fleet):
+    """One device with a store, and jobs of a round each that learn from what is new."""
+
+    def begin(self, mode):
+        self.start_coordinator()
+        done = self.enrol(self.token("--name", "d0"), "d0")
+        assert done.returncode == 0, done.stderr
+        self.folder = self.root / "d0"
+        (self.folder / "s.ini").write_text(SCHEMA)
+        (self.folder / "client.ini").write_text(
+            "[data]\nformat = store\nschema = s.ini\n[client]\nreconnect_max_ms = 100\n"
+            "[client.policy]\nallowed_modes = off\n")
+        job = self.root / "job"
+        job.mkdir()
+        (job / "test.csv").write_text(row(0))
+        zeros(job / "zeros.safetensors")
+        self.text = (f"[model]\nspec = {COLUMNS} - dense 1 linear\n{{init}}"
+                     f"[round]\nrounds = 1\ncohort = 1\nmode = {mode}\nbatch = 1\n"
+                     f"learning_rate = {RATE}\nreport_ms = {{report_ms}}\n"
+                     "[privacy]\nmode = off\n[data]\ntest = test.csv\n")
+        self.is_first = True
+
+    def push(self, *rows):
+        done = fleet.run("tributary-client", "push", self.folder, "-", stdin=None,
+                         input="".join(map(row, rows)))
+        assert done.returncode == 0, done.stderr
+
+    def submit_next(self, report_ms=60000):
+        path = self.root / "job" / "job.ini"
+        init = "init = zeros.safetensors\n" if self.is_first else ""  # later ones continue
+        path.write_text(self.text.format(init=init, report_ms=report_ms))
+        self.is_first = False
+        return self.ctl("jobs", "submit", path)[0]["job"]
+
+    def params(self):
+        out = self.root / "out.safetensors"
+        out.unlink(missing_ok=True)
+        done = self.try_ctl("models", "export", "latest", "--format", "safetensors", "--out", out)
+        assert done.returncode == 0, done.stderr
+        return fleet.Model(out).floats()
+
+
+class GrowingTest(fleet.Case):
+    def assert_learnt(self, tried, rows):
+        for got, wanted in zip(tried.params(), learn(rows), strict=True):
+            self.assertAlmostEqual(got, wanted, delta=1e-5)
+
+    def sweep(self, mode):
+        points = [point for point in fleet.crash_points("tributary-client")
+                  if point.startswith(("watermark.", "spool.", "upload.", "task."))]
+        if not points:
+            self.skipTest("a build without -Dcrash_points=true")
+        self.assertGreaterEqual(len(points), 7)
+        with Growing() as tried:
+            tried.begin(mode)
+            for j, point in enumerate(points):
+                tried.push(j)
+                process = tried.start_device("d0", {"TRIB_CRASH": f"{point}:1"})
+                tried.wait_connected(1)
+                job = tried.submit_next()
+                fleet.wait_until(lambda: process.poll() is not None, f"{point} is hit")
+                tried.processes.pop("d0")
+                tried.start_device("d0")
+                tried.wait_for_job(job)
+                # What a receipt says is known on the device before it goes on.
+                fleet.wait_until(lambda: not (tried.folder / "spool.update").exists(), "a receipt")
+                tried.kill("d0")
+                self.assert_learnt(tried, range(j + 1))
+
+    def test_no_row_is_used_twice_or_lost_after_a_kill(self):
+        self.sweep("incremental")
+
+    def test_nor_in_mode_online(self):
+        self.sweep("online")
+
+    def test_rows_of_a_refused_update_are_used_by_the_next(self):
+        with Growing() as tried:
+            tried.begin("incremental")
+            tried.push(0)
+            tried.start_device("d0", {"TRIB_CRASH": "spool.durable:1"})
+            tried.wait_connected(1)
+            job = tried.submit_next(report_ms=1000)
+            device = tried.processes.pop("d0")
+            self.assertEqual(device.wait(fleet.PATIENCE_S), -signal.SIGKILL)
+            self.assertTrue((tried.folder / "spool.update").exists())
+            tried.wait_for_job(job)  # its round was abandoned
+            self.assertEqual([r["state"] for r in tried.ctl("rounds", "ls")], ["abandoned"])
+            tried.push(1)
+            tried.start_device("d0")
+            fleet.wait_until(lambda: not (tried.folder / "spool.update").exists(), "a receipt")
+            self.assertRegex(tried.log("d0"), r"receipt=(ROUND_CLOSED|NO_LEASE|STALE)")
+            tried.wait_for_job(tried.submit_next())
+            # Both rows, in an order that is shuffled.
+            got = tried.params()
+            orders = [learn(order) for order in ([0, 1], [1, 0])]
+            self.assertTrue(any(all(abs(a - b) < 1e-5 for a, b in zip(got, wanted))
+                                for wanted in orders), got)
+
+    def test_a_device_without_new_rows_declines(self):
+        with Growing() as tried:
+            tried.begin("incremental")
+            tried.push(0)
+            tried.start_device("d0")
+            tried.wait_connected(1)
+            tried.wait_for_job(tried.submit_next())
+            tried.wait_for_job(tried.submit_next())
+            self.assertEqual(tried.device("d0")["declined"], "DECLINED_NO_DATA")
+            self.assertIn("there are no new rows to learn from", tried.log("d0"))
+            self.assertEqual([r["state"] for r in tried.ctl("rounds", "ls")],
+                             ["committed", "abandoned"])
+            tried.push(1)
+            tried.wait_for_job(tried.submit_next())
+            self.assert_learnt(tried, [0, 1])
+            self.assert_books_balance(tried)
+
+    def test_a_damaged_watermark_stops_what_depends_on_it(self):
+        with Growing() as tried:
+            tried.begin("incremental")
+            (tried.folder / "watermark").write_bytes(b"no watermark")
+            tried.push(0)
+            tried.start_device("d0")
+            tried.wait_connected(1)
+            tried.wait_for_job(tried.submit_next())
+            self.assertIn("id=watermark-corrupt", tried.log("d0"))
+            self.assertEqual(tried.device("d0")["declined"], "DECLINED_FAILED")
+            (tried.folder / "watermark").unlink()
+            tried.wait_for_job(tried.submit_next())
+            self.assert_learnt(tried, [0])
+
+
+class ModesTest(fleet.Case):
+    """Rows that arrive from round to round: real processes and the simulator agree."""
+
+    def play(self, where, *sets):
+        with tempfile.TemporaryDirectory(prefix="trib-grow-") as folder:
+            scenario = pathlib.Path(folder) / "s.ini"
+            scenario.write_text(SCENARIO.format(
+                digits=fleet.SOURCE / "simulations/data/digits.csv.gz"))
+            done = fleet.run("tributary-sim", "run", scenario, "--mode", where, "--json", "--out",
+                             f"{folder}/out", *[word for pair in sets for word in ("--set", pair)])
+        if done.returncode == 2 and "meson option test_noise" in done.stderr:
+            self.skipTest("a build without -Dtest_noise=true refuses predictable noise")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([e["accepted"] for e in events if e["event"] == "round"], [20] * 4)
+        return events[-1]["model_digest"]
+
+    def test_each_mode_gives_the_same_model_in_both(self):
+        digests = set()
+        for mode in ["batch", "incremental", "online"]:
+            sets = [f"round.mode={mode}", "privacy.mode=off"]
+            real = self.play("processes", *sets)
+            self.assertEqual(self.play("inprocess", *sets), real, mode)
+            digests.add(real)
+        self.assertEqual(len(digests), 3)
+
+    def test_rows_of_masked_updates_are_used_once(self):
+        sets = ["round.mode=incremental", "privacy.mode=distributed", "privacy.target_epsilon=1000",
+                "privacy.test_seed=7"]
+        self.assertEqual(self.play("processes", *sets), self.play("inprocess", *sets))
+
+
+if __name__ == "__main__":
+    fleet.main()
