@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "coordinator/finish.h"
 #include "coordinator/server_state.h"
+#include "coordinator/slices.h"
 #include "coordinator/strategy.h"
 
 #define TRIB_LOG_MODULE "round"
@@ -35,6 +36,7 @@ struct aggregation {
     struct trib_tally_use use;             // of a tally round
     struct trib_msg_metric beside[TRIB_METRICS_MAX]; // of the base, (beside_count)
     uint32_t beside_count;
+    trib_name *groups;    // of the members, owned; NULL: no report by group
     bool is_masked_wrong; // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_held_out held_out;
@@ -117,11 +119,21 @@ static enum trib_err use_values(struct aggregation *a, const double *values, con
     for (uint32_t i = 0; i < a->beside_count; i++)
         beside[i] =
             (struct trib_evaluation_value){.name = a->beside[i].name, .value = a->beside[i].value};
+    struct trib_slices slices = {.count = 0};
+    enum trib_err err = a->groups ? trib_slices_sum(&a->job->job, &a->shape, &a->plan,
+                                                    (const char(*)[TRIB_NAME_MAX + 1]) a->groups,
+                                                    a->segment, &slices)
+                                  : TRIB_OK;
     const struct trib_tally_base counted_at = {.version = a->manifest.parent,
                                                .params = base,
                                                .values = beside,
-                                               .value_count = a->beside_count};
-    return trib_tally_round_use(&a->job->job, &a->shape, values, &counted_at, next, &a->use);
+                                               .value_count = a->beside_count,
+                                               .slices = slices.slices,
+                                               .slice_count = slices.count};
+    if (!err)
+        err = trib_tally_round_use(&a->job->job, &a->shape, values, &counted_at, next, &a->use);
+    trib_slices_fini(&slices);
+    return err;
 }
 
 // From the sums of a tally round to whatever they are for.
@@ -187,6 +199,7 @@ static void aggregation_free(struct aggregation *a)
     trib_version_destroy(a->version);
     trib_tally_use_fini(&a->use);
     free(a->members);
+    free(a->groups);
     free(a->metrics);
     free(a);
 }
@@ -506,15 +519,28 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
     aggregation_free(a);
 }
 
-static uint32_t collect_members(struct trib_server *server, struct trib_aggregate_member *members)
+// `groups` may be NULL.
+static uint32_t collect_members(struct trib_server *server, struct trib_aggregate_member *members,
+                                trib_name *groups)
 {
     uint32_t count = 0;
     for (const struct trib_known_update *k = server->known_list; k; k = k->next) {
-        if (k->round == server->run->id)
-            members[count++] = (struct trib_aggregate_member){
-                .slot = k->slot, .weight = k->weight, .checksums = k->checksums};
+        if (k->round != server->run->id)
+            continue;
+        const struct trib_peer *peer = trib_peers_by_id(server->peers, k->device);
+        if (groups && peer)
+            memcpy(groups[count], peer->row.group, sizeof(groups[count]));
+        members[count++] = (struct trib_aggregate_member){
+            .slot = k->slot, .weight = k->weight, .checksums = k->checksums};
     }
     return count;
+}
+
+// Is what was counted to be told by groups of devices, too?
+static bool is_sliced(const struct trib_round_run *run)
+{
+    return run->shape.kind == TRIB_TALLY_EVALUATION &&
+           run->shape.privacy->encoding.mode == TRIB_PRIVACY_OFF;
 }
 
 void trib_rounds_aggregate(struct trib_server *server)
@@ -526,7 +552,11 @@ void trib_rounds_aggregate(struct trib_server *server)
     struct aggregation *a = trib_alloc(sizeof(*a));
     if (a)
         a->members = trib_alloc_array(counted, sizeof(*a->members));
-    if (!a || !a->members) {
+    if (a && is_sliced(run))
+        a->groups = trib_alloc_array(counted, sizeof(*a->groups));
+    if (!a || !a->members || (is_sliced(run) && !a->groups)) {
+        if (a)
+            free(a->members);
         free(a);
         return; // again with the next event
     }
@@ -546,7 +576,7 @@ void trib_rounds_aggregate(struct trib_server *server)
     a->plan = (struct trib_aggregate_plan){.params = run->shape.words,
                                            .word_bits = run->shape.privacy->encoding.word_bits,
                                            .grid = run->shape.privacy->encoding.grid,
-                                           .count = collect_members(server, a->members),
+                                           .count = collect_members(server, a->members, a->groups),
                                            .members = a->members};
     a->manifest = (struct trib_msg_manifest){
         .generation = server->generation,

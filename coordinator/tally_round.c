@@ -222,9 +222,39 @@ static double measured(const struct trib_tally_base *base, const char *name)
     return (double)NAN;
 }
 
-static void put_held_out(const struct trib_held_out_report *report,
-                         const struct trib_tally_base *base, struct trib_buf *json)
+// The first metric, which stands for the model, of each group that keeps rows aside.
+static enum trib_err put_slices(const struct trib_model *model, const struct trib_tally_base *base,
+                                struct trib_buf *json)
 {
+    enum trib_err err = TRIB_OK;
+    trib_json_open(json, "slices", '[');
+    for (size_t i = 0; i < base->slice_count && !err; i++) {
+        struct trib_held_out_report report;
+        err = trib_held_out_read(model, base->slices[i].values, &report);
+        if (err == TRIB_ERR_DATA) {
+            err = TRIB_OK;
+            continue;
+        }
+        if (err)
+            break;
+        trib_json_open(json, NULL, '{');
+        trib_json_text(json, "group", base->slices[i].group);
+        trib_json_real(json, "n", report.rows);
+        trib_json_text(json, "name", report.metrics[0].name);
+        trib_json_real(json, "value", report.metrics[0].value);
+        trib_json_real(json, "low", report.metrics[0].interval.low);
+        trib_json_real(json, "high", report.metrics[0].interval.high);
+        trib_json_close(json, '}');
+    }
+    trib_json_close(json, ']');
+    return err;
+}
+
+static enum trib_err put_held_out(const struct trib_model *model,
+                                  const struct trib_held_out_report *report,
+                                  const struct trib_tally_base *base, struct trib_buf *json)
+{
+    enum trib_err err = TRIB_OK;
     trib_json_open(json, NULL, '{');
     trib_json_uint(json, "version", base->version);
     trib_json_real(json, "n", report->rows);
@@ -249,7 +279,10 @@ static void put_held_out(const struct trib_held_out_report *report,
     trib_json_real(json, "gap", report->train - report->validation);
     trib_json_bool(json, "flagged", report->is_gap);
     trib_json_close(json, '}');
+    if (base->slice_count > 0)
+        err = put_slices(model, base, json);
     trib_json_close(json, '}');
+    return err;
 }
 
 static enum trib_err use_evaluation(const struct trib_job *job, const double *values,
@@ -269,7 +302,9 @@ static enum trib_err use_evaluation(const struct trib_job *job, const double *va
         TRIB_WARN("id=train-validation-gap version=%" PRIu64 " %s=%.4f on the rows that devices "
                   "learn from, %.4f on those they keep aside: it knows them by heart",
                   base->version, report.gap_metric, report.train, report.validation);
-    put_held_out(&report, base, &use->json);
+    err = put_held_out(&job->model, &report, base, &use->json);
+    if (err)
+        return err;
     return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 

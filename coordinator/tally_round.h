@@ -41,8 +41,8 @@ struct trib_round_shape {
 };
 struct trib_round_shape trib_job_shape(const struct trib_job *job, enum trib_tally_kind kind);
 
-// The tallies that the job will ask for: their values and what they cost. `privacy` is what the job's
-// own plan was made from. TRIB_ERR_INVAL with conf->error.
+// The tallies that the job will ask for: their values and what they cost. `privacy` is what the
+// job's own plan was made from. TRIB_ERR_INVAL with conf->error.
 TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf,
                                                   const struct trib_privacy_config *privacy,
                                                   struct trib_job *job);
@@ -56,8 +56,7 @@ enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_p
 TRIB_CHECKED enum trib_err trib_tally_round_values(const struct trib_job *job,
                                                    const struct trib_round_shape *shape,
                                                    const int64_t *sums, double *ret_values);
-// Root mean square over the coordinates of the mean word, in units of the grid: what a round's report
-// calls the mean's.
+// Root mean square over the coordinates of the mean of `counted` vectors as they were encoded.
 double trib_tally_round_rms(const struct trib_round_shape *shape, const int64_t *sums,
                             uint64_t counted);
 
@@ -69,6 +68,12 @@ struct trib_tally_use {
 };
 void trib_tally_use_fini(struct trib_tally_use *use);
 
+// The values of a part of the devices.
+struct trib_tally_slice {
+    const char *group;    // borrowed
+    const double *values; // (shape->values), borrowed
+};
+
 // What the values were counted at.
 struct trib_tally_base {
     uint64_t version;
@@ -76,6 +81,8 @@ struct trib_tally_base {
     // What the coordinator measured of it on rows of its own, to be reported beside.
     const struct trib_evaluation_value *values; // (value_count), borrowed
     size_t value_count;
+    const struct trib_tally_slice *slices; // (slice_count), borrowed
+    size_t slice_count;
 };
 
 // Use the values of a round with this shape. The same values always give the same result.

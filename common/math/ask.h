@@ -1,8 +1,8 @@
 // ask.h - what the devices of a tally round are asked to count, kind by kind.
 //
-// A tally round (docs/protocol.md) does not train: each device adds numbers up over its rows, and the
-// sums of all devices are the round's result. A new kind has a number here and in proto, a branch in
-// ask.c, and a use in coordinator/tally_round.c.
+// A tally round (docs/protocol.md) does not train: each device adds numbers up over its rows, and
+// the sums of all devices are the round's result. A new kind has a number here and in proto, a
+// branch in ask.c, and a use in coordinator/tally_round.c.
 #ifndef TRIB_MATH_ASK_H
 #define TRIB_MATH_ASK_H
 

@@ -1,8 +1,8 @@
 // held_out.h - a model measured by many devices, each on its own rows, as sums that add up.
 //
-// Each device has rows that it learns from and rows that it keeps aside (trib_train_split). It counts
-// both: the rows kept aside for everything that is reported, those learnt from for the one metric
-// whose difference shows a model that has learnt its rows by heart.
+// Each device has rows that it learns from and rows that it keeps aside (trib_train_split). It
+// counts both: the rows kept aside for everything that is reported, those learnt from for the one
+// metric whose difference shows a model that has learnt its rows by heart.
 //
 // Layout of the values (tally.h), every one of them a sum over rows; the log-loss of a row and the
 // like are rounded once (score_sums.h), so that the sums do not depend on who has which rows:
@@ -58,8 +58,8 @@ struct trib_held_out_report {
 // Above such a difference of accuracy or R2 a model is said to know its rows by heart.
 #define TRIB_HELD_OUT_GAP 0.05
 
-// Noise may have made counts negative, or not whole: they are cut and rounded. TRIB_ERR_DATA: no rows
-// were kept aside.
+// Noise may have made counts negative, or not whole: they are cut and rounded. TRIB_ERR_DATA: no
+// rows were kept aside.
 TRIB_CHECKED enum trib_err trib_held_out_read(const struct trib_model *model, const double *values,
                                               struct trib_held_out_report *ret_report);
 

@@ -7,8 +7,8 @@
 //     H = sum s v x x^T        g = sum s (y - p) x        n = number of rows
 //     linear   v = 1           sigmoid  v = p (1 - p)     (McCullagh & Nelder 1989, section 2.5)
 //
-// These are sums over rows: devices count them (tally.h), and the coordinator makes the step
-// b + d with (H + n ridge I) d = g - n ridge b, which is the pooled one. For `linear` it is the least
+// These are sums over rows: devices count them (tally.h), and the coordinator makes the step b + d
+// with (H + n ridge I) d = g - n ridge b, which is the pooled one. For `linear` it is the least
 // squares solution after one round, for `sigmoid` the rounds are those of iteratively reweighted
 // least squares. The penalty is that of weight_decay: 1/2 ridge ||b||^2, on the bias too.
 //
@@ -33,8 +33,8 @@ enum {
 bool trib_newton_fits(const struct trib_model *model);
 size_t trib_newton_values(const struct trib_model *model); // of a model that fits
 
-// Count the rows `order[0..count)` of `samples` at `params`. TRIB_ERR_DATA: an output is not finite;
-// TRIB_ERR_LIMIT: a term is out of the range of tally.h.
+// Count the rows `order[0..count)` of `samples` at `params`. TRIB_ERR_DATA: an output is not
+// finite; TRIB_ERR_LIMIT: a term is out of the range of tally.h.
 TRIB_CHECKED enum trib_err trib_newton_count(const struct trib_model *model, const float *params,
                                              const struct trib_samples *samples,
                                              const uint32_t *order, size_t count,

@@ -1,11 +1,11 @@
 // tally.h - exact sums of doubles over many devices, as vectors of integers.
 //
-// Each value of a tally is a fixed-point number of 270 bits: LIMBS limbs of 30 bits, the lowest first
-// and the highest with the sign, value = sum limb_i * 2^(30 i - 160). A device adds its terms up in one and sends the limbs
-// as the coordinates of an ordinary update with words of 32 bits and weight 1; the coordinator adds
-// coordinate by coordinate in int64, as always. So the sum is that of the real numbers, whatever the
-// order of rows and devices, and is rounded once, to the nearest double, when it is read
-// (a superaccumulator; Kulisch & Miranker 1986).
+// Each value of a tally is a fixed-point number of 270 bits: LIMBS limbs of 30 bits, the lowest
+// first and the highest with the sign, value = sum limb_i * 2^(30 i - 160). A device adds its terms
+// up in one and sends the limbs as the coordinates of an ordinary update with words of 32 bits and
+// weight 1; the coordinator adds coordinate by coordinate in int64, as always. So the sum is that
+// of the real numbers, whatever the order of rows and devices, and is rounded once, to the nearest
+// double, when it is read (a superaccumulator; Kulisch & Miranker 1986).
 //
 //     range        |x| < 2^109 (6.5e32), of each term and of a device's sum; beyond it is refused
 //     resolution   2^-160 (6.9e-49): every double of 2^-108 (3.1e-33) and more is exact, smaller

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Versions that devices measure on the rows they keep aside: the same numbers in both modes and
-whoever dies, beside the coordinator's own, and a model that knows its rows by heart is found out."""
+whoever dies, beside the coordinator's own; a model that knows its rows by heart is found out."""
 import json
 import pathlib
 import random
@@ -154,6 +154,45 @@ class Measurers(fleet.Fleet):
                 row["device_metrics"]["version"] -= first
         return ([(r["round"], r["version"] - first, r["state"], r["kind"], r["device_metrics"],
                   r["metrics"]) for r in rounds], self.model_digest())
+
+
+class SliceTest(fleet.Case):
+    """Devices of an allow-list have a group; where they have several each is reported."""
+
+    def test_a_group_that_the_model_does_not_serve_is_seen(self):
+        rows = fleet.digits()
+        groups = ["town", "town", "country", "country"]
+        with fleet.Fleet() as tried:
+            listed = tried.dir / "allow.txt"
+            keys = [fleet.run("tributary-client", "keygen", "--state", tried.root / f"d{i}")
+                    .stdout.strip() for i in range(DEVICES)]
+            listed.write_text("".join(f"{key} d{i} {groups[i]}\n" for i, key in enumerate(keys)))
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write("[enrol]\nallow_list = allow.txt\n")
+            tried.start_coordinator()
+            for i in range(DEVICES):
+                done = tried.enrol(f"tcp://127.0.0.1:{tried.port}", f"d{i}", "--key", tried.key)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                own = rows[200 + 150 * i:350 + 150 * i]
+                if groups[i] == "country":  # half of its labels are another digit's
+                    own = [row if k % 2 else row[:-1] + str((int(row[-1]) + 1) % 10)
+                           for k, row in enumerate(own)]
+                tried.write_data(f"d{i}", own)
+                tried.start_device(f"d{i}")
+            tried.wait_connected(DEVICES)
+            job = tried.submit("64 - dense 10 softmax", rows[:200], rounds=4, cohort=DEVICES,
+                               local_epochs=5, evaluate_on_devices=4, validation_fraction=0.3)
+            tried.wait_for_job(job)
+            measured = tried.ctl("rounds", "ls", "--job", job)[-1]["device_metrics"]
+        country, town = measured["slices"]
+        self.assertEqual([slice["group"] for slice in [country, town]], ["country", "town"])
+        self.assertEqual(country["n"] + town["n"], measured["n"])
+        whole = measured["metrics"][0]
+        self.assertEqual([whole["name"], country["name"], town["name"]], ["accuracy"] * 3)
+        self.assertAlmostEqual(country["value"] * country["n"] + town["value"] * town["n"],
+                               whole["value"] * measured["n"])
+        self.assertGreater(town["value"], 0.6)
+        self.assertLess(country["high"], town["low"])
 
 
 class RestartTest(fleet.Case):

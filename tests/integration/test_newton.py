@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Federated Newton: the pooled solution, the same bytes in both modes, whoever dies; and refusals."""
+"""Federated Newton: the pooled solution, the same bytes in both modes, whoever dies; refusals."""
 import csv
 import fractions
 import json
@@ -116,7 +116,8 @@ class NewtonTest(fleet.Case):
     def test_the_shipped_line_is_found_and_is_that_of_all_rows(self):
         # Which rows are held out is the simulator's business: here a copy names them.
         with open(fleet.SOURCE / "simulations/data/linear.csv", newline="") as file:
-            rows = [tuple(to_float32(float(cell)) for cell in row) for row in list(csv.reader(file))[1:]]
+            rows = [tuple(to_float32(float(cell)) for cell in row)
+                    for row in list(csv.reader(file))[1:]]
         self.assertEqual(len(rows), 100)
         shipped = self.both_modes(LINEAR)
         self.assertEqual([r["kind"] for r in shipped.rounds], ["newton"] * 2)
