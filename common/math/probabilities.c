@@ -14,9 +14,17 @@ enum trib_err trib_probabilities_check(const double *p, size_t classes)
     return fabs(sum - 1) <= apart_max ? TRIB_OK : TRIB_ERR_DATA;
 }
 
-double trib_log_loss(const double *p, size_t label, double clip)
+static double clipped(double p, double clip)
 {
-    return -log(fmin(fmax(p[label], clip), 1 - clip));
+    return fmin(fmax(p, clip), 1 - clip);
+}
+
+double trib_log_loss(const double *p, size_t classes, size_t label, double clip)
+{
+    double sum = 0;
+    for (size_t c = 0; c < classes; c++)
+        sum += clipped(p[c], clip);
+    return -log(clipped(p[label], clip) / sum);
 }
 
 double trib_brier(const double *p, size_t classes, size_t label)

@@ -18,8 +18,9 @@
 // TRIB_ERR_DATA: a number that is not in [0, 1], or a sum that is not 1 within 1e-5 (float32).
 TRIB_CHECKED enum trib_err trib_probabilities_check(const double *p, size_t classes);
 
-// -log p_label, with p_label brought into [clip, 1 - clip] first.
-double trib_log_loss(const double *p, size_t label, double clip);
+// -log of the probability of `label`, after all of them were brought into [clip, 1 - clip] and then
+// divided by their sum.
+double trib_log_loss(const double *p, size_t classes, size_t label, double clip);
 
 // Brier 1950. Two classes: (p_1 - y)^2, in [0, 1]; more: the sum over all classes of
 // (p_c - [c is label])^2, in [0, 2].

@@ -112,7 +112,7 @@ void trib_score_sums_add(struct trib_score_sums *sums, const double *p, uint32_t
             return;
         }
     }
-    const double log_loss = trib_log_loss(p, label, TRIB_PROBABILITY_CLIP);
+    const double log_loss = trib_log_loss(p, sums->classes, label, TRIB_PROBABILITY_CLIP);
     const double brier = trib_brier(p, sums->classes, label);
     cells[ROWS]++;
     cells[TOP_K] += trib_is_in_top(p, sums->classes, label, sums->top_k);

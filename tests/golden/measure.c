@@ -312,7 +312,7 @@ static enum measure_status mean_of(const struct measure_input *input, const stru
         const double *p = table->p + r * table->classes;
         const size_t label = (size_t)input->truth.items[r];
         switch (what) {
-        case ROW_LOG_LOSS: sum += trib_log_loss(p, label, argument); break;
+        case ROW_LOG_LOSS: sum += trib_log_loss(p, table->classes, label, argument); break;
         case ROW_BRIER: sum += trib_brier(p, table->classes, label); break;
         case ROW_TOP_K: sum += trib_is_in_top(p, table->classes, label, (size_t)argument); break;
         case ROW_AT_THRESHOLD: sum += (p[1] >= argument) == (label == 1); break;

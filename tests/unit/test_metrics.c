@@ -220,7 +220,8 @@ static void probabilities_go_to_the_library_as_they_are(void **state)
             p[i] = (double)outputs[i];
         for (size_t r = 0; r < ROWS; r++) {
             brier += trib_brier(p + r * classes, classes, labels[r]) / ROWS;
-            log_loss += trib_log_loss(p + r * classes, labels[r], TRIB_PROBABILITY_CLIP) / ROWS;
+            log_loss +=
+                trib_log_loss(p + r * classes, classes, labels[r], TRIB_PROBABILITY_CLIP) / ROWS;
             scored[r] = (struct trib_scored){p[r * classes + 1], labels[r] == 1};
         }
         assert_int_equal(trib_evaluate(net, params, &samples, NULL, &e), TRIB_OK);

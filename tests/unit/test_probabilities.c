@@ -14,7 +14,7 @@ static void numbers_of_a_row_are_those_worked_out_by_hand(void **state)
     (void)state;
     static const double three[3] = {0.2, 0.5, 0.3};
     static const double two[2] = {0.25, 0.75};
-    assert_near(trib_log_loss(three, 2, TRIB_PROBABILITY_CLIP), -log(0.3));
+    assert_near(trib_log_loss(three, 3, 2, TRIB_PROBABILITY_CLIP), -log(0.3));
     assert_near(trib_brier(three, 3, 2), 0.04 + 0.25 + 0.49);
     assert_near(trib_brier(two, 2, 1), 0.0625);
     assert_near(trib_brier(two, 2, 0), 0.5625);
@@ -24,10 +24,13 @@ static void log_loss_is_bounded_by_its_clip(void **state)
 {
     (void)state;
     static const double sure[2] = {0, 1};
-    assert_near(trib_log_loss(sure, 0, TRIB_PROBABILITY_CLIP), 52 * log(2));
-    assert_true(fabs(trib_log_loss(sure, 1, TRIB_PROBABILITY_CLIP) - 0x1p-52) < 1e-30);
-    assert_near(trib_log_loss(sure, 0, 0.01), -log(0.01));
-    assert_near(trib_log_loss(sure, 1, 0.01), -log(0.99));
+    assert_near(trib_log_loss(sure, 2, 0, TRIB_PROBABILITY_CLIP), 52 * log(2));
+    assert_true(fabs(trib_log_loss(sure, 2, 1, TRIB_PROBABILITY_CLIP) - 0x1p-52) < 1e-30);
+    assert_near(trib_log_loss(sure, 2, 0, 0.01), -log(0.01));
+    assert_near(trib_log_loss(sure, 2, 1, 0.01), -log(0.99));
+    static const double of_three[3] = {0, 1, 0}; // 0.01, 0.99, 0.01 before the division
+    assert_near(trib_log_loss(of_three, 3, 1, 0.01), -log(0.99 / 1.01));
+    assert_near(trib_log_loss(of_three, 3, 2, 0.01), -log(0.01 / 1.01));
 }
 
 static void of_equal_probabilities_the_lower_class_comes_first(void **state)

@@ -99,7 +99,8 @@ static void sums_that_add_up_are_those_of_the_rows(void **state)
         struct trib_score_sums sums = sum_all(&rows);
         for (size_t r = 0; r < ROWS; r++) {
             const double *p = rows.p[r];
-            const double loss = trib_log_loss(p, rows.labels[r], TRIB_PROBABILITY_CLIP);
+            const double loss =
+                trib_log_loss(p, rows.classes, rows.labels[r], TRIB_PROBABILITY_CLIP);
             log_loss += loss / ROWS;
             log_loss_square += loss * loss / ROWS;
             brier += trib_brier(p, rows.classes, rows.labels[r]) / ROWS;
