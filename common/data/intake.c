@@ -76,7 +76,7 @@ static bool take_values(struct trib_intake *intake, float *ret_weight)
     double *values = d->values + d->rows * d->columns;
     if (!trib_schema_values(schema, intake->fields, intake->findings, values))
         return false;
-    d->y[d->rows] = (float)values[schema->label];
+    d->y[d->rows] = trib_schema_label(schema, values[schema->label]);
     *ret_weight = schema->weight == SIZE_MAX ? 1 : (float)values[schema->weight];
     return true;
 }

@@ -279,6 +279,8 @@ static enum trib_err check_column(const struct parser *p, const struct trib_colu
         return wrong(p, "column '%s': min is above max", c->name);
     if (!is_number(c->type) && (isfinite(c->min) || isfinite(c->max)))
         return wrong(p, "column '%s': only numbers have a range", c->name);
+    if (!is_number(c->type) && (c->offset != 0 || c->scale != 1))
+        return wrong(p, "column '%s': only numbers have an offset and a scale", c->name);
     if (c->fill && c->role != TRIB_ROLE_FEATURE)
         return wrong(p, "column '%s': fill is for features", c->name);
     return TRIB_OK;

@@ -129,6 +129,9 @@ void trib_findings_log(const struct trib_findings *findings, const char *name);
 const struct trib_violation *trib_findings_find(const struct trib_findings *findings, size_t column,
                                                 enum trib_rule rule);
 
+// What is learnt for a label of this value, or class: (value - offset) / scale of its column.
+float trib_schema_label(const struct trib_schema *schema, double value);
+
 // Check a row's fields (schema->count, in its order) and make numbers of them: ret_x has room for
 // schema->features. False: the row breaks a rule; it was counted.
 bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *fields,

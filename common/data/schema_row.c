@@ -311,6 +311,12 @@ static enum trib_rule read_field(const struct trib_schema *schema, const struct 
     return is_needed ? TRIB_RULE_MISSING : TRIB_RULE_COUNT;
 }
 
+float trib_schema_label(const struct trib_schema *schema, double value)
+{
+    const struct trib_column *c = &schema->columns[schema->label];
+    return (float)((value - c->offset) / c->scale);
+}
+
 // False: it does not fit a float.
 static bool put_feature(const struct trib_column *c, double value, float *x)
 {
@@ -339,13 +345,14 @@ bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *
             rule = TRIB_RULE_RANGE;
         const bool is_weight = c->role == TRIB_ROLE_WEIGHT;
         if (rule == TRIB_RULE_COUNT && (is_weight || c->role == TRIB_ROLE_LABEL) &&
-            (!isfinite((float)value) || (is_weight && value <= 0)))
+            (!isfinite(is_weight ? (float)value : trib_schema_label(schema, value)) ||
+             (is_weight && value <= 0)))
             rule = TRIB_RULE_RANGE;
         if (rule != TRIB_RULE_COUNT) {
             trib_findings_count(findings, i, rule, fields[i].line, fields[i].place);
             is_good = false;
         } else if (c->role == TRIB_ROLE_LABEL) {
-            *ret_y = (float)value;
+            *ret_y = trib_schema_label(schema, value);
         } else if (c->role == TRIB_ROLE_WEIGHT) {
             *ret_weight = (float)value;
         }

@@ -75,6 +75,22 @@ static void assert_refused(const char *keys, const char *value, enum trib_rule w
     trib_schema_destroy(schema);
 }
 
+static void a_label_is_moved_and_scaled_as_features_are(void **state)
+{
+    (void)state;
+    struct trib_findings findings;
+    float x, y, weight;
+    struct trib_schema *schema = parsed("[column x]\n[column y]\nrole = label\noffset = 190\n"
+                                        "scale = 180\n");
+    const struct trib_field fields[2] = {{.text = "7", .size = 1}, {.text = "280", .size = 3}};
+    assert_int_equal(trib_findings_init(&findings, schema), TRIB_OK);
+    assert_true(trib_schema_row(schema, fields, &findings, &x, &y, &weight));
+    assert_true(x == 7 && y == 0.5f);
+    assert_true(trib_schema_label(schema, 10) == -1);
+    trib_findings_fini(&findings);
+    trib_schema_destroy(schema);
+}
+
 static void numbers_are_numbers_and_nothing_else(void **state)
 {
     (void)state;
@@ -285,6 +301,7 @@ static void comments_and_blanks_are_passed_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_label_is_moved_and_scaled_as_features_are),
         cmocka_unit_test(numbers_are_numbers_and_nothing_else),
         cmocka_unit_test(bools_have_their_words),
         cmocka_unit_test(times_are_days_of_the_calendar),
