@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/feed.h"
+#include "client/prepared.h"
 #include "client/task.h"
 #include "common/base/log.h"
 #include "common/data/source.h"
@@ -80,7 +81,9 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     enum trib_err err = trib_feed_read(user, task, &news, &is_borrowed);
     if (err)
         return err;
-    err = check(&news, task, &rows);
+    err = trib_prepared_features(task, is_borrowed, &news);
+    if (!err)
+        err = check(&news, task, &rows);
     if (!err) {
         struct trib_samples samples = trib_data_news_samples(&news);
         samples.rows = rows;
@@ -106,11 +109,19 @@ static enum trib_err tally(void *user, struct trib_task *task, const float *para
     enum trib_err err = trib_feed_read(user, task, &news, &is_borrowed);
     if (err)
         return err;
-    err = check(&news, task, &rows);
+    if (ask.kind == TRIB_TALLY_PREPARE) {
+        err = trib_prepared_count(task, &news);
+        goto out;
+    }
+    err = trib_prepared_features(task, is_borrowed, &news);
+    if (!err)
+        err = check(&news, task, &rows);
     if (!err) {
         const struct trib_samples samples = trib_data_news_samples(&news);
         err = trib_ask_count(&ask, params, &samples, task->tally);
     }
+
+out:
     if (!is_borrowed)
         trib_data_news_fini(&news);
     return err;

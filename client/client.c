@@ -246,6 +246,26 @@ static void worker_report(struct trib_work *work)
     }
 }
 
+// A version is not trained on with the features of another pipeline than its own. The first version
+// of a job has none yet.
+static bool fits_pipeline(const struct trib_client *client)
+{
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    const struct trib_msg_fit *fit = &client->task.msg.fit;
+    const uint8_t *of_base = client->slot.manifest.prepare_digest;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    if (!fit->prepare[0] || memcmp(of_base, none, sizeof(none)) == 0)
+        return true;
+    trib_digest(fit->prepare, strlen(fit->prepare), digest);
+    if (memcmp(of_base, digest, sizeof(digest)) == 0)
+        return true;
+    TRIB_WARN("id=task-declined round=%" PRIu64
+              " declined: it is for another pipeline than version "
+              "%" PRIu64,
+              client->task.msg.round_number, client->slot.manifest.version);
+    return false;
+}
+
 // Begin the task at hand, if its base is installed and nothing stands in the way.
 void trib_client_start_task(struct trib_client *client)
 {
@@ -256,6 +276,10 @@ void trib_client_start_task(struct trib_client *client)
         memcmp(client->slot.manifest.digest, msg->base_digest, TRIB_DIGEST_SIZE) != 0)
         return;
     client->has_task = false;
+    if (!fits_pipeline(client)) {
+        trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
+        return;
+    }
     size_t size = client->task.model.param_count * sizeof(float);
     float *base = memcmp(client->slot.model.arch_digest, client->task.model.arch_digest,
                          TRIB_DIGEST_SIZE) == 0
@@ -579,8 +603,9 @@ static enum trib_err load_slot(struct trib_client *client)
         return err;
     }
     const bool has_rows = data->train[0] || !trib_data_is_file(data);
-    return trib_slot_load(client->dir, &client->enrolment, has_rows ? client->prepare_digest : NULL,
-                          &client->slot);
+    const bool is_pinned = has_rows && data->pipeline == TRIB_PIPELINE_OWN;
+    return trib_slot_load(client->dir, &client->enrolment,
+                          is_pinned ? client->prepare_digest : NULL, &client->slot);
 }
 
 static enum trib_err load(struct trib_client *client, const char *url)

@@ -164,7 +164,10 @@ static bool count_words(struct trib_task *task)
         return true;
     const struct trib_ask ask = trib_task_ask(task);
     task->word_count = is_private ? tally->values : trib_tally_words(tally->values);
-    return trib_ask_values(&ask) == tally->values && (is_private == (tally->scale > 0)) &&
+    // How much a pipeline counts the trainer knows, which reads it.
+    const bool is_pipeline = ask.kind == TRIB_TALLY_PREPARE && task->msg.fit.prepare[0];
+    return (is_pipeline || trib_ask_values(&ask) == tally->values) &&
+           (is_private == (tally->scale > 0)) &&
            (is_private || task->encoding.word_bits == TRIB_TALLY_WORD_BITS);
 }
 

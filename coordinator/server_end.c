@@ -126,6 +126,7 @@ static enum trib_err use_values(struct aggregation *a, const double *values, con
                                   : TRIB_OK;
     const struct trib_tally_base counted_at = {.version = a->manifest.parent,
                                                .params = base,
+                                               .pipeline = a->job->pipeline,
                                                .values = beside,
                                                .value_count = a->beside_count,
                                                .slices = slices.slices,
@@ -384,6 +385,10 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     sweep(server, run->id);
     if (run->pass == TRIB_PASS_EVALUATION)
         active->measured = run->number;
+    if (run->pass == TRIB_PASS_PREPARE)
+        active->passes_tried = run->number;
+    if (run->step.prepare && trib_jobs_take_step(active, &run->step))
+        run->failure = "the pipeline leaves no rows to evaluate on; see the log";
     bool is_over =
         run->target_is_reached ||
         (active->row.rounds_done >= active->job.config.rounds && !trib_rounds_measures(server));
@@ -490,8 +495,10 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
                                                            .reason = TRIB_ROUND_REASON_SECAGG});
     } else if (is_current && a->err) {
         TRIB_ERROR("id=aggregate-failed round=%" PRIu64 ": %s", run->number, trib_err_text(a->err));
-        run->failure = a->err == TRIB_ERR_DATA ? "the model is no longer finite"
-                                               : "a round could not be aggregated; see the log";
+        run->failure = a->shape.kind == TRIB_TALLY_PREPARE
+                           ? "the pipeline's statistics cannot be used; see the log"
+                       : a->err == TRIB_ERR_DATA ? "the model is no longer finite"
+                                                 : "a round could not be aggregated; see the log";
         (void)!trib_rounds_step(server,
                                 &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
                                                            .reason = TRIB_ROUND_REASON_FAILED});
@@ -504,6 +511,8 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
     } else if (is_current) {
         run->tally = a->use.json;
         a->use.json = (struct trib_buf){0};
+        run->step = a->use.step;
+        a->use.step = (struct trib_pipeline_step){.text = NULL};
         const bool is_measured = a->version && a->evaluates;
         run->target_is_reached =
             is_measured && trib_job_target_is_reached(&server->job->job, &a->held_out.validation);

@@ -21,6 +21,7 @@ void trib_jobs_free(struct trib_active_job *job)
     if (!job)
         return;
     trib_evaluator_destroy(job->evaluator);
+    trib_pipeline_close(job->pipeline);
     free(job);
 }
 
@@ -59,6 +60,82 @@ static bool reads_back(const char *text)
     return true;
 }
 
+// ---- The pipeline
+
+static bool waits_for_pipeline(const struct trib_active_job *active)
+{
+    return active->pipeline && !trib_prepare_is_fitted(active->pipeline->prepare);
+}
+
+// What follows from the pass that the pipeline is at.
+static enum trib_err follow_pipeline(struct trib_active_job *active)
+{
+    const struct trib_prepare *prepare = active->pipeline->prepare;
+    if (!trib_prepare_is_fitted(prepare)) {
+        trib_job_set_prepare(&active->job, trib_prepare_sum_count(prepare));
+        return TRIB_OK;
+    }
+    trib_job_set_prepare(&active->job, 0);
+    return trib_prepare_digest(prepare, active->prepare_digest);
+}
+
+static enum trib_err open_pipeline(struct trib_active_job *active, struct trib_job_text *text)
+{
+    const struct trib_job *job = &active->job;
+    enum trib_err err = trib_pipeline_open(&active->data, job->config.eval_every > 0,
+                                           &active->pipeline, text->why, sizeof(text->why));
+    if (err || !active->pipeline)
+        return err;
+    const size_t features = trib_prepare_features(active->pipeline->prepare);
+    if (features != job->model.inputs) {
+        (void)snprintf(text->why, sizeof(text->why),
+                       "%s: data.prepare: makes %zu features, the model takes %u", text->name,
+                       features, job->model.inputs);
+        return TRIB_ERR_INVAL;
+    }
+    if (waits_for_pipeline(active) && job->config.privacy_mode != TRIB_PRIVACY_OFF) {
+        (void)snprintf(text->why, sizeof(text->why),
+                       "%s: data.prepare: wants statistics of the fleet, which would leave the "
+                       "devices without noise: with privacy on name a pipeline that is fitted",
+                       text->name);
+        return TRIB_ERR_INVAL;
+    }
+    return follow_pipeline(active);
+}
+
+enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pipeline_step *step)
+{
+    char why[TRIB_PATH_MAX + 256];
+    struct trib_dataset *held_out;
+    trib_pipeline_take(active->pipeline, step, &held_out);
+    enum trib_err err = TRIB_OK;
+    if (held_out) {
+        err =
+            trib_evaluator_take(held_out, &active->job.model, &active->evaluator, why, sizeof(why));
+        if (err)
+            TRIB_ERROR("job=%" PRIu64 " %s", active->id, why);
+    }
+    if (!err)
+        err = follow_pipeline(active);
+    TRIB_INFO("job=%" PRIu64 " pipeline: %zu of %zu passes are left", active->id,
+              trib_prepare_passes_left(active->pipeline->prepare), active->pipeline->passes);
+    return err;
+}
+
+// The last pass that a round before the restart counted.
+static void recall_pass(struct trib_active_job *active, const struct trib_store_round *round)
+{
+    struct trib_pipeline_step step;
+    active->passes_tried = trib_round_key_number(round->number);
+    if (!active->pipeline || round->state != TRIB_ROUND_COMMITTED)
+        return;
+    if (trib_pipeline_recall(active->pipeline, round->result.tally, &step) ||
+        trib_jobs_take_step(active, &step))
+        TRIB_ERROR("job=%" PRIu64 " what pass %" PRIu64 " counted cannot be read; it is counted "
+                   "again",
+                   active->id, active->passes_tried);
+}
+
 enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                               struct trib_active_job **ret_job, char **ret_config)
 {
@@ -85,10 +162,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;
     }
-    err = trib_data_pipeline(&active->data, active->prepare_digest, text->why, sizeof(text->why));
-    if (err)
-        goto out;
-    if (config.eval_every > 0)
+    err = open_pipeline(active, text);
+    if (!err && config.eval_every > 0 && !waits_for_pipeline(active))
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));
     if (err)
@@ -512,6 +587,8 @@ static void take_ended(void *user, const struct trib_store_round *round)
     struct trib_active_job *active = user;
     if (trib_round_key_pass(round->number) == TRIB_PASS_EVALUATION)
         active->measured = trib_round_key_number(round->number);
+    if (trib_round_key_pass(round->number) == TRIB_PASS_PREPARE)
+        recall_pass(active, round);
     if (strcmp(round->result.reason, TRIB_ROUND_NEWTON_REFUSED) == 0)
         active->newton_is_off = true;
 }

@@ -91,6 +91,8 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         };
     else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
+    if (active->pipeline)
+        (void)snprintf(task->fit.prepare, sizeof(task->fit.prepare), "%s", active->pipeline->text);
     (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);
     memcpy(task->spec, job->model.spec, sizeof(task->spec));
@@ -377,6 +379,21 @@ bool trib_rounds_measures(const struct trib_server *server)
            server->head->manifest.job == active->id && server->head->manifest.round_number == done;
 }
 
+// The pass of the pipeline that comes next; false: it is fitted, or there is none.
+static bool wants_pass(const struct trib_active_job *active)
+{
+    return active->pipeline && !trib_prepare_is_fitted(active->pipeline->prepare);
+}
+
+static uint64_t next_key(const struct trib_server *server, bool is_measuring)
+{
+    const struct trib_active_job *active = server->job;
+    if (wants_pass(active))
+        return trib_round_key(TRIB_PASS_PREPARE, active->passes_tried + 1);
+    return is_measuring ? trib_round_key(TRIB_PASS_EVALUATION, active->row.rounds_done)
+                        : trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
+}
+
 void trib_rounds_open(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
@@ -389,9 +406,12 @@ void trib_rounds_open(struct trib_server *server)
     uint64_t now_ms = trib_clock_mono_ms();
     if (now_ms < active->next_open_ms || !is_worth_opening(server, now_ms))
         return;
-    const uint64_t key = is_measuring
-                             ? trib_round_key(TRIB_PASS_EVALUATION, active->row.rounds_done)
-                             : trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
+    if (wants_pass(active) &&
+        active->passes_tried >= active->pipeline->passes + TRIB_SERVER_PASSES_LOST_MAX) {
+        trib_jobs_end(server, TRIB_JOB_FAILED, "the pipeline's statistics could not be gathered");
+        return;
+    }
+    const uint64_t key = next_key(server, is_measuring);
     if (trib_run_create(server, server->last_round_id + 1, key, &run))
         return;
     struct open_op *op = trib_alloc(sizeof(*op) + run->plan.offers * sizeof(uint64_t));

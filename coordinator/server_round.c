@@ -47,6 +47,7 @@ void trib_run_free(struct trib_round_run *run)
     trib_segment_unref(run->segment);
     trib_secagg_free(run->secagg);
     trib_buf_fini(&run->tally);
+    trib_pipeline_step_fini(&run->step);
     free(run->members);
     free(run->uploads);
     free(run->candidates);

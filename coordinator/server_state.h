@@ -28,6 +28,7 @@
 #include "coordinator/tally_round.h"
 
 enum {
+    TRIB_SERVER_PASSES_LOST_MAX = 8,    // rounds of a pipeline that may be abandoned
     TRIB_SERVER_HALF_OPEN_MAX = 1024,   // connections without a finished handshake
     TRIB_SERVER_UPLOADS_MAX = 64,       // uploads that have credit at once
     TRIB_SERVER_CREDIT = 1 << 20,       // bytes a device may be ahead of us
@@ -135,9 +136,10 @@ struct trib_round_run {
     struct trib_round_secagg *secagg;  // from KEYS on; NULL unless masked
     enum trib_round_state secagg_told; // the phase that members were told of
     bool target_is_reached;
-    bool is_resumed;       // after a restart devices may take all of SELECTING to return
-    const char *failure;   // why the job cannot go on, or NULL
-    struct trib_buf tally; // what came of a tally round, for its report
+    bool is_resumed;                // after a restart devices may take all of SELECTING to return
+    const char *failure;            // why the job cannot go on, or NULL
+    struct trib_buf tally;          // what came of a tally round, for its report
+    struct trib_pipeline_step step; // of a pass of the pipeline, taken when it is durable
 };
 
 struct trib_active_job {
@@ -145,7 +147,9 @@ struct trib_active_job {
     struct trib_job job;
     struct trib_data_config data;
     struct trib_evaluator *evaluator;         // NULL when never evaluated
-    uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of data.prepare; 0: there is none
+    struct trib_pipeline *pipeline;           // NULL: none
+    uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of the pipeline when it is fitted, else 0
+    uint64_t passes_tried;                    // rounds of the pipeline that have ended
     struct trib_store_job row;                // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
@@ -270,6 +274,11 @@ TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
 
 // ---- server_open.c
+// Take the pipeline of a job one pass further; when it is fitted the job can evaluate. TRIB_ERR_DATA:
+// it cannot, logged.
+TRIB_CHECKED enum trib_err trib_jobs_take_step(struct trib_active_job *job,
+                                               struct trib_pipeline_step *step);
+
 // Is the newest version to be measured on devices before the job goes on or ends?
 bool trib_rounds_measures(const struct trib_server *server);
 void trib_rounds_open(struct trib_server *server);  // when there are devices enough

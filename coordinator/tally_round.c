@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/math/held_out.h"
 #include "common/math/newton.h"
+#include "coordinator/result.h"
 
 #define TRIB_LOG_MODULE "tally"
 
@@ -125,11 +126,21 @@ enum trib_err trib_job_check_tallies(struct trib_conf *conf,
     return err;
 }
 
+void trib_job_set_prepare(struct trib_job *job, size_t values)
+{
+    struct trib_job_tally *tally = &job->tallies[TRIB_TALLY_PREPARE];
+    assert(job->config.privacy_mode == TRIB_PRIVACY_OFF || values == 0);
+    *tally = (struct trib_job_tally){.values = values, .privacy = job->privacy};
+    tally->privacy.encoding = exact;
+}
+
 enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_pass pass,
                                    bool newton_is_off)
 {
     if (pass == TRIB_PASS_EVALUATION)
         return TRIB_TALLY_EVALUATION;
+    if (pass == TRIB_PASS_PREPARE)
+        return TRIB_TALLY_PREPARE;
     return job->config.strategy == TRIB_JOB_NEWTON && !newton_is_off ? TRIB_TALLY_NEWTON
                                                                      : TRIB_TALLY_NONE;
 }
@@ -172,6 +183,7 @@ double trib_tally_round_rms(const struct trib_round_shape *shape, const int64_t 
 void trib_tally_use_fini(struct trib_tally_use *use)
 {
     trib_buf_fini(&use->json);
+    trib_pipeline_step_fini(&use->step);
 }
 
 static void put_newton(const struct trib_newton_report *report, size_t coefficients,
@@ -308,6 +320,20 @@ static enum trib_err use_evaluation(const struct trib_job *job, const double *va
     return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 
+static enum trib_err use_pass(const struct trib_tally_base *base, const double *values,
+                              struct trib_tally_use *use)
+{
+    enum trib_err err = trib_pipeline_count(base->pipeline, values, &use->step);
+    if (err)
+        return err;
+    trib_pipeline_report(&use->step, &use->json);
+    if (!use->json.failed && use->json.size >= TRIB_RESULT_TALLY_SIZE) {
+        TRIB_ERROR("the pipeline's text is too long for a round's report");
+        return TRIB_ERR_DATA;
+    }
+    return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+}
+
 enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib_round_shape *shape,
                                    const double *values, const struct trib_tally_base *base,
                                    float *ret_next, struct trib_tally_use *ret_use)
@@ -318,6 +344,7 @@ enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib
     case TRIB_TALLY_NONE: break;
     case TRIB_TALLY_NEWTON: err = use_newton(job, values, base->params, ret_next, &use); break;
     case TRIB_TALLY_EVALUATION: err = use_evaluation(job, values, base, &use); break;
+    case TRIB_TALLY_PREPARE: err = use_pass(base, values, &use); break;
     }
     if (err)
         trib_tally_use_fini(&use);

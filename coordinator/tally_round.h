@@ -20,12 +20,15 @@
 #include "common/math/ask.h"
 #include "common/math/metrics.h"
 #include "coordinator/job.h"
+#include "coordinator/pipeline.h"
 #include "tributary/err.h"
 
 // Stored as numbers: never renumber.
 enum trib_round_pass {
     TRIB_PASS_MAIN = 0,       // makes the version of its number, 1 .. rounds
     TRIB_PASS_EVALUATION = 1, // measures that version on devices; no version comes of it
+    TRIB_PASS_PREPARE =
+        2, // a pass of the pipeline's statistics, before all others; numbers count tries
 };
 uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number);
 enum trib_round_pass trib_round_key_pass(uint64_t key);
@@ -47,6 +50,10 @@ TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf,
                                                   const struct trib_privacy_config *privacy,
                                                   struct trib_job *job);
 
+// The next pass of the job's pipeline counts so many values. Only with privacy off: a sum of values has
+// to be exact, or noised by a plan of its own.
+void trib_job_set_prepare(struct trib_job *job, size_t values);
+
 // The kind of a round of this pass. `newton_is_off`: an earlier round of the job refused a step.
 enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_pass pass,
                                    bool newton_is_off);
@@ -62,9 +69,10 @@ double trib_tally_round_rms(const struct trib_round_shape *shape, const int64_t 
 
 // What came of the values.
 struct trib_tally_use {
-    bool has_version;     // `next` holds the parameters of the next version
-    bool newton_is_off;   // refused: the round is abandoned, and the job goes on without
-    struct trib_buf json; // for the round's report; owned
+    bool has_version;               // `next` holds the parameters of the next version
+    bool newton_is_off;             // refused: the round is abandoned, and the job goes on without
+    struct trib_pipeline_step step; // of a pass of the pipeline; owned
+    struct trib_buf json;           // for the round's report; owned
 };
 void trib_tally_use_fini(struct trib_tally_use *use);
 
@@ -77,7 +85,8 @@ struct trib_tally_slice {
 // What the values were counted at.
 struct trib_tally_base {
     uint64_t version;
-    const float *params; // (param_count)
+    const float *params;                  // (param_count)
+    const struct trib_pipeline *pipeline; // of the job; NULL: none
     // What the coordinator measured of it on rows of its own, to be reported beside.
     const struct trib_evaluation_value *values; // (value_count), borrowed
     size_t value_count;

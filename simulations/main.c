@@ -198,7 +198,9 @@ static enum trib_err save_model(const struct run *run)
     uint8_t prepare_digest[TRIB_DIGEST_SIZE];
     struct trib_buf head = {0};
 
-    if (run->scenario->prepare) {
+    const bool has_pipeline =
+        run->scenario->prepare && trib_prepare_is_fitted(run->scenario->prepare);
+    if (has_pipeline) {
         enum trib_err err = trib_prepare_digest(run->scenario->prepare, prepare_digest);
         if (err)
             return err;
@@ -217,7 +219,7 @@ static enum trib_err save_model(const struct run *run)
     trib_real_text(from, threshold);
     if (state->is_evaluated && model->classes == 2 && isfinite(from))
         metadata[count++] = (struct trib_safetensors_text){"threshold", threshold};
-    if (run->scenario->prepare)
+    if (has_pipeline)
         metadata[count++] = (struct trib_safetensors_text){"pipeline", pipeline};
     trib_safetensors_header(model, metadata, count, &head);
     enum trib_err err =

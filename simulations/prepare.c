@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/data/prepare_dataset.h"
 #include "common/math/tally.h"
+#include "coordinator/sampler.h"
 
 #define TRIB_LOG_MODULE "scenario"
 
@@ -20,6 +21,11 @@ enum trib_err trib_scenario_load_pipeline(struct trib_scenario *s)
     if (err)
         return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
     s->data.keeps_values = true;
+    if (!trib_prepare_is_fitted(s->prepare) && s->job_config.privacy_mode != TRIB_PRIVACY_OFF)
+        return trib_conf_reject(&s->conf, "data", "prepare",
+                                "wants statistics of the fleet, which would leave the devices "
+                                "without noise: with privacy on name a pipeline that is fitted, or "
+                                "steps that need none");
     if (trib_prepare_features(s->prepare) == s->job.model.inputs)
         return TRIB_OK;
     return trib_conf_reject(&s->conf, "data", "prepare", "makes %zu features, the model takes %u",
@@ -43,33 +49,65 @@ static struct trib_dataset view_device(const struct trib_scenario *s, size_t dev
 
 // ---- Fitting
 
-static enum trib_err add_devices(const struct trib_scenario *s, double today, double *totals,
-                                 struct trib_tally *tally)
+// A pass is a round (coordinator/pipeline.h), so its devices are those that are drawn for a round of this
+// number; who has no rows declines, and another takes its place.
+static enum trib_err add_devices(const struct trib_scenario *s, const uint32_t *order, double today,
+                                 double *totals, struct trib_tally *tally)
 {
     enum trib_err err = TRIB_OK;
-    for (size_t d = 0; !err && d < s->partition.clients; d++) {
-        const struct trib_dataset view = view_device(s, d);
+    uint32_t counted = 0;
+    for (size_t d = 0; !err && d < s->partition.clients && counted < s->job.goal; d++) {
+        const struct trib_dataset view = view_device(s, order[d]);
+        if (view.rows == 0)
+            continue;
         err = trib_prepare_totals(s->prepare, &view, today, totals);
         for (size_t i = 0; !err && i < tally->count; i++)
             err = trib_tally_add(tally, i, totals[i]);
+        counted++;
+    }
+    if (!err && counted < s->job.accepted_min) {
+        TRIB_ERROR("%u devices have rows for the pipeline's statistics; round.min_accepted is %u",
+                   counted, s->job.accepted_min);
+        err = TRIB_ERR_DATA;
     }
     return err;
 }
 
-static enum trib_err fit_pass(struct trib_scenario *s, double today)
+// The devices in the order drawn for a pass.
+static uint32_t *draw(const struct trib_scenario *s, uint64_t pass)
+{
+    const size_t clients = s->partition.clients;
+    uint32_t *by_name = trib_alloc_array(clients, sizeof(*by_name));
+    uint32_t *order = trib_alloc_array(clients, sizeof(*order));
+    if (by_name && order) {
+        trib_partition_by_name(by_name, clients);
+        trib_sampler_draw(s->job_config.round_seed, pass, order, clients);
+        for (size_t i = 0; i < clients; i++)
+            order[i] = by_name[order[i]];
+    } else {
+        free(order);
+        order = NULL;
+    }
+    free(by_name);
+    return order;
+}
+
+static enum trib_err fit_pass(struct trib_scenario *s, uint64_t pass, double today)
 {
     struct trib_tally tally = {.count = 0};
     const size_t count = trib_prepare_sum_count(s->prepare);
     double *totals = trib_alloc_array(count, sizeof(*totals));
-    enum trib_err err = totals ? trib_tally_init(&tally, count) : TRIB_ERR_NOMEM;
+    uint32_t *order = draw(s, pass);
+    enum trib_err err = totals && order ? trib_tally_init(&tally, count) : TRIB_ERR_NOMEM;
     if (!err)
-        err = add_devices(s, today, totals, &tally);
+        err = add_devices(s, order, today, totals, &tally);
     for (size_t i = 0; !err && i < count; i++)
         totals[i] = trib_tally_value(&tally, i);
     if (!err)
         err = trib_prepare_advance(s->prepare, totals);
     trib_tally_fini(&tally);
     free(totals);
+    free(order);
     return err;
 }
 
@@ -80,15 +118,8 @@ enum trib_err trib_scenario_fit(struct trib_scenario *s)
     char text[TRIB_DIGEST_TEXT_SIZE];
     uint8_t digest[TRIB_DIGEST_SIZE];
     enum trib_err err = TRIB_OK;
-    if (passes > 0 && s->job_config.privacy_mode != TRIB_PRIVACY_OFF)
-        return trib_conf_reject(
-            &s->conf, "data", "prepare",
-            "wants statistics of the fleet, which would leave the devices "
-            "without noise: with privacy.mode %s name a pipeline that is "
-            "fitted, or steps that need none",
-            trib_privacy_mode_text((enum trib_privacy_mode)s->job_config.privacy_mode));
-    while (!err && !trib_prepare_is_fitted(s->prepare))
-        err = fit_pass(s, today);
+    for (uint64_t pass = 1; !err && !trib_prepare_is_fitted(s->prepare); pass++)
+        err = fit_pass(s, pass, today);
     if (!err)
         err = trib_prepare_digest(s->prepare, digest);
     if (err)

@@ -7,12 +7,11 @@
 #include "tributary/err.h"
 
 // Load the schema and the pipeline that the scenario names, and check that the pipeline makes what
-// the model takes. Without a pipeline nothing happens. TRIB_ERR_INVAL: conf.error, or logged when
+// the model takes. With privacy on it must be fitted. Without a pipeline nothing happens. TRIB_ERR_INVAL: conf.error, or logged when
 // that is empty.
 TRIB_CHECKED enum trib_err trib_scenario_load_pipeline(struct trib_scenario *scenario);
 
-// Every pass: what each device adds, added up exactly. A pipeline with privacy on is refused:
-// TRIB_ERR_INVAL, conf.error.
+// Every pass as a coordinator has it counted: the devices of its round, added up exactly.
 TRIB_CHECKED enum trib_err trib_scenario_fit(struct trib_scenario *scenario);
 
 // Make features of all rows. Devices may lose rows: the partition's sizes are those that are left,

@@ -207,7 +207,7 @@ static enum trib_err write_weights_schema(const struct trib_dataset *train, cons
     return err;
 }
 
-// With a pipeline the programs get the rows as they are written, the schema and the fitted text.
+// With a pipeline the programs get the rows as they are written and the schema, and the job the text.
 static enum trib_err write_pipeline(const struct trib_processes *p)
 {
     struct trib_buf schema = {0};
@@ -253,11 +253,13 @@ static void put_values_section(const struct trib_processes *p, const char *kind,
 {
     const struct trib_data_config *data = &p->scenario->data;
     trib_buf_printf(text,
-                    "[data]\nformat = %s\nheader = %s\nschema = %s/schema.ini\n"
-                    "prepare = %s/prepare.ini\n%s = %s.rows\n",
+                    "[data]\nformat = %s\nheader = %s\nschema = %s/schema.ini\n%s = %s.rows\n",
                     is_json_lines(p) ? "jsonl" : "csv",
-                    data->header == TRIB_CSV_HEADER_YES ? "yes" : "no", p->state_dir, p->state_dir,
-                    kind, kind);
+                    data->header == TRIB_CSV_HEADER_YES ? "yes" : "no", p->state_dir, kind, kind);
+    if (strcmp(kind, "test") == 0)
+        trib_buf_printf(text, "prepare = %s/prepare.ini\n", p->state_dir);
+    else
+        trib_buf_text(text, "pipeline = job\n");
 }
 
 static enum trib_err write_features(const struct trib_processes *p, size_t device, const char *dir,
@@ -526,6 +528,12 @@ static enum trib_err job_state(struct trib_processes *p, char *state, size_t siz
     return TRIB_OK;
 }
 
+// A pass of the pipeline's statistics: in one process they are no rounds, and no version comes of them.
+static bool is_pass(const struct trib_round_result *result)
+{
+    return strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_PREPARE)) == 0;
+}
+
 static enum trib_err fetch_round(struct trib_processes *p, struct trib_round_result *result,
                                  bool *ret_found)
 {
@@ -541,7 +549,8 @@ static enum trib_err fetch_round(struct trib_processes *p, struct trib_round_res
     if (*ret_found) {
         trib_result_from_row(&reply.rows[0], result);
         p->last_round = result->id;
-        if (strcmp(result->kind, TRIB_RESULT_EVALUATION) != 0) // of which no version comes
+        if (strcmp(result->kind, TRIB_RESULT_EVALUATION) != 0 &&
+            !is_pass(result)) // no version comes
             p->state.committed += strcmp(result->state, "committed") == 0;
     }
     trib_admin_reply_fini(&reply);
@@ -554,6 +563,8 @@ enum trib_err trib_processes_next(struct trib_processes *p, struct trib_round_re
         char state[16];
         bool found = false;
         enum trib_err err = fetch_round(p, ret_result, &found);
+        if (!err && found && is_pass(ret_result))
+            continue;
         if (!err && found)
             return TRIB_OK;
         if (!err && is_over)

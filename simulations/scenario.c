@@ -370,10 +370,11 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
         goto out;
     err = trib_dataset_select(all.dataset, s->partition.rows,
                               s->partition.starts[s->partition.clients], scale, &s->train);
-    if (!err && s->prepare)
+    if (!err && s->prepare && is_scaled) {
         err = trib_scenario_fit(s);
-    if (!err && s->prepare && is_scaled)
-        err = trib_scenario_apply(s);
+        if (!err)
+            err = trib_scenario_apply(s);
+    }
 
 out:
     free(rows);

@@ -53,7 +53,7 @@ struct trib_scenario {
 
     // After open:
     struct trib_schema *schema;      // with data.prepare: of `prepare`; owned
-    struct trib_prepare *prepare;    // fitted; owned
+    struct trib_prepare *prepare;    // fitted when scaled; owned
     struct trib_partition partition; // `rows` are the row numbers of the files
     struct trib_dataset *train;      // the rows of d0000, then those of d0001, ...
     struct trib_dataset *test;

@@ -98,7 +98,8 @@ static const struct trib_msg_task sample_task = {
             .patience = 4,
             .class_weights = 1,
             .mode = 2,
-            .tally = {.kind = 1, .values = 12, .scale = 3, .request_size = 2, .request = {5, 6}}},
+            .tally = {.kind = 1, .values = 12, .scale = 3, .request_size = 2, .request = {5, 6}},
+            .prepare = "[step log1p]\ncolumns = a\n"},
     .weight_max = 1000,
     .epsilon_pure = 0.5,
     .rho = 0.125,
@@ -200,9 +201,10 @@ MESSAGE(task, F(task, round_id), F(task, round_number), F(task, job), F(task, po
         F(task, fit.validation_fraction), F(task, fit.patience), F(task, fit.class_weights),
         F(task, fit.mode), F(task, fit.tally.kind), F(task, fit.tally.values),
         F(task, fit.tally.scale), F(task, fit.tally.request_size), F(task, fit.tally.request),
-        F(task, weight_max), F(task, epsilon_pure), F(task, rho), F(task, report_ms),
-        F(task, send_tick_ms), F(task, test_seed), F(task, hyper_count), F(task, hyper[0].name),
-        F(task, hyper[0].value), F(task, hyper[1].name), F(task, hyper[1].value))
+        F(task, fit.prepare), F(task, weight_max), F(task, epsilon_pure), F(task, rho),
+        F(task, report_ms), F(task, send_tick_ms), F(task, test_seed), F(task, hyper_count),
+        F(task, hyper[0].name), F(task, hyper[0].value), F(task, hyper[1].name),
+        F(task, hyper[1].value))
 MESSAGE(task_reply, F(task_reply, round_id), F(task_reply, code))
 MESSAGE(round_end, F(round_end, round_id), F(round_end, pace.retry_min_ms),
         F(round_end, pace.retry_max_ms))

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/data/schema.h"
 
 enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool with_lines, const char *name,
                                   struct trib_dataset **ret_dataset)
@@ -108,6 +109,8 @@ void trib_dataset_free(struct trib_dataset *dataset)
     free(dataset->weights);
     free(dataset->positions);
     free(dataset->values);
+    trib_schema_destroy(dataset->schema);
+    trib_dataset_free(dataset->prepared);
     free(dataset->lines);
     free(dataset);
 }

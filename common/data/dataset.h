@@ -11,6 +11,7 @@
 #include "tributary/err.h"
 
 struct trib_data_config;
+struct trib_schema;
 
 struct trib_dataset {
     float *x;            // (rows, inputs) row-major, owned
@@ -20,9 +21,13 @@ struct trib_dataset {
     uint32_t *lines;     // (rows) line of each row in a CSV file, owned; NULL for IDX
     double *values;      // (rows, columns) what a pipeline makes features of, owned; or NULL
     size_t rows;
-    size_t inputs;                   // 0 while there are values
-    size_t columns;                  // of the schema, while there are values
-    size_t label_column;             // 1-based column of the label in a CSV file, for messages
+    size_t inputs;              // 0 while there are values
+    size_t columns;             // of the schema, while there are values
+    struct trib_schema *schema; // of the values, owned; NULL: whoever reads them has it
+    struct trib_dataset
+        *prepared; // what the pipeline of `prepared_digest` made of them, owned; or NULL
+    uint8_t prepared_digest[32]; // of the pipeline that made `prepared`, or these features; or 0
+    size_t label_column;         // 1-based column of the label in a CSV file, for messages
     struct trib_data_config *origin; // what it can be read from again (source.h), owned; or NULL
     char name[TRIB_PATH_MAX + 1];    // the file, for messages
     char unfit[160];                 // why its rows are not to be used (there are none then), or ""

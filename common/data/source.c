@@ -63,6 +63,9 @@ const struct trib_conf_key trib_data_keys_device[] = {
         "store: rows that arrived longer ago are not used, and go; 0: any age", 0, 1e9, NULL),
     KEY("socket", TRIB_CONF_PATH, socket, "",
         "store: Unix socket on which the running client takes rows; empty: none", 0, 0, NULL),
+    KEY("pipeline", TRIB_CONF_CHOICE, pipeline, "own",
+        "with a schema: rows go through prepare, or through the pipeline that a job's tasks bring",
+        0, 0, "own|job"),
     KEY("file", TRIB_CONF_PATH, file, "", "sqlite: the database", 0, 0, NULL),
     KEY("query", TRIB_CONF_TEXT, query, "", "sqlite: a SELECT", 0, 0, NULL),
     KEY("query_max_ms", TRIB_CONF_INT, query_max_ms, "10000",
@@ -89,8 +92,18 @@ enum trib_err trib_data_load(const struct trib_data_config *config, struct trib_
         err = trib_schema_load(config->schema, &schema, why, sizeof(why));
     if (!err && config->prepare[0])
         err = trib_prepare_load(config->prepare, schema, ret_prepare, why, sizeof(why));
-    if (!err && config->prepare[0] && config->scale != 1) {
-        (void)snprintf(why, sizeof(why), "data.scale must be 1 with data.prepare, which scales");
+    const bool is_from_job = config->pipeline == TRIB_PIPELINE_JOB;
+    if (!err && (config->prepare[0] || is_from_job) && config->scale != 1) {
+        (void)snprintf(why, sizeof(why), "data.scale must be 1 with a pipeline, which scales");
+        err = TRIB_ERR_INVAL;
+    }
+    if (!err && is_from_job && config->rows_per_round > 0) {
+        (void)snprintf(why, sizeof(why), "data.rows_per_round cannot go with data.pipeline = job");
+        err = TRIB_ERR_INVAL;
+    }
+    if (!err && is_from_job && (config->prepare[0] || !schema)) {
+        (void)snprintf(why, sizeof(why),
+                       "data.pipeline = job wants a data.schema, and no data.prepare");
         err = TRIB_ERR_INVAL;
     }
     if (err) {
@@ -129,6 +142,21 @@ enum trib_err trib_data_pipeline(const struct trib_data_config *config,
     return err;
 }
 
+static bool keeps_values(const struct trib_data_config *config, const struct trib_prepare *prepare)
+{
+    return config->keeps_values || prepare || config->pipeline == TRIB_PIPELINE_JOB;
+}
+
+// What a job's pipeline is to be read with stays with the values.
+static void give_schema(const struct trib_data_config *config, struct trib_dataset *dataset,
+                        struct trib_schema **schema)
+{
+    if (config->pipeline != TRIB_PIPELINE_JOB)
+        return;
+    dataset->schema = *schema;
+    *schema = NULL;
+}
+
 static enum trib_err prepare_rows(const struct trib_data_config *config,
                                   const struct trib_prepare *prepare, const char *path,
                                   struct trib_dataset **dataset)
@@ -147,6 +175,7 @@ static enum trib_err prepare_rows(const struct trib_data_config *config,
         trib_prepare_report_log(&report, prepare, path);
         trib_dataset_free(*dataset);
         *dataset = features;
+        err = trib_prepare_digest(prepare, features->prepared_digest);
     }
     trib_prepare_report_fini(&report);
     return err;
@@ -176,13 +205,15 @@ static enum trib_err parse_table(const struct trib_data_config *config,
         .scale = scale,
         .limit = config->limit,
         .max_bad_share = config->max_bad_share,
-        .keeps_values = config->keeps_values || prepare,
+        .keeps_values = keeps_values(config, prepare),
     };
     err = trib_findings_init(&findings, schema);
     if (!err)
         err = trib_table_parse(text, schema, &options, &findings, &dataset);
     if (!err && prepare && !config->keeps_values)
         err = prepare_rows(config, prepare, text->name, &dataset);
+    if (!err)
+        give_schema(config, dataset, &schema);
     trib_findings_fini(&findings);
     trib_prepare_destroy(prepare);
     trib_schema_destroy(schema);
@@ -197,7 +228,7 @@ static enum trib_err parse_text(const struct trib_data_config *config,
                                 const struct trib_table_text *text, double scale,
                                 struct trib_dataset **ret_dataset)
 {
-    if (config->schema[0] || config->prepare[0])
+    if (config->schema[0] || config->prepare[0] || config->pipeline == TRIB_PIPELINE_JOB)
         return parse_table(config, text, scale, ret_dataset);
     if (config->format == TRIB_DATA_JSON_LINES) {
         TRIB_ERROR("%s: jsonl files want a data.schema", text->name);
@@ -296,7 +327,7 @@ static enum trib_err read_store(const struct trib_data_config *config, uint64_t 
                                                 .limit = config->limit,
                                                 .max_bad_share = config->max_bad_share,
                                                 .has_positions = true,
-                                                .keeps_values = config->keeps_values || prepare};
+                                                .keeps_values = keeps_values(config, prepare)};
     const struct trib_row_query query = {
         .dir = config->store,
         .after = after,
@@ -315,6 +346,8 @@ static enum trib_err read_store(const struct trib_data_config *config, uint64_t 
         trib_intake_end(&reading.intake, &dataset);
     if (!err && prepare && !config->keeps_values)
         err = prepare_rows(config, prepare, config->store, &dataset);
+    if (!err)
+        give_schema(config, dataset, &schema);
     trib_intake_fini(&reading.intake);
     trib_record_reader_fini(&reading.record);
     trib_findings_fini(&findings);

@@ -29,6 +29,11 @@ enum trib_push_format {
     TRIB_PUSH_JSON_LINES,
 };
 
+enum trib_pipeline_source {
+    TRIB_PIPELINE_OWN, // data.prepare, or none
+    TRIB_PIPELINE_JOB, // comes with each task
+};
+
 struct trib_data_config {
     int format; // enum trib_data_format
     double scale;
@@ -49,6 +54,7 @@ struct trib_data_config {
     // Of format sqlite
     trib_conf_text file, query;
     uint64_t query_max_ms;
+    int pipeline;      // enum trib_pipeline_source
     bool keeps_values; // no key: data sets hold values for a pipeline that is not fitted yet
 };
 

@@ -14,6 +14,7 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     case TRIB_TALLY_NONE: return "train";
     case TRIB_TALLY_NEWTON: return "newton";
     case TRIB_TALLY_EVALUATION: return "evaluation";
+    case TRIB_TALLY_PREPARE: return "prepare";
     }
     return "unknown";
 }
@@ -21,7 +22,8 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
 size_t trib_ask_values(const struct trib_ask *ask)
 {
     switch (ask->kind) {
-    case TRIB_TALLY_NONE: break;
+    case TRIB_TALLY_NONE:
+    case TRIB_TALLY_PREPARE: break;
     case TRIB_TALLY_NEWTON:
         return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
     case TRIB_TALLY_EVALUATION: return trib_held_out_values(ask->model);
@@ -41,7 +43,8 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
     const size_t learnt = trib_train_split(samples->rows, ask->validation_fraction, order);
     enum trib_err err = TRIB_ERR_REFUSED;
     switch (ask->kind) {
-    case TRIB_TALLY_NONE: break;
+    case TRIB_TALLY_NONE:
+    case TRIB_TALLY_PREPARE: break;
     case TRIB_TALLY_NEWTON:
         err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
         break;

@@ -19,11 +19,12 @@ enum trib_tally_kind {
     TRIB_TALLY_NONE = 0, // not a tally round: train
     TRIB_TALLY_NEWTON = 1,
     TRIB_TALLY_EVALUATION = 2, // held_out.h
+    TRIB_TALLY_PREPARE = 3, // a pass of a pipeline, which says itself what to count (common/data)
 };
 enum {
-    TRIB_TALLY_KINDS = 3
+    TRIB_TALLY_KINDS = 4
 };
-const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton", "evaluation"
+const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton", ...
 
 struct trib_ask {
     enum trib_tally_kind kind;

@@ -287,7 +287,8 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
     return fit->optimizer == 0 && !fit->decoupled_decay && fit->l1 == 0 && fit->proximal_mu == 0 &&
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
-           fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0 && fit->mode == 0;
+           fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0 &&
+           fit->mode == 0 && !fit->prepare[0];
 }
 
 static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *msg)
@@ -332,6 +333,17 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->patience = msg->patience;
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
     out->mode = (Tributary__V1__LearningMode)msg->mode;
+    out->prepare = bytes_of((const uint8_t *)msg->prepare, strlen(msg->prepare));
+}
+
+static bool take_pipeline(const ProtobufCBinaryData *in, struct trib_msg_fit *out)
+{
+    if (in->len > TRIB_PIPELINE_TEXT_MAX || (in->len > 0 && memchr(in->data, 0, in->len)))
+        return false;
+    if (in->len > 0)
+        memcpy(out->prepare, in->data, in->len);
+    out->prepare[in->len] = '\0';
+    return true;
 }
 
 static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
@@ -359,7 +371,7 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
            is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
            (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
             (in->lr_step >= 1 && in->lr_gamma > 0)) &&
-           take_tally(in->tally, out);
+           take_tally(in->tally, out) && take_pipeline(&in->prepare, out);
 }
 
 void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)

@@ -125,6 +125,7 @@ struct trib_msg_fit {
     uint32_t class_weights; // 1: balanced; or one we do not know
     uint32_t mode;          // enum trib_mode (tributary/client.h), or one we do not know
     bool is_strange;        // unpacked: it has fields that we do not know
+    char prepare[TRIB_PIPELINE_TEXT_MAX + 1]; // a pipeline's text; "": there is none
     struct trib_msg_tally tally;
 };
 

@@ -47,6 +47,10 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_text(hash, "mode");
         put_u64(hash, fit->mode);
     }
+    if (fit->prepare[0]) {
+        put_text(hash, "prepare");
+        put_text(hash, fit->prepare);
+    }
     if (fit->tally.kind == 0)
         return;
     put_u64(hash, fit->tally.kind);

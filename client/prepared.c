@@ -1,0 +1,134 @@
+#include "client/prepared.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/hash.h"
+#include "common/base/log.h"
+#include "common/data/prepare_dataset.h"
+#include "tributary/client.h"
+
+#define TRIB_LOG_MODULE "trainer"
+
+// Without the pipeline there are no features; a pipeline without values has nothing to work on.
+static enum trib_err check_pipeline(const struct trib_dataset *dataset,
+                                    const struct trib_task *task)
+{
+    const char *text = task->msg.fit.prepare;
+    const bool has_pipeline = text[0] != '\0';
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    if (!!dataset->schema == has_pipeline)
+        return TRIB_OK;
+    trib_digest(text, strlen(text), digest);
+    if (has_pipeline && memcmp(digest, dataset->prepared_digest, sizeof(digest)) == 0)
+        return TRIB_OK; // the very one that its rows went through
+    TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", task->msg.round_number,
+              has_pipeline
+                  ? "it brings a pipeline, and the rows went through another one or none; with "
+                    "data.pipeline = job they go through a job's own"
+                  : "it brings no pipeline, which data.pipeline = job waits for");
+    return TRIB_ERR_DATA;
+}
+
+static enum trib_err parse_pipeline(const struct trib_dataset *dataset,
+                                    const struct trib_task *task, struct trib_prepare **ret_prepare)
+{
+    char why[512];
+    const char *text = task->msg.fit.prepare;
+    enum trib_err err = trib_prepare_parse(text, strlen(text), "the job's pipeline",
+                                           dataset->schema, ret_prepare, why, sizeof(why));
+    if (err)
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", task->msg.round_number, why);
+    return err == TRIB_ERR_INVAL ? TRIB_ERR_DATA : err;
+}
+
+static enum trib_err prepare(struct trib_dataset *dataset, const struct trib_task *task)
+{
+    struct trib_prepare *pipeline;
+    struct trib_prepare_report report = {.rows = 0};
+    enum trib_err err = parse_pipeline(dataset, task, &pipeline);
+    if (err)
+        return err;
+    trib_dataset_free(dataset->prepared);
+    dataset->prepared = NULL;
+    if (!trib_prepare_is_fitted(pipeline)) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: its pipeline is not fitted",
+                  task->msg.round_number);
+        err = TRIB_ERR_DATA;
+    }
+    if (!err)
+        err = trib_prepare_dataset(pipeline, dataset, trib_prepare_today(), &report,
+                                   &dataset->prepared);
+    if (!err) {
+        trib_digest(task->msg.fit.prepare, strlen(task->msg.fit.prepare), dataset->prepared_digest);
+        trib_prepare_report_log(&report, pipeline, dataset->name);
+    }
+    trib_prepare_report_fini(&report);
+    trib_prepare_destroy(pipeline);
+    return err;
+}
+
+// The data set of features behind one of values, which keeps it.
+static enum trib_err features_of(struct trib_dataset *dataset, const struct trib_task *task)
+{
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    trib_digest(task->msg.fit.prepare, strlen(task->msg.fit.prepare), digest);
+    if (dataset->prepared && memcmp(digest, dataset->prepared_digest, sizeof(digest)) == 0)
+        return TRIB_OK;
+    return prepare(dataset, task);
+}
+
+enum trib_err trib_prepared_features(const struct trib_task *task, bool is_borrowed,
+                                     struct trib_data_news *news)
+{
+    struct trib_dataset *dataset = news->dataset;
+    enum trib_err err = check_pipeline(dataset, task);
+    if (err || !dataset->schema || dataset->unfit[0])
+        return err;
+    if (task->msg.fit.mode != TRIB_MODE_BATCH) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: with data.pipeline = job a device "
+                  "learns from all its rows only (round.mode = batch)",
+                  task->msg.round_number);
+        return TRIB_ERR_DATA;
+    }
+    err = features_of(dataset, task);
+    if (err)
+        return err;
+    struct trib_dataset *features = dataset->prepared;
+    if (!is_borrowed) { // they are ours with the rows, which go
+        dataset->prepared = NULL;
+        trib_data_news_fini(news);
+    }
+    *news = (struct trib_data_news){.dataset = features, .end = features->rows};
+    return TRIB_OK;
+}
+
+// What the rows add to the pass that the pipeline is at.
+enum trib_err trib_prepared_count(struct trib_task *task, const struct trib_data_news *news)
+{
+    const struct trib_dataset *dataset = news->dataset;
+    struct trib_prepare *pipeline;
+    double *totals = NULL;
+    enum trib_err err = check_pipeline(dataset, task);
+    if (err)
+        return err;
+    if (dataset->rows == 0 || !dataset->schema)
+        return TRIB_ERR_REFUSED;
+    err = parse_pipeline(dataset, task, &pipeline);
+    if (err)
+        return err;
+    if (trib_prepare_sum_count(pipeline) != task->tally->count)
+        err = TRIB_ERR_DATA;
+    if (!err) {
+        totals = trib_alloc_array(task->tally->count, sizeof(*totals));
+        err = totals ? trib_prepare_totals(pipeline, dataset, trib_prepare_today(), totals)
+                     : TRIB_ERR_NOMEM;
+    }
+    for (size_t i = 0; !err && i < task->tally->count; i++)
+        err = trib_tally_add(task->tally, i, totals[i]);
+    free(totals);
+    trib_prepare_destroy(pipeline);
+    return err;
+}
