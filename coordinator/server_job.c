@@ -110,8 +110,8 @@ enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pi
     trib_pipeline_take(active->pipeline, step, &held_out);
     enum trib_err err = TRIB_OK;
     if (held_out) {
-        err =
-            trib_evaluator_take(held_out, &active->job.model, &active->evaluator, why, sizeof(why));
+        err = trib_evaluator_take(held_out, &active->job.model, &active->job.held_out,
+                                  &active->evaluator, why, sizeof(why));
         if (err)
             TRIB_ERROR("job=%" PRIu64 " %s", active->id, why);
     }

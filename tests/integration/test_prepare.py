@@ -89,8 +89,71 @@ class PrepareTest(fleet.Case):
         self.assertIn(f"fitted in 12 passes over 4 devices: {FEATURES} features", said)
         self.assertRegex(said, r"step 1 \(outlier\) touched [1-9]")
         second, _ = self.play("processes")
+        log = (self.dir / "run2/logs/coordinator.log").read_text()
+        self.assertIn("pipeline: 11 of 12 passes are left", log)  # as rounds, over the wire
+        self.assertIn("pipeline: 0 of 12 passes are left", log)
         self.assertEqual(first["model_digest"], second["model_digest"])
         self.assertEqual(first["value"], second["value"])
+
+    def test_a_pass_is_counted_by_the_cohort_that_is_drawn(self):
+        partition = "clients = 7"  # a cohort has four
+        digests = {self.play(mode, partition=partition)[0]["model_digest"]
+                   for mode in ("inprocess", "processes")}
+        self.assertEqual(len(digests), 1)
+        self.assertNotEqual(digests, {self.play(partition="clients = 4")[0]["model_digest"]})
+
+    def prepare_fleet(self, tried, rows, names, keys):
+        for name in names:
+            tried.add_device(name, [], scale=1)
+            (tried.root / name / "data.csv").write_text(rows)
+            config = tried.root / name / "client.ini"
+            config.write_text(config.read_text().replace(
+                "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\n{keys}"))
+            tried.start_device(name)
+        fleet.wait_until(lambda: all(tried.device(name)["state"] == "connected" for name in names),
+                         "the devices are connected")
+
+    def submit(self, tried, rows, features, pipeline, **keys):
+        path = tried.write_job(f"{features} - dense 2 softmax", rows.splitlines(), scale=1, **keys)
+        path.write_text(path.read_text().replace(
+            "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\nprepare = {pipeline}\n"))
+        return tried.ctl("jobs", "submit", path)[0]["job"]
+
+    def test_a_coordinator_that_dies_between_passes_goes_on_from_the_last(self):
+        rows = csv(60)
+        points = [None, "round.ended:1", "round.ended:5", "round.ended:12"]
+        digests = set()
+        if not fleet.crash_points("tributary-coordinator"):
+            self.skipTest("a build without -Dcrash_points=true")
+        for point in points:
+            with self.subTest(point=point), fleet.Fleet() as tried:
+                tried.start_coordinator({"TRIB_CRASH": point} if point else None,
+                                        may_die=bool(point))
+                self.prepare_fleet(tried, rows, ("a", "b", "c"), "pipeline = job\n")
+                job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=3,
+                                  min_accepted=3, rounds=2)
+                if point:
+                    process = tried.processes["coordinator"]
+                    fleet.wait_until(lambda: process.poll() is not None, f"{point} is hit")
+                    tried.processes.pop("coordinator")
+                    tried.start_coordinator()
+                tried.wait_for_job(job)
+                digests.add(tried.model_digest())
+                kinds = [entry["kind"] for entry in tried.ctl("rounds", "ls", "--job", job)]
+                self.assertEqual(kinds.count("prepare"), 12)  # none was counted twice
+        self.assertEqual(len(digests), 1)
+
+    def test_who_cannot_count_a_pass_declines_and_says_why(self):
+        rows = csv(60)
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.prepare_fleet(tried, rows, ("able",), "pipeline = job\n")
+            self.prepare_fleet(tried, rows.replace("?", "1"), ("plain",), "")
+            job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=1, min_accepted=1,
+                              rounds=1)
+            tried.wait_for_job(job)
+            self.assertIn("touched", tried.log("able"))
+            self.assertNotIn("touched", tried.log("plain"))
 
     def test_rows_that_steps_drop_are_gone_in_both_modes(self):
         (self.dir / "p.ini").write_text("[step dedup]\n[step impute]\ncolumns = size\nwith = drop\n")

@@ -265,8 +265,8 @@ static void a_plain_task_says_nothing_of_how_to_fit(void **state)
     assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
     assert_true(trib_msg_fit_is_plain(&got.fit));
     assert_false(trib_msg_fit_is_plain(&sample_task.fit));
-    // Task.fit (24) with a field of the future (31, the number 1) in it
-    static const uint8_t future[] = {0xc2, 0x01, 3, 0xf8, 0x01, 1};
+    // Task.fit (24) with a field of the future (100, the number 1) in it
+    static const uint8_t future[] = {0xc2, 0x01, 3, 0xa0, 0x06, 1};
     trib_buf_append(&buf, future, sizeof(future));
     assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
     assert_true(got.fit.is_strange);

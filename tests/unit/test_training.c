@@ -48,6 +48,7 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
     CHANGE(fit.class_weights);
     CHANGE(fit.mode);
     CHANGE(fit.tally.kind);
+    CHANGE(fit.prepare[0]);
 #undef CHANGE
 }
 
