@@ -157,11 +157,16 @@ class DataTest(fleet.Case):
         train, test = DATA / "adult/adult.data", DATA / "adult/adult.test"
         if not train.exists() or not test.exists():
             self.skipTest(f"no UCI Adult in {DATA} (TRIBUTARY_DATA says where)")
-        done = fleet.run("tributary-sim", "run", SCENARIOS / "adult.ini", "--mode", "inprocess",
-                         "--json", "--out", self.dir / "adult", "--set", f"data.train={train}",
-                         "--set", f"data.test={test}")
+        words = ("run", SCENARIOS / "adult.ini", "--mode", "inprocess", "--json", "--out",
+                 self.dir / "adult", "--set", f"data.train={train}", "--set", f"data.test={test}")
+        done = fleet.run("tributary-sim", *words)
         self.assertEqual(done.returncode, 0, done.stderr)  # the target is met
         self.assertIn("32561 rows, 16281 held out", done.stderr)
+        done = fleet.run("tributary-sim", *words, "--set", "round.target_metric=none")
+        last = json.loads(done.stdout.splitlines()[-2])
+        self.assertEqual(last["round"], 20)
+        self.assertGreaterEqual(last["metrics"]["accuracy"], 0.845)
+        self.assertGreaterEqual(last["metrics"]["auc"], 0.898)
 
 
 if __name__ == "__main__":
