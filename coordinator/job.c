@@ -102,6 +102,14 @@ static const struct trib_conf_key job_keys[] = {
         ANY),
     KEY("round", "test_share", TRIB_CONF_REAL, test_share, "0",
         "share of the held-out rows that only report: nothing is chosen by them", 0, 0.9, NULL),
+    KEY("round", "stop_patience", TRIB_CONF_INT, stop_patience, "0",
+        "stop after so many evaluations without a better metric; 0: go on", 0, TRIB_ROUNDS_MAX,
+        NULL),
+    KEY("round", "stop_min_delta", TRIB_CONF_REAL, stop_min_delta, "0",
+        "what is better by less than this is not better", 0, 1e9, NULL),
+    KEY("round", "deadline_s", TRIB_CONF_INT, deadline_s, "0",
+        "stop when so many seconds have passed since the job was submitted; 0: never", 0, 1e9,
+        NULL),
 
     KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
         "how updates become a version; this version has fedavg, and newton for models N - dense 1 "
@@ -268,6 +276,11 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
     if (config->target_metric != TRIB_JOB_METRIC_NONE && config->eval_every == 0)
         return trib_conf_reject(conf, "round", "eval_every",
                                 "must not be 0 when there is a target_metric");
+    if (config->stop_patience > 0 && config->eval_every == 0)
+        return trib_conf_reject(conf, "round", "eval_every",
+                                "must not be 0 when there is a stop_patience");
+    if (config->stop_min_delta > 0 && config->stop_patience == 0)
+        return trib_conf_reject(conf, "round", "stop_min_delta", "wants a stop_patience");
     return check_held_out(conf, config, job);
 }
 

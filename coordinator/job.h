@@ -72,6 +72,9 @@ struct trib_job_config {
     int primary_metric;            // the same; TRIB_JOB_METRIC_NONE: accuracy, or mse
     trib_conf_text threshold_goal; // threshold.h; only of two classes
     double test_share;             // of the held-out rows: they only report
+    uint64_t stop_patience;        // evaluations; 0: a plateau ends nothing
+    double stop_min_delta;
+    uint64_t deadline_s; // since it was submitted; 0: none
     // [strategy]
     int strategy; // TRIB_JOB_FEDAVG, TRIB_JOB_NEWTON; the others are refused
     double server_learning_rate;

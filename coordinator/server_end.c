@@ -370,8 +370,10 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     if (op->version) {
         trib_jobs_set_head(server, op->version);
         op->version = NULL;
-        if (op->row.has_value)
+        if (op->row.has_value) {
             trib_job_observe(&active->job, op->row.value, &active->plateau);
+            trib_stop_observe(&active->stop, &active->job, op->row.value);
+        }
     }
     TRIB_INFO("round=%" PRIu64 " %s%s%s version=%" PRIu64 " accepted=%" PRIu64 "/%" PRIu64
               " %s=%.4f seconds=%.2f",
@@ -389,9 +391,10 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         active->passes_tried = run->number;
     if (run->step.prepare && trib_jobs_take_step(active, &run->step))
         run->failure = "the pipeline leaves no rows to evaluate on; see the log";
-    bool is_over =
-        run->target_is_reached ||
-        (active->row.rounds_done >= active->job.config.rounds && !trib_rounds_measures(server));
+    active->stop.target_is_reached = active->stop.target_is_reached || run->target_is_reached;
+    const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
+    const bool is_over =
+        rule == TRIB_STOP_TARGET || (rule != TRIB_STOP_NOT && !trib_rounds_measures(server));
     const char *failure = run->failure;
     trib_rounds_free(server);
     if (failure)

@@ -470,22 +470,25 @@ void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const 
     submit_end(server, state, reason, false);
 }
 
+enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server)
+{
+    const struct trib_active_job *active = server->job;
+    const uint64_t now_ms = trib_clock_wall_ms(); // days may pass, and the machine sleep
+    const uint64_t begun_ms = active->row.submitted_ms;
+    return trib_stop_rule(&active->stop, &active->job, active->row.rounds_done,
+                          now_ms > begun_ms ? now_ms - begun_ms : 0);
+}
+
 void trib_jobs_finish(struct trib_server *server)
 {
     const struct trib_active_job *active = server->job;
-    bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;
-    bool used_up = active->row.rounds_done >= active->job.config.rounds;
-    bool reached = has_target && !used_up; // stopped before the last round: only the target does
-    if (has_target && used_up && server->head) {
-        struct trib_evaluation last;
-        trib_manifest_get_evaluation(&server->head->manifest, active->job.model.classes, &last);
-        reached = trib_job_target_is_reached(&active->job, &last);
-    }
-    bool missed = has_target && !reached;
+    const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
+    const bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;
+    const bool missed = has_target && rule != TRIB_STOP_TARGET;
+    const bool used_up = active->row.rounds_done >= active->job.config.rounds;
     submit_end(server, missed ? TRIB_JOB_MISSED : TRIB_JOB_DONE,
-               missed    ? "the target was not reached"
-               : reached ? "the target was reached"
-                         : "all rounds are done",
+               missed && rule == TRIB_STOP_ROUNDS ? "the target was not reached"
+                                                  : trib_stop_reason(rule),
                used_up && trib_job_tail(&active->job) > 0);
 }
 
@@ -572,12 +575,26 @@ static enum trib_err clean_models(struct trib_server *server, struct recovery *r
     return err;
 }
 
+// Did the last round of the job, before we were killed, reach its target?
+static bool head_reaches_target(const struct trib_server *server,
+                                const struct trib_active_job *active)
+{
+    struct trib_evaluation last;
+    const struct trib_msg_manifest *m = server->head ? &server->head->manifest : NULL;
+    if (!m || m->job != active->id || strcmp(m->kind, "round") != 0 || m->metric_count == 0)
+        return false;
+    trib_manifest_get_evaluation(m, active->job.model.classes, &last);
+    return trib_job_target_is_reached(&active->job, &last);
+}
+
 // A plateau is what the rounds of the job so far showed.
 static void take_value(void *user, const struct trib_store_version *v)
 {
     struct trib_active_job *active = user;
-    if (v->job == active->id && v->has_value && strcmp(v->kind, "round") == 0)
-        trib_job_observe(&active->job, v->value, &active->plateau);
+    if (v->job != active->id || !v->has_value || strcmp(v->kind, "round") != 0)
+        return;
+    trib_job_observe(&active->job, v->value, &active->plateau);
+    trib_stop_observe(&active->stop, &active->job, v->value);
 }
 
 // What the rounds before the restart settled: a step that was refused is not tried again, and a
@@ -628,6 +645,7 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
         trib_jobs_free(active);
         goto out;
     }
+    active->stop.target_is_reached = head_reaches_target(server, active);
     trib_jobs_activate(server, active);
 
 out:

@@ -399,8 +399,8 @@ void trib_rounds_open(struct trib_server *server)
     struct trib_active_job *active = server->job;
     struct trib_round_run *run;
     const bool is_measuring = trib_rounds_measures(server);
-    if (!is_measuring && active->row.rounds_done >= active->job.config.rounds) {
-        trib_jobs_finish(server); // killed between the last round and the job's end
+    if (!is_measuring && trib_jobs_stop_rule(server) != TRIB_STOP_NOT) {
+        trib_jobs_finish(server); // killed between the last round and the job's end, or too late
         return;
     }
     uint64_t now_ms = trib_clock_mono_ms();

@@ -24,6 +24,7 @@
 #include "coordinator/result.h"
 #include "coordinator/round.h"
 #include "coordinator/segment.h"
+#include "coordinator/stop.h"
 #include "coordinator/store.h"
 #include "coordinator/tally_round.h"
 
@@ -153,6 +154,7 @@ struct trib_active_job {
     struct trib_store_job row;                // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
+    struct trib_stop stop;       // the same, for when the job ends
     bool newton_is_off;          // a round refused its step
     uint64_t measured;           // newest round whose version devices were asked to measure
     bool is_starting;            // its first version is being made
@@ -359,7 +361,9 @@ void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const 
 void trib_jobs_free(struct trib_active_job *job);
 // The job's first version, when the head does not fit it.
 void trib_jobs_start(struct trib_server *server);
-void trib_jobs_finish(struct trib_server *server); // rounds used up or target reached
+// Is it time for the job to end (stop.h)?
+enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server);
+void trib_jobs_finish(struct trib_server *server); // it is
 void trib_jobs_set_head(struct trib_server *server, struct trib_version *version);
 
 // ---- server_admin.c

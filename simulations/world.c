@@ -20,6 +20,7 @@
 #include "coordinator/finish.h"
 #include "coordinator/round.h"
 #include "coordinator/sampler.h"
+#include "coordinator/stop.h"
 #include "coordinator/strategy.h"
 #include "coordinator/tally_round.h"
 #include "simulations/cohort.h"
@@ -63,6 +64,7 @@ struct trib_world {
     struct trib_round_shape shape; // of the round being played
     double mean_rms;               // its root mean square; NaN: the round has none
     struct trib_plateau plateau;
+    struct trib_stop progress;
     double *tail; // sums of the versions to average; NULL: none are
     uint64_t tail_count;
 
@@ -234,8 +236,9 @@ static bool measures(const struct trib_world *world)
 
 bool trib_world_is_over(const struct trib_world *world)
 {
-    return world->state.target_reached ||
-           (world->round_number == world->job->config.rounds && !measures(world));
+    const enum trib_stop_rule rule =
+        trib_stop_rule(&world->progress, world->job, world->round_number, world->now_ms);
+    return rule == TRIB_STOP_TARGET || (rule != TRIB_STOP_NOT && !measures(world));
 }
 
 const struct trib_world_state *trib_world_state(const struct trib_world *world)
@@ -649,7 +652,9 @@ static void take_version(struct trib_world *world, const struct trib_held_out *h
     if (held_out) {
         trib_result_set_evaluation(result, held_out);
         trib_job_observe(job, result->value, &world->plateau);
+        trib_stop_observe(&world->progress, job, result->value);
         world->state.target_reached = trib_job_target_is_reached(job, &held_out->validation);
+        world->progress.target_is_reached = world->state.target_reached;
     }
     if (world->tail && world->round_number + trib_job_tail(job) > job->config.rounds) {
         trib_strategy_tail_add(world->tail, world->params, job->model.param_count);
