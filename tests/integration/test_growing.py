@@ -215,5 +215,26 @@ class ModesTest(fleet.Case):
         self.assertEqual(self.play("processes", *sets), self.play("inprocess", *sets))
 
 
+class ScenarioTest(fleet.Case):
+    """simulations/scenarios/incremental.ini: the model goes on from the one before."""
+
+    def play(self, where, *sets, status=0):
+        with tempfile.TemporaryDirectory(prefix="trib-inc-") as out:
+            done = fleet.run("tributary-sim", "run",
+                             fleet.SOURCE / "simulations/scenarios/incremental.ini", "--mode",
+                             where, "--json", "--out", f"{out}/out",
+                             *[word for pair in sets for word in ("--set", pair)])
+        self.assertEqual(done.returncode, status, done.stderr)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def test_it_reaches_what_a_cold_start_on_the_same_new_rows_does_not(self):
+        warm = self.play("inprocess")
+        self.assertGreaterEqual(warm["value"], 0.85)
+        self.assertLessEqual(warm["rounds"], 15)
+        self.assertEqual(self.play("processes")["model_digest"], warm["model_digest"])
+        cold = self.play("inprocess", "round.rounds=1", "round.local_epochs=100", status=7)
+        self.assertLess(cold["value"], 0.75)
+
+
 if __name__ == "__main__":
     fleet.main()
