@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "client/source_sqlite.h"
 #include "client/state.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
@@ -11,10 +12,41 @@
 
 #define TRIB_LOG_MODULE "feed"
 
-static enum trib_err no_sqlite(void)
+// Rows of a query. `wants_new`: only those behind the mark, by their positions.
+static enum trib_err read_query(const struct trib_data_config *config,
+                                const struct trib_data_mark *mark, bool wants_new,
+                                struct trib_data_news *ret_news)
 {
+#ifdef TRIB_WITH_SQLITE_SOURCE
+    uint8_t source[TRIB_DIGEST_SIZE];
+    struct trib_dataset *dataset;
+    trib_data_source_digest(config, source);
+    const bool is_ours = memcmp(source, mark->digest, sizeof(source)) == 0;
+    enum trib_err err = trib_sqlite_read(config, is_ours ? mark->position : 0, wants_new, &dataset);
+    if (!err)
+        trib_data_news_take(ret_news, config, dataset, mark);
+    return err;
+#else
+    (void)config;
+    (void)mark;
+    (void)wants_new;
+    (void)ret_news;
     TRIB_ERROR("data.format: this client was built without sqlite (meson option sqlite_source)");
     return TRIB_ERR_INVAL;
+#endif
+}
+
+// Mistakes in the query show at start.
+static enum trib_err open_query(const struct trib_data_config *config,
+                                struct trib_dataset **ret_dataset)
+{
+    struct trib_data_news news;
+    const struct trib_data_mark none = {.position = 0};
+    enum trib_err err = read_query(config, &none, false, &news);
+    if (err)
+        return err;
+    *ret_dataset = news.dataset;
+    return TRIB_OK;
 }
 
 // Mistakes in the schema show at start; rows are read when there is a task.
@@ -39,7 +71,7 @@ static enum trib_err open_rows(const struct trib_data_config *config, const char
     if (config->format == TRIB_DATA_STORE)
         return open_store(config, ret_dataset);
     if (config->format == TRIB_DATA_SQLITE)
-        return no_sqlite();
+        return open_query(config, ret_dataset);
     if (!config->train[0])
         return trib_dataset_create(0, 0, false, path, ret_dataset);
     return trib_data_open(config, config->train, config->train_labels, 0, ret_dataset);
@@ -73,13 +105,15 @@ enum trib_err trib_feed_read(struct trib_dataset *dataset, const struct trib_tas
     const struct trib_data_mark *mark = &task->mark; // all zero in mode batch
     const bool has_rows = config && (config->train[0] || !trib_data_is_file(config));
     *ret_is_borrowed = !has_rows || (is_batch && trib_data_is_file(config));
+    enum trib_err err = TRIB_OK;
     if (*ret_is_borrowed)
         *ret_news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
-    else {
-        enum trib_err err = trib_data_news_open(config, mark, trib_clock_wall_ms(), ret_news);
-        if (err)
-            return err;
-    }
+    else if (config->format == TRIB_DATA_SQLITE)
+        err = read_query(config, mark, !is_batch, ret_news);
+    else
+        err = trib_data_news_open(config, mark, trib_clock_wall_ms(), ret_news);
+    if (err)
+        return err;
     if (config)
         trib_data_news_hide(ret_news, config->rows_per_round, task->msg.round_number);
     return TRIB_OK;

@@ -44,7 +44,8 @@ FENCED = {  # foreign header, or folder of them: who may include it (tests may)
     "cblas.h": ["common/math/blas.c"],
     "openblas_config.h": ["common/math/blas.c"],
     "dlfcn.h": ["common/math/blas.c"],
-    "sqlite3.h": ["coordinator/store.c", "coordinator/store_db.c", "coordinator/store_db.h"],
+    "sqlite3.h": ["coordinator/store.c", "coordinator/store_db.c", "coordinator/store_db.h",
+                  "client/source_sqlite.c"],
     "ini.h": ["common/base/conf.c"],
     "zlib.h": ["common/base/file.c"],
 }

@@ -142,19 +142,10 @@ enum trib_err trib_data_pipeline(const struct trib_data_config *config,
     return err;
 }
 
-static bool keeps_values(const struct trib_data_config *config, const struct trib_prepare *prepare)
+bool trib_data_keeps_values(const struct trib_data_config *config,
+                            const struct trib_prepare *prepare)
 {
     return config->keeps_values || prepare || config->pipeline == TRIB_PIPELINE_JOB;
-}
-
-// What a job's pipeline is to be read with stays with the values.
-static void give_schema(const struct trib_data_config *config, struct trib_dataset *dataset,
-                        struct trib_schema **schema)
-{
-    if (config->pipeline != TRIB_PIPELINE_JOB)
-        return;
-    dataset->schema = *schema;
-    *schema = NULL;
 }
 
 static enum trib_err prepare_rows(const struct trib_data_config *config,
@@ -181,6 +172,19 @@ static enum trib_err prepare_rows(const struct trib_data_config *config,
     return err;
 }
 
+enum trib_err trib_data_finish(const struct trib_data_config *config,
+                               const struct trib_prepare *prepare, const char *path,
+                               struct trib_schema **schema, struct trib_dataset **dataset)
+{
+    if (prepare && !config->keeps_values)
+        return prepare_rows(config, prepare, path, dataset);
+    if (config->pipeline == TRIB_PIPELINE_JOB) {
+        (*dataset)->schema = *schema;
+        *schema = NULL;
+    }
+    return TRIB_OK;
+}
+
 bool trib_data_is_file(const struct trib_data_config *config)
 {
     return config->format != TRIB_DATA_STORE && config->format != TRIB_DATA_SQLITE;
@@ -205,15 +209,13 @@ static enum trib_err parse_table(const struct trib_data_config *config,
         .scale = scale,
         .limit = config->limit,
         .max_bad_share = config->max_bad_share,
-        .keeps_values = keeps_values(config, prepare),
+        .keeps_values = trib_data_keeps_values(config, prepare),
     };
     err = trib_findings_init(&findings, schema);
     if (!err)
         err = trib_table_parse(text, schema, &options, &findings, &dataset);
-    if (!err && prepare && !config->keeps_values)
-        err = prepare_rows(config, prepare, text->name, &dataset);
     if (!err)
-        give_schema(config, dataset, &schema);
+        err = trib_data_finish(config, prepare, text->name, &schema, &dataset);
     trib_findings_fini(&findings);
     trib_prepare_destroy(prepare);
     trib_schema_destroy(schema);
@@ -327,7 +329,8 @@ static enum trib_err read_store(const struct trib_data_config *config, uint64_t 
                                                 .limit = config->limit,
                                                 .max_bad_share = config->max_bad_share,
                                                 .has_positions = true,
-                                                .keeps_values = keeps_values(config, prepare)};
+                                                .keeps_values =
+                                                    trib_data_keeps_values(config, prepare)};
     const struct trib_row_query query = {
         .dir = config->store,
         .after = after,
@@ -344,10 +347,8 @@ static enum trib_err read_store(const struct trib_data_config *config, uint64_t 
         err = trib_row_store_read(&query, take_row, &reading);
     if (!err)
         trib_intake_end(&reading.intake, &dataset);
-    if (!err && prepare && !config->keeps_values)
-        err = prepare_rows(config, prepare, config->store, &dataset);
     if (!err)
-        give_schema(config, dataset, &schema);
+        err = trib_data_finish(config, prepare, config->store, &schema, &dataset);
     trib_intake_fini(&reading.intake);
     trib_record_reader_fini(&reading.record);
     trib_findings_fini(&findings);

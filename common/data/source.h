@@ -86,6 +86,17 @@ TRIB_CHECKED enum trib_err trib_data_open_store(const struct trib_data_config *c
                                                 uint64_t now_ms, struct trib_schema **ret_schema,
                                                 struct trib_row_store **ret_store);
 
+// For readers of rows: do they keep the values (intake.h) for a pipeline, the file's or a job's?
+bool trib_data_keeps_values(const struct trib_data_config *config,
+                            const struct trib_prepare *prepare);
+
+// What a reader of rows ends with: features of the values where the pipeline is there (NULL: none),
+// and for a pipeline that comes with a job the schema to read it with, which is then the data set's.
+TRIB_CHECKED enum trib_err trib_data_finish(const struct trib_data_config *config,
+                                            const struct trib_prepare *prepare, const char *path,
+                                            struct trib_schema **schema,
+                                            struct trib_dataset **dataset);
+
 // ---- Rows that are new
 
 // How far a source was used. All zero: not at all.
