@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/feed.h"
+#include "client/online.h"
 #include "client/prepared.h"
 #include "client/task.h"
 #include "common/base/log.h"
@@ -16,32 +17,6 @@
 static bool wants_stop(void *user)
 {
     return trib_task_should_stop(user);
-}
-
-// Are there rows, and do they fit? In mode online, how many of them make whole steps.
-static enum trib_err check(const struct trib_data_news *news, const struct trib_task *task,
-                           size_t *ret_rows)
-{
-    char why[512];
-    size_t rows = trib_data_news_count(news);
-    const uint64_t round = task->msg.round_number;
-    if (news->dataset->unfit[0]) {
-        TRIB_WARN("id=data-unfit round=%" PRIu64 " sits out: %s", round, news->dataset->unfit);
-        return TRIB_ERR_REFUSED;
-    }
-    if (task->msg.fit.mode == TRIB_MODE_ONLINE && task->msg.batch > 1)
-        rows -= rows % task->msg.batch; // the others wait until a step is full
-    if (rows == 0) {
-        TRIB_INFO("round=%" PRIu64 " there are no %srows to learn from", round,
-                  task->msg.fit.mode == TRIB_MODE_BATCH ? "" : "new ");
-        return TRIB_ERR_REFUSED;
-    }
-    if (trib_dataset_check(news->dataset, &task->model, why, sizeof(why))) {
-        TRIB_ERROR("%s", why);
-        return TRIB_ERR_DATA;
-    }
-    *ret_rows = rows;
-    return TRIB_OK;
 }
 
 static enum trib_err fit(struct trib_task *task, const struct trib_samples *samples, float *params,
@@ -78,12 +53,14 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     size_t rows;
     if (!user || count != task->model.param_count)
         return user ? TRIB_ERR_DATA : TRIB_ERR_REFUSED;
+    if (task->msg.fit.mode == TRIB_MODE_ONLINE)
+        return trib_online_train(user, task, params, ret_examples);
     enum trib_err err = trib_feed_read(user, task, &news, &is_borrowed);
     if (err)
         return err;
     err = trib_prepared_features(task, is_borrowed, &news);
     if (!err)
-        err = check(&news, task, &rows);
+        err = trib_feed_check(&news, task, &rows);
     if (!err) {
         struct trib_samples samples = trib_data_news_samples(&news);
         samples.rows = rows;
@@ -115,7 +92,7 @@ static enum trib_err tally(void *user, struct trib_task *task, const float *para
     }
     err = trib_prepared_features(task, is_borrowed, &news);
     if (!err)
-        err = check(&news, task, &rows);
+        err = trib_feed_check(&news, task, &rows);
     if (!err) {
         const struct trib_samples samples = trib_data_news_samples(&news);
         err = trib_ask_count(&ask, params, &samples, task->tally);
@@ -127,6 +104,12 @@ out:
     return err;
 }
 
+static void arrived(void *user)
+{
+    if (user)
+        trib_online_arrived(user);
+}
+
 const struct trib_trainer *trib_trainer_builtin(void)
 {
     static const struct trib_trainer trainer = {
@@ -134,6 +117,7 @@ const struct trib_trainer *trib_trainer_builtin(void)
         .train = train,
         .tally = tally,
         .modes = 1 << TRIB_MODE_INCREMENTAL | 1 << TRIB_MODE_ONLINE,
+        .arrived = arrived,
     };
     return &trainer;
 }

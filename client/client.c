@@ -688,9 +688,9 @@ enum trib_err trib_client_create(const struct trib_client_config *config,
     if (!err)
         err = load(client, config->coordinator_url);
     if (!err)
-        err = trib_client_rows_open(client);
-    if (!err)
         err = trib_pool_create(1, &client->pool);
+    if (!err)
+        err = trib_client_rows_open(client);
     if (!err)
         err = trib_vouched_create(&client->vouched);
     if (!err)

@@ -5,9 +5,31 @@
 
 #define TRIB_LOG_MODULE "client"
 
+static void tell_trainer(struct trib_work *work)
+{
+    struct trib_client *client =
+        (struct trib_client *)(void *)((char *)work - offsetof(struct trib_client, arrival));
+    __atomic_store_n(&client->arrival_is_queued, 0, __ATOMIC_RELEASE);
+    client->config.trainer->arrived(client->config.trainer_user);
+}
+
+// From the inlet's thread, or that of trib_client_push. The pool has one thread: no task runs then.
+static void arrived(void *user)
+{
+    struct trib_client *client = user;
+    const struct trib_trainer *trainer = client->config.trainer;
+    const size_t needed = offsetof(struct trib_trainer, arrived) + sizeof(trainer->arrived);
+    if (trainer->struct_size < needed || !trainer->arrived ||
+        __atomic_exchange_n(&client->arrival_is_queued, 1, __ATOMIC_ACQ_REL))
+        return;
+    client->arrival.run = tell_trainer;
+    trib_pool_submit(client->pool, &client->arrival);
+}
+
 static enum trib_err open_inlet(struct trib_client *client)
 {
-    const struct trib_inlet_options options = {.config = &client->settings.data};
+    const struct trib_inlet_options options = {
+        .config = &client->settings.data, .arrived = arrived, .user = client};
     if (client->settings.data.format != TRIB_DATA_STORE) {
         TRIB_ERROR("%s: rows are pushed only with data.format = store in client.ini", client->dir);
         return TRIB_ERR_STATE;

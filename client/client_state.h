@@ -110,6 +110,8 @@ struct trib_client {
     struct trib_task task;
     pthread_mutex_t inlet_lock; // of opening it
     struct trib_inlet *inlet;   // NULL: nothing is pushed
+    struct trib_work arrival;   // the trainer hears of rows, on the pool
+    int arrival_is_queued;      // atomic
     uint16_t next_stream;
     uint64_t refused_models;
 };

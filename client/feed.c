@@ -1,5 +1,6 @@
 #include "client/feed.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "client/source_sqlite.h"
@@ -116,5 +117,30 @@ enum trib_err trib_feed_read(struct trib_dataset *dataset, const struct trib_tas
         return err;
     if (config)
         trib_data_news_hide(ret_news, config->rows_per_round, task->msg.round_number);
+    return TRIB_OK;
+}
+
+enum trib_err trib_feed_check(const struct trib_data_news *news, const struct trib_task *task,
+                              size_t *ret_rows)
+{
+    char why[512];
+    size_t rows = trib_data_news_count(news);
+    const uint64_t round = task->msg.round_number;
+    if (news->dataset->unfit[0]) {
+        TRIB_WARN("id=data-unfit round=%" PRIu64 " sits out: %s", round, news->dataset->unfit);
+        return TRIB_ERR_REFUSED;
+    }
+    if (task->msg.fit.mode == TRIB_MODE_ONLINE && task->msg.batch > 1)
+        rows -= rows % task->msg.batch; // the others wait until a step is full
+    if (rows == 0) {
+        TRIB_INFO("round=%" PRIu64 " there are no %srows to learn from", round,
+                  task->msg.fit.mode == TRIB_MODE_BATCH ? "" : "new ");
+        return TRIB_ERR_REFUSED;
+    }
+    if (trib_dataset_check(news->dataset, &task->model, why, sizeof(why))) {
+        TRIB_ERROR("%s", why);
+        return TRIB_ERR_DATA;
+    }
+    *ret_rows = rows;
     return TRIB_OK;
 }

@@ -105,6 +105,8 @@ void trib_dataset_free(struct trib_dataset *dataset)
         return;
     free(dataset->x);
     free(dataset->y);
+    if (dataset->online)
+        dataset->online_free(dataset->online);
     free(dataset->origin);
     free(dataset->weights);
     free(dataset->positions);

@@ -11,6 +11,7 @@
 #include "tributary/err.h"
 
 struct trib_data_config;
+struct trib_online;
 struct trib_schema;
 
 struct trib_dataset {
@@ -28,6 +29,8 @@ struct trib_dataset {
         *prepared; // what the pipeline of `prepared_digest` made of them, owned; or NULL
     uint8_t prepared_digest[32]; // of the pipeline that made `prepared`, or these features; or 0
     size_t label_column;         // 1-based column of the label in a CSV file, for messages
+    struct trib_online *online;  // what a client learnt of its rows (client/online.h), or NULL
+    void (*online_free)(struct trib_online *online);
     struct trib_data_config *origin; // what it can be read from again (source.h), owned; or NULL
     char name[TRIB_PATH_MAX + 1];    // the file, for messages
     char unfit[160];                 // why its rows are not to be used (there are none then), or ""
