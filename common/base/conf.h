@@ -40,7 +40,7 @@ struct trib_conf_key {
 };
 
 enum {
-    TRIB_CONF_KEYS_MAX = 96,
+    TRIB_CONF_KEYS_MAX = 160,
     TRIB_CONF_ERROR_SIZE = 2048,
 };
 
