@@ -1,6 +1,7 @@
 #include "common/data/prepare_dataset.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,6 +145,11 @@ enum trib_err trib_prepare_dataset(const struct trib_prepare *prepare,
         note_classes(dataset, report);
         take_report(prepare, run, report);
         forget_plain_weights(dataset, values);
+        if (values->rows > 0 && dataset->rows == 0)
+            (void)snprintf(dataset->unfit, sizeof(dataset->unfit),
+                           "the pipeline leaves none of %zu rows: they are stale, incomplete or "
+                           "dropped by a step",
+                           values->rows);
         *ret_dataset = dataset;
         dataset = NULL;
     }

@@ -25,7 +25,8 @@ TRIB_CHECKED enum trib_err trib_prepare_totals(const struct trib_prepare *prepar
                                                const struct trib_dataset *values, double today,
                                                double *ret_totals);
 
-// The features of its rows, those that are left out missing. `report`: what happened is added to it.
+// The features of its rows, those that are left out missing; `unfit` says when none is left. The weight
+// of a row is that of its column times what steps make of it. `report`: what happened is added to it.
 TRIB_CHECKED enum trib_err trib_prepare_dataset(const struct trib_prepare *prepare,
                                                 const struct trib_dataset *values, double today,
                                                 struct trib_prepare_report *report,

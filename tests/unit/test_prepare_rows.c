@@ -2,6 +2,7 @@
 #include "tests/unit/prepare_rig.h"
 
 #include "common/base/rand.h"
+#include "common/data/prepare_dataset.h"
 
 static enum trib_prepare_fate row_of(struct trib_prepare_run *run, const double *values, float *x,
                                      float *weight)
@@ -245,6 +246,47 @@ static void weights_halve_and_rows_expire(void **state)
     trib_schema_destroy(schema);
 }
 
+static void a_device_of_stale_rows_sits_out(void **state)
+{
+    (void)state;
+    static const double days[] = {90, 93, RIG_NAN};
+    struct trib_schema *schema = rig_schema("[column at]\ntype = time\nrole = time\n[column a]\n");
+    struct trib_prepare *prepare = rig_parse(
+        schema, "[step recency]\ncolumns = at\nhalf_life = 7\nttl = 10\nnow = 1970-04-11\n");
+    for (size_t first = 0; first < 3; first++) { // from all three rows to the last alone
+        struct trib_prepare_report report = {.rows = 0};
+        struct trib_dataset *values;
+        struct trib_dataset *features;
+        assert_int_equal(trib_dataset_create(3 - first, 0, true, "rows", &values), TRIB_OK);
+        assert_int_equal(trib_dataset_add_values(values, schema->count), TRIB_OK);
+        assert_int_equal(trib_dataset_add_weights(values), TRIB_OK);
+        for (size_t r = 0; r < values->rows; r++) {
+            values->values[r * 3] = days[first + r];
+            values->values[r * 3 + 1] = (double)r;
+            values->weights[r] = 3;
+            values->lines[r] = (uint32_t)(first + r + 1);
+        }
+        assert_int_equal(trib_prepare_dataset(prepare, values, 0, &report, &features), TRIB_OK);
+        assert_int_equal(features->rows, 2 - first);
+        assert_int_equal(report.kept, 2 - first);
+        assert_int_equal(report.dropped, 1);
+        assert_int_equal(report.tallies[0].dropped, 1);
+        assert_int_equal(report.one_class, first < 2);
+        if (features->rows > 0) { // ages of 10 and 7 days
+            const size_t last = features->rows - 1;
+            assert_true(features->weights[last] == 1.5F && features->lines[last] == 2);
+            assert_true(features->unfit[0] == '\0');
+        } else {
+            assert_non_null(strstr(features->unfit, "the pipeline leaves none of 1 rows"));
+        }
+        trib_dataset_free(features);
+        trib_dataset_free(values);
+        trib_prepare_report_fini(&report);
+    }
+    trib_prepare_destroy(prepare);
+    trib_schema_destroy(schema);
+}
+
 static void what_these_steps_do_not_take_is_refused(void **state)
 {
     (void)state;
@@ -285,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_window_forgets_after_twice_its_rows),
         cmocka_unit_test(times_are_points_on_circles),
         cmocka_unit_test(weights_halve_and_rows_expire),
+        cmocka_unit_test(a_device_of_stale_rows_sits_out),
         cmocka_unit_test(what_these_steps_do_not_take_is_refused),
     };
     return RUN_TESTS(tests);
