@@ -584,6 +584,19 @@ static enum trib_err finish_sums(struct trib_world *world)
     return err;
 }
 
+// What the manifest of a version keeps of its evaluation: the server knows no more of it.
+static size_t headlines(const struct trib_evaluation *evaluation,
+                        struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES])
+{
+    const size_t count = trib_evaluation_values(evaluation, values);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (values[i].is_headline && isfinite(values[i].value))
+            values[kept++] = values[i];
+    }
+    return kept;
+}
+
 // From the mean delta, or from the sums of a tally round, to the next parameters.
 static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *use)
 {
@@ -605,9 +618,8 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
         .version = world->state.version,
         .params = world->params,
         .values = beside,
-        .value_count = world->state.is_evaluated
-                           ? trib_evaluation_values(&world->state.held_out.validation, beside)
-                           : 0,
+        .value_count =
+            world->state.is_evaluated ? headlines(&world->state.held_out.validation, beside) : 0,
     };
     return err ? err
                : trib_tally_round_use(job, &world->shape, world->values, &base, world->next, use);
