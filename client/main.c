@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,10 @@
 #include "common/base/wipe.h"
 #include "common/wire/noise_ik.h"
 #include "tributary/client.h"
+
+enum {
+    VECTOR_SIZE_MIN = 65536, // bytes
+};
 
 static struct trib_client *running; // for the signal handler
 
@@ -343,5 +348,10 @@ int main(int argc, char **argv)
         .commands = commands,
         .count = sizeof(commands) / sizeof(commands[0]),
     };
+#if defined(__GLIBC__)
+    // Vectors of a round's size go back to the system when they are freed. Left to itself the library
+    // learns from the first of them to keep the others.
+    (void)mallopt(M_MMAP_THRESHOLD, VECTOR_SIZE_MIN);
+#endif
     return trib_program_main(&program, argc, argv);
 }
