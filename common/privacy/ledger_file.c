@@ -259,7 +259,7 @@ static enum trib_err read_all(struct trib_ledger_file *file, bool is_reader,
                               trib_ledger_visit_fn visit, void *user)
 {
     struct stat info;
-    uint64_t count;
+    uint64_t count = 0;
     uint8_t chain[TRIB_DIGEST_SIZE];
     enum trib_err err = read_head(file, &count, chain);
     if (err)
