@@ -1,6 +1,7 @@
 #include "client/feed.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/source_sqlite.h"
@@ -78,6 +79,26 @@ static enum trib_err open_rows(const struct trib_data_config *config, const char
     return trib_data_open(config, config->train, config->train_labels, 0, ret_dataset);
 }
 
+// Rows on the test side are dropped before anything can learn from them. *first is the number of a row,
+// and follows it (or the next one that stays).
+static enum trib_err set_aside(const struct trib_data_config *config, struct trib_dataset *dataset,
+                               size_t *first)
+{
+    const struct trib_split split = {.seed = config->split_seed, .test = config->test_fraction};
+    const size_t rows = dataset->rows;
+    size_t kept = 0;
+    enum trib_err err = trib_data_identify(config, TRIB_SPLIT_BY_ROW, dataset);
+    if (err || config->test_fraction == 0)
+        return err;
+    for (size_t row = 0; row < *first; row++)
+        kept += trib_split_side(&split, dataset->ids[row]) != TRIB_SIDE_TEST;
+    trib_split_drop_test(&split, dataset);
+    *first = kept;
+    TRIB_INFO("%s: %zu of %zu rows are held out and not learnt from", dataset->name,
+              rows - dataset->rows, rows);
+    return TRIB_OK;
+}
+
 enum trib_err trib_feed_open(const char *path, struct trib_dataset **ret_dataset)
 {
     struct trib_state_config config;
@@ -87,15 +108,40 @@ enum trib_err trib_feed_open(const char *path, struct trib_dataset **ret_dataset
         err = open_rows(&config.data, path, &dataset);
     if (err)
         return err;
+    size_t first = 0;
     struct trib_data_config *origin = trib_alloc(sizeof(*origin));
-    if (!origin) {
+    err = origin ? set_aside(&config.data, dataset, &first) : TRIB_ERR_NOMEM;
+    if (err) {
+        free(origin);
         trib_dataset_free(dataset);
-        return TRIB_ERR_NOMEM;
+        return err;
     }
     *origin = config.data;
     dataset->origin = origin;
     *ret_dataset = dataset;
     return TRIB_OK;
+}
+
+static enum trib_err open_news(const struct trib_data_config *config,
+                               const struct trib_data_mark *mark, bool is_batch,
+                               struct trib_data_news *ret_news)
+{
+    if (config->test_fraction > 0 && config->format == TRIB_DATA_IDX) {
+        // Its marks count rows, and held-out ones would shift them.
+        TRIB_ERROR(
+            "data.test_fraction: new rows of idx files cannot be held out; use csv or a store");
+        return TRIB_ERR_INVAL;
+    }
+    enum trib_err err = config->format == TRIB_DATA_SQLITE
+                            ? read_query(config, mark, !is_batch, ret_news)
+                            : trib_data_news_open(config, mark, trib_clock_wall_ms(), ret_news);
+    if (err)
+        return err;
+    err = set_aside(config, ret_news->dataset, &ret_news->first);
+    ret_news->end = ret_news->dataset->rows;
+    if (err)
+        trib_data_news_fini(ret_news);
+    return err;
 }
 
 enum trib_err trib_feed_read(struct trib_dataset *dataset, const struct trib_task *task,
@@ -109,10 +155,8 @@ enum trib_err trib_feed_read(struct trib_dataset *dataset, const struct trib_tas
     enum trib_err err = TRIB_OK;
     if (*ret_is_borrowed)
         *ret_news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
-    else if (config->format == TRIB_DATA_SQLITE)
-        err = read_query(config, mark, !is_batch, ret_news);
     else
-        err = trib_data_news_open(config, mark, trib_clock_wall_ms(), ret_news);
+        err = open_news(config, mark, is_batch, ret_news);
     if (err)
         return err;
     if (config)

@@ -207,6 +207,8 @@ enum trib_err trib_state_config_write(const char *dir)
         "# label = last\n"
         "# header = no\n"
         "# scale = 1\n"
+        "# Share of the rows that nothing ever learns from; a row keeps its side for ever.\n"
+        "# test_fraction = 0\n"
         "\n"
         "[client.policy]\n"
         "# Privacy modes the device takes part in. `off` sends updates that the coordinator can\n"
@@ -283,6 +285,7 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
     trib_conf_add(&conf, trib_data_keys_common, trib_data_keys_common_count, &config.data);
     trib_conf_add(&conf, trib_data_keys_train, trib_data_keys_train_count, &config.data);
     trib_conf_add(&conf, trib_data_keys_device, trib_data_keys_device_count, &config.data);
+    trib_conf_add(&conf, trib_data_keys_split, trib_data_keys_split_count, &config.data);
     trib_policy_conf_add(&conf, &config.policy);
     trib_conf_add(&conf, client_keys, sizeof(client_keys) / sizeof(client_keys[0]), &config);
 

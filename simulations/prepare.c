@@ -44,6 +44,8 @@ static struct trib_dataset view_device(const struct trib_scenario *s, size_t dev
         view.weights += first;
     if (view.lines)
         view.lines += first;
+    if (view.ids)
+        view.ids += first;
     return view;
 }
 

@@ -290,6 +290,7 @@ static enum trib_err write_device(const struct trib_processes *p, size_t device,
     } else if (!err) {
         err = write_features(p, device, dir, base, &text);
     }
+    trib_buf_text(&text, "split_by = row\n"); // as scenario_open.c does
     if (!err)
         err = put_policy(&p->scenario->policy, &text);
     trib_buf_text(&text, "[client]\nreconnect_max_ms = 1000\n");

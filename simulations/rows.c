@@ -107,6 +107,25 @@ static enum trib_err find_files(const struct trib_data_config *config, const cha
     return TRIB_OK;
 }
 
+// The identities of all parts, when they all have some.
+static enum trib_err join_ids(struct trib_dataset *const *parts, size_t count,
+                              struct trib_dataset *whole)
+{
+    size_t row = 0;
+    for (size_t p = 0; p < count; p++) {
+        if (!parts[p]->ids)
+            return TRIB_OK;
+    }
+    whole->ids = trib_alloc_array(whole->rows, sizeof(*whole->ids));
+    if (!whole->ids)
+        return TRIB_ERR_NOMEM;
+    for (size_t p = 0; p < count; p++) {
+        memcpy(whole->ids + row, parts[p]->ids, parts[p]->rows * sizeof(*whole->ids));
+        row += parts[p]->rows;
+    }
+    return TRIB_OK;
+}
+
 // One data set of all parts; groups are the numbers of the parts.
 static enum trib_err join(struct trib_dataset *const *parts, size_t count, const char *name,
                           struct trib_rows *ret_rows)
@@ -151,7 +170,7 @@ static enum trib_err join(struct trib_dataset *const *parts, size_t count, const
             ret_rows->groups[row + r] = (float)p; // exact: fewer than 2^24 devices
         row += part->rows;
     }
-    return TRIB_OK;
+    return join_ids(parts, count, ret_rows->dataset);
 }
 
 // The files that match `items` (and `labels`, idx only), divided by `scale`.

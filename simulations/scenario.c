@@ -1,6 +1,5 @@
 #include "simulations/scenario.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,9 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/privacy/mode.h"
-#include "simulations/own_client.h"
 #include "simulations/prepare.h"
-#include "simulations/rows.h"
 
 #define TRIB_LOG_MODULE "scenario"
 
@@ -21,10 +18,8 @@
     }
 
 static const struct trib_conf_key split_keys[] = {
-    KEY("data", "test_fraction", TRIB_CONF_REAL, test_fraction, "0",
-        "share of the rows held out, when there is no test file", 0, 0.9, NULL),
-    KEY("data", "split_seed", TRIB_CONF_INT, split_seed, "1", "which rows are held out", 0, 0,
-        NULL),
+    KEY("data", "stratified", TRIB_CONF_BOOL, stratified, "no",
+        "each label has its share of the held-out rows, to the nearest row", 0, 0, NULL),
 };
 
 static const struct trib_conf_key own_keys[] = {
@@ -58,6 +53,7 @@ static void add_tables(struct trib_scenario *scenario)
     trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &scenario->data);
     trib_conf_add(conf, trib_data_keys_train, trib_data_keys_train_count, &scenario->data);
     trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &scenario->data);
+    trib_conf_add(conf, trib_data_keys_split, trib_data_keys_split_count, &scenario->data);
     trib_conf_add(conf, split_keys, sizeof(split_keys) / sizeof(split_keys[0]), &scenario->config);
     trib_conf_add(conf, own_keys, sizeof(own_keys) / sizeof(own_keys[0]), &scenario->config);
     trib_policy_conf_add(conf, &scenario->policy);
@@ -120,10 +116,15 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
         return trib_conf_reject(&s->conf, "data", "scale", "must be 1 with data.prepare");
     if (is_idx && !s->data.train_labels[0])
         return trib_conf_reject(&s->conf, "data", "train_labels", "is missing: idx files want it");
-    if (has_test && s->config.test_fraction > 0)
+    if (has_test && s->data.test_fraction > 0)
         return trib_conf_reject(&s->conf, "data", "test_fraction",
                                 "must be 0 when there is a test file");
-    if (!has_test && s->config.test_fraction == 0)
+    if (s->config.stratified && s->data.test_fraction == 0)
+        return trib_conf_reject(&s->conf, "data", "stratified", "is for a test_fraction above 0");
+    if (s->data.split_by == TRIB_SPLIT_BY_ID && !s->data.schema[0])
+        return trib_conf_reject(&s->conf, "data", "split_by",
+                                "id wants a data.schema with a column of the role id");
+    if (!has_test && s->data.test_fraction == 0)
         return trib_conf_reject(&s->conf, "data", "test",
                                 "is missing: name a file, or set test_fraction");
     if (is_idx && has_test && !s->data.test_labels[0])
@@ -168,8 +169,7 @@ static enum trib_err check_policy(struct trib_scenario *s)
     return TRIB_OK;
 }
 
-// With `devices` of 0 their number is not known yet.
-static enum trib_err check_job(struct trib_scenario *s, uint64_t devices)
+enum trib_err trib_scenario_check_job(struct trib_scenario *s, uint64_t devices)
 {
     if (devices && s->job_config.cohort > devices)
         return trib_conf_reject(&s->conf, "round", "cohort", "is more than the %llu devices",
@@ -240,164 +240,10 @@ enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *pat
     if (!err)
         err = check_partition_keys(scenario);
     if (!err)
-        err = check_job(scenario, scenario->config.clients);
+        err = trib_scenario_check_job(scenario, scenario->config.clients);
     if (!err)
         err = check_policy(scenario);
     if (!err)
         err = make_paths_absolute(scenario);
     return err;
-}
-
-// ---- With data
-
-// Which rows are held out depends on the row's number and the seed alone: a row keeps its side
-// when others are added.
-static bool is_held_out(const struct trib_scenario *s, uint32_t row)
-{
-    struct trib_rng rng;
-    trib_rng_init(&rng, s->config.split_seed, "split", row, NULL);
-    return trib_rng_real(&rng) < s->config.test_fraction;
-}
-
-// Numbers of the rows on one side of the split; `ret_rows` has room for all.
-static size_t take_side(const struct trib_scenario *s, size_t rows, bool held_out,
-                        uint32_t *ret_rows)
-{
-    size_t count = 0;
-    for (size_t row = 0; row < rows; row++) {
-        if (is_held_out(s, (uint32_t)row) == held_out)
-            ret_rows[count++] = (uint32_t)row;
-    }
-    return count;
-}
-
-static enum trib_err open_test(struct trib_scenario *s, const struct trib_rows *all, uint32_t *rows,
-                               double scale)
-{
-    char why[TRIB_PATH_MAX + 256];
-    enum trib_err err;
-    if (s->config.test_fraction > 0) {
-        size_t count = take_side(s, all->dataset->rows, true, rows);
-        err = trib_dataset_select(all->dataset, rows, count, scale, &s->test);
-    } else {
-        err = trib_rows_open_test(&s->data, s->config.kind == TRIB_PARTITION_FILES, &s->job.model,
-                                  all, scale, &s->test);
-    }
-    if (!err && trib_dataset_check(s->test, &s->job.model, why, sizeof(why))) {
-        TRIB_ERROR("%s", why);
-        err = TRIB_ERR_DATA;
-    }
-    if (!err && s->test->rows == 0) {
-        TRIB_ERROR("there are no held-out rows to evaluate on");
-        err = TRIB_ERR_DATA;
-    }
-    return err;
-}
-
-// Deal out the rows that are not held out.
-static enum trib_err deal(struct trib_scenario *s, const struct trib_rows *all, uint32_t *rows)
-{
-    char why[256];
-    const struct trib_partition_config config = {
-        .kind = (enum trib_partition_kind)s->config.kind,
-        .clients = s->config.clients,
-        .shards_per_client = s->config.shards_per_client,
-        .alpha = s->config.alpha,
-        .min_rows = s->config.min_rows,
-        .seed = s->config.partition_seed,
-    };
-    const struct trib_partition_rows from = {
-        .rows = rows,
-        .count = take_side(s, all->dataset->rows, false, rows),
-        .labels = all->dataset->y,
-        .groups = all->groups,
-    };
-    enum trib_err err = trib_partition_make(&config, &from, &s->partition, why, sizeof(why));
-    if (err == TRIB_ERR_INVAL)
-        return trib_conf_reject(&s->conf, "partition", "kind", "%s", why);
-    return err;
-}
-
-static enum trib_err ask_policy(const struct trib_scenario *s)
-{
-    const struct trib_privacy_plan *plan = &s->job.privacy;
-    char why[256];
-    if (trib_policy_allows(&s->policy, &plan->encoding, why, sizeof(why)) &&
-        (plan->encoding.mode != TRIB_PRIVACY_DISTRIBUTED ||
-         trib_policy_allows_plan(&s->policy, &plan->secagg, why, sizeof(why))))
-        return TRIB_OK;
-    TRIB_ERROR("the simulated devices refuse this job: %s", why);
-    return TRIB_ERR_PRIVACY;
-}
-
-static enum trib_err check_initial(struct trib_scenario *s)
-{
-    char why[TRIB_CONF_TEXT_MAX + 512];
-    if (!trib_job_check_initial(&s->job, why, sizeof(why)))
-        return TRIB_OK;
-    return trib_conf_reject(&s->conf, "model", "init", "%s", why);
-}
-
-enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
-{
-    struct trib_scenario *s = scenario;
-    struct trib_rows all = {0};
-    uint32_t *rows = NULL;
-    const double scale = is_scaled ? s->data.scale : 1;
-    const char *column = s->config.kind == TRIB_PARTITION_COLUMN ? s->config.column : NULL;
-    const bool is_glob = s->config.kind == TRIB_PARTITION_FILES;
-
-    assert(!s->train && !s->test);
-    enum trib_err err = ask_policy(s);
-    if (!err)
-        err = check_initial(s);
-    if (!err)
-        err = trib_scenario_load_pipeline(s);
-    if (!err && s->prepare && is_glob && !is_scaled)
-        err = trib_conf_reject(&s->conf, "partition", "kind",
-                               "files with data.prepare runs with --mode inprocess only");
-    if (!err)
-        err = trib_rows_open(&s->data, is_glob, column, &s->job.model, &all);
-    if (err)
-        goto out;
-    rows = trib_alloc_array(all.dataset->rows, sizeof(*rows));
-    err = rows ? open_test(s, &all, rows, scale) : TRIB_ERR_NOMEM;
-    if (!err)
-        err = deal(s, &all, rows);
-    if (!err)
-        err = check_job(s, s->partition.clients);
-    if (err)
-        goto out;
-    err = trib_dataset_select(all.dataset, s->partition.rows,
-                              s->partition.starts[s->partition.clients], scale, &s->train);
-    if (!err && s->prepare && is_scaled) {
-        err = trib_scenario_fit(s);
-        if (!err)
-            err = trib_scenario_apply(s);
-    }
-
-out:
-    free(rows);
-    trib_rows_close(&all);
-    return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err; // a file that is not there is unusable data
-}
-
-struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, size_t device)
-{
-    const struct trib_dataset *train = scenario->train;
-    const size_t first = scenario->partition.starts[device];
-    return (struct trib_samples){
-        .x = train->x + first * train->inputs,
-        .y = train->y + first,
-        .weights = train->weights ? train->weights + first : NULL,
-        .rows = trib_partition_size(&scenario->partition, device),
-        .inputs = train->inputs,
-    };
-}
-
-bool trib_scenario_drops(const struct trib_scenario *scenario, uint64_t round_number,
-                         const char *name)
-{
-    return trib_faults_drop(scenario->config.dropout, scenario->job_config.round_seed, round_number,
-                            name);
 }

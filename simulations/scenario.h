@@ -24,8 +24,7 @@
 // The values of the simulator's own keys.
 struct trib_scenario_config {
     // [data]
-    double test_fraction; // 0: there is a test file
-    uint64_t split_seed;
+    bool stratified; // of data.test_fraction
     // [partition]
     int kind; // enum trib_partition_kind
     uint64_t clients;
@@ -40,6 +39,14 @@ struct trib_scenario_config {
     bool inprocess_masks; // no: leave out the masks, which cancel: the same bytes, sooner
 };
 
+// With folds: learn from all rows but those of one fold (or all devices but its), and have its rows in
+// the place of the held-out ones, which then nobody looks at.
+struct trib_scenario_cut {
+    uint64_t folds; // 0: none; at most TRIB_FOLDS_MAX
+    uint64_t fold;  // from 0
+    bool by_device;
+};
+
 // Points into itself: lives where trib_scenario_create put it.
 struct trib_scenario {
     struct trib_conf conf; // after TRIB_ERR_INVAL conf.error says what is wrong
@@ -48,6 +55,7 @@ struct trib_scenario {
     struct trib_job_config job_config;
     struct trib_data_config data;
     struct trib_policy policy;
+    struct trib_scenario_cut cut; // set before open
 
     struct trib_job job; // checked; final after open
 
@@ -71,6 +79,11 @@ TRIB_CHECKED enum trib_err trib_scenario_load(struct trib_scenario *scenario, co
 // logged; TRIB_ERR_INVAL: conf.error, or logged when that is empty; TRIB_ERR_PRIVACY: the devices
 // refuse the job, logged.
 TRIB_CHECKED enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled);
+
+// What trib_job_check says of [model] [round] [strategy] [privacy] when there are so many devices; 0:
+// their number is not known yet.
+TRIB_CHECKED enum trib_err trib_scenario_check_job(struct trib_scenario *scenario,
+                                                   uint64_t devices);
 
 // A device's rows, borrowed from the scenario.
 struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, size_t device);

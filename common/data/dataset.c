@@ -93,7 +93,8 @@ enum trib_err trib_dataset_resize(struct trib_dataset *dataset, size_t rows)
         !move_values(&dataset->y, kept, rows, sizeof(*dataset->y)) ||
         !move_values(&dataset->weights, kept, rows, sizeof(*dataset->weights)) ||
         !move_values(&dataset->positions, kept, rows, sizeof(*dataset->positions)) ||
-        !move_values(&dataset->lines, kept, rows, sizeof(*dataset->lines)))
+        !move_values(&dataset->lines, kept, rows, sizeof(*dataset->lines)) ||
+        !move_values(&dataset->ids, kept, rows, sizeof(*dataset->ids)))
         return TRIB_ERR_NOMEM;
     dataset->rows = kept;
     return TRIB_OK;
@@ -114,6 +115,7 @@ void trib_dataset_free(struct trib_dataset *dataset)
     trib_schema_destroy(dataset->schema);
     trib_dataset_free(dataset->prepared);
     free(dataset->lines);
+    free(dataset->ids);
     free(dataset);
 }
 
@@ -122,6 +124,7 @@ struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset)
     return (struct trib_samples){.x = dataset->x,
                                  .y = dataset->y,
                                  .weights = dataset->weights,
+                                 .ids = dataset->ids,
                                  .rows = dataset->rows,
                                  .inputs = dataset->inputs};
 }
@@ -174,6 +177,13 @@ enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint
         return err;
     }
     part->label_column = dataset->label_column;
+    if (dataset->ids) {
+        part->ids = trib_alloc_array(count, sizeof(*part->ids));
+        if (!part->ids) {
+            trib_dataset_free(part);
+            return TRIB_ERR_NOMEM;
+        }
+    }
     for (size_t i = 0; i < count; i++) {
         const float *from = dataset->x + (size_t)rows[i] * dataset->inputs;
         float *to = part->x + i * dataset->inputs;
@@ -188,6 +198,8 @@ enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint
             part->lines[i] = dataset->lines[rows[i]];
         if (part->weights)
             part->weights[i] = dataset->weights[rows[i]];
+        if (part->ids)
+            part->ids[i] = dataset->ids[rows[i]];
     }
     *ret_dataset = part;
     return TRIB_OK;

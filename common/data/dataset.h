@@ -21,6 +21,7 @@ struct trib_dataset {
     uint64_t *positions; // (rows) number of each row in a growing source, ascending, owned; or NULL
     uint32_t *lines;     // (rows) line of each row in a CSV file, owned; NULL for IDX
     double *values;      // (rows, columns) what a pipeline makes features of, owned; or NULL
+    uint64_t *ids;       // (rows) what each row is known by (split.h), owned; NULL: not known
     size_t rows;
     size_t inputs;              // 0 while there are values
     size_t columns;             // of the schema, while there are values

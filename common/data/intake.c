@@ -6,9 +6,21 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
+#include "common/data/split.h"
 
 #define TRIB_LOG_MODULE "data"
+
+static bool has_ids(const struct trib_schema *schema)
+{
+    for (size_t i = 0; i < schema->count; i++) {
+        if (schema->columns[i].role == TRIB_ROLE_ID)
+            return true;
+    }
+    return false;
+}
 
 enum trib_err trib_intake_begin(struct trib_intake *intake,
                                 const struct trib_intake_options *options,
@@ -30,6 +42,10 @@ enum trib_err trib_intake_begin(struct trib_intake *intake,
         err = trib_dataset_add_weights(intake->dataset);
     if (!err && options->has_positions)
         err = trib_dataset_add_positions(intake->dataset);
+    if (!err && has_ids(schema)) {
+        intake->dataset->ids = trib_alloc_aligned(intake->capacity, sizeof(uint64_t));
+        err = intake->dataset->ids ? TRIB_OK : TRIB_ERR_NOMEM;
+    }
     if (err) {
         trib_intake_fini(intake);
         return err;
@@ -66,6 +82,27 @@ static enum trib_err make_room(struct trib_intake *intake)
     if (!err)
         intake->capacity = capacity;
     return err;
+}
+
+// The identity of the row in `fields`, over all its id columns; when they are empty that of its values,
+// which are those of row `at` of the data set.
+static uint64_t identity_of(const struct trib_intake *intake, size_t at)
+{
+    struct trib_hash hash;
+    uint8_t digest[8];
+    bool is_empty = true;
+    trib_hash_init(&hash, NULL, 0, sizeof(digest));
+    for (size_t i = 0; i < intake->schema->count; i++) {
+        const struct trib_field *field = &intake->fields[i];
+        if (intake->schema->columns[i].role != TRIB_ROLE_ID)
+            continue;
+        is_empty = is_empty && field->size == 0;
+        if (field->size > 0)
+            trib_hash_update(&hash, field->text, field->size);
+        trib_hash_update(&hash, "", 1); // "ab", "c" is another row than "a", "bc"
+    }
+    trib_hash_final(&hash, digest, sizeof(digest));
+    return is_empty ? trib_split_identity_of_row(intake->dataset, at) : trib_load_le64(digest);
 }
 
 // False: the row breaks a rule; it was counted.
@@ -115,6 +152,8 @@ enum trib_err trib_intake_row(struct trib_intake *intake, size_t line)
         d->weights[d->rows] = weight;
     if (d->positions)
         d->positions[d->rows] = intake->position;
+    if (d->ids)
+        d->ids[d->rows] = identity_of(intake, d->rows);
     d->lines[d->rows++] = (uint32_t)line;
     return TRIB_OK;
 }

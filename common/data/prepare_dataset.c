@@ -79,6 +79,10 @@ static enum trib_err create_like(const struct trib_dataset *values, size_t featu
     err = trib_dataset_add_weights(dataset);
     if (!err && values->positions)
         err = trib_dataset_add_positions(dataset);
+    if (!err && values->ids) {
+        dataset->ids = trib_alloc_array(values->rows, sizeof(*dataset->ids));
+        err = dataset->ids ? TRIB_OK : TRIB_ERR_NOMEM;
+    }
     if (err) {
         trib_dataset_free(dataset);
         return err;
@@ -100,6 +104,8 @@ static void keep(struct trib_dataset *to, const struct trib_dataset *values, siz
         to->lines[to->rows] = values->lines[row];
     if (to->positions)
         to->positions[to->rows] = values->positions[row];
+    if (to->ids)
+        to->ids[to->rows] = values->ids[row];
     to->rows++;
 }
 

@@ -81,6 +81,18 @@ const struct trib_conf_key trib_data_keys_test[] = {
 const size_t trib_data_keys_test_count =
     sizeof(trib_data_keys_test) / sizeof(trib_data_keys_test[0]);
 
+const struct trib_conf_key trib_data_keys_split[] = {
+    KEY("test_fraction", TRIB_CONF_REAL, test_fraction, "0",
+        "share of the rows held out: nothing learns from them", 0, 0.9, NULL),
+    KEY("split_seed", TRIB_CONF_INT, split_seed, "1", "which rows are held out", 0, 0, NULL),
+    KEY("split_by", TRIB_CONF_CHOICE, split_by, "auto",
+        "what a row is known by: the schema's id column, its values, its place in the file; auto: "
+        "id where there is one, else row on a device and place in a scenario",
+        0, 0, "auto|id|row|place"),
+};
+const size_t trib_data_keys_split_count =
+    sizeof(trib_data_keys_split) / sizeof(trib_data_keys_split[0]);
+
 enum trib_err trib_data_load(const struct trib_data_config *config, struct trib_schema **ret_schema,
                              struct trib_prepare **ret_prepare)
 {
@@ -547,6 +559,8 @@ struct trib_samples trib_data_news_samples(const struct trib_data_news *news)
     samples.y += news->first;
     if (samples.weights)
         samples.weights += news->first;
+    if (samples.ids)
+        samples.ids += news->first;
     samples.rows = trib_data_news_count(news);
     return samples;
 }
@@ -580,4 +594,17 @@ void trib_data_news_mark(const struct trib_data_news *news, size_t count,
         trib_digest(news->text.data, size, mark.digest);
     }
     *ret_mark = mark;
+}
+
+enum trib_err trib_data_identify(const struct trib_data_config *config, enum trib_split_by fallback,
+                                 struct trib_dataset *dataset)
+{
+    enum trib_split_by by = (enum trib_split_by)config->split_by;
+    if (by == TRIB_SPLIT_BY_AUTO)
+        by = dataset->ids ? TRIB_SPLIT_BY_ID : fallback;
+    enum trib_err err = trib_split_identify(dataset, by);
+    if (err == TRIB_ERR_INVAL)
+        TRIB_ERROR("%s: data.split_by = id wants a schema with a column of the role id",
+                   dataset->name);
+    return err;
 }

@@ -14,6 +14,7 @@
 #include "common/base/hash.h"
 #include "common/data/dataset.h"
 #include "common/data/prepare.h"
+#include "common/data/split.h"
 #include "tributary/err.h"
 
 enum trib_data_format {
@@ -54,8 +55,11 @@ struct trib_data_config {
     // Of format sqlite
     trib_conf_text file, query;
     uint64_t query_max_ms;
-    int pipeline;      // enum trib_pipeline_source
-    bool keeps_values; // no key: data sets hold values for a pipeline that is not fitted yet
+    int pipeline;         // enum trib_pipeline_source
+    bool keeps_values;    // no key: data sets hold values for a pipeline that is not fitted yet
+    double test_fraction; // rows of `train` held out
+    uint64_t split_seed;
+    int split_by; // enum trib_split_by
 };
 
 extern const struct trib_conf_key trib_data_keys_common[];
@@ -67,6 +71,8 @@ extern const struct trib_conf_key trib_data_keys_device[];
 extern const size_t trib_data_keys_device_count;
 extern const struct trib_conf_key trib_data_keys_test[];
 extern const size_t trib_data_keys_test_count;
+extern const struct trib_conf_key trib_data_keys_split[]; // of devices and scenarios
+extern const size_t trib_data_keys_split_count;
 
 // Read the rows of one file (or pair of files). `scale` of 0 takes the configured one; 1 keeps the
 // values as they are written. With a pipeline, which must be fitted, the features are what it makes
@@ -141,6 +147,11 @@ void trib_data_news_mark(const struct trib_data_news *news, size_t count,
 TRIB_CHECKED enum trib_err trib_data_load(const struct trib_data_config *config,
                                           struct trib_schema **ret_schema,
                                           struct trib_prepare **ret_prepare);
+// Give the rows of `dataset` their identities, as split_by says; `fallback` is what `auto` is when
+// the schema has no id column. TRIB_ERR_INVAL, logged: there is no such column.
+TRIB_CHECKED enum trib_err trib_data_identify(const struct trib_data_config *config,
+                                              enum trib_split_by fallback,
+                                              struct trib_dataset *dataset);
 
 // The digest of the pipeline that data.prepare names, all 0 if it names none. It must be fitted.
 // TRIB_ERR_INVAL with a text in `why`.

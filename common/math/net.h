@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/rand.h"
 #include "common/math/model.h"
@@ -19,6 +20,7 @@ struct trib_samples {
     size_t rows;
     size_t inputs;
     const float *weights; // (rows), at least 0 and finite; NULL: all 1
+    const uint64_t *ids;  // (rows), what each row is known by; NULL: by its number from 0
 };
 
 struct trib_net;

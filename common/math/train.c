@@ -140,22 +140,24 @@ struct trib_train_report trib_train_report(const struct trib_trainer_space *spac
 
 // ---- Which rows, and what they weigh
 
-bool trib_train_validates(size_t row, double validation_fraction)
+bool trib_train_validates(uint64_t id, double validation_fraction)
 {
     // The finaliser of SplitMix64 (Steele, Lea & Flood 2014): each row a number of its own.
-    uint64_t z = (uint64_t)row + 0x9e3779b97f4a7c15;
+    uint64_t z = id + 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     z ^= z >> 31;
     return (double)(z >> 11) * 0x1p-53 < validation_fraction;
 }
 
-size_t trib_train_split(size_t rows, double validation_fraction, uint32_t *order)
+size_t trib_train_split(const struct trib_samples *samples, double validation_fraction,
+                        uint32_t *order)
 {
+    const size_t rows = samples->rows;
     size_t learnt = 0, kept = 0;
     if (validation_fraction > 0) {
         for (size_t i = 0; i < rows; i++) {
-            if (trib_train_validates(i, validation_fraction))
+            if (trib_train_validates(samples->ids ? samples->ids[i] : i, validation_fraction))
                 order[rows - ++kept] = (uint32_t)i;
             else
                 order[learnt++] = (uint32_t)i;
@@ -350,8 +352,7 @@ static void begin(struct fit *fit)
 {
     struct trib_trainer_space *space = fit->space;
     const size_t batch = trib_net_batch_max(space->net);
-    fit->rows =
-        trib_train_split(fit->samples->rows, space->options.validation_fraction, space->order);
+    fit->rows = trib_train_split(fit->samples, space->options.validation_fraction, space->order);
     fit->step_count = space->options.epochs * ((fit->rows + batch - 1) / batch);
     weigh_classes(space, fit->samples, fit->rows);
     trib_optim_begin(space->optim, fit->params);

@@ -46,12 +46,14 @@ void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate)
 // How many vectors of param_count floats such a space has at most: plain steps are taken in place.
 size_t trib_train_vectors(const struct trib_train_options *options);
 
-// Is this row (from 0) kept aside? It depends on nothing else, so that a row never changes its side.
-bool trib_train_validates(size_t row, double validation_fraction);
+// Is the row with this identity (trib_samples.ids) kept aside? It depends on nothing else, so that a
+// row never changes its side.
+bool trib_train_validates(uint64_t id, double validation_fraction);
 
 // The rows to learn from before those kept aside, in `order` (rows); returns how many they are. When
 // one side would be empty all are learnt from.
-size_t trib_train_split(size_t rows, double validation_fraction, uint32_t *order);
+size_t trib_train_split(const struct trib_samples *samples, double validation_fraction,
+                        uint32_t *order);
 
 // Asked before each step; true stops the training.
 typedef bool (*trib_train_stop_fn)(void *user);

@@ -180,8 +180,8 @@ static void every_optimizer_goes_the_known_path(void **state)
 
 static void train_case(size_t c, struct trib_trainer_space *space, float params[PARAMS])
 {
-    const struct trib_samples samples = {four_x, four_y, 4, 2,
-                                         cases[c].is_weighted ? four_weights : NULL};
+    const struct trib_samples samples = {
+        four_x, four_y, 4, 2, cases[c].is_weighted ? four_weights : NULL, NULL};
     struct trib_rng rng;
     double loss;
     trib_rng_init(&rng, 1, "train", 0, NULL);
@@ -663,8 +663,8 @@ static void a_row_of_weight_zero_is_like_no_row(void **state)
     (void)state;
     const float weights[4] = {4.0f / 3, 4.0f / 3, 0, 4.0f / 3};
     const float x[6] = {0.5f, -1.0f, 1.5f, 0.25f, -1.25f, -0.5f}, y[3] = {0, 1, 0};
-    const struct trib_samples four = {four_x, four_y, 4, 2, weights};
-    const struct trib_samples three = {x, y, 3, 2, NULL};
+    const struct trib_samples four = {four_x, four_y, 4, 2, weights, NULL};
+    const struct trib_samples three = {x, y, 3, 2, NULL, NULL};
     float weighted[PARAMS], fewer[PARAMS];
     train_rows(&four, false, weighted);
     train_rows(&three, false, fewer);
