@@ -117,6 +117,17 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
         .patience = fit->patience,
         .are_classes_equal = fit->class_weights != 0,
         .is_online = fit->mode == TRIB_MODE_ONLINE,
+        .resample = {.kind = (enum trib_sampling)fit->sampling,
+                     .ratio = fit->sampling_ratio,
+                     .neighbours = fit->smote_neighbours},
+        .augment = {.jitter = fit->jitter,
+                    .mixup = fit->mixup,
+                    .shift = fit->shift,
+                    .rotate = fit->rotate,
+                    .crop = fit->crop},
+        .frozen = fit->frozen_layers,
+        .trunk = fit->trunk_layers,
+        .trunk_rate = fit->trunk_rate,
     };
 }
 
@@ -126,7 +137,31 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
 static bool can_fit(const struct trib_msg_fit *fit)
 {
     return fit->optimizer < TRIB_OPTIMIZER_COUNT && fit->lr_schedule < TRIB_SCHEDULE_PLATEAU &&
-           fit->class_weights <= 1 && fit->mode <= TRIB_MODE_ONLINE && !fit->is_strange;
+           fit->class_weights <= 1 && fit->mode <= TRIB_MODE_ONLINE && !fit->is_strange &&
+           fit->sampling < TRIB_SAMPLING_COUNT;
+}
+
+// Does what the task asks make sense for its model? train.h takes these for granted.
+static bool fits_model(const struct trib_train_options *options, const struct trib_model *model)
+{
+    const struct trib_resample_options *resample = &options->resample;
+    const uint64_t layers = (UINT64_C(1) << model->layer_count) - 1;
+    _Static_assert(TRIB_LAYERS_MAX < 64, "a bit for each layer");
+    if (resample->kind != TRIB_SAMPLING_NONE &&
+        (model->classes == 0 || resample->ratio == 0 || options->are_classes_equal))
+        return false;
+    if ((resample->kind == TRIB_SAMPLING_OVER || resample->kind == TRIB_SAMPLING_SMOTE) &&
+        options->batch == 0)
+        return false;
+    if (resample->kind == TRIB_SAMPLING_SMOTE && resample->neighbours == 0)
+        return false;
+    if (options->is_online &&
+        (resample->kind != TRIB_SAMPLING_NONE || trib_augment_is_on(&options->augment)))
+        return false;
+    if (trib_augment_is_of_pictures(&options->augment) && !model->shape.is_picture)
+        return false;
+    return ((options->frozen | options->trunk) & ~layers) == 0 &&
+           (options->trunk == 0 || options->trunk_rate > 0);
 }
 
 bool trib_task_is_tally(const struct trib_task *task)
@@ -209,8 +244,14 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
                   msg->round_number);
         return TRIB_CODE_DECLINED_MODEL;
     }
-    // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
     const struct trib_train_options options = trib_task_options(msg);
+    if (!fits_model(&options, &task.model)) {
+        TRIB_WARN("id=task-declined round=%" PRIu64
+                  " declined: its sampling, augmentation or layers do not fit its model",
+                  msg->round_number);
+        return TRIB_CODE_DECLINED_MODEL;
+    }
+    // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
     const size_t vectors = 4 + trib_train_vectors(&options);
     if (memory_max && (task.model.param_count * vectors > memory_max / sizeof(float) ||
                        task.word_count > memory_max / WORD_SIZE)) {

@@ -11,6 +11,7 @@
 #include "common/base/json.h"
 #include "common/math/metrics.h"
 #include "common/math/model_file.h"
+#include "coordinator/job_ways.h"
 #include "coordinator/tally_round.h"
 
 #define KEY(section, name, type, member, ...)                                      \
@@ -79,6 +80,21 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "mode", TRIB_CONF_CHOICE, learning_mode, "batch",
         "a device learns from all its rows, from those that are new, or from each once as it comes",
         0, 0, "batch|incremental|online"),
+    KEY("round", "sampling", TRIB_CONF_CHOICE, sampling, "none",
+        "against imbalance: classes of a device are visited more or less often, or rows made up", 0,
+        0, "none|over|under|smote"),
+    KEY("round", "sampling_ratio", TRIB_CONF_REAL, sampling_ratio, "1",
+        "of sampling: visits of the smallest class over those of the largest", 1e-6, 1, NULL),
+    KEY("round", "smote_neighbours", TRIB_CONF_INT, smote_neighbours, "5",
+        "smote: how many neighbours a made-up row may lie towards", 1, TRIB_NEIGHBOURS_MAX, NULL),
+    KEY("round", "augment", TRIB_CONF_TEXT, augment, "",
+        "change rows while training, e.g. jitter:0.1, mixup:0.2, shift:2, rotate:10, crop:0.8",
+        ANY),
+    KEY("round", "freeze", TRIB_CONF_TEXT, freeze, "", "layers that stay as they are, e.g. 0,1",
+        ANY),
+    KEY("round", "trunk", TRIB_CONF_TEXT, trunk, "", "layers that learn at trunk_rate", ANY),
+    KEY("round", "trunk_rate", TRIB_CONF_REAL, trunk_rate, "0.1",
+        "factor of the learning rate in the trunk", 1e-9, 1e6, NULL),
     KEY("round", "eval_every", TRIB_CONF_INT, eval_every, "1",
         "rounds between evaluations on held-out data; 0: never", 0, TRIB_ROUNDS_MAX, NULL),
     KEY("round", "evaluate_on_devices", TRIB_CONF_INT, evaluate_on_devices, "0",
@@ -468,6 +484,8 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
         err = check_mode(conf, config);
     if (!err)
         err = check_fit(conf, config, &job);
+    if (!err)
+        err = trib_job_check_ways(conf, config, &job.model, &job.train);
     if (!err)
         err = check_cohort(conf, config, &job);
     if (!err)

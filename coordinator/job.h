@@ -59,10 +59,17 @@ struct trib_job_config {
     double lr_gamma;
     double lr_min;
     double validation_fraction;
-    uint64_t patience;   // epochs; 0: all
-    int class_weights;   // index of none|balanced
-    int learning_mode;   // of its rows, which a device learns from: batch|incremental|online
-    uint64_t eval_every; // rounds between evaluations; 0: never
+    uint64_t patience; // epochs; 0: all
+    int class_weights; // index of none|balanced
+    int learning_mode; // of its rows, which a device learns from: batch|incremental|online
+    int sampling;      // enum trib_sampling
+    double sampling_ratio;
+    uint64_t smote_neighbours;
+    trib_conf_text augment; // trib_augment_parse
+    trib_conf_text freeze;  // layers
+    trib_conf_text trunk;   // layers
+    double trunk_rate;
+    uint64_t eval_every;          // rounds between evaluations; 0: never
     uint64_t evaluate_on_devices; // rounds between measurements on devices; 0: never
     uint64_t round_seed;          // cohorts and local shuffles
     uint64_t select_ms;

@@ -108,6 +108,8 @@ static enum trib_err apply_mean(struct aggregation *a, const float *base, float 
     enum trib_err err = sum_of(a, mean);
     if (err)
         return err;
+    // What noise there is on frozen layers stays outside
+    trib_train_clear_layers(&job->model, job->train.frozen, mean);
     a->rms = trib_aggregate_rms(mean, count);
     return trib_strategy_fedavg(base, mean, count, job->config.server_learning_rate, mean);
 }

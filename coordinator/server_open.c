@@ -35,6 +35,17 @@ static struct trib_msg_fit fit_of(const struct trib_job *job)
         .patience = train->patience,
         .class_weights = train->are_classes_equal,
         .mode = (uint32_t)job->config.learning_mode,
+        .sampling = train->resample.kind,
+        .sampling_ratio = train->resample.ratio,
+        .smote_neighbours = train->resample.neighbours,
+        .jitter = train->augment.jitter,
+        .mixup = train->augment.mixup,
+        .shift = train->augment.shift,
+        .rotate = train->augment.rotate,
+        .crop = train->augment.crop,
+        .frozen_layers = train->frozen,
+        .trunk_layers = train->trunk,
+        .trunk_rate = train->trunk_rate,
     };
 }
 

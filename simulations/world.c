@@ -604,6 +604,7 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
     const size_t count = job->model.param_count;
     if (!world->shape.kind) {
         trib_sums_mean(&world->sums, job->privacy.encoding.grid, world->mean);
+        trib_train_clear_layers(&job->model, job->train.frozen, world->mean);
         world->mean_rms = trib_aggregate_rms(world->mean, count);
         use->has_version = true;
         return trib_strategy_fedavg(world->params, world->mean, count,

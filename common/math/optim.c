@@ -1,5 +1,6 @@
 #include "common/math/optim.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,11 @@
 struct trib_optim {
     struct trib_optim_options options;
     size_t count;
-    float *first;  // velocity, or Adam's first moment
-    float *second; // Adam's second moment
-    float *start;  // what proximal_mu pulls to
+    float *first;                                  // velocity, or Adam's first moment
+    float *second;                                 // Adam's second moment
+    float *start;                                  // what proximal_mu pulls to
+    struct trib_optim_span spans[TRIB_LAYERS_MAX]; // those with a factor above 0
+    size_t span_count;
     // Powers of Adam's betas after the steps so far
     double beta1_power;
     double beta2_power;
@@ -52,6 +55,8 @@ enum trib_err trib_optim_create(const struct trib_optim_options *options, size_t
         return TRIB_ERR_NOMEM;
     optim->options = *options;
     optim->count = count;
+    optim->spans[0] = (struct trib_optim_span){.begin = 0, .end = count, .factor = 1};
+    optim->span_count = 1;
     if (has_first(options))
         optim->first = trib_alloc_aligned(count, sizeof(float));
     if (has_second(options))
@@ -78,6 +83,18 @@ void trib_optim_destroy(struct trib_optim *optim)
     free(optim);
 }
 
+void trib_optim_set_spans(struct trib_optim *optim, const struct trib_optim_span *spans,
+                          size_t count)
+{
+    assert(count <= TRIB_LAYERS_MAX);
+    optim->span_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert(spans[i].begin <= spans[i].end && spans[i].end <= optim->count);
+        if (spans[i].factor > 0)
+            optim->spans[optim->span_count++] = spans[i];
+    }
+}
+
 void trib_optim_begin(struct trib_optim *optim, const float *params)
 {
     const size_t size = optim->count * sizeof(float);
@@ -93,57 +110,68 @@ void trib_optim_begin(struct trib_optim *optim, const float *params)
 // ---- One step, in the order in which it happens
 
 // g *= min(1, bound / |g|)  (Pascanu et al. 2013, algorithm 1)
-static void clip(float *g, size_t count, double bound)
+static void clip(const struct trib_optim *optim, float *g)
 {
+    const double bound = optim->options.clip_norm;
     double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += (double)g[i] * (double)g[i];
+    for (size_t s = 0; s < optim->span_count; s++) {
+        for (size_t i = optim->spans[s].begin; i < optim->spans[s].end; i++)
+            sum += (double)g[i] * (double)g[i];
+    }
     const double norm = sqrt(sum);
     if (!(norm > bound))
         return; // a norm that is not a number shows in the loss
     const float scale = (float)(bound / norm);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < optim->count; i++)
         g[i] *= scale;
 }
 
+// A span, and vectors from its first parameter on: `count` elements each, NULL where there is none.
+struct stretch {
+    size_t count;
+    float rate;
+    float *g, *w;
+    float *first, *second;
+    const float *start;
+};
+
 // g += mu * (w - start): the gradient of FedProx's term (Li et al. 2020, equation 2)
-static void pull(float *g, const float *w, const float *start, size_t count, float mu)
+static void pull(const struct stretch *s, float mu)
 {
-    for (size_t i = 0; i < count; i++)
-        g[i] += mu * (w[i] - start[i]);
+    for (size_t i = 0; i < s->count; i++)
+        s->g[i] += mu * (s->w[i] - s->start[i]);
 }
 
-static void sgd(struct trib_optim *optim, float rate, const float *g, float *w)
+static void sgd(const struct trib_optim_options *options, const struct stretch *s)
 {
-    const size_t count = optim->count;
-    const float decay = (float)optim->options.weight_decay;
-    const float momentum = (float)optim->options.momentum;
-    float *v = optim->first;
+    const float decay = (float)options->weight_decay;
+    const float momentum = (float)options->momentum;
+    const float *g = s->g;
+    float *v = s->first, *w = s->w;
 
     if (v) {
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < s->count; i++) {
             v[i] = momentum * v[i] + (g[i] + decay * w[i]);
-            w[i] -= rate * v[i];
+            w[i] -= s->rate * v[i];
         }
     } else {
-        for (size_t i = 0; i < count; i++)
-            w[i] -= rate * (g[i] + decay * w[i]);
+        for (size_t i = 0; i < s->count; i++)
+            w[i] -= s->rate * (g[i] + decay * w[i]);
     }
 }
 
 // The gradient is taken where the velocity leads to: there the parameters are kept, so that the
 // step looks one velocity ahead (Sutskever et al. 2013, equations 3 and 4).
-static void nesterov(struct trib_optim *optim, float rate, const float *g, float *w)
+static void nesterov(const struct trib_optim_options *options, const struct stretch *s)
 {
-    const size_t count = optim->count;
-    const float decay = (float)optim->options.weight_decay;
-    const float momentum = (float)optim->options.momentum;
-    float *v = optim->first;
+    const float decay = (float)options->weight_decay;
+    const float momentum = (float)options->momentum;
+    float *v = s->first, *w = s->w;
 
-    for (size_t i = 0; i < count; i++) {
-        const float slope = g[i] + decay * w[i];
+    for (size_t i = 0; i < s->count; i++) {
+        const float slope = s->g[i] + decay * w[i];
         v[i] = momentum * v[i] + slope;
-        w[i] -= rate * (slope + momentum * v[i]);
+        w[i] -= s->rate * (slope + momentum * v[i]);
     }
 }
 
@@ -154,31 +182,31 @@ struct adam_scale {
     float epsilon; // of the denominator
 };
 
-static struct adam_scale adam(struct trib_optim *optim, double rate, const float *g, float *w)
+static struct adam_scale adam_scale_of(const struct trib_optim *optim, double rate)
 {
-    const size_t count = optim->count;
-    const float decay = (float)optim->options.weight_decay;
-    const float coupled = optim->options.decoupled_decay ? 0 : decay;
-    const float keep = optim->options.decoupled_decay ? 1 - (float)rate * decay : 1;
-    const float beta1 = (float)TRIB_ADAM_BETA1, rest1 = (float)(1 - TRIB_ADAM_BETA1);
-    const float beta2 = (float)TRIB_ADAM_BETA2, rest2 = (float)(1 - TRIB_ADAM_BETA2);
-    float *m = optim->first;
-    float *v = optim->second;
-
-    optim->beta1_power *= TRIB_ADAM_BETA1;
-    optim->beta2_power *= TRIB_ADAM_BETA2;
-    const struct adam_scale scale = {
+    return (struct adam_scale){
         .first = (float)(rate / (1 - optim->beta1_power)),
         .second = (float)(1 / sqrt(1 - optim->beta2_power)),
         .epsilon = (float)TRIB_ADAM_EPSILON,
     };
-    for (size_t i = 0; i < count; i++) {
-        const float slope = g[i] + coupled * w[i];
+}
+
+static void adam(const struct trib_optim_options *options, const struct stretch *s,
+                 const struct adam_scale *scale)
+{
+    const float decay = (float)options->weight_decay;
+    const float coupled = options->decoupled_decay ? 0 : decay;
+    const float keep = options->decoupled_decay ? 1 - s->rate * decay : 1;
+    const float beta1 = (float)TRIB_ADAM_BETA1, rest1 = (float)(1 - TRIB_ADAM_BETA1);
+    const float beta2 = (float)TRIB_ADAM_BETA2, rest2 = (float)(1 - TRIB_ADAM_BETA2);
+    float *m = s->first, *v = s->second, *w = s->w;
+
+    for (size_t i = 0; i < s->count; i++) {
+        const float slope = s->g[i] + coupled * w[i];
         m[i] = beta1 * m[i] + rest1 * slope;
         v[i] = beta2 * v[i] + rest2 * slope * slope;
-        w[i] = keep * w[i] - scale.first * m[i] / (sqrtf(v[i]) * scale.second + scale.epsilon);
+        w[i] = keep * w[i] - scale->first * m[i] / (sqrtf(v[i]) * scale->second + scale->epsilon);
     }
-    return scale;
 }
 
 float trib_soft_threshold(float value, float threshold)
@@ -189,23 +217,23 @@ float trib_soft_threshold(float value, float threshold)
 
 // Forward-backward splitting: after the step on the loss the proximal map of the penalty (Duchi &
 // Singer 2009, section 5.1).
-static void shrink(float *w, size_t count, float threshold)
+static void shrink(const struct stretch *s, float threshold)
 {
-    for (size_t i = 0; i < count; i++)
-        w[i] = trib_soft_threshold(w[i], threshold);
+    for (size_t i = 0; i < s->count; i++)
+        s->w[i] = trib_soft_threshold(s->w[i], threshold);
 }
 
 // Adam steps in the metric of its denominators; the proximal map belongs to the same one, or the
 // optimum would not be that of the penalised loss.
-static void shrink_scaled(float *w, const float *v, size_t count, float threshold,
-                          const struct adam_scale *scale)
+static void shrink_scaled(const struct stretch *s, float threshold, const struct adam_scale *scale)
 {
-    for (size_t i = 0; i < count; i++)
-        w[i] =
-            trib_soft_threshold(w[i], threshold / (sqrtf(v[i]) * scale->second + scale->epsilon));
+    const float *v = s->second;
+    for (size_t i = 0; i < s->count; i++)
+        s->w[i] = trib_soft_threshold(s->w[i],
+                                      threshold / (sqrtf(v[i]) * scale->second + scale->epsilon));
 }
 
-void trib_optim_step(struct trib_optim *optim, double rate, float *gradient, float *params)
+static void step_span(const struct trib_optim *optim, double rate, const struct stretch *s)
 {
     const struct trib_optim_options *options = &optim->options;
     // A slope that stays moves a parameter by rate / (1 - momentum) a step; the penalty has to move
@@ -213,23 +241,44 @@ void trib_optim_step(struct trib_optim *optim, double rate, float *gradient, flo
     const bool is_adam = options->optimizer == TRIB_OPTIMIZER_ADAM;
     const float threshold =
         (float)(is_adam ? rate * options->l1 : rate * options->l1 / (1 - options->momentum));
-    struct adam_scale scale;
 
-    if (options->clip_norm > 0)
-        clip(gradient, optim->count, options->clip_norm);
-    if (optim->start)
-        pull(gradient, params, optim->start, optim->count, (float)options->proximal_mu);
-    switch (options->optimizer) {
-    case TRIB_OPTIMIZER_SGD: sgd(optim, (float)rate, gradient, params); break;
-    case TRIB_OPTIMIZER_NESTEROV: nesterov(optim, (float)rate, gradient, params); break;
-    case TRIB_OPTIMIZER_ADAM:
-        scale = adam(optim, rate, gradient, params);
+    if (s->start)
+        pull(s, (float)options->proximal_mu);
+    if (is_adam) {
+        const struct adam_scale scale = adam_scale_of(optim, rate);
+        adam(options, s, &scale);
         if (threshold > 0)
-            shrink_scaled(params, optim->second, optim->count, threshold, &scale);
+            shrink_scaled(s, threshold, &scale);
         return;
     }
+    if (options->optimizer == TRIB_OPTIMIZER_NESTEROV)
+        nesterov(options, s);
+    else
+        sgd(options, s);
     if (threshold > 0)
-        shrink(params, optim->count, threshold);
+        shrink(s, threshold);
+}
+
+void trib_optim_step(struct trib_optim *optim, double rate, float *gradient, float *params)
+{
+    if (optim->options.clip_norm > 0)
+        clip(optim, gradient);
+    optim->beta1_power *= TRIB_ADAM_BETA1;
+    optim->beta2_power *= TRIB_ADAM_BETA2;
+    for (size_t i = 0; i < optim->span_count; i++) {
+        const struct trib_optim_span *span = &optim->spans[i];
+        const size_t at = span->begin;
+        const struct stretch stretch = {
+            .count = span->end - at,
+            .rate = (float)(rate * span->factor),
+            .g = gradient + at,
+            .w = params + at,
+            .first = optim->first ? optim->first + at : NULL,
+            .second = optim->second ? optim->second + at : NULL,
+            .start = optim->start ? optim->start + at : NULL,
+        };
+        step_span(optim, rate * span->factor, &stretch);
+    }
 }
 
 // ---- Learning rates

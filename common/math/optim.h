@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/limits.h"
 #include "tributary/err.h"
 
 // The same numbers as in proto: never renumber.
@@ -36,6 +37,12 @@ struct trib_optim_options {
     double clip_norm;     // bound on the L2 norm of the loss's gradient; 0: none
 };
 
+// A stretch of the parameters that learns at its own rate.
+struct trib_optim_span {
+    size_t begin, end;
+    double factor; // of the learning rate; 0: nothing of it moves, not by a bit
+};
+
 struct trib_optim;
 
 // State for `count` parameters. Nothing is allocated after create.
@@ -45,6 +52,12 @@ void trib_optim_destroy(struct trib_optim *optim);
 
 // Is a step no more than w -= rate * (gradient + weight_decay * w)? Then it needs no state.
 bool trib_optim_is_plain(const struct trib_optim_options *options);
+
+// From now on step through these spans only (at most TRIB_LAYERS_MAX, ascending, apart). At first
+// there is one over everything, with a factor of 1. What is in no span or in one of factor 0 does not
+// count for clip_norm either.
+void trib_optim_set_spans(struct trib_optim *optim, const struct trib_optim_span *spans,
+                          size_t count);
 
 // How many vectors of `count` floats the state has.
 size_t trib_optim_vectors(const struct trib_optim_options *options);

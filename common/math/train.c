@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/math/layer.h"
 #include "common/math/linear.h"
+#include "common/math/visits.h"
 
 #define TRIB_LOG_MODULE "train"
 
@@ -16,6 +17,7 @@ struct trib_trainer_space {
     const struct trib_model *model; // borrowed
     struct trib_train_options options;
     size_t rows_max;
+    size_t batch; // rows
     struct trib_net *net;
     struct trib_optim *optim;
     uint32_t *order; // of the rows, (rows_max): those to learn from, then those kept aside
@@ -30,6 +32,7 @@ struct trib_trainer_space {
     const float *
         *rows;     // of a linear model: where those of this batch and the next lie, (2 * batch)
     bool is_plain; // a step is w = keep * w - rate * gradient, and nothing else
+    struct trib_visits *visits; // what an epoch looks at; NULL: the rows as they are
     struct trib_train_report report;
 };
 
@@ -52,12 +55,36 @@ size_t trib_train_vectors(const struct trib_train_options *options)
     return 1 + (options->validation_fraction > 0) + trib_optim_vectors(&optim);
 }
 
+// The layers that learn at one rate as stretches of the parameters.
+static void set_spans(struct trib_optim *optim, const struct trib_model *model,
+                      const struct trib_train_options *options)
+{
+    struct trib_optim_span spans[TRIB_LAYERS_MAX];
+    size_t count = 0;
+    if (!options->frozen && !options->trunk)
+        return;
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct trib_layer *layer = &model->layers[l];
+        for (uint32_t t = 0; t < layer->tensor_count; t++) {
+            const struct trib_layer_tensor *tensor = &layer->tensors[t];
+            if (t == 0)
+                spans[count++] = (struct trib_optim_span){.begin = tensor->offset, .factor = 1};
+            spans[count - 1].end = tensor->offset + tensor->count;
+        }
+        if (layer->tensor_count > 0 && options->frozen >> l & 1)
+            spans[count - 1].factor = 0;
+        else if (layer->tensor_count > 0 && options->trunk >> l & 1)
+            spans[count - 1].factor = options->trunk_rate;
+    }
+    trib_optim_set_spans(optim, spans, count);
+}
+
 static enum trib_err create_vectors(struct trib_trainer_space *space, size_t batch)
 {
     const struct trib_model *model = space->model;
     const bool validates = space->options.validation_fraction > 0;
     const bool has_classes = space->options.are_classes_equal && model->classes > 0;
-    const bool is_linear = space->is_plain && trib_model_is_linear(model);
+    const bool is_linear = space->is_plain && !space->visits && trib_model_is_linear(model);
     const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net);
     space->order = trib_alloc_array(space->rows_max, sizeof(*space->order));
     space->x = trib_alloc_aligned(batch * model->inputs, sizeof(*space->x));
@@ -88,20 +115,30 @@ enum trib_err trib_train_space_create(const struct trib_model *model,
     assert(options->schedule.kind != TRIB_SCHEDULE_PLATEAU);
     const struct trib_optim_options optim = optim_options(options);
     size_t batch = options->batch && options->batch < rows_max ? options->batch : rows_max;
+    const struct trib_visits_options visits = {options->resample, options->augment, options->batch};
     struct trib_trainer_space *space = trib_alloc(sizeof(*space));
     if (!space)
         return TRIB_ERR_NOMEM;
     space->model = model;
     space->options = *options;
     space->rows_max = rows_max;
+    space->batch = batch;
     for (uint32_t l = 0; l < model->layer_count; l++)
         space->drops = space->drops || trib_layer_ops(model->layers[l].kind)->is_training_only;
-    space->is_plain = trib_optim_is_plain(&optim);
-    enum trib_err err = trib_net_create(model, batch, &space->net);
+    space->is_plain = trib_optim_is_plain(&optim) && !options->frozen && !options->trunk;
+    enum trib_err err = TRIB_OK;
+    if (trib_visits_are_wanted(&visits))
+        err = trib_visits_create(&visits, model, rows_max, &space->visits);
+    if (space->visits && trib_visits_batch_max(space->visits) > batch)
+        batch = trib_visits_batch_max(space->visits);
     if (!err)
-        err = create_vectors(space, batch);
+        err = trib_net_create(model, batch, &space->net);
+    if (!err)
+        err = create_vectors(space, space->batch);
     if (!err)
         err = trib_optim_create(&optim, model->param_count, &space->optim);
+    if (!err)
+        set_spans(space->optim, model, options);
     if (err) {
         trib_train_space_destroy(space);
         return err;
@@ -116,6 +153,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
         return;
     trib_net_destroy(space->net);
     trib_optim_destroy(space->optim);
+    trib_visits_destroy(space->visits);
     free(space->order);
     free(space->x);
     free(space->y);
@@ -236,15 +274,17 @@ struct fit {
     const struct trib_samples *samples;
     struct trib_rng *rng;
     float *params;
-    size_t rows; // learnt from
+    size_t rows;   // learnt from
+    size_t visits; // of an epoch: the rows, unless some are visited more or less often
     uint64_t step, step_count;
     trib_train_stop_fn stop;
     void *stop_user;
 };
 
-// The rows of one step, and how many of the next are known.
+// The visits of one step, and how many of the next are known.
 struct portion {
-    const uint32_t *rows;
+    size_t first;         // in the epoch
+    const uint32_t *rows; // NULL when they are not just rows
     size_t count, next_count;
 };
 
@@ -253,7 +293,7 @@ static double step_linear(struct fit *fit, const struct portion *portion,
 {
     struct trib_trainer_space *space = fit->space;
     const struct trib_samples *samples = fit->samples;
-    const float **next = space->rows + trib_net_batch_max(space->net);
+    const float **next = space->rows + space->batch;
     const struct trib_batch batch = label(space, samples, portion->rows, portion->count);
     for (size_t i = 0; i < portion->count; i++) {
         const size_t after = i < portion->next_count ? portion->count + i : i;
@@ -280,8 +320,9 @@ static double step(struct fit *fit, const struct portion *portion)
                                         .space = space->gradient};
     if (space->rows)
         return step_linear(fit, portion, &plain);
-    const struct trib_batch batch =
-        gather(space, fit->samples, portion->rows, portion->count, portion->next_count);
+    const struct trib_batch batch = space->visits ? trib_visits_batch(space->visits, portion->first)
+                                                  : gather(space, fit->samples, portion->rows,
+                                                           portion->count, portion->next_count);
     if (space->is_plain)
         return trib_net_step(space->net, fit->params, &batch, drops, &plain);
     const double loss =
@@ -290,26 +331,34 @@ static double step(struct fit *fit, const struct portion *portion)
     return loss;
 }
 
+static size_t visits_per_step(const struct trib_trainer_space *space)
+{
+    return space->visits ? trib_visits_step(space->visits) : space->batch;
+}
+
 // One pass over the rows; *ret_loss is their mean loss.
 static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
 {
     struct trib_trainer_space *space = fit->space;
-    const size_t batch_max = trib_net_batch_max(space->net);
+    const size_t most = visits_per_step(space);
     double sum = 0;
-    if (!space->options.is_online) // what arrives is learnt from in that order
+    if (space->visits)
+        trib_visits_epoch(space->visits, fit->rng);
+    else if (!space->options.is_online) // what arrives is learnt from in that order
         trib_rng_shuffle(fit->rng, space->order, fit->rows);
-    for (size_t first = 0; first < fit->rows; first += batch_max) {
-        const size_t left = fit->rows - first;
-        const size_t count = left < batch_max ? left : batch_max;
+    for (size_t first = 0; first < fit->visits; first += most) {
+        const size_t left = fit->visits - first;
+        const size_t count = left < most ? left : most;
         const size_t after = left - count;
-        const struct portion portion = {.rows = space->order + first,
+        const struct portion portion = {.first = first,
+                                        .rows = space->visits ? NULL : space->order + first,
                                         .count = count,
-                                        .next_count = after < batch_max ? after : batch_max};
+                                        .next_count = after < most ? after : most};
         if (fit->stop && fit->stop(fit->stop_user))
             return TRIB_ERR_STOPPED;
         sum += (double)count * step(fit, &portion);
     }
-    *ret_loss = sum / (double)fit->rows;
+    *ret_loss = sum / (double)fit->visits;
     return TRIB_OK;
 }
 
@@ -317,7 +366,7 @@ static enum trib_err run_epoch(struct fit *fit, double *ret_loss)
 static double validate(const struct fit *fit)
 {
     struct trib_trainer_space *space = fit->space;
-    const size_t batch_max = trib_net_batch_max(space->net);
+    const size_t batch_max = space->batch;
     const size_t rows = fit->samples->rows;
     double sum = 0;
     for (size_t first = fit->rows; first < rows; first += batch_max) {
@@ -351,10 +400,14 @@ static bool has_had_enough(const struct fit *fit, uint64_t epoch)
 static void begin(struct fit *fit)
 {
     struct trib_trainer_space *space = fit->space;
-    const size_t batch = trib_net_batch_max(space->net);
+    const size_t most = visits_per_step(space);
     fit->rows = trib_train_split(fit->samples, space->options.validation_fraction, space->order);
-    fit->step_count = space->options.epochs * ((fit->rows + batch - 1) / batch);
+    fit->visits = fit->rows;
     weigh_classes(space, fit->samples, fit->rows);
+    if (space->visits)
+        fit->visits = trib_visits_begin(space->visits, fit->samples, space->order, fit->rows,
+                                        space->classes, fit->rng);
+    fit->step_count = space->options.epochs * ((fit->visits + most - 1) / most);
     trib_optim_begin(space->optim, fit->params);
     space->report = (struct trib_train_report){.rows = fit->rows, .validation_loss = (double)NAN};
 }
@@ -412,13 +465,14 @@ enum trib_err trib_train_partial(struct trib_trainer_space *space,
     struct fit fit = {.space = space, .samples = samples, .rng = rng, .params = params};
     const struct trib_train_options *options = &space->options;
     const size_t rows_max = space->rows_max;
-    const size_t batch = trib_net_batch_max(space->net);
+    const size_t batch = space->batch;
     const size_t stretch = rows_max - rows_max % batch; // whole batches
     double sum = 0, loss;
     assert(options->is_online && options->epochs == 1 && options->validation_fraction == 0 &&
-           !space->classes && options->schedule.kind == TRIB_SCHEDULE_CONSTANT);
+           !space->classes && !space->visits && options->schedule.kind == TRIB_SCHEDULE_CONSTANT);
     for (size_t first = 0; first < samples->rows; first += fit.rows) {
         fit.rows = samples->rows - first < stretch ? samples->rows - first : stretch;
+        fit.visits = fit.rows;
         for (size_t i = 0; i < fit.rows; i++)
             space->order[i] = (uint32_t)(first + i);
         enum trib_err err = run_epoch(&fit, &loss);

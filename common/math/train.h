@@ -7,8 +7,10 @@
 #include <stdint.h>
 
 #include "common/base/rand.h"
+#include "common/math/augment.h"
 #include "common/math/net.h"
 #include "common/math/optim.h"
+#include "common/math/resample.h"
 #include "tributary/err.h"
 
 struct trib_train_options {
@@ -29,7 +31,22 @@ struct trib_train_options {
     uint64_t patience;      // epochs without a better validation loss before the end; 0: all epochs
     bool is_online;         // the rows as they come, once: no shuffling (trib_train_partial)
     bool are_classes_equal; // each class weighs the same in sum (train rows of one device)
+    struct trib_resample_options resample; // against imbalance
+    struct trib_augment_options augment;
+    // Layers by bit, from 0
+    uint64_t frozen;   // their parameters stay as they are, bit by bit
+    uint64_t trunk;    // they learn with trunk_rate times the learning rate
+    double trunk_rate; // above 0
 };
+
+// The layers of a list like "0,1,4" as bits. TRIB_ERR_INVAL with a text in `why`: not such a list, or a
+// layer that the model does not have or that has nothing to learn.
+TRIB_CHECKED enum trib_err trib_train_layers_parse(const char *text, const struct trib_model *model,
+                                                   uint64_t *ret_layers, char *why,
+                                                   size_t why_size);
+
+// Set to 0 what lies in the layers (bits) of `values` (param_count).
+void trib_train_clear_layers(const struct trib_model *model, uint64_t layers, float *values);
 
 // The workspace for one model and at most `rows_max` rows with these options. Nothing is allocated
 // while training. `model` is borrowed and must outlive it.

@@ -288,7 +288,7 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
            fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0 &&
-           fit->mode == 0 && !fit->prepare[0];
+           fit->mode == 0 && !fit->prepare[0] && !trib_msg_fit_has_ways(fit);
 }
 
 static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *msg)
@@ -317,6 +317,14 @@ static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
     return in->values >= 1 && in->values <= TRIB_TALLY_VALUES_MAX && is_amount(in->scale);
 }
 
+bool trib_msg_fit_has_ways(const struct trib_msg_fit *fit)
+{
+    return fit->sampling != 0 || fit->sampling_ratio != 0 || fit->smote_neighbours != 0 ||
+           fit->jitter != 0 || fit->mixup != 0 || fit->shift != 0 || fit->rotate != 0 ||
+           fit->crop != 0 || fit->frozen_layers != 0 || fit->trunk_layers != 0 ||
+           fit->trunk_rate != 0;
+}
+
 static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
 {
     tributary__v1__fit__init(out);
@@ -334,6 +342,17 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
     out->mode = (Tributary__V1__LearningMode)msg->mode;
     out->prepare = bytes_of((const uint8_t *)msg->prepare, strlen(msg->prepare));
+    out->sampling = (Tributary__V1__Sampling)msg->sampling;
+    out->sampling_ratio = msg->sampling_ratio;
+    out->smote_neighbours = msg->smote_neighbours;
+    out->jitter = msg->jitter;
+    out->mixup = msg->mixup;
+    out->shift = msg->shift;
+    out->rotate = msg->rotate;
+    out->crop = msg->crop;
+    out->frozen_layers = msg->frozen_layers;
+    out->trunk_layers = msg->trunk_layers;
+    out->trunk_rate = msg->trunk_rate;
 }
 
 static bool take_pipeline(const ProtobufCBinaryData *in, struct trib_msg_fit *out)
@@ -344,6 +363,15 @@ static bool take_pipeline(const ProtobufCBinaryData *in, struct trib_msg_fit *ou
         memcpy(out->prepare, in->data, in->len);
     out->prepare[in->len] = '\0';
     return true;
+}
+
+// The bounds of what is checked here; what fits the model, the device judges.
+static bool take_ways(const Tributary__V1__Fit *in)
+{
+    return is_amount(in->sampling_ratio) && in->sampling_ratio <= 1 && in->smote_neighbours <= 64 &&
+           is_amount(in->jitter) && is_amount(in->mixup) && in->mixup <= 1 && in->shift <= 1000 &&
+           is_amount(in->rotate) && in->rotate <= 180 && is_amount(in->crop) && in->crop <= 1 &&
+           is_amount(in->trunk_rate);
 }
 
 static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
@@ -364,6 +392,17 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
         .patience = in->patience,
         .class_weights = (uint32_t)in->class_weights,
         .mode = (uint32_t)in->mode,
+        .sampling = (uint32_t)in->sampling,
+        .sampling_ratio = in->sampling_ratio,
+        .smote_neighbours = in->smote_neighbours,
+        .jitter = in->jitter,
+        .mixup = in->mixup,
+        .rotate = in->rotate,
+        .crop = in->crop,
+        .shift = in->shift,
+        .frozen_layers = in->frozen_layers,
+        .trunk_layers = in->trunk_layers,
+        .trunk_rate = in->trunk_rate,
         .is_strange = in->base.n_unknown_fields > 0,
     };
     return is_amount(in->l1) && is_amount(in->proximal_mu) && is_amount(in->clip_norm) &&
@@ -371,7 +410,7 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
            is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
            (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
             (in->lr_step >= 1 && in->lr_gamma > 0)) &&
-           take_tally(in->tally, out) && take_pipeline(&in->prepare, out);
+           take_tally(in->tally, out) && take_pipeline(&in->prepare, out) && take_ways(in);
 }
 
 void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)

@@ -124,12 +124,21 @@ struct trib_msg_fit {
     uint64_t patience;
     uint32_t class_weights; // 1: balanced; or one we do not know
     uint32_t mode;          // enum trib_mode (tributary/client.h), or one we do not know
-    bool is_strange;        // unpacked: it has fields that we do not know
+    uint32_t sampling;      // enum trib_sampling, or one we do not know
+    double sampling_ratio;
+    uint32_t smote_neighbours;
+    double jitter, mixup, rotate, crop;
+    uint32_t shift;
+    uint64_t frozen_layers, trunk_layers;
+    double trunk_rate;
+    bool is_strange;                          // unpacked: it has fields that we do not know
     char prepare[TRIB_PIPELINE_TEXT_MAX + 1]; // a pipeline's text; "": there is none
     struct trib_msg_tally tally;
 };
 
 bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit);
+// Is anything from `sampling` on set?
+bool trib_msg_fit_has_ways(const struct trib_msg_fit *fit);
 
 struct trib_msg_hyper {
     trib_name name;

@@ -25,6 +25,21 @@ static void put_text(struct trib_hash *hash, const char *text)
     trib_hash_update(hash, text, size);
 }
 
+static void put_ways(struct trib_hash *hash, const struct trib_msg_fit *fit)
+{
+    put_u64(hash, fit->sampling);
+    put_double(hash, fit->sampling_ratio);
+    put_u64(hash, fit->smote_neighbours);
+    put_double(hash, fit->jitter);
+    put_double(hash, fit->mixup);
+    put_u64(hash, fit->shift);
+    put_double(hash, fit->rotate);
+    put_double(hash, fit->crop);
+    put_u64(hash, fit->frozen_layers);
+    put_u64(hash, fit->trunk_layers);
+    put_double(hash, fit->trunk_rate);
+}
+
 // After the fields that every digest has, and only when there is something to say: a plain task has
 // the digest that it always had.
 static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
@@ -43,7 +58,9 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_double(hash, fit->validation_fraction);
     put_u64(hash, fit->patience);
     put_u64(hash, fit->class_weights);
-    if (fit->mode) { // came later: what was there before has the digest that it always had
+    // What came later: each part only where there is one, so that older tasks have the digest that
+    // they always had, and behind its name, so that no two tasks hash the same bytes.
+    if (fit->mode) {
         put_text(hash, "mode");
         put_u64(hash, fit->mode);
     }
@@ -51,8 +68,13 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_text(hash, "prepare");
         put_text(hash, fit->prepare);
     }
+    if (trib_msg_fit_has_ways(fit)) {
+        put_text(hash, "ways");
+        put_ways(hash, fit);
+    }
     if (fit->tally.kind == 0)
         return;
+    put_text(hash, "tally");
     put_u64(hash, fit->tally.kind);
     put_u64(hash, fit->tally.values);
     put_double(hash, fit->tally.scale);

@@ -9,6 +9,7 @@
 #include "coordinator/tally_round.h"
 
 #define MODEL  "[model]\nspec = 64 - dense 10 softmax\n"
+#define TWO    "[model]\nspec = 64 - dense 20 relu - dense 10 softmax\n"
 #define OFF    "[privacy]\nmode = off\n"
 #define COHORT "[round]\ncohort = 20\n"
 
@@ -163,6 +164,25 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
         {MODEL OFF "[round]\nclass_weights = some\n", "job.ini:6: round.class_weights"},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = balanced\n",
          "job.ini:6: round.class_weights"},
+        {MODEL OFF "[round]\nsampling = some\n", "job.ini:6: round.sampling"},
+        {MODEL OFF "[round]\nsampling_ratio = 0.5\n", "job.ini:6: round.sampling_ratio"},
+        {MODEL OFF "[round]\nsampling = over\nsampling_ratio = 0\n",
+         "job.ini:7: round.sampling_ratio"},
+        {MODEL OFF "[round]\nsampling = over\nsmote_neighbours = 3\n",
+         "job.ini:7: round.smote_neighbours"},
+        {MODEL OFF "[round]\nsampling = smote\nbatch = 0\n", "job.ini:7: round.batch"},
+        {MODEL OFF "[round]\nsampling = smote\nclass_weights = balanced\n",
+         "job.ini:6: round.sampling"},
+        {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nsampling = under\n",
+         "job.ini:6: round.sampling: a regression has no classes"},
+        {MODEL OFF "[round]\naugment = blur:1\n", "job.ini:6: round.augment: 'blur'"},
+        {MODEL OFF "[round]\naugment = shift:1\n",
+         "job.ini:6: round.augment: shift, rotate and crop want pictures"},
+        {MODEL OFF "[round]\nfreeze = 0\n", "job.ini:6: round.freeze: leaves nothing to learn"},
+        {MODEL OFF "[round]\nfreeze = 1\n", "job.ini:6: round.freeze: names layer 1"},
+        {MODEL OFF "[round]\ntrunk = x\n", "job.ini:6: round.trunk: wants numbers"},
+        {MODEL OFF "[round]\ntrunk_rate = 0.5\n", "job.ini:6: round.trunk_rate: wants a trunk"},
+        {TWO OFF "[round]\nfreeze = 0\ntrunk = 0\n", "job.ini:7: round.trunk: names a layer"},
     };
     assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
 }
@@ -221,6 +241,20 @@ static void the_number_of_a_round_in_the_store_holds_its_pass(void **state)
     const uint64_t key = trib_round_key((enum trib_round_pass)3, 1000000);
     assert_int_equal(trib_round_key_pass(key), 3);
     assert_int_equal(trib_round_key_number(key), 1000000);
+}
+
+static void a_job_says_what_to_sample_change_and_leave(void **state)
+{
+    (void)state;
+    struct trib_job job = good(TWO OFF "[round]\nsampling = smote\nsampling_ratio = 0.5\n"
+                                       "smote_neighbours = 3\naugment = jitter:0.5, mixup:0.25\n"
+                                       "freeze = 0\ntrunk = 1\ntrunk_rate = 0.25\n");
+    assert_int_equal(job.train.resample.kind, TRIB_SAMPLING_SMOTE);
+    assert_true(job.train.resample.ratio == 0.5 && job.train.resample.neighbours == 3);
+    assert_true(job.train.augment.jitter == 0.5 && job.train.augment.mixup == 0.25);
+    assert_true(job.train.frozen == 1 && job.train.trunk == 2 && job.train.trunk_rate == 0.25);
+    job = good("[model]\nspec = 1x8x8 - dense 10 softmax\n" OFF "[round]\naugment = shift:2\n");
+    assert_int_equal(job.train.augment.shift, 2);
 }
 
 static void a_job_says_how_to_fit(void **state)
@@ -571,6 +605,7 @@ int main(void)
         cmocka_unit_test(a_tally_round_has_its_own_words_and_its_own_price),
         cmocka_unit_test(the_number_of_a_round_in_the_store_holds_its_pass),
         cmocka_unit_test(a_job_says_how_to_fit),
+        cmocka_unit_test(a_job_says_what_to_sample_change_and_leave),
         cmocka_unit_test(a_rate_falls_from_round_to_round),
         cmocka_unit_test(a_target_of_another_kind_of_model_is_refused),
         cmocka_unit_test(every_target_is_in_the_manifest),

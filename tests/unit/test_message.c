@@ -251,6 +251,16 @@ static void task_numbers_out_of_range_are_refused(void **state)
     REFUSED(task, fit.tally.values, TRIB_TALLY_VALUES_MAX + 1);
     REFUSED(task, fit.tally.scale, -1);
     TAKEN(task, fit.tally.kind, 77);
+    TAKEN(task, fit.sampling, 77);
+    REFUSED(task, fit.sampling_ratio, 1.5);
+    REFUSED(task, fit.sampling_ratio, -0.5);
+    REFUSED(task, fit.smote_neighbours, 65);
+    REFUSED(task, fit.jitter, -1);
+    REFUSED(task, fit.mixup, 1.5);
+    REFUSED(task, fit.rotate, 181);
+    REFUSED(task, fit.crop, 1.5);
+    REFUSED(task, fit.shift, 1001);
+    REFUSED(task, fit.trunk_rate, (double)INFINITY);
 }
 
 static void a_plain_task_says_nothing_of_how_to_fit(void **state)

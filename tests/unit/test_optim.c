@@ -677,7 +677,7 @@ static void a_row_of_weight_zero_is_like_no_row(void **state)
 static void nothing_is_allocated_while_training(void **state)
 {
     (void)state;
-    const struct trib_model model = parsed("10 - dropout 0.1 - dense 12 relu - dropout 0.5 - "
+    const struct trib_model model = parsed("1x2x5 - dropout 0.1 - dense 12 relu - dropout 0.5 - "
                                            "dense 2 softmax");
     float params[256], weights[NOISE_ROWS];
     struct trib_samples samples = noise;
@@ -693,7 +693,12 @@ static void nothing_is_allocated_while_training(void **state)
         struct trib_train_options options = cases[c].options;
         options.batch = 7;
         options.validation_fraction = 0.2;
-        options.are_classes_equal = true;
+        options.are_classes_equal = c % 2 == 0;
+        if (c % 2 == 1)
+            options.resample = (struct trib_resample_options){TRIB_SAMPLING_SMOTE, 1, 5};
+        if (c % 3 > 0)
+            options.augment = (struct trib_augment_options){
+                .jitter = 0.1, .mixup = 0.3, .shift = 1, .rotate = 10, .crop = 0.8};
         options.schedule = (struct trib_schedule){.kind = TRIB_SCHEDULE_COSINE};
         trib_rng_init(&rng, 1, "train", 0, NULL);
         trib_model_init(&model, 1, params);

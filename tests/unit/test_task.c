@@ -554,6 +554,49 @@ static void a_tally_that_we_would_count_otherwise_is_declined(void **state)
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
 }
 
+static void ways_that_do_not_fit_the_model_are_declined(void **state)
+{
+    (void)state;
+    struct trib_task task;
+    static const struct {
+        const char *spec;
+        struct trib_msg_fit fit;
+        uint64_t batch;
+        enum trib_code code;
+    } cases[] = {
+        {SPEC, {.sampling = 1, .sampling_ratio = 1}, 16, TRIB_CODE_ACCEPTED},
+        {SPEC, {.sampling = 4, .sampling_ratio = 1}, 16, TRIB_CODE_DECLINED_MODEL},
+        {SPEC, {.sampling = 1}, 16, TRIB_CODE_DECLINED_MODEL}, // without a ratio
+        {SPEC, {.sampling = 1, .sampling_ratio = 1}, 0, TRIB_CODE_DECLINED_MODEL},
+        {SPEC, {.sampling = 2, .sampling_ratio = 1}, 0, TRIB_CODE_ACCEPTED},
+        {SPEC, {.sampling = 3, .sampling_ratio = 1}, 16, TRIB_CODE_DECLINED_MODEL}, // neighbours
+        {SPEC, {.sampling = 3, .sampling_ratio = 1, .smote_neighbours = 5}, 16, TRIB_CODE_ACCEPTED},
+        {SPEC,
+         {.sampling = 1, .sampling_ratio = 1, .class_weights = 1},
+         16,
+         TRIB_CODE_DECLINED_MODEL},
+        {"3 - dense 1 linear", {.sampling = 1, .sampling_ratio = 1}, 16, TRIB_CODE_DECLINED_MODEL},
+        {SPEC, {.jitter = 1, .mixup = 0.5}, 0, TRIB_CODE_ACCEPTED},
+        {SPEC, {.shift = 1}, 16, TRIB_CODE_DECLINED_MODEL}, // no picture
+        {SPEC, {.rotate = 1}, 16, TRIB_CODE_DECLINED_MODEL},
+        {SPEC, {.crop = 0.5}, 16, TRIB_CODE_DECLINED_MODEL},
+        {"1x2x2 - dense 2 softmax", {.shift = 1, .rotate = 1, .crop = 0.5}, 16, TRIB_CODE_ACCEPTED},
+        {SPEC, {.frozen_layers = 1}, 16, TRIB_CODE_ACCEPTED},
+        {SPEC, {.frozen_layers = 2}, 16, TRIB_CODE_DECLINED_MODEL}, // there is no layer 1
+        {SPEC, {.trunk_layers = 1, .trunk_rate = 0.5}, 16, TRIB_CODE_ACCEPTED},
+        {SPEC, {.trunk_layers = 1}, 16, TRIB_CODE_DECLINED_MODEL}, // without a rate
+        {SPEC, {.trunk_layers = UINT64_C(1) << 63, .trunk_rate = 1}, 16, TRIB_CODE_DECLINED_MODEL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        msg.fit = cases[i].fit;
+        msg.batch = cases[i].batch;
+        (void)snprintf(msg.spec, sizeof(msg.spec), "%s", cases[i].spec);
+        const enum trib_code code = trib_task_judge(&msg, &policy, 0, &task);
+        if (code != cases[i].code)
+            fail_msg("case %zu: %s", i, trib_code_text(code));
+    }
+}
+
 static void what_the_optimizer_keeps_counts_against_the_memory(void **state)
 {
     (void)state;
@@ -643,6 +686,7 @@ int main(void)
         cmocka_unit_test_setup(a_number_out_of_range_is_never_sent, set_up),
         cmocka_unit_test_setup(with_privacy_a_tally_goes_through_the_boundary, set_up),
         cmocka_unit_test_setup(a_tally_that_we_would_count_otherwise_is_declined, set_up),
+        cmocka_unit_test_setup(ways_that_do_not_fit_the_model_are_declined, set_up),
         cmocka_unit_test_setup(what_the_optimizer_keeps_counts_against_the_memory, set_up),
         cmocka_unit_test_setup(a_trainer_finds_every_number_of_its_task, set_up),
         cmocka_unit_test_setup(shuffles_differ_by_seed_round_and_device_and_repeat, set_up),

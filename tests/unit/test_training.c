@@ -47,6 +47,17 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
     CHANGE(fit.patience);
     CHANGE(fit.class_weights);
     CHANGE(fit.mode);
+    CHANGE(fit.sampling);
+    CHANGE(fit.sampling_ratio);
+    CHANGE(fit.smote_neighbours);
+    CHANGE(fit.jitter);
+    CHANGE(fit.mixup);
+    CHANGE(fit.rotate);
+    CHANGE(fit.crop);
+    CHANGE(fit.shift);
+    CHANGE(fit.frozen_layers);
+    CHANGE(fit.trunk_layers);
+    CHANGE(fit.trunk_rate);
     CHANGE(fit.tally.kind);
     CHANGE(fit.prepare[0]);
 #undef CHANGE
