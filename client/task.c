@@ -206,6 +206,35 @@ static bool count_words(struct trib_task *task)
            (is_private || task->encoding.word_bits == TRIB_TALLY_WORD_BITS);
 }
 
+// Can this way of training be done here, and is there memory for it? Says why not.
+static bool can_train(struct trib_task *task, uint64_t memory_max)
+{
+    const struct trib_msg_task *msg = &task->msg;
+    const bool is_countable = count_words(task);
+    if (!can_fit(&msg->fit) || !is_countable) {
+        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for a way of training that "
+                  "this device does not know; a newer client may",
+                  msg->round_number);
+        return false;
+    }
+    const struct trib_train_options options = trib_task_options(msg);
+    if (!fits_model(&options, &task->model)) {
+        TRIB_WARN("id=task-declined round=%" PRIu64
+                  " declined: its sampling, augmentation or layers do not fit its model",
+                  msg->round_number);
+        return false;
+    }
+    // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
+    const size_t vectors = 4 + trib_train_vectors(&options);
+    if (memory_max && (task->model.param_count * vectors > memory_max / sizeof(float) ||
+                       task->word_count > memory_max / WORD_SIZE)) {
+        TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
+                  msg->round_number, task->model.param_count);
+        return false;
+    }
+    return true;
+}
+
 enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct trib_policy *policy,
                                uint64_t memory_max, struct trib_task *ret_task)
 {
@@ -237,28 +266,8 @@ enum trib_code trib_task_judge(const struct trib_msg_task *msg, const struct tri
         TRIB_WARN("round=%" PRIu64 " declined: the model %s", msg->round_number, why);
         return TRIB_CODE_DECLINED_MODEL;
     }
-    const bool is_countable = count_words(&task);
-    if (!can_fit(&msg->fit) || !is_countable) {
-        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for a way of training that "
-                  "this device does not know; a newer client may",
-                  msg->round_number);
+    if (!can_train(&task, memory_max))
         return TRIB_CODE_DECLINED_MODEL;
-    }
-    const struct trib_train_options options = trib_task_options(msg);
-    if (!fits_model(&options, &task.model)) {
-        TRIB_WARN("id=task-declined round=%" PRIu64
-                  " declined: its sampling, augmentation or layers do not fit its model",
-                  msg->round_number);
-        return TRIB_CODE_DECLINED_MODEL;
-    }
-    // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
-    const size_t vectors = 4 + trib_train_vectors(&options);
-    if (memory_max && (task.model.param_count * vectors > memory_max / sizeof(float) ||
-                       task.word_count > memory_max / WORD_SIZE)) {
-        TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
-                  msg->round_number, task.model.param_count);
-        return TRIB_CODE_DECLINED_MODEL;
-    }
     if (trib_encoding_check(&task.encoding)) {
         TRIB_WARN("round=%" PRIu64 " declined: its privacy numbers make no sense",
                   msg->round_number);
