@@ -12,6 +12,8 @@
 #include "common/math/metrics.h"
 #include "common/math/model_file.h"
 #include "coordinator/job_ways.h"
+#include "coordinator/moments.h"
+#include "coordinator/strategy.h"
 #include "coordinator/tally_round.h"
 
 #define KEY(section, name, type, member, ...)                                      \
@@ -128,9 +130,15 @@ static const struct trib_conf_key job_keys[] = {
         NULL),
 
     KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
-        "how updates become a version; this version has fedavg, and newton for models N - dense 1 "
-        "linear or sigmoid",
-        0, 0, "fedavg|median|trimmed_mean|krum|newton"),
+        "how updates become a version; this version has fedavg, fedadam, fedavgm, and newton for "
+        "models N - dense 1 linear or sigmoid",
+        0, 0, "fedavg|median|trimmed_mean|krum|newton|fedadam|fedavgm"),
+    KEY("strategy", "beta1", TRIB_CONF_REAL, beta1, "0.9", "fedadam, fedavgm: momentum", 0, 0.9999,
+        NULL),
+    KEY("strategy", "beta2", TRIB_CONF_REAL, beta2, "0.99", "fedadam: of the second moment", 0,
+        0.999999, NULL),
+    KEY("strategy", "tau", TRIB_CONF_REAL, tau, "0.001", "fedadam: how small a denominator may be",
+        1e-12, 1e6, NULL),
     KEY("strategy", "server_learning_rate", TRIB_CONF_REAL, server_learning_rate, "1.0",
         "factor on the mean delta", 0, 100, NULL),
     KEY("strategy", "tail_average", TRIB_CONF_REAL, tail_average, "0.5",
@@ -395,14 +403,15 @@ static const uint32_t word_bits[] = {0, 16, 24, 32}; // of auto|16|24|32
 // The robust rules are known by name so that the reason against them can be told.
 static enum trib_err check_strategy(struct trib_conf *conf, const struct trib_job_config *config)
 {
-    if (config->strategy == TRIB_JOB_FEDAVG || config->strategy == TRIB_JOB_NEWTON)
+    if (config->strategy == TRIB_JOB_FEDAVG || config->strategy == TRIB_JOB_NEWTON ||
+        config->strategy == TRIB_JOB_FEDADAM || config->strategy == TRIB_JOB_FEDAVGM)
         return TRIB_OK;
     if (config->privacy_mode == TRIB_PRIVACY_DISTRIBUTED)
         return trib_conf_reject(conf, "strategy", "name",
                                 "needs each device's update by itself, and with privacy.mode = "
                                 "distributed nobody sees more than their sum");
     return trib_conf_reject(conf, "strategy", "name",
-                            "is not in this version; it has fedavg and newton");
+                            "is not in this version; it has fedavg, fedadam, fedavgm and newton");
 }
 
 static enum trib_err check_secagg(struct trib_conf *conf, const struct trib_job_config *config)
@@ -666,6 +675,30 @@ bool trib_job_higher_is_better(const struct trib_job *job)
 {
     return job->held_out.primary ? trib_metric_higher_is_better(job->held_out.primary)
                                  : job->model.classes > 0; // accuracy, or mse
+}
+
+enum trib_err trib_job_moments(const struct trib_job *job, struct trib_moments **ret_moments)
+{
+    const struct trib_job_config *config = &job->config;
+    const struct trib_moments_options options = {
+        .kind = config->strategy == TRIB_JOB_FEDADAM ? TRIB_MOMENTS_FEDADAM : TRIB_MOMENTS_FEDAVGM,
+        .beta1 = config->beta1,
+        .beta2 = config->beta2,
+        .tau = config->tau,
+    };
+    *ret_moments = NULL;
+    if (config->strategy != TRIB_JOB_FEDADAM && config->strategy != TRIB_JOB_FEDAVGM)
+        return TRIB_OK;
+    return trib_moments_create(&options, job->model.param_count, ret_moments);
+}
+
+enum trib_err trib_job_step(const struct trib_job *job, struct trib_moments *moments,
+                            const float *base, const float *mean, float *ret_next)
+{
+    const double rate = job->config.server_learning_rate;
+    if (moments)
+        return trib_moments_step(moments, base, mean, rate, ret_next);
+    return trib_strategy_fedavg(base, mean, job->model.param_count, rate, ret_next);
 }
 
 uint64_t trib_job_tail(const struct trib_job *job)

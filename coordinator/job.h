@@ -83,7 +83,8 @@ struct trib_job_config {
     double stop_min_delta;
     uint64_t deadline_s; // since it was submitted; 0: none
     // [strategy]
-    int strategy; // TRIB_JOB_FEDAVG, TRIB_JOB_NEWTON; the others are refused
+    int strategy;             // enum trib_job_strategy; the robust ones are refused
+    double beta1, beta2, tau; // moments.h
     double server_learning_rate;
     double tail_average; // share of the last rounds averaged into the last version, privacy on
     // [privacy]
@@ -110,9 +111,11 @@ struct trib_job_config {
     uint64_t phase_ms;          // for each phase after the keys
 };
 
-enum {
-    TRIB_JOB_FEDAVG = 0, // of strategy.name
+enum trib_job_strategy {
+    TRIB_JOB_FEDAVG = 0,
     TRIB_JOB_NEWTON = 4,
+    TRIB_JOB_FEDADAM = 5,
+    TRIB_JOB_FEDAVGM = 6,
 };
 
 // The numbers of the protocol.
@@ -233,6 +236,16 @@ void trib_job_observe(const struct trib_job *job, double value, struct trib_plat
 // Is the version of round `number` to be measured on devices too? And how often that is in all.
 bool trib_job_evaluates_on_devices(const struct trib_job *job, uint64_t number);
 uint64_t trib_job_device_evaluations(const struct trib_job_config *config);
+
+// What the strategy remembers between rounds; NULL: nothing.
+struct trib_moments;
+TRIB_CHECKED enum trib_err trib_job_moments(const struct trib_job *job,
+                                            struct trib_moments **ret_moments);
+
+// The next version from the mean delta of a round; `moments` are the job's. TRIB_ERR_DATA if a value
+// is not finite. `ret_next` may be `mean`.
+TRIB_CHECKED enum trib_err trib_job_step(const struct trib_job *job, struct trib_moments *moments,
+                                         const float *base, const float *mean, float *ret_next);
 
 // How many of the last versions are averaged at the end; 0: none.
 uint64_t trib_job_tail(const struct trib_job *job);

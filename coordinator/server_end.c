@@ -11,9 +11,9 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "coordinator/finish.h"
+#include "coordinator/moments.h"
 #include "coordinator/server_state.h"
 #include "coordinator/slices.h"
-#include "coordinator/strategy.h"
 
 #define TRIB_LOG_MODULE "round"
 
@@ -111,7 +111,7 @@ static enum trib_err apply_mean(struct aggregation *a, const float *base, float 
     // What noise there is on frozen layers stays outside
     trib_train_clear_layers(&job->model, job->train.frozen, mean);
     a->rms = trib_aggregate_rms(mean, count);
-    return trib_strategy_fedavg(base, mean, count, job->config.server_learning_rate, mean);
+    return trib_job_step(job, a->job->moments, base, mean, mean);
 }
 
 static enum trib_err use_values(struct aggregation *a, const double *values, const float *base,
@@ -261,7 +261,8 @@ static void fill_result(struct trib_server *server, struct trib_round_result *re
 // version.
 struct end_op {
     struct trib_server_op op;
-    struct trib_version *version; // NULL: abandoned
+    struct trib_version *version;       // NULL: abandoned
+    const struct trib_moments *moments; // of the job, which stays until this is back; or NULL
     struct trib_store_version row;
     char *metrics; // owned
     struct trib_round_result result;
@@ -275,7 +276,13 @@ struct end_op {
 static enum trib_err end_prepare(struct trib_commit_op *commit_op)
 {
     struct end_op *op = (struct end_op *)commit_op;
-    return op->version ? trib_version_write(op->op.server->dir, op->version) : TRIB_OK;
+    const struct trib_server *server = op->op.server;
+    enum trib_err err = TRIB_OK;
+    if (op->version && op->moments)
+        err = trib_moments_write(op->moments, server->updates_dir, op->row.job, op->row.version);
+    if (op->version && !err)
+        err = trib_version_write(server->dir, op->version);
+    return err;
 }
 
 static enum trib_err end_apply(struct trib_commit_op *commit_op, struct trib_store *store)
@@ -327,6 +334,30 @@ static void sweep(struct trib_server *server, uint64_t round_id)
     trib_server_submit(server, &op->op);
 }
 
+struct moments_op {
+    struct trib_server_op op;
+    uint64_t version;
+};
+
+static enum trib_err moments_prepare(struct trib_commit_op *commit_op)
+{
+    struct moments_op *op = (struct moments_op *)commit_op;
+    return trib_moments_remove(op->op.server->updates_dir, op->version);
+}
+
+void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version)
+{
+    struct moments_op *op = trib_alloc(sizeof(*op));
+    if (!op || version == 0) {
+        free(op); // a file too many
+        return;
+    }
+    op->version = version;
+    op->op.op.prepare = moments_prepare;
+    op->op.finish = sweep_finish;
+    trib_server_submit(server, &op->op);
+}
+
 static void tell_round_end(struct trib_server *server)
 {
     const struct trib_round_run *run = server->run;
@@ -354,6 +385,18 @@ static void forget_checksums(struct trib_server *server, uint64_t round_id)
     }
 }
 
+// The moments of the new version are durable with it; those before it have had their day.
+static void take_moments(struct trib_server *server, uint64_t version)
+{
+    struct trib_active_job *active = server->job;
+    if (!active->moments)
+        return;
+    trib_moments_take(active->moments);
+    if (active->moments_version > 0)
+        trib_rounds_sweep_moments(server, active->moments_version);
+    active->moments_version = version;
+}
+
 static void end_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct end_op *op = (struct end_op *)server_op;
@@ -372,6 +415,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     if (op->version) {
         trib_jobs_set_head(server, op->version);
         op->version = NULL;
+        take_moments(server, op->row.version);
         if (op->row.has_value) {
             trib_job_observe(&active->job, op->row.value, &active->plateau);
             trib_stop_observe(&active->stop, &active->job, op->row.value);
@@ -441,6 +485,7 @@ static void submit_end(struct trib_server *server, const struct outcome *outcome
             trib_privacy_spend(&active->spent, &run->shape.privacy->encoding, 1);
     }
     op->version = version;
+    op->moments = active->moments;
     op->metrics = outcome->metrics;
     op->state = outcome->is_committed ? TRIB_ROUND_COMMITTED : TRIB_ROUND_ABANDONED;
     fill_result(server, &op->result, op->state, outcome);

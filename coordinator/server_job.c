@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
+#include "coordinator/moments.h"
 #include "coordinator/server_state.h"
 #include "coordinator/strategy.h"
 
@@ -22,6 +23,7 @@ void trib_jobs_free(struct trib_active_job *job)
         return;
     trib_evaluator_destroy(job->evaluator);
     trib_pipeline_close(job->pipeline);
+    trib_moments_destroy(job->moments);
     free(job);
 }
 
@@ -166,6 +168,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
     if (!err && config.eval_every > 0 && !waits_for_pipeline(active))
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));
+    if (!err)
+        err = trib_job_moments(&active->job, &active->moments);
     if (err)
         goto out;
     resolved = resolved_text(conf);
@@ -423,6 +427,8 @@ static void job_over(struct trib_server *server, const struct trib_store_job *ro
     TRIB_INFO("job=%" PRIu64 " %s rounds=%" PRIu64 " version=%" PRIu64, row->id,
               trib_job_state_text((enum trib_job_state)row->state), row->rounds_done,
               server->head ? server->head->manifest.version : (uint64_t)0);
+    if (server->job->moments)
+        trib_rounds_sweep_moments(server, server->job->moments_version);
     trib_jobs_free(server->job);
     server->job = NULL;
 }
@@ -610,6 +616,22 @@ static void take_ended(void *user, const struct trib_store_round *round)
         active->newton_is_off = true;
 }
 
+// The moments of the newest version, when it comes from a round of this job.
+static enum trib_err recover_moments(const struct trib_server *server,
+                                     struct trib_active_job *active)
+{
+    enum trib_err err =
+        trib_moments_clean(server->updates_dir, server->head ? server->head->manifest.version : 0);
+    if (err)
+        return err;
+    if (!active->moments || !server->head || server->head->manifest.job != active->id ||
+        strcmp(server->head->manifest.kind, "round") != 0)
+        return TRIB_OK;
+    active->moments_version = server->head->manifest.version;
+    return trib_moments_read(active->moments, server->updates_dir, active->id,
+                             active->moments_version);
+}
+
 enum trib_err trib_jobs_recover(struct trib_server *server)
 {
     struct recovery recovery = {.server = server};
@@ -641,6 +663,8 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
                               active);
     if (!err)
         err = trib_store_rounds(server->store, active->id, 0, UINT32_MAX, take_ended, active);
+    if (!err)
+        err = recover_moments(server, active);
     if (err) {
         trib_jobs_free(active);
         goto out;

@@ -153,14 +153,16 @@ struct trib_active_job {
     uint64_t passes_tried;                    // rounds of the pipeline that have ended
     struct trib_store_job row;                // texts are NULL here
     struct trib_privacy_spent spent;
-    struct trib_plateau plateau; // of the learning rate: what the durable rounds showed
-    struct trib_stop stop;       // the same, for when the job ends
-    bool newton_is_off;          // a round refused its step
-    uint64_t measured;           // newest round whose version devices were asked to measure
-    bool is_starting;            // its first version is being made
-    uint64_t short_since_ms;     // fewer devices than a cohort are there since then; 0: enough
-    bool roster_is_short;        // and was said to be
-    uint64_t next_open_ms;       // not before: the last attempt to open a round failed
+    struct trib_moments *moments; // of the strategy, for the newest version; NULL: it needs none
+    uint64_t moments_version;     // whose they are on the disk; 0: nobody's
+    struct trib_plateau plateau;  // of the learning rate: what the durable rounds showed
+    struct trib_stop stop;        // the same, for when the job ends
+    bool newton_is_off;           // a round refused its step
+    uint64_t measured;            // newest round whose version devices were asked to measure
+    bool is_starting;             // its first version is being made
+    uint64_t short_since_ms;      // fewer devices than a cohort are there since then; 0: enough
+    bool roster_is_short;         // and was said to be
+    uint64_t next_open_ms;        // not before: the last attempt to open a round failed
     bool is_ending;
     bool wants_cancel; // the operator's wish, when the open round is over
 };
@@ -359,6 +361,8 @@ void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job)
 void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_job *row);
 void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);
 void trib_jobs_free(struct trib_active_job *job);
+// The moments of a version are of no more use: gone from the disk.
+void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version);
 // The job's first version, when the head does not fit it.
 void trib_jobs_start(struct trib_server *server);
 // Is it time for the job to end (stop.h)?

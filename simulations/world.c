@@ -18,6 +18,7 @@
 #include "coordinator/aggregate.h"
 #include "coordinator/evaluate.h"
 #include "coordinator/finish.h"
+#include "coordinator/moments.h"
 #include "coordinator/round.h"
 #include "coordinator/sampler.h"
 #include "coordinator/stop.h"
@@ -65,7 +66,8 @@ struct trib_world {
     double mean_rms;               // its root mean square; NaN: the round has none
     struct trib_plateau plateau;
     struct trib_stop progress;
-    double *tail; // sums of the versions to average; NULL: none are
+    struct trib_moments *moments; // of the strategy, or NULL
+    double *tail;                 // sums of the versions to average; NULL: none are
     uint64_t tail_count;
 
     // The round being played. Workers hold the lock for all of it but training.
@@ -167,6 +169,8 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
 
     enum trib_err err = create_vectors(world);
     if (!err)
+        err = trib_job_moments(world->job, &world->moments);
+    if (!err)
         err = create_workers(world, threads);
     if (!err && is_masked(world) && scenario->config.inprocess_masks)
         err = trib_cohort_create(world->clients, (uint32_t)scenario->policy.min_cohort, world->pool,
@@ -221,6 +225,7 @@ void trib_world_destroy(struct trib_world *world)
     free(world->mean);
     free(world->values);
     free(world->tail);
+    trib_moments_destroy(world->moments);
     (void)pthread_cond_destroy(&world->changed);
     (void)pthread_mutex_destroy(&world->lock);
     free(world);
@@ -607,8 +612,7 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
         trib_train_clear_layers(&job->model, job->train.frozen, world->mean);
         world->mean_rms = trib_aggregate_rms(world->mean, count);
         use->has_version = true;
-        return trib_strategy_fedavg(world->params, world->mean, count,
-                                    job->config.server_learning_rate, world->next);
+        return trib_job_step(job, world->moments, world->params, world->mean, world->next);
     }
     world->mean_rms = trib_tally_round_rms(&world->shape, world->sums.sums,
                                            world->round.leases[TRIB_LEASE_COUNTED]);
@@ -659,6 +663,8 @@ static void take_version(struct trib_world *world, const struct trib_held_out *h
                          struct trib_round_result *result)
 {
     const struct trib_job *job = world->job;
+    if (world->moments)
+        trib_moments_take(world->moments);
     adopt(world, held_out);
     world->state.committed++;
     world->versioned = world->round_number;

@@ -247,7 +247,7 @@ class Fleet:
     # ---- Jobs
 
     def write_job(self, spec, test, scale=16, mode="off", privacy=None, secagg=None,
-                  strategy="fedavg", **round_keys):
+                  strategy="fedavg", server=None, **round_keys):
         self.jobs += 1
         folder = self.root / f"job{self.jobs}"
         folder.mkdir()
@@ -261,7 +261,7 @@ class Fleet:
         path.write_text(f"[model]\nspec = {spec}\nseed = 1\n[round]\n{lines(round_keys)}"
                         f"[privacy]\nmode = {mode}\n{lines(privacy)}"
                         f"[secagg]\n{lines(secagg)}"
-                        f"[strategy]\nname = {strategy}\n"
+                        f"[strategy]\nname = {strategy}\n{lines(server)}"
                         f"[data]\ntest = test.csv\nscale = {scale}\n")
         return path
 

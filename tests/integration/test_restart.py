@@ -10,10 +10,12 @@ DEVICES = 8
 # A job goes on from the version before it when that has its architecture. Two that take turns start
 # from the beginning each time, so that each has one right result.
 SPECS = ["64 - dense 10 softmax", "64 - dense 8 relu - dense 10 softmax"]
-# The second one's learning rate depends on what all rounds before showed, and falls soon.
+# The second one's learning rate depends on what all rounds before showed, and falls soon; its
+# strategy remembers them too.
 WAYS = [{"learning_rate": 0.1},
         {"learning_rate": 1, "clip_norm": 1, "lr_schedule": "plateau", "lr_step_rounds": 1,
-         "lr_gamma": 0.1, "lr_min": 0.05}]
+         "lr_gamma": 0.1, "lr_min": 0.05,
+         "strategy": "fedadam", "server": {"server_learning_rate": 0.05}}]
 
 
 class Restarts(fleet.Fleet):
@@ -37,6 +39,9 @@ class Restarts(fleet.Fleet):
             self.wait_for_job(self.submit_next())
             self.expected.append(self.model_digest())
             self.turn += 1
+
+    def moments(self):
+        return list((self.dir / "updates").glob("*.moments"))
 
     def submit_next(self):
         return self.ctl("jobs", "submit", self.job_files[self.turn % 2])[0]["job"]
@@ -83,6 +88,7 @@ class RestartTest(fleet.Case):
             self.assertEqual(sorted((lease["device"], lease["lease"]) for lease in leases),
                              [(name, "counted") for name in tried.names])
         self.assertEqual(tried.model_digest(), tried.expected[tried.turn % 2])
+        fleet.wait_until(lambda: len(tried.moments()) <= 1, "old moments are gone")
         self.assert_books_balance(tried)
         tried.turn += 1
 

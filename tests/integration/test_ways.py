@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sampling, augmentation, frozen layers: the same in both modes, and what stays stays."""
+"""Sampling, augmentation, frozen layers, server optimisers: the same in both modes, and what stays stays."""
 import json
 import pathlib
 import tempfile
@@ -41,6 +41,8 @@ class WaysTest(fleet.Case):
             "all": (picture, "round.augment=shift:1, jitter:0.05, mixup:0.2",
                     "round.sampling=smote", "round.sampling_ratio=0.9"),
             "freeze": (TWO_LAYERS, "round.freeze=0"),
+            "fedadam": ("strategy.name=fedadam", "strategy.server_learning_rate=0.1"),
+            "fedavgm": ("strategy.name=fedavgm", "strategy.beta1=0.5"),
             "trunk": (TWO_LAYERS, "round.trunk=0", "round.trunk_rate=0.2"),
         }
         digests = set()

@@ -9,7 +9,7 @@
 #include "coordinator/tally_round.h"
 
 #define MODEL  "[model]\nspec = 64 - dense 10 softmax\n"
-#define TWO    "[model]\nspec = 64 - dense 20 relu - dense 10 softmax\n"
+#define DEEP   "[model]\nspec = 64 - dense 20 relu - dense 10 softmax\n"
 #define OFF    "[privacy]\nmode = off\n"
 #define COHORT "[round]\ncohort = 20\n"
 
@@ -126,11 +126,15 @@ static void every_refusal_names_file_line_and_key(void **state)
         {MODEL OFF "[round]\nmomentum = 1\n", "job.ini:6: round.momentum"},
         {MODEL OFF "[round]\nselect_ms = 0\n", "job.ini:6: round.select_ms"},
         {MODEL OFF "[strategy]\nname = fedprox\n", "job.ini:6: strategy.name"},
-        {MODEL OFF "[strategy]\nname = krum\n", "job.ini:6: strategy.name: is not in this version"},
+        {MODEL OFF "[strategy]\nname = krum\n",
+         "job.ini:6: strategy.name: is not in this version; it has fedavg, fedadam, fedavgm and newton"},
         {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\nname = median\n",
          "job.ini:6: strategy.name: needs each device's update by itself"},
         {MODEL "[privacy]\ntarget_epsilon = 8\n[strategy]\nname = krum\n",
          "job.ini:6: strategy.name: needs each device's update by itself"},
+        {MODEL OFF "[strategy]\nbeta1 = 1\n", "job.ini:6: strategy.beta1"},
+        {MODEL OFF "[strategy]\nbeta2 = -1\n", "job.ini:6: strategy.beta2"},
+        {MODEL OFF "[strategy]\ntau = 0\n", "job.ini:6: strategy.tau"},
         {MODEL OFF "[strategy]\ntail_average = 1.5\n", "job.ini:6: strategy.tail_average"},
         {MODEL "[privacy]\nmode = none\n", "job.ini:4: privacy.mode"},
         {MODEL OFF "word_bits = 12\n", "job.ini:5: privacy.word_bits"},
@@ -182,7 +186,7 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
         {MODEL OFF "[round]\nfreeze = 1\n", "job.ini:6: round.freeze: names layer 1"},
         {MODEL OFF "[round]\ntrunk = x\n", "job.ini:6: round.trunk: wants numbers"},
         {MODEL OFF "[round]\ntrunk_rate = 0.5\n", "job.ini:6: round.trunk_rate: wants a trunk"},
-        {TWO OFF "[round]\nfreeze = 0\ntrunk = 0\n", "job.ini:7: round.trunk: names a layer"},
+        {DEEP OFF "[round]\nfreeze = 0\ntrunk = 0\n", "job.ini:7: round.trunk: names a layer"},
     };
     assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
 }
@@ -246,9 +250,9 @@ static void the_number_of_a_round_in_the_store_holds_its_pass(void **state)
 static void a_job_says_what_to_sample_change_and_leave(void **state)
 {
     (void)state;
-    struct trib_job job = good(TWO OFF "[round]\nsampling = smote\nsampling_ratio = 0.5\n"
-                                       "smote_neighbours = 3\naugment = jitter:0.5, mixup:0.25\n"
-                                       "freeze = 0\ntrunk = 1\ntrunk_rate = 0.25\n");
+    struct trib_job job = good(DEEP OFF "[round]\nsampling = smote\nsampling_ratio = 0.5\n"
+                                        "smote_neighbours = 3\naugment = jitter:0.5, mixup:0.25\n"
+                                        "freeze = 0\ntrunk = 1\ntrunk_rate = 0.25\n");
     assert_int_equal(job.train.resample.kind, TRIB_SAMPLING_SMOTE);
     assert_true(job.train.resample.ratio == 0.5 && job.train.resample.neighbours == 3);
     assert_true(job.train.augment.jitter == 0.5 && job.train.augment.mixup == 0.25);
