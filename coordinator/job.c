@@ -33,6 +33,10 @@ static const struct trib_conf_key job_keys[] = {
     KEY("model", "init", TRIB_CONF_PATH, model_init, "",
         "start from the parameters in this safetensors or npz file", ANY),
 
+    KEY("model", "init_map", TRIB_CONF_TEXT, model_init_map, "",
+        "of init, when it has another architecture: layers OLD:NEW to start from, e.g. 0:0,1:2",
+        ANY),
+
     KEY("round", "rounds", TRIB_CONF_INT, rounds, "10", "rounds of the job", 1, TRIB_ROUNDS_MAX,
         NULL),
     KEY("round", "cohort", TRIB_CONF_INT, cohort, "20", "devices counted per round", 1,
@@ -294,6 +298,8 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
                                 "is missing: say the layers, e.g. 64 - dense 10 softmax");
     if (trib_model_parse(config->spec, &job->model, why, sizeof(why)))
         return trib_conf_reject(conf, "model", "spec", "%s", why);
+    if (config->model_init_map[0] && !config->model_init[0])
+        return trib_conf_reject(conf, "model", "init_map", "wants an init");
     if (check_metric(conf, "target_metric", config->target_metric, &job->model) ||
         check_metric(conf, "primary_metric", config->primary_metric, &job->model))
         return TRIB_ERR_INVAL;
@@ -514,14 +520,18 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
 enum trib_err trib_job_initial(const struct trib_job *job, float *ret_params, char *why,
                                size_t why_size)
 {
-    if (job->config.model_init[0])
+    if (job->config.model_init[0] && !job->config.model_init_map[0])
         return trib_model_file_load(job->config.model_init, &job->model, ret_params, why, why_size);
-    if (job->config.strategy == TRIB_JOB_NEWTON) { // the way from 0 is that of least squares
+    if (job->config.strategy == TRIB_JOB_NEWTON &&
+        !job->config.model_init[0]) { // the way from 0 is that of least squares
         memset(ret_params, 0, job->model.param_count * sizeof(*ret_params));
         return TRIB_OK;
     }
     trib_model_init(&job->model, job->config.model_seed, ret_params);
-    return TRIB_OK;
+    if (!job->config.model_init_map[0])
+        return TRIB_OK;
+    return trib_model_file_map(job->config.model_init, &job->model, job->config.model_init_map,
+                               ret_params, why, why_size);
 }
 
 enum trib_err trib_job_check_initial(const struct trib_job *job, char *why, size_t why_size)

@@ -37,7 +37,8 @@ struct trib_job_config {
     // [model]
     trib_conf_text spec;
     uint64_t model_seed;
-    trib_conf_text model_init; // a file of parameters to start from; empty: drawn from the seed
+    trib_conf_text model_init_map; // layers of it that go into another architecture; empty: all do
+    trib_conf_text model_init;     // a file of parameters to start from; empty: drawn from the seed
     // [round]
     uint64_t rounds;
     uint64_t cohort;       // devices counted per round

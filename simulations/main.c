@@ -16,6 +16,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/wipe.h"
+#include "common/math/model_file.h"
 #include "common/math/safetensors.h"
 #include "common/privacy/mode.h"
 #include "simulations/bench.h"
@@ -49,6 +50,7 @@ struct run {
     uint64_t start_us;
     char dir[TRIB_PATH_MAX + 1];
     char model_path[TRIB_PATH_MAX + 1];
+    char parent[TRIB_DIGEST_TEXT_SIZE]; // of the model that model.init names; empty: none, unknown
 };
 
 static volatile sig_atomic_t interrupted;
@@ -212,7 +214,7 @@ static enum trib_err save_model(const struct run *run)
                    "scenario %s: %zu devices, %" PRIu64 " rounds committed, privacy mode %s",
                    run->scenario->name, run->scenario->partition.clients, state->committed,
                    mode_of(run));
-    struct trib_safetensors_text metadata[6] = {
+    struct trib_safetensors_text metadata[7] = {
         {"spec", model->spec}, {"version", version}, {"digest", digest}, {"summary", summary}};
     size_t count = 4;
     const double from = state->held_out.validation.threshold;
@@ -221,6 +223,8 @@ static enum trib_err save_model(const struct run *run)
         metadata[count++] = (struct trib_safetensors_text){"threshold", threshold};
     if (has_pipeline)
         metadata[count++] = (struct trib_safetensors_text){"pipeline", pipeline};
+    if (run->parent[0])
+        metadata[count++] = (struct trib_safetensors_text){"parent", run->parent};
     trib_safetensors_header(model, metadata, count, &head);
     enum trib_err err =
         head.failed ? TRIB_ERR_NOMEM
@@ -326,6 +330,18 @@ static enum trib_err play(struct run *run)
     return err;
 }
 
+// Where the model comes from, to be told in its file.
+static enum trib_err find_parent(struct run *run)
+{
+    char why[TRIB_PATH_MAX + 256];
+    const char *init = run->scenario->job_config.model_init;
+    enum trib_err err =
+        init[0] ? trib_model_file_digest(init, run->parent, why, sizeof(why)) : TRIB_OK;
+    if (err)
+        TRIB_ERROR("model.init: %s", why);
+    return err;
+}
+
 static enum trib_err run_scenario(struct run *run)
 {
     const struct run_options *options = run->options;
@@ -337,6 +353,8 @@ static enum trib_err run_scenario(struct run *run)
         err = trib_scenario_open(run->scenario, strcmp(options->mode, "inprocess") == 0);
     if (err == TRIB_ERR_INVAL && run->scenario->conf.error[0])
         (void)fprintf(stderr, "%s\n", run->scenario->conf.error);
+    if (!err)
+        err = find_parent(run);
     if (!err)
         err = check_signal(run);
     if (!err)

@@ -148,8 +148,12 @@ enum trib_err trib_model_file_export(const struct trib_buf *from, enum trib_mode
     return err;
 }
 
-enum trib_err trib_model_file_load(const char *path, const struct trib_model *model,
-                                   float *ret_params, char *why, size_t why_size)
+// What is done with the arrays of a file.
+typedef enum trib_err (*use_fn)(void *user, const struct trib_tensors *tensors, char *why,
+                                size_t why_size);
+
+// Texts in `why` begin with the path.
+static enum trib_err open_file(const char *path, use_fn use, void *user, char *why, size_t why_size)
 {
     struct trib_buf file = {0};
     struct trib_tensors *tensors = trib_alloc(sizeof(*tensors));
@@ -165,9 +169,56 @@ enum trib_err trib_model_file_load(const char *path, const struct trib_model *mo
     if (!err)
         err = read_tensors(&file, tensors, why + start, why_size - start);
     if (!err)
-        err = trib_tensors_params(tensors, model, ret_params, why + start, why_size - start);
+        err = use(user, tensors, why + start, why_size - start);
     trib_tensors_fini(tensors);
     free(tensors);
     trib_buf_fini(&file);
     return err;
+}
+
+struct loading {
+    const struct trib_model *model;
+    const char *map; // NULL: the same architecture
+    float *params;
+};
+
+static enum trib_err take_params(void *user, const struct trib_tensors *tensors, char *why,
+                                 size_t why_size)
+{
+    const struct loading *loading = user;
+    if (loading->map)
+        return trib_tensors_map(tensors, loading->model, loading->map, loading->params, why,
+                                why_size);
+    return trib_tensors_params(tensors, loading->model, loading->params, why, why_size);
+}
+
+enum trib_err trib_model_file_load(const char *path, const struct trib_model *model,
+                                   float *ret_params, char *why, size_t why_size)
+{
+    struct loading loading = {.model = model, .params = ret_params};
+    return open_file(path, take_params, &loading, why, why_size);
+}
+
+enum trib_err trib_model_file_map(const char *path, const struct trib_model *model, const char *map,
+                                  float *params, char *why, size_t why_size)
+{
+    struct loading loading = {.model = model, .map = map, .params = params};
+    return open_file(path, take_params, &loading, why, why_size);
+}
+
+static enum trib_err take_digest(void *user, const struct trib_tensors *tensors, char *why,
+                                 size_t why_size)
+{
+    const char *digest = trib_tensors_text(tensors, "digest");
+    (void)why;
+    (void)why_size;
+    (void)snprintf(user, TRIB_DIGEST_TEXT_SIZE, "%s", digest ? digest : "");
+    return TRIB_OK;
+}
+
+enum trib_err trib_model_file_digest(const char *path,
+                                     char ret_digest[static TRIB_DIGEST_TEXT_SIZE], char *why,
+                                     size_t why_size)
+{
+    return open_file(path, take_digest, ret_digest, why, why_size);
 }

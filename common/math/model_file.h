@@ -49,4 +49,16 @@ TRIB_CHECKED enum trib_err trib_model_file_export(const struct trib_buf *from,
 TRIB_CHECKED enum trib_err trib_model_file_load(const char *path, const struct trib_model *model,
                                                 float *ret_params, char *why, size_t why_size);
 
+// The same of a file of another architecture: layers go where `map` says (trib_tensors_map); the other
+// parameters stay as they are. TRIB_ERR_INVAL: the map makes no sense.
+TRIB_CHECKED enum trib_err trib_model_file_map(const char *path, const struct trib_model *model,
+                                               const char *map, float *params, char *why,
+                                               size_t why_size);
+
+// The digest that a model file says it has, to trace a model that was made from it; empty: none.
+// TRIB_ERR_DATA with a text in `why`.
+TRIB_CHECKED enum trib_err trib_model_file_digest(const char *path,
+                                                  char ret_digest[static TRIB_DIGEST_TEXT_SIZE],
+                                                  char *why, size_t why_size);
+
 #endif // TRIB_MATH_MODEL_FILE_H

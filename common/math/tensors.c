@@ -195,3 +195,67 @@ enum trib_err trib_tensors_params(const struct trib_tensors *tensors,
         return wrong(reason, "holds %zu arrays, the model has %zu", tensors->count, arrays);
     return TRIB_OK;
 }
+
+// ---- Another architecture
+
+// "OLD:NEW" at the beginning of *map, and behind it nothing, a blank or a comma.
+static bool take_pair(const char **map, uint64_t *ret_old, uint64_t *ret_new)
+{
+    char *end;
+    if (**map < '0' || **map > '9')
+        return false;
+    *ret_old = strtoull(*map, &end, 10);
+    if (*end != ':' || end[1] < '0' || end[1] > '9')
+        return false;
+    *ret_new = strtoull(end + 1, &end, 10);
+    *map = end;
+    return strchr(" ,", *end) != NULL;
+}
+
+static enum trib_err map_layer(const struct trib_tensors *tensors, uint64_t from,
+                               const struct trib_layer *layer, uint64_t to, float *params,
+                               struct reason why)
+{
+    for (uint32_t t = 0; t < layer->tensor_count; t++) {
+        char name[TRIB_TENSOR_NAME_MAX + 1];
+        (void)snprintf(name, sizeof(name), "%" PRIu64 ".%s", from, layer->tensors[t].name);
+        const struct trib_tensor *tensor = find(tensors, name);
+        if (!tensor)
+            return wrong(why, "there is no '%s' for layer %" PRIu64, name, to);
+        enum trib_err err = take(tensor, &layer->tensors[t], params, why);
+        if (err)
+            return err;
+    }
+    return TRIB_OK;
+}
+
+enum trib_err trib_tensors_map(const struct trib_tensors *tensors, const struct trib_model *model,
+                               const char *map, float *params, char *why, size_t why_size)
+{
+    const struct reason reason = {why, why_size};
+    uint64_t done = 0, from, to;
+    _Static_assert(TRIB_LAYERS_MAX <= 64, "a bit for each layer");
+    while (map[strspn(map, " ,")]) {
+        map += strspn(map, " ,");
+        if (!take_pair(&map, &from, &to)) {
+            (void)wrong(reason, "the map wants pairs OLD:NEW like 0:0,1:2");
+            return TRIB_ERR_INVAL;
+        }
+        if (to >= model->layer_count || model->layers[to].tensor_count == 0) {
+            (void)wrong(reason,
+                        "the map names layer %" PRIu64 ", where the model has nothing to "
+                        "learn",
+                        to);
+            return TRIB_ERR_INVAL;
+        }
+        if (done >> to & 1) {
+            (void)wrong(reason, "the map names layer %" PRIu64 " twice", to);
+            return TRIB_ERR_INVAL;
+        }
+        done |= UINT64_C(1) << to;
+        enum trib_err err = map_layer(tensors, from, &model->layers[to], to, params, reason);
+        if (err)
+            return err;
+    }
+    return TRIB_OK;
+}

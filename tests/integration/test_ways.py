@@ -69,6 +69,40 @@ class WaysTest(fleet.Case):
                                                      start.floats()[frozen:]))
                 self.assertGreater(changed, 100)
 
+    def test_layers_of_another_architecture_are_a_head_start(self):
+        """A trained lower layer under a new top reaches the target in fewer rounds than a drawn one."""
+        child = "model.spec=64 - dense 16 relu - dense 12 relu - dense 10 softmax"
+        short = ("round.local_epochs=1", "round.rounds=60", "round.target_metric=accuracy",
+                 "round.target_value=0.8")
+        parent, file = self.play("inprocess", TWO_LAYERS, "round.rounds=8")
+        init = self.dir / "parent.safetensors"
+        (self.dir / "inprocess" / "model.safetensors").rename(init)
+        warm_words = (child, *short, f"model.init={init}", "model.init_map=0:0", "round.trunk=0",
+                      "round.trunk_rate=0.5")
+        cold, _ = self.play("inprocess", child, *short)
+        warm, model = self.play("inprocess", *warm_words)
+        print(f"rounds to 0.8: {warm['rounds']} warm, {cold['rounds']} cold")
+        self.assertLess(warm["rounds"], cold["rounds"])
+        self.assertEqual(model.metadata["parent"], parent["model_digest"])
+        self.assertEqual(self.play("processes", *warm_words)[0]["model_digest"],
+                         warm["model_digest"])
+        _, stays = self.play("inprocess", child, "round.rounds=1", f"model.init={init}",
+                             "model.init_map=0:0", "round.freeze=0")
+        size = 4 * (64 * 16 + 16)
+        self.assertEqual(stays.params[:size], file.params[:size])
+
+        for words, text in {
+            ("model.init_map=0:1",): "'0.weight' has the shape (16, 64), the model wants (12, 16)",
+            ("model.init_map=7:0",): "there is no '7.weight' for layer 0",
+            ("model.init_map=0:9",): "the map names layer 9, where the model has nothing to learn",
+            ("model.init_map=0:0,1:0",): "the map names layer 0 twice",
+            ("model.init_map=0-0",): "the map wants pairs OLD:NEW",
+        }.items():
+            said, _ = self.play("inprocess", child, f"model.init={init}", *words, status=2)
+            self.assertIn(text, said)
+        said, _ = self.play("inprocess", child, f"model.init={init}", status=2)
+        self.assertIn("is of the model", said)  # without a map
+
     def test_what_cannot_be_is_refused_with_its_key(self):
         for words, text in {
             ("round.augment=shift:1",): "round.augment: shift, rotate and crop want pictures",

@@ -168,6 +168,7 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
         {MODEL OFF "[round]\nclass_weights = some\n", "job.ini:6: round.class_weights"},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = balanced\n",
          "job.ini:6: round.class_weights"},
+        {MODEL "init_map = 0:0\n" OFF, "job.ini:3: model.init_map: wants an init"},
         {MODEL OFF "[round]\nsampling = some\n", "job.ini:6: round.sampling"},
         {MODEL OFF "[round]\nsampling_ratio = 0.5\n", "job.ini:6: round.sampling_ratio"},
         {MODEL OFF "[round]\nsampling = over\nsampling_ratio = 0\n",
