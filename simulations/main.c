@@ -26,6 +26,7 @@
 #include "simulations/processes.h"
 #include "simulations/report.h"
 #include "simulations/scenario.h"
+#include "simulations/tune.h"
 #include "simulations/world.h"
 
 #define TRIB_LOG_MODULE "sim"
@@ -443,6 +444,7 @@ int main(int argc, char **argv)
         {"keys", "", "list the keys of a scenario with defaults and help", keys_command},
         {"privacy", "", "what noise costs in privacy, and which noise meets a target",
          trib_privacy_calculate},
+        {"tune", "SCENARIO.ini", "choose values of keys by cross-validation", trib_tune},
         {"export", "MODEL", "write a model file as safetensors, npz, onnx or c", trib_export},
         {"bench coordinator", "", "a real coordinator under real clients that do not train",
          trib_bench_coordinator},
