@@ -85,7 +85,8 @@ static struct trib_evaluation pooled(const struct trib_model *model, const float
     struct trib_net *net;
     for (size_t s = 0; s < SHARDS; s++) {
         const size_t first = s * ROWS / SHARDS, rows = (s + 1) * ROWS / SHARDS - first;
-        const size_t learnt = trib_train_split(rows, fraction, order);
+        const size_t learnt =
+            trib_train_split(&(const struct trib_samples){.rows = rows}, fraction, order);
         for (size_t i = is_aside ? learnt : 0; i < (is_aside ? rows : learnt); i++) {
             memcpy(px[count], x[first + order[i]], sizeof(px[0]));
             py[count++] = y[first + order[i]];
@@ -196,7 +197,8 @@ static struct trib_held_out_report gap_of(double share, bool classifies)
     fill(5, 2);
     for (size_t s = 0; s < SHARDS; s++) {
         const size_t first = s * ROWS / SHARDS, rows = (s + 1) * ROWS / SHARDS - first;
-        const size_t learnt = trib_train_split(rows, fraction, order);
+        const size_t learnt =
+            trib_train_split(&(const struct trib_samples){.rows = rows}, fraction, order);
         for (size_t i = 0; i < rows; i++) {
             const float feature = x[first + order[i]][0];
             const bool follows = i < learnt || (draw(&seed) + 1) / 2 < share;
