@@ -1,13 +1,16 @@
 // The built-in trainer (common/math/train.h), on the rows that client.ini names.
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/feed.h"
 #include "client/online.h"
 #include "client/prepared.h"
 #include "client/task.h"
+#include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/base/wipe.h"
 #include "common/data/source.h"
 #include "common/math/train.h"
 #include "tributary/client.h"
@@ -19,19 +22,72 @@ static bool wants_stop(void *user)
     return trib_task_should_stop(user);
 }
 
+// Both parts of a model with a local one in one vector, that behind the common one. NULL: no memory.
+static float *join(struct trib_task *task, const float *params)
+{
+    const size_t count = task->model.param_count;
+    size_t local_count;
+    const float *local = trib_task_local(task, &local_count);
+    float *both = trib_alloc_aligned(count + local_count, sizeof(*both));
+    if (!both)
+        return NULL;
+    memcpy(both, params, count * sizeof(*both));
+    memcpy(both + count, local, local_count * sizeof(*both));
+    return both;
+}
+
+static void wipe_and_free(struct trib_task *task, float *both)
+{
+    trib_wipe(both, trib_model_total(&task->model) * sizeof(*both));
+    free(both);
+}
+
+static enum trib_err train_both(struct trib_task *task, struct trib_trainer_space *space,
+                                const struct trib_samples *samples, float *params, double *ret_loss)
+{
+    const size_t count = task->model.param_count;
+    struct trib_rng rng;
+    size_t local_count;
+    float *local = trib_task_local(task, &local_count);
+    trib_task_rng(&rng, task->msg.seed,
+                  trib_task_stream(task->msg.fit.mode == TRIB_MODE_ONLINE, task->msg.round_number),
+                  task->device);
+    if (!local)
+        return trib_train(space, samples, &rng, params, wants_stop, task, ret_loss);
+    float *both = join(task, params);
+    if (!both)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = trib_train(space, samples, &rng, both, wants_stop, task, ret_loss);
+    memcpy(params, both, count * sizeof(*both));
+    memcpy(local, both + count, local_count * sizeof(*both));
+    wipe_and_free(task, both);
+    return err;
+}
+
+static enum trib_err count_both(struct trib_task *task, const struct trib_ask *ask,
+                                const float *params, const struct trib_samples *samples)
+{
+    size_t local_count;
+    if (!trib_task_local(task, &local_count))
+        return trib_ask_count(ask, params, samples, task->tally);
+    float *both = join(task, params);
+    if (!both)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = trib_ask_count(ask, both, samples, task->tally);
+    wipe_and_free(task, both);
+    return err;
+}
+
 static enum trib_err fit(struct trib_task *task, const struct trib_samples *samples, float *params,
                          uint64_t *ret_examples)
 {
     const struct trib_train_options options = trib_task_options(&task->msg);
     struct trib_trainer_space *space;
-    struct trib_rng rng;
     double loss;
     enum trib_err err = trib_train_space_create(&task->model, &options, samples->rows, &space);
     if (err)
         return err;
-    trib_task_rng(&rng, task->msg.seed, trib_task_stream(options.is_online, task->msg.round_number),
-                  task->device);
-    err = trib_train(space, samples, &rng, params, wants_stop, task, &loss);
+    err = train_both(task, space, samples, params, &loss);
     const struct trib_train_report report = trib_train_report(space);
     trib_train_space_destroy(space);
     if (err == TRIB_ERR_DATA) // diverged: nothing is wrong with the data
@@ -95,7 +151,7 @@ static enum trib_err tally(void *user, struct trib_task *task, const float *para
         err = trib_feed_check(&news, task, &rows);
     if (!err) {
         const struct trib_samples samples = trib_data_news_samples(&news);
-        err = trib_ask_count(&ask, params, &samples, task->tally);
+        err = count_both(task, &ask, params, &samples);
     }
 
 out:

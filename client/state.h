@@ -4,6 +4,7 @@
 //     enrolment.ini    0600  what enrolment taught: the coordinator's address and keys, our name
 //     client.ini       0600  the user's: where the data are, what the device allows
 //     model.safetensors      the installed model with its signed manifest (slot.h)
+//     local.part       0600  the model's part that is the device's own (local.h)
 //     spool.update     0600  a finished update that waits to be acknowledged (spool.h)
 //     privacy.ledger   0600  what was spent of the privacy budget, with privacy.head
 //                            (common/privacy/ledger_file.h)

@@ -1,9 +1,11 @@
 #include "client/task.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/local.h"
 #include "client/watermark.h"
 #include "common/base/alloc.h"
 #include "common/base/crash.h"
@@ -52,6 +54,7 @@ double trib_task_hyper(const struct trib_task *task, const char *name, double fa
         {"clip_norm", task->msg.fit.clip_norm},
         {"validation_fraction", task->msg.fit.validation_fraction},
         {"patience", (double)task->msg.fit.patience},
+        {"personal_epochs", (double)task->msg.fit.personal_epochs},
     };
     for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++) {
         if (strcmp(name, built_in[i].name) == 0)
@@ -78,6 +81,12 @@ void trib_task_claim(struct trib_task *task, uint64_t position)
 {
     task->claim = (struct trib_data_mark){.position = position};
     task->has_claim = true;
+}
+
+float *trib_task_local(struct trib_task *task, size_t *ret_count)
+{
+    *ret_count = task->local ? task->model.local_count : 0;
+    return task->local;
 }
 
 int trib_task_should_stop(const struct trib_task *task)
@@ -114,6 +123,7 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
         .proximal_mu = fit->proximal_mu,
         .clip_norm = fit->clip_norm,
         .validation_fraction = fit->validation_fraction,
+        .personal_epochs = fit->personal_epochs,
         .patience = fit->patience,
         .are_classes_equal = fit->class_weights != 0,
         .is_online = fit->mode == TRIB_MODE_ONLINE,
@@ -224,9 +234,15 @@ static bool can_train(struct trib_task *task, uint64_t memory_max)
                   msg->round_number);
         return false;
     }
+    if (options.is_online && task->model.local_count > 0) {
+        TRIB_WARN("id=task-declined round=%" PRIu64
+                  " declined: a model with a local part does not learn online",
+                  msg->round_number);
+        return false;
+    }
     // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
     const size_t vectors = 4 + trib_train_vectors(&options);
-    if (memory_max && (task->model.param_count * vectors > memory_max / sizeof(float) ||
+    if (memory_max && (trib_model_total(&task->model) * vectors > memory_max / sizeof(float) ||
                        task->word_count > memory_max / WORD_SIZE)) {
         TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
                   msg->round_number, task->model.param_count);
@@ -488,6 +504,42 @@ failed:
     return code;
 }
 
+// ---- The part that stays here
+
+static enum trib_err load_local(struct trib_task *task, const char *dir,
+                                struct trib_local *ret_local)
+{
+    const struct trib_model *model = &task->model;
+    const size_t size = model->local_count * sizeof(*task->local);
+    if (model->local_count == 0)
+        return TRIB_OK;
+    enum trib_err err = trib_local_load(dir, model, task->msg.seed, task->device, ret_local);
+    if (err)
+        return err;
+    task->local = trib_alloc_aligned(model->local_count, sizeof(*task->local));
+    if (!task->local)
+        return TRIB_ERR_NOMEM;
+    memcpy(task->local, trib_local_start(ret_local, task->msg.round_id), size);
+    return TRIB_OK;
+}
+
+// Before the update is: whoever trains the round a second time begins where this began.
+static enum trib_code keep_local(struct trib_task *task, const char *dir, struct trib_local *local)
+{
+    const struct trib_model *model = &task->model;
+    for (size_t i = 0; i < model->local_count; i++) {
+        if (!isfinite(task->local[i])) {
+            TRIB_WARN("round=%" PRIu64 " no update: the local part has values that are not finite",
+                      task->msg.round_number);
+            return TRIB_CODE_DECLINED_RANGE;
+        }
+    }
+    if (model->local_count > 0 &&
+        trib_local_save(local, dir, model, task->msg.round_id, task->local))
+        return TRIB_CODE_DECLINED_FAILED;
+    return TRIB_CODE_ACCEPTED;
+}
+
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,
                              const float *base, const char *dir,
                              struct trib_task_result *ret_result)
@@ -495,9 +547,10 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
     const size_t params = task->model.param_count;
     enum trib_code code = TRIB_CODE_DECLINED_FAILED;
     uint64_t examples = 1; // the weight of a tally
+    struct trib_local local = {.count = 0};
     float *delta = trib_alloc_aligned(params, sizeof(*delta));
     int32_t *words = trib_alloc_aligned(task->word_count, sizeof(*words));
-    if (!delta || !words)
+    if (!delta || !words || load_local(task, dir, &local))
         goto out;
     if (task->msg.fit.mode != TRIB_MODE_BATCH && trib_watermark_load(dir, &task->mark))
         goto out;
@@ -505,6 +558,8 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
                                     : train(task, trainer, user, base, delta, &examples);
     if (code == TRIB_CODE_ACCEPTED && !trib_task_is_tally(task))
         code = encode(task, delta, words);
+    if (code == TRIB_CODE_ACCEPTED && !trib_task_is_tally(task))
+        code = keep_local(task, dir, &local);
     if (code != TRIB_CODE_ACCEPTED)
         goto out;
     if (task->encoding.mode == TRIB_PRIVACY_DISTRIBUTED) {
@@ -517,5 +572,8 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
 out:
     wipe_and_free(delta, params * sizeof(*delta));
     wipe_and_free(words, task->word_count * sizeof(*words));
+    wipe_and_free(task->local, task->model.local_count * sizeof(*task->local));
+    task->local = NULL;
+    trib_local_fini(&local);
     return code;
 }

@@ -22,6 +22,7 @@ struct trib_task {
     struct trib_model model;
     struct trib_encoding encoding;
     struct trib_secagg_plan secagg; // mode distributed
+    float *local;                   // owned: the model's local part, to be trained; NULL: none
     size_t word_count;              // coordinates of the update
     struct trib_tally *tally;       // a tally round's, while the trainer counts; else NULL
     const char *device;             // borrowed: our name
@@ -61,7 +62,8 @@ void trib_task_result_fini(struct trib_task_result *result, size_t word_count); 
 // *ret_reservation (0 with mode off), or why nothing may be sent.
 enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_reservation);
 
-// Train from `base` (param_count floats), or count, and encode; charge, pack, and make the update durable in `dir`,
+// Train from `base` (param_count floats) and the device's local part, if the model has one, or count,
+// and encode; keep the local part; charge, pack, and make the update durable in `dir`,
 // unless it is to be masked. Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_result; otherwise
 // the reason, and nothing is sent.
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,

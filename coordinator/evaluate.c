@@ -131,6 +131,12 @@ enum trib_err trib_evaluator_create(const struct trib_data_config *data,
                                     size_t why_size)
 {
     struct trib_dataset *dataset;
+    if (model->local_count > 0) {
+        (void)snprintf(why, why_size,
+                       "the model has a part that stays on the devices, so that the coordinator "
+                       "cannot evaluate it: round.eval_every must be 0");
+        return TRIB_ERR_INVAL;
+    }
     if (!data->test[0]) {
         (void)snprintf(
             why, why_size,

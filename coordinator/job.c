@@ -81,6 +81,8 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "patience", TRIB_CONF_INT, patience, "0",
         "epochs without a better validation loss after which a device stops; 0: all epochs", 0,
         10000, NULL),
+    KEY("round", "personal_epochs", TRIB_CONF_INT, personal_epochs, "0",
+        "epochs before the others in which only the model's local part moves", 0, 10000, NULL),
     KEY("round", "class_weights", TRIB_CONF_CHOICE, class_weights, "none",
         "balanced: each class of a device weighs the same in sum", 0, 0, "none|balanced"),
     KEY("round", "mode", TRIB_CONF_CHOICE, learning_mode, "batch",
@@ -360,6 +362,8 @@ static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_con
         return trib_conf_reject(conf, "round", "lr_min", "is more than round.learning_rate");
     if (config->patience > 0 && config->validation_fraction == 0)
         return trib_conf_reject(conf, "round", "patience", "wants a validation_fraction");
+    if (config->personal_epochs > 0 && job->model.local_count == 0)
+        return trib_conf_reject(conf, "round", "personal_epochs", "the model has no local part");
     if (config->class_weights && job->model.classes == 0)
         return trib_conf_reject(conf, "round", "class_weights", "a regression has no classes");
     job->schedule = (struct trib_schedule){
@@ -381,6 +385,7 @@ static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_con
         .clip_norm = config->clip_norm,
         .validation_fraction = config->validation_fraction,
         .patience = config->patience,
+        .personal_epochs = config->personal_epochs,
         .are_classes_equal = config->class_weights != 0,
         .is_online = config->learning_mode == TRIB_JOB_MODE_ONLINE,
     };

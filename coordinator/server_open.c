@@ -33,6 +33,7 @@ static struct trib_msg_fit fit_of(const struct trib_job *job)
         .lr_min = train->schedule.min,
         .validation_fraction = train->validation_fraction,
         .patience = train->patience,
+        .personal_epochs = train->personal_epochs,
         .class_weights = train->are_classes_equal,
         .mode = (uint32_t)job->config.learning_mode,
         .sampling = train->resample.kind,

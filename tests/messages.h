@@ -97,6 +97,7 @@ static const struct trib_msg_task sample_task = {
             .validation_fraction = 0.125,
             .patience = 4,
             .class_weights = 1,
+            .personal_epochs = 7,
             .mode = 2,
             .sampling = 3,
             .sampling_ratio = 0.5,
@@ -210,15 +211,15 @@ MESSAGE(task, F(task, round_id), F(task, round_number), F(task, job), F(task, po
         F(task, fit.proximal_mu), F(task, fit.clip_norm), F(task, fit.lr_schedule),
         F(task, fit.lr_step), F(task, fit.lr_gamma), F(task, fit.lr_min),
         F(task, fit.validation_fraction), F(task, fit.patience), F(task, fit.class_weights),
-        F(task, fit.mode), F(task, fit.sampling), F(task, fit.sampling_ratio),
-        F(task, fit.smote_neighbours), F(task, fit.jitter), F(task, fit.mixup), F(task, fit.rotate),
-        F(task, fit.crop), F(task, fit.shift), F(task, fit.frozen_layers),
-        F(task, fit.trunk_layers), F(task, fit.trunk_rate), F(task, fit.tally.kind),
-        F(task, fit.tally.values), F(task, fit.tally.scale), F(task, fit.tally.request_size),
-        F(task, fit.tally.request), F(task, fit.prepare), F(task, weight_max),
-        F(task, epsilon_pure), F(task, rho), F(task, report_ms), F(task, send_tick_ms),
-        F(task, test_seed), F(task, hyper_count), F(task, hyper[0].name), F(task, hyper[0].value),
-        F(task, hyper[1].name), F(task, hyper[1].value))
+        F(task, fit.personal_epochs), F(task, fit.mode), F(task, fit.sampling),
+        F(task, fit.sampling_ratio), F(task, fit.smote_neighbours), F(task, fit.jitter),
+        F(task, fit.mixup), F(task, fit.rotate), F(task, fit.crop), F(task, fit.shift),
+        F(task, fit.frozen_layers), F(task, fit.trunk_layers), F(task, fit.trunk_rate),
+        F(task, fit.tally.kind), F(task, fit.tally.values), F(task, fit.tally.scale),
+        F(task, fit.tally.request_size), F(task, fit.tally.request), F(task, fit.prepare),
+        F(task, weight_max), F(task, epsilon_pure), F(task, rho), F(task, report_ms),
+        F(task, send_tick_ms), F(task, test_seed), F(task, hyper_count), F(task, hyper[0].name),
+        F(task, hyper[0].value), F(task, hyper[1].name), F(task, hyper[1].value))
 MESSAGE(task_reply, F(task_reply, round_id), F(task_reply, code))
 MESSAGE(round_end, F(round_end, round_id), F(round_end, pace.retry_min_ms),
         F(round_end, pace.retry_max_ms))

@@ -53,6 +53,13 @@ enum trib_err trib_dataset_add_positions(struct trib_dataset *dataset)
     return dataset->positions ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
+enum trib_err trib_dataset_add_owners(struct trib_dataset *dataset)
+{
+    assert(!dataset->owners);
+    dataset->owners = trib_alloc_aligned(dataset->rows, sizeof(*dataset->owners));
+    return dataset->owners ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
 enum trib_err trib_dataset_add_values(struct trib_dataset *dataset, size_t columns)
 {
     size_t count;
@@ -94,7 +101,8 @@ enum trib_err trib_dataset_resize(struct trib_dataset *dataset, size_t rows)
         !move_values(&dataset->weights, kept, rows, sizeof(*dataset->weights)) ||
         !move_values(&dataset->positions, kept, rows, sizeof(*dataset->positions)) ||
         !move_values(&dataset->lines, kept, rows, sizeof(*dataset->lines)) ||
-        !move_values(&dataset->ids, kept, rows, sizeof(*dataset->ids)))
+        !move_values(&dataset->ids, kept, rows, sizeof(*dataset->ids)) ||
+        !move_values(&dataset->owners, kept, rows, sizeof(*dataset->owners)))
         return TRIB_ERR_NOMEM;
     dataset->rows = kept;
     return TRIB_OK;
@@ -116,6 +124,7 @@ void trib_dataset_free(struct trib_dataset *dataset)
     trib_dataset_free(dataset->prepared);
     free(dataset->lines);
     free(dataset->ids);
+    free(dataset->owners);
     free(dataset);
 }
 
@@ -127,6 +136,26 @@ struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset)
                                  .ids = dataset->ids,
                                  .rows = dataset->rows,
                                  .inputs = dataset->inputs};
+}
+
+// Where the input is the number of an item, it is one.
+static enum trib_err check_items(const struct trib_dataset *dataset, const struct trib_model *model,
+                                 char *why, size_t why_size)
+{
+    char where[32] = "";
+    for (size_t r = 0; model->items && r < dataset->rows; r++) {
+        const float x = dataset->x[r];
+        if (x >= 0 && x < (float)model->items && floorf(x) == x)
+            continue;
+        if (dataset->lines)
+            (void)snprintf(where, sizeof(where), ":%u", dataset->lines[r]);
+        else
+            (void)snprintf(where, sizeof(where), ": row %zu", r + 1);
+        (void)snprintf(why, why_size, "%s%s: %g is not one of the model's items, 0 to %u",
+                       dataset->name, where, (double)x, model->items - 1);
+        return TRIB_ERR_DATA;
+    }
+    return TRIB_OK;
 }
 
 enum trib_err trib_dataset_check(const struct trib_dataset *dataset, const struct trib_model *model,
@@ -141,6 +170,9 @@ enum trib_err trib_dataset_check(const struct trib_dataset *dataset, const struc
                        dataset->name, dataset->inputs, model->inputs);
         return TRIB_ERR_DATA;
     }
+    enum trib_err err = check_items(dataset, model, why, why_size);
+    if (err)
+        return err;
     for (size_t r = 0; model->classes && r < dataset->rows; r++) {
         const float y = dataset->y[r];
         if (y >= 0 && y < (float)model->classes && floorf(y) == y)

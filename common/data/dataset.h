@@ -20,8 +20,9 @@ struct trib_dataset {
     float *weights;      // (rows), above 0 and finite, owned; NULL: all rows weigh the same
     uint64_t *positions; // (rows) number of each row in a growing source, ascending, owned; or NULL
     uint32_t *lines;     // (rows) line of each row in a CSV file, owned; NULL for IDX
-    double *values;      // (rows, columns) what a pipeline makes features of, owned; or NULL
-    uint64_t *ids;       // (rows) what each row is known by (split.h), owned; NULL: not known
+    uint32_t *owners; // (rows) ranks of their values in the owner column (intake.h), owned; or NULL
+    double *values;   // (rows, columns) what a pipeline makes features of, owned; or NULL
+    uint64_t *ids;    // (rows) what each row is known by (split.h), owned; NULL: not known
     size_t rows;
     size_t inputs;              // 0 while there are values
     size_t columns;             // of the schema, while there are values
@@ -43,6 +44,7 @@ TRIB_CHECKED enum trib_err trib_dataset_create(size_t rows, size_t inputs, bool 
 // Make room for weights, all 1.
 TRIB_CHECKED enum trib_err trib_dataset_add_weights(struct trib_dataset *dataset);
 TRIB_CHECKED enum trib_err trib_dataset_add_positions(struct trib_dataset *dataset); // all 0
+TRIB_CHECKED enum trib_err trib_dataset_add_owners(struct trib_dataset *dataset);    // all 0
 // Make room for the values of a schema's columns, in the place of features.
 TRIB_CHECKED enum trib_err trib_dataset_add_values(struct trib_dataset *dataset, size_t columns);
 // Change how many rows there is room for; those that stay keep their values.

@@ -22,6 +22,14 @@ static bool has_ids(const struct trib_schema *schema)
     return false;
 }
 
+static enum trib_err begin_owners(struct trib_intake *intake)
+{
+    const enum trib_column_type type = intake->options.owner->type;
+    const bool are_numbers = type == TRIB_COLUMN_REAL || type == TRIB_COLUMN_INT;
+    enum trib_err err = trib_dataset_add_owners(intake->dataset);
+    return err ? err : trib_owners_create(are_numbers, &intake->owners);
+}
+
 enum trib_err trib_intake_begin(struct trib_intake *intake,
                                 const struct trib_intake_options *options,
                                 const struct trib_schema *schema, struct trib_findings *findings,
@@ -46,6 +54,8 @@ enum trib_err trib_intake_begin(struct trib_intake *intake,
         intake->dataset->ids = trib_alloc_aligned(intake->capacity, sizeof(uint64_t));
         err = intake->dataset->ids ? TRIB_OK : TRIB_ERR_NOMEM;
     }
+    if (!err && options->owner)
+        err = begin_owners(intake);
     if (err) {
         trib_intake_fini(intake);
         return err;
@@ -58,6 +68,7 @@ enum trib_err trib_intake_begin(struct trib_intake *intake,
 void trib_intake_fini(struct trib_intake *intake)
 {
     trib_dataset_free(intake->dataset);
+    trib_owners_destroy(intake->owners);
     free(intake->fields);
     *intake = (struct trib_intake){.capacity = 0};
 }
@@ -137,6 +148,25 @@ static bool take_features(struct trib_intake *intake, size_t line, float *ret_we
     return true;
 }
 
+// Whom the row belongs to. *ret_is_good: somebody; else it was counted as bad.
+static enum trib_err take_owner(struct trib_intake *intake, bool *ret_is_good)
+{
+    struct trib_dataset *d = intake->dataset;
+    *ret_is_good = true;
+    if (!intake->owners)
+        return TRIB_OK;
+    const size_t column = (size_t)(intake->options.owner - intake->schema->columns);
+    const struct trib_field *field = &intake->fields[column];
+    const bool is_missing = trib_schema_is_missing(intake->schema, field) || field->size == 0;
+    if (!is_missing && field->size <= TRIB_OWNER_TEXT_MAX)
+        return trib_owners_place(intake->owners, field->text, &d->owners[d->rows]);
+    *ret_is_good = false;
+    intake->findings->bad_rows++;
+    trib_findings_count(intake->findings, column, is_missing ? TRIB_RULE_MISSING : TRIB_RULE_RANGE,
+                        field->line, field->place);
+    return TRIB_OK;
+}
+
 enum trib_err trib_intake_row(struct trib_intake *intake, size_t line)
 {
     enum trib_err err = make_room(intake);
@@ -144,10 +174,12 @@ enum trib_err trib_intake_row(struct trib_intake *intake, size_t line)
         return err;
     struct trib_dataset *d = intake->dataset;
     float weight;
-    const bool is_good = intake->options.keeps_values ? take_values(intake, &weight)
-                                                      : take_features(intake, line, &weight);
-    if (!is_good)
-        return TRIB_OK;
+    bool is_good = intake->options.keeps_values ? take_values(intake, &weight)
+                                                : take_features(intake, line, &weight);
+    if (is_good)
+        err = take_owner(intake, &is_good);
+    if (err || !is_good)
+        return err;
     if (d->weights)
         d->weights[d->rows] = weight;
     if (d->positions)
@@ -182,6 +214,8 @@ static void judge(struct trib_intake *intake)
 
 void trib_intake_end(struct trib_intake *intake, struct trib_dataset **ret_dataset)
 {
+    if (intake->owners)
+        trib_owners_rank(intake->owners, intake->dataset->owners, intake->dataset->rows);
     judge(intake);
     *ret_dataset = intake->dataset;
     intake->dataset = NULL;

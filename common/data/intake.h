@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "common/data/dataset.h"
+#include "common/data/owners.h"
 #include "common/data/schema.h"
 #include "tributary/err.h"
 
@@ -24,6 +25,9 @@ struct trib_intake_options {
     double max_bad_share; // of the rows: with more the data set has no rows and `unfit` says why
     bool keeps_values;    // for a pipeline: values (trib_schema_values) in the place of features
     bool has_positions;   // rows have a 64-bit number of their own (`position`)
+    // Fill the data set's `owners` by this column of the schema; a row without a value there is bad.
+    // NULL: there are none.
+    const struct trib_column *owner;
 };
 
 struct trib_intake {
@@ -32,6 +36,7 @@ struct trib_intake {
     struct trib_findings *findings;   // borrowed
     struct trib_dataset *dataset;     // rows: those that are good so far
     size_t capacity;                  // rows there is room for
+    struct trib_owners *owners;       // owned; NULL: nobody asks for them
     struct trib_field *fields;        // of the row at hand, (schema->count) in its order; owned
     uint64_t position;                // of the row at hand
 };

@@ -129,6 +129,9 @@ void trib_findings_log(const struct trib_findings *findings, const char *name);
 const struct trib_violation *trib_findings_find(const struct trib_findings *findings, size_t column,
                                                 enum trib_rule rule);
 
+// Does it stand for a missing value: not there, empty without quotes, or one of the markers?
+bool trib_schema_is_missing(const struct trib_schema *schema, const struct trib_field *field);
+
 // What is learnt for a label of this value, or class: (value - offset) / scale of its column.
 float trib_schema_label(const struct trib_schema *schema, double value);
 

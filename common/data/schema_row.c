@@ -229,7 +229,7 @@ static bool parse_value(const struct trib_column *c, const char *text, double *r
 
 // ---- A field
 
-static bool is_missing(const struct trib_schema *schema, const struct trib_field *field)
+bool trib_schema_is_missing(const struct trib_schema *schema, const struct trib_field *field)
 {
     if (!field->text || (field->size == 0 && !field->is_quoted))
         return true;
@@ -296,7 +296,7 @@ static enum trib_rule read_field(const struct trib_schema *schema, const struct 
                                  const struct trib_field *field, double *ret_value)
 {
     char copy[512];
-    if (!is_missing(schema, field))
+    if (!trib_schema_is_missing(schema, field))
         return judge(c, strip(c, field->text, copy, sizeof(copy)), ret_value);
     if (c->fill)
         return judge(c, c->fill, ret_value);
@@ -377,13 +377,13 @@ static enum trib_rule read_value(const struct trib_schema *schema, const struct 
                                  const struct trib_field *field, double *ret_value)
 {
     char copy[512];
-    const bool is_gone = is_missing(schema, field) && !c->fill;
+    const bool is_gone = trib_schema_is_missing(schema, field) && !c->fill;
     *ret_value = (double)NAN;
     if (is_gone)
         return c->role == TRIB_ROLE_LABEL || c->role == TRIB_ROLE_WEIGHT ? TRIB_RULE_MISSING
                                                                          : TRIB_RULE_COUNT;
     const char *text =
-        is_missing(schema, field) ? c->fill : strip(c, field->text, copy, sizeof(copy));
+        trib_schema_is_missing(schema, field) ? c->fill : strip(c, field->text, copy, sizeof(copy));
     const enum trib_rule rule = judge(c, text, ret_value);
     if (rule == TRIB_RULE_COUNT && c->type == TRIB_COLUMN_TEXT)
         *ret_value = trib_schema_text_number(text);

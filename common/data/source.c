@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -204,6 +205,35 @@ bool trib_data_is_file(const struct trib_data_config *config)
 
 // ---- Text
 
+// The column that says whom a row belongs to, by its name or number. NULL: it cannot, logged.
+static const struct trib_column *find_owner(const struct trib_data_config *config,
+                                            const struct trib_schema *schema)
+{
+    const char *name = config->owner;
+    char *end;
+    size_t index = trib_schema_find(schema, name);
+    if (index == SIZE_MAX && *name >= '1' && *name <= '9') {
+        const unsigned long number = strtoul(name, &end, 10);
+        index = *end ? SIZE_MAX : number - 1;
+    }
+    if (index >= schema->count) {
+        TRIB_ERROR("%s: there is no column '%s' to say whose the rows are", config->schema, name);
+        return NULL;
+    }
+    const struct trib_column *column = &schema->columns[index];
+    if (config->prepare[0]) {
+        TRIB_ERROR("%s: column '%s' cannot say whose the rows are that a pipeline makes",
+                   config->prepare, column->name);
+        return NULL;
+    }
+    if (column->role != TRIB_ROLE_FEATURE && column->role != TRIB_ROLE_LABEL)
+        return column;
+    TRIB_ERROR("%s: column '%s' says whose the rows are, so it cannot be learnt from too: give it "
+               "role = id",
+               config->schema, column->name);
+    return NULL;
+}
+
 static enum trib_err parse_table(const struct trib_data_config *config,
                                  const struct trib_table_text *text, double scale,
                                  struct trib_dataset **ret_dataset)
@@ -222,8 +252,9 @@ static enum trib_err parse_table(const struct trib_data_config *config,
         .limit = config->limit,
         .max_bad_share = config->max_bad_share,
         .keeps_values = trib_data_keeps_values(config, prepare),
+        .owner = config->owner ? find_owner(config, schema) : NULL,
     };
-    err = trib_findings_init(&findings, schema);
+    err = config->owner && !options.owner ? TRIB_ERR_INVAL : trib_findings_init(&findings, schema);
     if (!err)
         err = trib_table_parse(text, schema, &options, &findings, &dataset);
     if (!err)
@@ -607,4 +638,13 @@ enum trib_err trib_data_identify(const struct trib_data_config *config, enum tri
         TRIB_ERROR("%s: data.split_by = id wants a schema with a column of the role id",
                    dataset->name);
     return err;
+}
+
+enum trib_err trib_data_open_owned(const struct trib_data_config *config, const char *path,
+                                   const char *owner, double scale,
+                                   struct trib_dataset **ret_dataset)
+{
+    struct trib_data_config owned = *config;
+    owned.owner = owner;
+    return trib_data_open(&owned, path, "", scale, ret_dataset);
 }

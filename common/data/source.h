@@ -59,7 +59,8 @@ struct trib_data_config {
     bool keeps_values;    // no key: data sets hold values for a pipeline that is not fitted yet
     double test_fraction; // rows of `train` held out
     uint64_t split_seed;
-    int split_by; // enum trib_split_by
+    int split_by;      // enum trib_split_by
+    const char *owner; // no key: trib_data_open_owned
 };
 
 extern const struct trib_conf_key trib_data_keys_common[];
@@ -81,6 +82,12 @@ TRIB_CHECKED enum trib_err trib_data_open(const struct trib_data_config *config,
                                           const char *labels_path, double scale,
                                           struct trib_dataset **ret_dataset);
 
+// The same for a file with a schema, with whom each row belongs to (dataset.h) by the column that is
+// called `owner`, or has that number from 1. TRIB_ERR_INVAL: there is no such column, it is a feature
+// or the label, or a pipeline makes the features, logged.
+TRIB_CHECKED enum trib_err trib_data_open_owned(const struct trib_data_config *config,
+                                                const char *path, const char *owner, double scale,
+                                                struct trib_dataset **ret_dataset);
 // The formats that a file has by itself: what a coordinator or a simulator can read.
 bool trib_data_is_file(const struct trib_data_config *config);
 

@@ -141,6 +141,7 @@ enum trib_err trib_table_parse(const struct trib_table_text *text, const struct 
         .limit = options->limit,
         .max_bad_share = options->max_bad_share,
         .keeps_values = options->keeps_values,
+        .owner = options->owner,
     };
     const size_t rows = rows_at_most(text->data, text->size, options->limit);
     if (rows > TRIB_ROWS_MAX) {

@@ -14,12 +14,13 @@
 #include "tributary/err.h"
 
 struct trib_table_options {
-    bool is_json_lines;          // an object a line, else CSV
-    enum trib_csv_header header; // CSV: with YES columns are found by name, else by their order
-    double scale;                // features are divided by it
-    size_t limit;                // read at most this many rows, good or bad; 0: all
-    double max_bad_share;        // of the rows that were read
-    bool keeps_values;           // for a pipeline (intake.h)
+    bool is_json_lines;              // an object a line, else CSV
+    enum trib_csv_header header;     // CSV: with YES columns are found by name, else by their order
+    double scale;                    // features are divided by it
+    size_t limit;                    // read at most this many rows, good or bad; 0: all
+    double max_bad_share;            // of the rows that were read
+    bool keeps_values;               // for a pipeline (intake.h)
+    const struct trib_column *owner; // intake.h
 };
 
 // `ret_findings` is initialised here and the caller's to end, also after an error; NULL: not wanted.

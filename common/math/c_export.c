@@ -66,7 +66,24 @@ static const char maxpool_text[] =
     "            }\n"
     "}\n\n";
 
+static const char bilinear_text[] =
+    "/* y = u w v + b, where x is u and then v; w (users, items) row-major; b may be 0 */\n"
+    "static void bilinear(int users, int items, const float *w, const float *b, const float *x,\n"
+    "                     float *y)\n"
+    "{\n"
+    "    float sum = b ? b[0] : 0.0f;\n"
+    "    int i, j;\n"
+    "    for (j = 0; j < items; j++) {\n"
+    "        float wanted = 0.0f;\n"
+    "        for (i = 0; i < users; i++)\n"
+    "            wanted += x[i] * w[(long)i * items + j];\n"
+    "        sum += wanted * x[users + j];\n"
+    "    }\n"
+    "    y[0] = sum;\n"
+    "}\n\n";
+
 static const char *const kind_texts[] = {
+    [TRIB_LAYER_BILINEAR] = bilinear_text,
     [TRIB_LAYER_DENSE] = dense_text,
     [TRIB_LAYER_CONV] = conv_text,
     [TRIB_LAYER_MAXPOOL] = maxpool_text,
@@ -170,6 +187,8 @@ static void put_arguments(struct trib_buf *buf, const char *name, uint32_t index
     const uint32_t high = layer->kernel_height, wide = layer->kernel_width;
     if (layer->kind == TRIB_LAYER_DENSE)
         trib_buf_printf(buf, "%" PRIu32 ", %" PRIu32 ", ", layer->outputs, layer->inputs);
+    if (layer->kind == TRIB_LAYER_BILINEAR)
+        trib_buf_printf(buf, "%" PRIu32 ", %" PRIu32 ", ", layer->users, layer->items);
     if (trib_layer_ops(layer->kind)->is_for_pictures) {
         put_shape(buf, &layer->in);
         put_shape(buf, &layer->out);
@@ -182,6 +201,8 @@ static void put_arguments(struct trib_buf *buf, const char *name, uint32_t index
         trib_buf_printf(buf, "%" PRIu32 ", ", high);
     for (uint32_t t = 0; t < layer->tensor_count; t++)
         trib_buf_printf(buf, "%s_%s_%" PRIu32 ", ", name, layer->tensors[t].name, index);
+    if (layer->kind == TRIB_LAYER_BILINEAR && !layer->has_bias)
+        trib_buf_text(buf, "0, ");
 }
 
 // Hidden layers h0, h1, ... are arrays of their own, in the order in which they are filled.

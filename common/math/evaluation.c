@@ -78,8 +78,9 @@ static void add_classes(struct tally *tally, size_t row, const float *output, ui
     }
 }
 
+// The rows of `samples` are those from `row` on.
 static enum trib_err run(struct tally *tally, struct trib_net *net, const float *params,
-                         const struct trib_samples *samples)
+                         const struct trib_samples *samples, size_t row)
 {
     const size_t batch = trib_net_batch_max(net);
     const struct trib_model *model = tally->model;
@@ -93,13 +94,12 @@ static enum trib_err run(struct tally *tally, struct trib_net *net, const float 
         for (size_t r = 0; r < count && !err; r++) {
             const float *output = outputs + r * model->outputs;
             if (model->classes)
-                add_classes(tally, first + r, output, (uint32_t)y[r]);
+                add_classes(tally, row + first + r, output, (uint32_t)y[r]);
             else
                 err = trib_residuals_add(&tally->residuals, (double)output[0], (double)y[r]);
         }
     }
-    tally->loss /= (double)samples->rows;
-    return err || isfinite(tally->loss) ? err : TRIB_ERR_DATA;
+    return err;
 }
 
 // ---- Two classes
@@ -217,35 +217,75 @@ static enum trib_err fill_regression(const struct tally *tally, struct trib_eval
     return TRIB_OK;
 }
 
+// All rows are in.
+static enum trib_err finish(struct tally *tally, const struct trib_decision *decision,
+                            struct trib_confusion *confusion,
+                            struct trib_evaluation *ret_evaluation)
+{
+    const uint32_t classes = tally->model->classes;
+    struct trib_evaluation evaluation;
+    trib_evaluation_init(&evaluation, classes);
+    evaluation.rows = tally->rows;
+    evaluation.confidence = TRIB_CONFIDENCE;
+    evaluation.loss = tally->loss / (double)tally->rows;
+    if (!isfinite(evaluation.loss))
+        return TRIB_ERR_DATA;
+    enum trib_err err = classes == 2 ? finish_binary(tally, decision, &evaluation) : TRIB_OK;
+    if (!err)
+        err = classes ? fill_classes(tally, &evaluation) : fill_regression(tally, &evaluation);
+    if (err)
+        return err;
+    *ret_evaluation = evaluation;
+    if (confusion && classes)
+        memcpy(confusion->counts, trib_score_sums_confusion(&tally->sums).counts,
+               (size_t)classes * classes * sizeof(*confusion->counts));
+    return TRIB_OK;
+}
+
 enum trib_err trib_evaluate_decided(struct trib_net *net, const float *params,
                                     const struct trib_samples *samples,
                                     const struct trib_decision *decision,
                                     struct trib_confusion *confusion,
                                     struct trib_evaluation *ret_evaluation)
 {
-    const struct trib_model *model = trib_net_model(net);
-    const uint32_t classes = model->classes;
-    struct trib_evaluation evaluation;
     struct tally tally;
-    trib_evaluation_init(&evaluation, classes);
-    evaluation.rows = samples->rows;
-    evaluation.confidence = TRIB_CONFIDENCE;
     if (samples->rows == 0)
         return TRIB_ERR_DATA;
-    enum trib_err err = tally_init(&tally, model, samples->rows);
+    enum trib_err err = tally_init(&tally, trib_net_model(net), samples->rows);
     if (!err)
-        err = run(&tally, net, params, samples);
-    if (!err && classes == 2)
-        err = finish_binary(&tally, decision, &evaluation);
+        err = run(&tally, net, params, samples, 0);
     if (!err)
-        err = classes ? fill_classes(&tally, &evaluation) : fill_regression(&tally, &evaluation);
-    if (!err) {
-        evaluation.loss = tally.loss;
-        *ret_evaluation = evaluation;
-        if (confusion && classes)
-            memcpy(confusion->counts, trib_score_sums_confusion(&tally.sums).counts,
-                   (size_t)classes * classes * sizeof(*confusion->counts));
+        err = finish(&tally, decision, confusion, ret_evaluation);
+    tally_fini(&tally);
+    return err;
+}
+
+enum trib_err trib_evaluate_parts(struct trib_net *net, trib_part_fn parts, void *user,
+                                  size_t count, struct trib_confusion *confusion,
+                                  double *ret_losses, struct trib_evaluation *ret_evaluation)
+{
+    const struct trib_decision half = {.threshold = 0.5};
+    struct trib_samples samples;
+    struct tally tally;
+    size_t rows = 0;
+    size_t row = 0;
+    for (size_t part = 0; part < count; part++) {
+        (void)parts(user, part, &samples);
+        rows += samples.rows;
     }
+    if (rows == 0)
+        return TRIB_ERR_DATA;
+    enum trib_err err = tally_init(&tally, trib_net_model(net), rows);
+    for (size_t part = 0; part < count && !err; part++) {
+        const double before = tally.loss;
+        const float *params = parts(user, part, &samples);
+        err = run(&tally, net, params, &samples, row);
+        row += samples.rows;
+        if (ret_losses)
+            ret_losses[part] = (tally.loss - before) / (double)samples.rows; // 0 / 0: NaN
+    }
+    if (!err)
+        err = finish(&tally, &half, confusion, ret_evaluation);
     tally_fini(&tally);
     return err;
 }

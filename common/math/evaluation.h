@@ -29,4 +29,15 @@ TRIB_CHECKED enum trib_err trib_evaluate_decided(struct trib_net *net, const flo
                                                  struct trib_confusion *confusion,
                                                  struct trib_evaluation *ret_evaluation);
 
+// The same, with the threshold one half, over rows that lie with several owners, each with parameters
+// of its own: as one set of rows, in the order of the parts. `parts` fills in the rows of a part (0 or
+// more) and returns its parameters, both good until the next call; it is asked twice for each part.
+// `ret_losses` (count): the mean loss of each part, NaN for one without rows; NULL: not wanted.
+// TRIB_ERR_DATA: there are no rows at all, or outputs are not finite.
+typedef const float *(*trib_part_fn)(void *user, size_t part, struct trib_samples *ret_samples);
+TRIB_CHECKED enum trib_err trib_evaluate_parts(struct trib_net *net, trib_part_fn parts, void *user,
+                                               size_t count, struct trib_confusion *confusion,
+                                               double *ret_losses,
+                                               struct trib_evaluation *ret_evaluation);
+
 #endif // TRIB_MATH_EVALUATION_H

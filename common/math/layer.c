@@ -3,10 +3,9 @@
 #include <string.h>
 
 static const struct trib_layer_ops *const kinds[] = {
-    [TRIB_LAYER_DENSE] = &trib_layer_dense,
-    [TRIB_LAYER_DROPOUT] = &trib_layer_dropout,
-    [TRIB_LAYER_CONV] = &trib_layer_conv,
-    [TRIB_LAYER_MAXPOOL] = &trib_layer_maxpool,
+    [TRIB_LAYER_DENSE] = &trib_layer_dense,     [TRIB_LAYER_BILINEAR] = &trib_layer_bilinear,
+    [TRIB_LAYER_FACTORS] = &trib_layer_factors, [TRIB_LAYER_DROPOUT] = &trib_layer_dropout,
+    [TRIB_LAYER_CONV] = &trib_layer_conv,       [TRIB_LAYER_MAXPOOL] = &trib_layer_maxpool,
 };
 
 const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind)

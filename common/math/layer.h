@@ -65,9 +65,11 @@ bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind);
 // to (columns, rows) = from (rows, columns), for pictures that lie the other way round.
 void trib_transpose(const float *from, size_t rows, size_t columns, float *to);
 
+extern const struct trib_layer_ops trib_layer_bilinear;
 extern const struct trib_layer_ops trib_layer_conv;
 extern const struct trib_layer_ops trib_layer_dense;
 extern const struct trib_layer_ops trib_layer_dropout;
+extern const struct trib_layer_ops trib_layer_factors;
 extern const struct trib_layer_ops trib_layer_maxpool;
 
 #endif // TRIB_MATH_LAYER_H

@@ -42,6 +42,30 @@ static enum trib_err parse_input(struct trib_spec *spec)
     return err;
 }
 
+// `local` behind a layer: what it would learn is its device's.
+static enum trib_err take_local(struct trib_spec *spec, struct trib_layer *layer)
+{
+    char word[TRIB_SPEC_WORD_SIZE];
+    struct trib_model *model = spec->model;
+    if (!trib_spec_peek(spec, word) || strcmp(word, "local") != 0)
+        return TRIB_OK;
+    trib_spec_take(spec, word);
+    if (layer->local_count > 0 || layer->tensor_count == 0)
+        return trib_spec_wrong_layer(spec, layer->local_count > 0
+                                               ? "a part of it is local by itself"
+                                               : "there is nothing in it to be local");
+    const size_t first = layer->tensors[0].offset;
+    for (uint32_t t = 0; t < layer->tensor_count; t++) {
+        layer->locals[t] = layer->tensors[t];
+        layer->locals[t].offset += model->local_count - first;
+    }
+    model->local_count += model->param_count - first;
+    model->param_count = first;
+    layer->local_count = layer->tensor_count;
+    layer->tensor_count = 0;
+    return trib_spec_write(spec, " local");
+}
+
 static enum trib_err parse_layer(struct trib_spec *spec)
 {
     char word[TRIB_SPEC_WORD_SIZE];
@@ -54,8 +78,6 @@ static enum trib_err parse_layer(struct trib_spec *spec)
     if (model->layer_count == TRIB_LAYERS_MAX)
         return trib_spec_wrong(spec, "has more than %d layers", TRIB_LAYERS_MAX);
     trib_spec_take(spec, word);
-    if (strcmp(word, "bilinear") == 0)
-        return trib_spec_wrong_layer(spec, "this version has no %s layers", word);
     if (!trib_layer_find(word, &layer.kind))
         return trib_spec_wrong_layer(spec, "'%s' is not a kind of layer", word);
     if (model->layer_count > 0)
@@ -63,6 +85,8 @@ static enum trib_err parse_layer(struct trib_spec *spec)
     layer.inputs = (uint32_t)count_of(&layer.in);
     layer.weight = layer.bias = model->param_count;
     enum trib_err err = trib_layer_ops(layer.kind)->parse(spec, &layer);
+    if (!err)
+        err = take_local(spec, &layer);
     if (err)
         return err;
     if (count_of(&layer.out) > TRIB_LAYER_UNITS_MAX)
@@ -89,6 +113,26 @@ static void settle_layouts(struct trib_model *model)
                 : trib_layer_ops(model->layers[next].kind)->is_for_pictures;
         model->layers[l + 1].in.is_channels_last = layer->out.is_channels_last;
     }
+}
+
+// Now that it is known where the local part begins.
+static enum trib_err settle_local(struct trib_spec *spec)
+{
+    struct trib_model *model = spec->model;
+    if (model->param_count == 0)
+        return trib_spec_wrong(spec, "has nothing to learn together: every layer is local");
+    if (trib_model_total(model) > TRIB_PARAMS_MAX)
+        return trib_spec_wrong(spec, "has more than %d parameters", TRIB_PARAMS_MAX);
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        struct trib_layer *layer = &model->layers[l];
+        for (uint32_t t = 0; t < layer->local_count; t++)
+            layer->locals[t].offset += model->param_count;
+        if (layer->local_count == 0 || layer->tensor_count > 0)
+            continue;
+        layer->bias += layer->locals[0].offset - layer->weight;
+        layer->weight = layer->locals[0].offset;
+    }
+    return TRIB_OK;
 }
 
 // The last activation fixes the loss; softmax makes sense only there.
@@ -143,6 +187,8 @@ enum trib_err trib_model_parse(const char *text, struct trib_model *ret_model, c
         err = parse_layer(&spec);
     if (!err)
         err = settle_loss(&spec);
+    if (!err)
+        err = settle_local(&spec);
     if (err)
         return err;
     settle_layouts(&model);
@@ -151,23 +197,47 @@ enum trib_err trib_model_parse(const char *text, struct trib_model *ret_model, c
     return TRIB_OK;
 }
 
+size_t trib_model_total(const struct trib_model *model)
+{
+    return model->param_count + model->local_count;
+}
+
+// The first tensor by the layer's fans, the others 0. `params` begins at `base` of the flat vector.
+static void init_tensors(const struct trib_layer *layer, const struct trib_layer_tensor *tensors,
+                         uint32_t count, struct trib_rng *rng, float *params, size_t base)
+{
+    const bool is_he = layer->activation == TRIB_ACTIVATION_RELU;
+    const double fan = is_he ? layer->fan_in : layer->fan_in + layer->fan_out;
+    const double limit = sqrt(6.0 / fan); // IEEE division and root: the same everywhere
+    for (size_t i = 0; i < tensors[0].count; i++)
+        params[tensors[0].offset - base + i] = (float)((2.0 * trib_rng_real(rng) - 1.0) * limit);
+    for (uint32_t t = 1; t < count; t++)
+        memset(params + (tensors[t].offset - base), 0, tensors[t].count * sizeof(*params));
+}
+
 void trib_model_init(const struct trib_model *model, uint64_t seed, float *ret_params)
 {
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
+        struct trib_rng rng;
         if (layer->tensor_count == 0)
             continue;
-        const bool is_he = layer->activation == TRIB_ACTIVATION_RELU;
-        const double fan = is_he ? layer->fan_in : layer->fan_in + layer->fan_out;
-        const double limit = sqrt(6.0 / fan); // IEEE division and root: the same everywhere
-        struct trib_rng rng;
         trib_rng_init(&rng, seed, "init", l, NULL);
-        const struct trib_layer_tensor *weight = &layer->tensors[0];
-        for (size_t i = 0; i < weight->count; i++)
-            ret_params[weight->offset + i] = (float)((2.0 * trib_rng_real(&rng) - 1.0) * limit);
-        for (uint32_t t = 1; t < layer->tensor_count; t++)
-            memset(ret_params + layer->tensors[t].offset, 0,
-                   layer->tensors[t].count * sizeof(*ret_params));
+        init_tensors(layer, layer->tensors, layer->tensor_count, &rng, ret_params, 0);
+    }
+}
+
+void trib_model_init_local(const struct trib_model *model, uint64_t seed, const char *device,
+                           float *ret_local)
+{
+    memset(ret_local, 0, model->local_count * sizeof(*ret_local));
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const struct trib_layer *layer = &model->layers[l];
+        struct trib_rng rng;
+        if (layer->local_count == 0 || layer->tensor_count > 0)
+            continue; // a layer of both parts: the local one begins at 0
+        trib_rng_init(&rng, seed, "init local", l, device);
+        init_tensors(layer, layer->locals, layer->local_count, &rng, ret_local, model->param_count);
     }
 }
 

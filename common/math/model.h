@@ -2,12 +2,19 @@
 //
 //     spec  := input { "-" layer }                e.g. 784 - dense 200 relu - dense 10 softmax
 //     input := N | CxHxW
-//     layer := dense N [ACTIVATION] | conv N KxK [same|valid] [ACTIVATION] | maxpool K | dropout P
+//     layer := dense N [ACTIVATION] [local] | conv N KxK [same|valid] [ACTIVATION] [local]
+//            | bilinear UxI [bias] [ACTIVATION] [local] | maxpool K | dropout P
+//            | factors NxK [ACTIVATION]
 //     ACTIVATION := relu | tanh | sigmoid | softmax | linear
 //
-// The word bilinear belongs to the language, but not to this version. Parameters lie layer by layer:
-// weights row-major, (out, in) or (out, in, kernel height, kernel width), then the bias (out);
-// maxpool and dropout have none. A picture is flattened as (channels, height, width). The last
+// A layer with the word `local` behind it is of the device alone: its parameters are not in the flat
+// vector, have no place in files and messages, and are not in the architecture's parameter count.
+// Whoever trains or predicts has both parts in one vector, the common one (param_count) and behind it
+// the local one (local_count).
+//
+// Parameters lie layer by layer: weights row-major, (out, in) or (out, in, kernel height, kernel
+// width), then the bias (out); maxpool and dropout have none. A picture is flattened as (channels,
+// height, width). The last
 // activation fixes the loss: softmax -> cross-entropy, sigmoid -> binary cross-entropy, linear ->
 // half the mean squared error.
 #ifndef TRIB_MATH_MODEL_H
@@ -40,10 +47,13 @@ enum trib_layer_kind {
     TRIB_LAYER_DROPOUT, // outputs = inputs, no parameters
     TRIB_LAYER_CONV,
     TRIB_LAYER_MAXPOOL, // no parameters
+    TRIB_LAYER_BILINEAR,
+    TRIB_LAYER_FACTORS,
 };
 
 enum {
-    TRIB_LAYER_TENSORS_MAX = 2,
+    TRIB_LAYER_TENSORS_MAX = 3,
+    TRIB_LAYER_LOCALS_MAX = 3,
     TRIB_LAYER_DIMENSIONS_MAX = 4,
 };
 
@@ -60,7 +70,7 @@ struct trib_shape {
 // A named part of a layer's parameters.
 struct trib_layer_tensor {
     const char *name; // "weight", "bias": static
-    size_t offset;    // in the flat parameters
+    size_t offset;    // in the flat parameters, of both parts
     size_t count;     // the product of the shape
     uint32_t shape[TRIB_LAYER_DIMENSIONS_MAX];
     uint32_t dimensions;
@@ -78,14 +88,20 @@ struct trib_layer {
     uint32_t kernel_width;
     bool is_same; // conv: outputs as high and wide as the picture, with zeros around it
 
+    uint32_t users, items; // bilinear: how long its two vectors are
+    uint32_t factors;      // factors: of each of its `items`
+    bool has_bias;         // bilinear
+
     // Of layers with parameters. The first tensor is the weight, in flat order.
     struct trib_layer_tensor tensors[TRIB_LAYER_TENSORS_MAX];
-    uint32_t tensor_count; // 0: nothing to learn
-    size_t weight;         // offset of the weights in the parameters
-    size_t bias;           // offset of the bias
-    double fan_in;         // inputs that one output adds up
-    double fan_out;        // outputs that one input adds to
-    double products;       // multiplications of a forward pass, per row
+    uint32_t tensor_count;                                  // 0: nothing to learn together
+    struct trib_layer_tensor locals[TRIB_LAYER_LOCALS_MAX]; // of the local part
+    uint32_t local_count;
+    size_t weight;   // offset of the weights in the parameters
+    size_t bias;     // offset of the bias
+    double fan_in;   // inputs that one output adds up
+    double fan_out;  // outputs that one input adds to
+    double products; // multiplications of a forward pass, per row
 };
 
 struct trib_model {
@@ -96,6 +112,8 @@ struct trib_model {
     uint32_t layer_count;
     struct trib_layer layers[TRIB_LAYERS_MAX];
     size_t param_count;
+    size_t local_count; // parameters of the local part; most models have none
+    uint32_t items;     // above 0: the input is the number of an item, 0 .. items-1
     enum trib_loss loss;
     uint32_t classes;                      // labels are 0 .. classes-1; 0: regression
     uint8_t arch_digest[TRIB_DIGEST_SIZE]; // BLAKE2b-256 of the canonical text
@@ -109,6 +127,14 @@ TRIB_CHECKED enum trib_err trib_model_parse(const char *text, struct trib_model 
 // +-sqrt(6/in) before relu (He et al. 2015, eq. 10 with a uniform law), in and out the layer's fans;
 // bias 0. The same seed gives the same bytes on every machine.
 void trib_model_init(const struct trib_model *model, uint64_t seed, float *ret_params);
+
+// Floats of both parts.
+size_t trib_model_total(const struct trib_model *model);
+
+// The local part (local_count) of a device that has none yet: drawn like the rest, for the device of
+// this name.
+void trib_model_init_local(const struct trib_model *model, uint64_t seed, const char *device,
+                           float *ret_local);
 
 // BLAKE2b-256 of canonical spec, 0x00, parameters as little-endian float32.
 void trib_model_digest(const struct trib_model *model, const float *params,

@@ -95,6 +95,21 @@ static enum trib_err find_model(const struct trib_tensors *tensors, struct trib_
     return TRIB_OK;
 }
 
+// A program computes what the model says; a model with a local part says nothing without a device's.
+static enum trib_err check_whole(const struct trib_model *model, enum trib_model_format format,
+                                 char *why, size_t why_size)
+{
+    const bool is_program = format == TRIB_MODEL_ONNX || format == TRIB_MODEL_C;
+    if (!is_program || model->local_count == 0)
+        return TRIB_OK;
+    (void)snprintf(
+        why, why_size,
+        "its model '%.100s' has a part that stays on each device and is not in the file: "
+        "only safetensors and npz take the common part alone",
+        model->spec);
+    return TRIB_ERR_DATA;
+}
+
 enum trib_err trib_model_file_convert(const struct trib_buf *from, enum trib_model_format format,
                                       const char *name, struct trib_buf *ret_file, char *why,
                                       size_t why_size)
@@ -108,6 +123,8 @@ enum trib_err trib_model_file_convert(const struct trib_buf *from, enum trib_mod
     enum trib_err err = read_tensors(from, tensors, why, why_size);
     if (!err)
         err = find_model(tensors, &model, why, why_size);
+    if (!err)
+        err = check_whole(&model, format, why, why_size);
     if (err)
         goto out;
     params = trib_alloc_aligned(model.param_count, sizeof(*params));

@@ -54,6 +54,11 @@ static size_t lay_out(struct trib_net *net)
     return used;
 }
 
+static bool has_parameters(const struct trib_layer *layer)
+{
+    return layer->tensor_count + layer->local_count > 0;
+}
+
 enum trib_err trib_net_create(const struct trib_model *model, size_t batch_max,
                               struct trib_net **ret_net)
 {
@@ -64,11 +69,11 @@ enum trib_err trib_net_create(const struct trib_model *model, size_t batch_max,
     net->model = model;
     net->batch_max = batch_max;
     net->steps_in_place = true;
-    while (model->layers[net->lowest].tensor_count == 0)
+    while (!has_parameters(&model->layers[net->lowest]))
         net->lowest++; // the last layer has parameters
     for (uint32_t l = net->lowest; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
-        if (layer->tensor_count > 0 && !trib_layer_ops(layer->kind)->takes_steps)
+        if (has_parameters(layer) && !trib_layer_ops(layer->kind)->takes_steps)
             net->steps_in_place = false;
     }
     net->arena = trib_alloc_aligned(lay_out(net), sizeof(*net->arena));
@@ -216,16 +221,22 @@ struct destination {
     float *params; // NULL: they stay
 };
 
+static void step_tensors(const struct trib_layer_tensor *tensors, uint32_t count,
+                         const struct destination *to)
+{
+    for (uint32_t t = 0; t < count; t++) {
+        const float *g = to->vector + tensors[t].offset;
+        float *w = to->params + tensors[t].offset;
+        for (size_t i = 0; i < tensors[t].count; i++)
+            w[i] = to->keep * w[i] + to->factor * g[i];
+    }
+}
+
 // For a layer that cannot do so itself.
 static void step_layer(const struct trib_layer *layer, const struct destination *to)
 {
-    for (uint32_t t = 0; t < layer->tensor_count; t++) {
-        const struct trib_layer_tensor *tensor = &layer->tensors[t];
-        const float *g = to->vector + tensor->offset;
-        float *w = to->params + tensor->offset;
-        for (size_t i = 0; i < tensor->count; i++)
-            w[i] = to->keep * w[i] + to->factor * g[i];
-    }
+    step_tensors(layer->tensors, layer->tensor_count, to);
+    step_tensors(layer->locals, layer->local_count, to);
 }
 
 static double backward(struct trib_net *net, const float *params, const struct trib_batch *batch,

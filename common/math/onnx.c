@@ -135,6 +135,7 @@ struct node {
     const char *op_type;
     char name[NAME_SIZE];
     struct trib_buf inputs; // besides the graph's value, which is the first
+    char second[NAME_SIZE]; // another thing that it gives, or ""
     struct trib_buf attributes;
 };
 
@@ -159,6 +160,9 @@ static void put_node(struct graph *graph, struct node *node, const char *to)
     put_text(&text, 1, graph->value);
     trib_buf_append(&text, node->inputs.data, node->inputs.size);
     put_text(&text, 2, to);
+    if (node->second[0])
+        put_text(&text, 2, node->second);
+    node->second[0] = '\0';
     put_text(&text, 3, node->name);
     put_text(&text, 4, node->op_type);
     trib_buf_append(&text, node->attributes.data, node->attributes.size);
@@ -168,6 +172,17 @@ static void put_node(struct graph *graph, struct node *node, const char *to)
     trib_buf_fini(&text);
     trib_buf_clear(&node->inputs);
     trib_buf_clear(&node->attributes);
+}
+
+static void put_numbers(struct graph *graph, const char *name, const int64_t *values,
+                        uint32_t count)
+{
+    put_initializer(&graph->constants, &(struct constant){.name = name,
+                                                          .dims = &count,
+                                                          .dim_count = 1,
+                                                          .type = TYPE_INT64,
+                                                          .size = sizeof(*values),
+                                                          .data = values});
 }
 
 // Where a layer wants pictures and the value is flat, or the other way round.
@@ -183,12 +198,7 @@ static void put_reshape(struct graph *graph, struct node *node, uint32_t index,
         const int64_t shape[4] = {-1, layer->in.channels, layer->in.height, layer->in.width};
         add_input(node, index, "shape");
         (void)snprintf(name, sizeof(name), "%" PRIu32 ".shape", index);
-        put_initializer(&graph->constants, &(struct constant){.name = name,
-                                                              .dims = &(const uint32_t){4},
-                                                              .dim_count = 1,
-                                                              .type = TYPE_INT64,
-                                                              .size = sizeof(*shape),
-                                                              .data = shape});
+        put_numbers(graph, name, shape, 4);
     } else {
         put_attribute(&node->attributes, "axis", 1);
     }
@@ -225,7 +235,48 @@ static void begin_layer(struct node *node, uint32_t index, const struct trib_lay
         put_attributes(&node->attributes, "kernel_shape", side, 2);
         put_attributes(&node->attributes, "strides", side, 2);
         break;
-    case TRIB_LAYER_DROPOUT: break; // is not written
+    case TRIB_LAYER_DROPOUT:        // is not written
+    case TRIB_LAYER_BILINEAR:       // put_bilinear
+    case TRIB_LAYER_FACTORS: break; // model_file.c refuses it
+    }
+}
+
+// The sum over each row of (u w) times v, where x is u and v side by side.
+static void put_bilinear(struct graph *graph, struct node *node, uint32_t index,
+                         const struct trib_layer *layer, const char *to)
+{
+    char name[NAME_SIZE];
+    const int64_t sizes[2] = {layer->users, layer->items};
+    const int64_t axis = 1;
+    begin_node(node, "Split", index, "split");
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".sizes", index);
+    put_numbers(graph, name, sizes, 2);
+    add_input(node, index, "sizes");
+    put_attribute(&node->attributes, "axis", 1);
+    (void)snprintf(node->second, sizeof(node->second), "%" PRIu32 ".item", index);
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".user", index);
+    put_node(graph, node, name);
+
+    begin_node(node, "MatMul", index, "bilinear");
+    add_input(node, index, "weight");
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".wanted", index);
+    put_node(graph, node, name);
+    begin_node(node, "Mul", index, "pairs");
+    add_input(node, index, "item");
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".products", index);
+    put_node(graph, node, name);
+
+    begin_node(node, "ReduceSum", index, "reduce");
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".axis", index);
+    put_numbers(graph, name, &axis, 1);
+    add_input(node, index, "axis");
+    put_attribute(&node->attributes, "keepdims", 1);
+    (void)snprintf(name, sizeof(name), "%" PRIu32 ".without_bias", index);
+    put_node(graph, node, layer->has_bias ? name : to);
+    if (layer->has_bias) {
+        begin_node(node, "Add", index, "add");
+        add_input(node, index, "bias");
+        put_node(graph, node, to);
     }
 }
 
@@ -237,9 +288,13 @@ static void put_layer(struct graph *graph, uint32_t index, const struct trib_lay
     char sum[NAME_SIZE];
     const char *activation = activation_type(layer->activation);
     put_reshape(graph, &node, index, layer);
-    begin_layer(&node, index, layer);
     (void)snprintf(sum, sizeof(sum), "%" PRIu32 ".sum", index);
-    put_node(graph, &node, activation ? sum : to);
+    if (layer->kind == TRIB_LAYER_BILINEAR) {
+        put_bilinear(graph, &node, index, layer, activation ? sum : to);
+    } else {
+        begin_layer(&node, index, layer);
+        put_node(graph, &node, activation ? sum : to);
+    }
     if (activation) {
         begin_node(&node, activation, index, "activation");
         if (layer->activation == TRIB_ACTIVATION_SOFTMAX)

@@ -36,9 +36,18 @@ bool trib_spec_peek(const struct trib_spec *spec, char word[static TRIB_SPEC_WOR
 // A number without sign and leading zero, 1 to `max`.
 bool trib_spec_count(const char *word, uint32_t max, uint32_t *ret_count);
 
-// The name of an activation, if one is there, else linear.
+// Two such numbers with an x between them: 3x5.
+bool trib_spec_pair(const char *word, uint32_t max, uint32_t *ret_first, uint32_t *ret_second);
+
+// The name of an activation, if one is there, else linear: also when `local` is the next word.
 TRIB_CHECKED enum trib_err trib_spec_activation(struct trib_spec *spec,
                                                 enum trib_activation *ret_activation);
+
+// Give the layer a tensor of the local part; its offset counts from there until the whole model is
+// read.
+TRIB_CHECKED enum trib_err trib_spec_add_local(struct trib_spec *spec, struct trib_layer *layer,
+                                               const char *name, const uint32_t *shape,
+                                               uint32_t dimensions);
 
 // Append to the canonical text.
 TRIB_CHECKED enum trib_err trib_spec_write(struct trib_spec *spec, const char *format, ...)

@@ -20,13 +20,14 @@ struct trib_trainer_space {
     size_t batch; // rows
     struct trib_net *net;
     struct trib_optim *optim;
-    uint32_t *order; // of the rows, (rows_max): those to learn from, then those kept aside
-    float *x;        // the batch at hand, (batch, inputs)
-    float *y;        // (batch)
-    float *weights;  // (batch)
-    float *gradient; // (param_count); NULL: steps are taken in place
-    float *best;     // parameters of the best epoch, (param_count); NULL: nothing is kept aside
-    float *classes;  // weights of the classes, (model classes); NULL: all 1
+    struct trib_optim *local_optim; // of the local part alone; NULL: there are no personal epochs
+    uint32_t *order;      // of the rows, (rows_max): those to learn from, then those kept aside
+    float *x;             // the batch at hand, (batch, inputs)
+    float *y;             // (batch)
+    float *weights;       // (batch)
+    float *gradient;      // (total: of both parts); NULL: steps are taken in place
+    float *best;          // parameters of the best epoch, (total); NULL: nothing is kept aside
+    float *classes;       // weights of the classes, (model classes); NULL: all 1
     uint32_t *class_rows; // as many, and NULL with it
     bool drops;           // the model has dropout layers
     const float *
@@ -52,7 +53,8 @@ static struct trib_optim_options optim_options(const struct trib_train_options *
 size_t trib_train_vectors(const struct trib_train_options *options)
 {
     const struct trib_optim_options optim = optim_options(options);
-    return 1 + (options->validation_fraction > 0) + trib_optim_vectors(&optim);
+    const size_t optims = options->personal_epochs > 0 ? 2 : 1;
+    return 1 + (options->validation_fraction > 0) + optims * trib_optim_vectors(&optim);
 }
 
 // The layers that learn at one rate as stretches of the parameters.
@@ -85,7 +87,8 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
     const bool validates = space->options.validation_fraction > 0;
     const bool has_classes = space->options.are_classes_equal && model->classes > 0;
     const bool is_linear = space->is_plain && !space->visits && trib_model_is_linear(model);
-    const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net);
+    const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net) ||
+                              space->options.personal_epochs > 0;
     space->order = trib_alloc_array(space->rows_max, sizeof(*space->order));
     space->x = trib_alloc_aligned(batch * model->inputs, sizeof(*space->x));
     space->y = trib_alloc_aligned(batch, sizeof(*space->y));
@@ -93,9 +96,9 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
     if (is_linear)
         space->rows = trib_alloc_array(2 * batch, sizeof(*space->rows));
     if (has_gradient)
-        space->gradient = trib_alloc_aligned(model->param_count, sizeof(*space->gradient));
+        space->gradient = trib_alloc_aligned(trib_model_total(model), sizeof(*space->gradient));
     if (validates)
-        space->best = trib_alloc_aligned(model->param_count, sizeof(*space->best));
+        space->best = trib_alloc_aligned(trib_model_total(model), sizeof(*space->best));
     if (has_classes) {
         space->classes = trib_alloc_aligned(model->classes, sizeof(*space->classes));
         space->class_rows = trib_alloc_aligned(model->classes, sizeof(*space->class_rows));
@@ -136,7 +139,9 @@ enum trib_err trib_train_space_create(const struct trib_model *model,
     if (!err)
         err = create_vectors(space, space->batch);
     if (!err)
-        err = trib_optim_create(&optim, model->param_count, &space->optim);
+        err = trib_optim_create(&optim, trib_model_total(model), &space->optim);
+    if (!err && options->personal_epochs > 0 && model->local_count > 0)
+        err = trib_optim_create(&optim, model->local_count, &space->local_optim);
     if (!err)
         set_spans(space->optim, model, options);
     if (err) {
@@ -154,6 +159,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
     trib_net_destroy(space->net);
     trib_optim_destroy(space->optim);
     trib_visits_destroy(space->visits);
+    trib_optim_destroy(space->local_optim);
     free(space->order);
     free(space->x);
     free(space->y);
@@ -277,9 +283,22 @@ struct fit {
     size_t rows;   // learnt from
     size_t visits; // of an epoch: the rows, unless some are visited more or less often
     uint64_t step, step_count;
+    bool is_personal; // only the local part moves
     trib_train_stop_fn stop;
     void *stop_user;
 };
+
+// In a personal epoch the device's own part moves alone, at the first rate.
+static double step_personal(struct fit *fit, const struct trib_batch *batch, struct trib_rng *drops)
+{
+    struct trib_trainer_space *space = fit->space;
+    const size_t common = space->model->param_count;
+    const double loss =
+        trib_net_gradient_weighted(space->net, fit->params, batch, drops, space->gradient);
+    trib_optim_step(space->local_optim, space->options.learning_rate, space->gradient + common,
+                    fit->params + common);
+    return loss;
+}
 
 // The visits of one step, and how many of the next are known.
 struct portion {
@@ -307,12 +326,24 @@ static double step_linear(struct fit *fit, const struct portion *portion,
     return trib_linear_step(space->model, fit->params, &x, &batch, step, space->x);
 }
 
+static struct trib_batch batch_of(struct fit *fit, const struct portion *portion)
+{
+    struct trib_trainer_space *space = fit->space;
+    if (space->visits)
+        return trib_visits_batch(space->visits, portion->first);
+    return gather(space, fit->samples, portion->rows, portion->count, portion->next_count);
+}
+
 // Learn from one batch; returns its mean loss before that.
 static double step(struct fit *fit, const struct portion *portion)
 {
     struct trib_trainer_space *space = fit->space;
     const struct trib_train_options *options = &space->options;
     struct trib_rng *drops = space->drops ? fit->rng : NULL;
+    if (fit->is_personal) {
+        const struct trib_batch own = batch_of(fit, portion);
+        return step_personal(fit, &own, drops);
+    }
     const double rate = trib_schedule_rate(&options->schedule, options->learning_rate, fit->step++,
                                            fit->step_count, NULL);
     const struct trib_net_step plain = {.rate = (float)rate,
@@ -320,9 +351,7 @@ static double step(struct fit *fit, const struct portion *portion)
                                         .space = space->gradient};
     if (space->rows)
         return step_linear(fit, portion, &plain);
-    const struct trib_batch batch = space->visits ? trib_visits_batch(space->visits, portion->first)
-                                                  : gather(space, fit->samples, portion->rows,
-                                                           portion->count, portion->next_count);
+    const struct trib_batch batch = batch_of(fit, portion);
     if (space->is_plain)
         return trib_net_step(space->net, fit->params, &batch, drops, &plain);
     const double loss =
@@ -392,9 +421,24 @@ static bool has_had_enough(const struct fit *fit, uint64_t epoch)
     if (isfinite(loss) && (report->best_epoch == 0 || loss < report->validation_loss)) {
         report->validation_loss = loss;
         report->best_epoch = epoch;
-        memcpy(space->best, fit->params, space->model->param_count * sizeof(*space->best));
+        memcpy(space->best, fit->params, trib_model_total(space->model) * sizeof(*space->best));
     }
     return patience > 0 && epoch - report->best_epoch >= patience;
+}
+
+static enum trib_err run_personal_epochs(struct fit *fit)
+{
+    struct trib_trainer_space *space = fit->space;
+    enum trib_err err = TRIB_OK;
+    double loss;
+    if (!space->local_optim)
+        return TRIB_OK;
+    trib_optim_begin(space->local_optim, fit->params + space->model->param_count);
+    fit->is_personal = true;
+    for (uint64_t epoch = 0; epoch < space->options.personal_epochs && !err; epoch++)
+        err = run_epoch(fit, &loss);
+    fit->is_personal = false;
+    return err;
 }
 
 static void begin(struct fit *fit)
@@ -427,6 +471,9 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
     assert(samples->rows >= 1 && samples->rows <= space->rows_max &&
            samples->inputs == space->model->inputs);
     begin(&fit);
+    enum trib_err failed = run_personal_epochs(&fit);
+    if (failed)
+        return failed;
     for (uint64_t epoch = 1; epoch <= space->options.epochs; epoch++) {
         enum trib_err err = run_epoch(&fit, &loss);
         if (err)
@@ -445,7 +492,7 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
         return TRIB_ERR_DATA;
     }
     if (fit.rows < samples->rows)
-        memcpy(params, space->best, space->model->param_count * sizeof(*params));
+        memcpy(params, space->best, trib_model_total(space->model) * sizeof(*params));
     *ret_loss = loss;
     return TRIB_OK;
 }

@@ -14,8 +14,9 @@
 #include "tributary/err.h"
 
 struct trib_train_options {
-    uint64_t epochs; // passes over the rows, at least 1
-    uint64_t batch;  // rows per step; 0: all
+    uint64_t epochs;          // passes over the rows, at least 1
+    uint64_t personal_epochs; // before them, passes in which only the local part moves (model.h)
+    uint64_t batch;           // rows per step; 0: all
     double learning_rate;
     struct trib_schedule schedule; // over the steps of one call; not a plateau
     // What optim.h says of them
@@ -60,7 +61,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space);
 // Train with another rate from now on.
 void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate);
 
-// How many vectors of param_count floats such a space has at most: plain steps are taken in place.
+// How many vectors of param_count + local_count floats such a space has at most: plain steps are taken in place.
 size_t trib_train_vectors(const struct trib_train_options *options);
 
 // Is the row with this identity (trib_samples.ids) kept aside? It depends on nothing else, so that a
@@ -78,13 +79,14 @@ typedef bool (*trib_train_stop_fn)(void *user);
 // What the last training came to.
 struct trib_train_report {
     size_t rows;            // learnt from
-    uint64_t epochs;        // run
+    uint64_t epochs;        // run, without the personal ones
     uint64_t best_epoch;    // whose parameters they are, from 1
     double validation_loss; // mean, of that epoch; NaN: nothing was kept aside
 };
 struct trib_train_report trib_train_report(const struct trib_trainer_space *space);
 
-// Improve `params` (param_count) in place. Each epoch visits the rows in a fresh seeded order; the
+// Improve `params` (param_count + local_count: the common part and behind it the device's own) in
+// place. Each epoch visits the rows in a fresh seeded order; the
 // last batch of an epoch may be smaller. Optimiser and penalties begin anew (trib_optim_begin).
 // With options.is_online they are visited once, in their order, as trib_train_partial does.
 // *ret_loss is the mean training loss of the last epoch, each batch before its step.

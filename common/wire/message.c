@@ -287,8 +287,9 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
     return fit->optimizer == 0 && !fit->decoupled_decay && fit->l1 == 0 && fit->proximal_mu == 0 &&
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
-           fit->patience == 0 && fit->class_weights == 0 && fit->tally.kind == 0 &&
-           fit->mode == 0 && !fit->prepare[0] && !trib_msg_fit_has_ways(fit);
+           fit->patience == 0 && fit->class_weights == 0 && fit->personal_epochs == 0 &&
+           fit->tally.kind == 0 && fit->mode == 0 && !fit->prepare[0] &&
+           !trib_msg_fit_has_ways(fit);
 }
 
 static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *msg)
@@ -339,6 +340,7 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->lr_min = msg->lr_min;
     out->validation_fraction = msg->validation_fraction;
     out->patience = msg->patience;
+    out->personal_epochs = msg->personal_epochs;
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
     out->mode = (Tributary__V1__LearningMode)msg->mode;
     out->prepare = bytes_of((const uint8_t *)msg->prepare, strlen(msg->prepare));
@@ -390,6 +392,7 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
         .lr_min = in->lr_min,
         .validation_fraction = in->validation_fraction,
         .patience = in->patience,
+        .personal_epochs = in->personal_epochs,
         .class_weights = (uint32_t)in->class_weights,
         .mode = (uint32_t)in->mode,
         .sampling = (uint32_t)in->sampling,

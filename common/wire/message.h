@@ -122,6 +122,7 @@ struct trib_msg_fit {
     double lr_gamma, lr_min;
     double validation_fraction;
     uint64_t patience;
+    uint64_t personal_epochs;
     uint32_t class_weights; // 1: balanced; or one we do not know
     uint32_t mode;          // enum trib_mode (tributary/client.h), or one we do not know
     uint32_t sampling;      // enum trib_sampling, or one we do not know

@@ -72,6 +72,10 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_text(hash, "ways");
         put_ways(hash, fit);
     }
+    if (fit->personal_epochs) {
+        put_text(hash, "personal_epochs");
+        put_u64(hash, fit->personal_epochs);
+    }
     if (fit->tally.kind == 0)
         return;
     put_text(hash, "tally");

@@ -32,6 +32,7 @@ PATIENCE_S = 90.0  # for what takes a moment: generous, since sanitizers and bus
 LOG_LINES = 25
 POINTS_OF_PRIVACY = {"secagg", "central", "ledger", "budget"}  # of jobs with privacy on only
 POINTS_OF_ROWS = {"rows", "watermark"}  # of rows that are pushed, and of modes that use rows up
+POINTS_OF_PARTS = {"local"}  # of models with a local part only
 
 build = None  # the build directory, of main()
 

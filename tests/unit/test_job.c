@@ -165,6 +165,7 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
         {MODEL OFF "[round]\nlr_min = 0.2\n", "job.ini:6: round.lr_min"},
         {MODEL OFF "[round]\nvalidation_fraction = 0.95\n", "job.ini:6: round.validation_fraction"},
         {MODEL OFF "[round]\npatience = 3\n", "job.ini:6: round.patience"},
+        {MODEL OFF "[round]\npersonal_epochs = 2\n", "job.ini:6: round.personal_epochs: the model"},
         {MODEL OFF "[round]\nclass_weights = some\n", "job.ini:6: round.class_weights"},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = balanced\n",
          "job.ini:6: round.class_weights"},
@@ -279,6 +280,16 @@ static void a_job_says_how_to_fit(void **state)
     assert_int_equal(train->schedule.kind, TRIB_SCHEDULE_COSINE);
     assert_true(train->schedule.min == 0.001);
     assert_true(trib_job_rate(&job, 9, NULL) == 0.01); // each task begins at the first
+}
+
+static void a_model_with_a_local_part_has_personal_epochs(void **state)
+{
+    (void)state;
+    const struct trib_job job =
+        good("[model]\nspec = 4 - dense 3 relu - dense 2 softmax local\n" OFF
+             "[round]\npersonal_epochs = 2\n");
+    assert_int_equal(job.train.personal_epochs, 2);
+    assert_int_equal(job.model.local_count, 8);
 }
 
 static void a_rate_falls_from_round_to_round(void **state)
@@ -611,6 +622,7 @@ int main(void)
         cmocka_unit_test(the_number_of_a_round_in_the_store_holds_its_pass),
         cmocka_unit_test(a_job_says_how_to_fit),
         cmocka_unit_test(a_job_says_what_to_sample_change_and_leave),
+        cmocka_unit_test(a_model_with_a_local_part_has_personal_epochs),
         cmocka_unit_test(a_rate_falls_from_round_to_round),
         cmocka_unit_test(a_target_of_another_kind_of_model_is_refused),
         cmocka_unit_test(every_target_is_in_the_manifest),

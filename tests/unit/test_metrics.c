@@ -273,6 +273,37 @@ static void every_problem_has_its_metrics_and_a_manifest_room_for_them(void **st
         assert_true(trib_metric_higher_is_better(higher[i]));
 }
 
+static const float *part_of(void *user, size_t part, struct trib_samples *ret_samples)
+{
+    // Two parts, and one without rows between them; each has a slope of its own.
+    static const float slopes[3][2] = {{1, 0}, {9, 9}, {2, 0}};
+    static const float y[2] = {2, 3};
+    const float *x = user;
+    *ret_samples = (struct trib_samples){
+        .x = x + (part > 0), .y = y + (part > 0), .rows = part != 1, .inputs = 1};
+    return slopes[part];
+}
+
+static void parts_with_parameters_of_their_own_are_measured_together(void **state)
+{
+    (void)state;
+    struct trib_model model = parsed("1 - dense 1 linear");
+    struct trib_net *net;
+    float x[2] = {1, 2}; // predicted 1 and 4 for 2 and 3
+    double losses[3];
+    struct trib_evaluation e;
+    assert_int_equal(trib_net_create(&model, 2, &net), TRIB_OK);
+    assert_int_equal(trib_evaluate_parts(net, part_of, x, 3, NULL, losses, &e), TRIB_OK);
+    assert_int_equal(e.rows, 2);
+    assert_true(e.mse == 1 && e.loss == 0.5 && e.mae == 1);
+    assert_true(losses[0] == 0.5 && isnan(losses[1]) && losses[2] == 0.5);
+    x[1] = 1; // predicted 2 for 3
+    assert_int_equal(trib_evaluate_parts(net, part_of, x, 3, NULL, NULL, &e), TRIB_OK);
+    assert_true(e.mse == 1);
+    assert_int_equal(trib_evaluate_parts(net, part_of, x, 0, NULL, NULL, &e), TRIB_ERR_DATA);
+    trib_net_destroy(net);
+}
+
 static void outputs_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
@@ -298,6 +329,7 @@ int main(void)
         cmocka_unit_test(scores_are_those_worked_out_by_hand),
         cmocka_unit_test(batches_do_not_change_what_is_counted),
         cmocka_unit_test(a_probability_from_one_half_on_is_class_one),
+        cmocka_unit_test(parts_with_parameters_of_their_own_are_measured_together),
         cmocka_unit_test(regression_has_its_sums),
         cmocka_unit_test(a_decision_moves_the_threshold),
         cmocka_unit_test(probabilities_go_to_the_library_as_they_are),

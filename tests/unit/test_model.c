@@ -119,7 +119,7 @@ static void what_is_not_a_model_is_refused_with_a_text(void **state)
         {"4 - dropout nan - dense 2 softmax", "layer 1: dropout wants a share from"},
         {"4 - dropout 5e-1 - dense 2 softmax", "layer 1: dropout wants a share from"},
         {"4 - dense 3 relu - dropout 0.5", "dropout is not for the last layer"},
-        {"4 - bilinear 2 - dense 2 softmax", "this version has no bilinear layers"},
+        {"4 - bilinear 2 - dense 2 softmax", "bilinear wants UxI"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct trib_model model;

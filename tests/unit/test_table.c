@@ -258,10 +258,66 @@ static struct trib_dataset *adult(const char *name)
         print_message("skipped: no %s in %s (TRIBUTARY_DATA says where)\n", name, dir);
         skip();
     }
-    (void)snprintf(config.schema, sizeof(config.schema), "%s", TEST_CSV "adult.schema.ini");
+    (void)snprintf(config.schema, sizeof(config.schema), "%.*s", TRIB_CONF_TEXT_MAX,
+                   TEST_CSV "adult.schema.ini");
     assert_int_equal(trib_data_open(&config, path, "", 0, &dataset), TRIB_OK);
     assert_string_equal(dataset->unfit, "");
     return dataset;
+}
+
+// Rank of each good row's value in the column `name`.
+static void assert_owners(const char *declared, const char *text, size_t column,
+                          const uint32_t *wanted, size_t count)
+{
+    struct trib_dataset *dataset;
+    char why[512];
+    const char *path = files_put(0, "t.csv", text, strlen(text));
+    if (trib_schema_parse(declared, strlen(declared), "s.ini", &schema, why, sizeof(why)))
+        fail_msg("%s", why);
+    struct trib_table_options options = tolerant;
+    options.owner = &schema->columns[column];
+    assert_int_equal(trib_table_read(path, schema, &options, &findings, &dataset), TRIB_OK);
+    assert_int_equal(dataset->rows, count);
+    assert_memory_equal(dataset->owners, wanted, count * sizeof(*wanted));
+    assert_violation(column, TRIB_RULE_MISSING, 2, 2, column + 1); // lines 2 and 3
+    done(dataset);
+}
+
+static void a_column_says_whose_the_rows_are(void **state)
+{
+    (void)state;
+    static const char numbers[] = "[file]\nmissing = ?\n[column x]\ntype = real\n"
+                                  "[column user]\ntype = int\nrole = id\n"
+                                  "[column y]\ntype = real\nrole = label\n";
+    static const char texts[] = "[file]\nmissing = ?\n[column x]\ntype = real\n"
+                                "[column user]\ntype = text\nrole = id\n"
+                                "[column y]\ntype = real\nrole = label\n";
+    static const char rows[] = "1,10,1\n1,,1\n1,?,1\n1,9,1\n1,010,1\n1,7,1\nx,3,1\n1,9,1\n";
+    assert_owners(numbers, rows, 1, (const uint32_t[]){2, 1, 2, 0, 1}, 5);
+    assert_owners(texts, rows, 1, (const uint32_t[]){1, 3, 0, 2, 3}, 5);
+}
+
+static void an_owner_column_is_neither_feature_nor_label(void **state)
+{
+    (void)state;
+    static const char declared[] = "[column user]\ntype = int\nrole = id\n"
+                                   "[column x]\ntype = real\n"
+                                   "[column y]\ntype = real\nrole = label\n";
+    static const char rows[] = "1,2,3\n4,5,6\n";
+    struct trib_dataset *dataset;
+    struct trib_data_config config = {.format = TRIB_DATA_CSV, .scale = 1};
+    (void)snprintf(config.schema, sizeof(config.schema), "%.*s", TRIB_CONF_TEXT_MAX,
+                   files_put(1, "s.ini", declared, strlen(declared)));
+    const char *path = files_put(0, "t.csv", rows, strlen(rows));
+    assert_int_equal(trib_data_open_owned(&config, path, "1", 1, &dataset), TRIB_OK);
+    assert_int_equal(dataset->owners[1], 1);
+    trib_dataset_free(dataset);
+    assert_int_equal(trib_data_open_owned(&config, path, "x", 1, &dataset), TRIB_ERR_INVAL);
+    files_assert_logged("column 'x' says whose the rows are, so it cannot be learnt from too");
+    assert_int_equal(trib_data_open_owned(&config, path, "3", 1, &dataset), TRIB_ERR_INVAL);
+    assert_int_equal(trib_data_open_owned(&config, path, "who", 1, &dataset), TRIB_ERR_INVAL);
+    files_assert_logged("there is no column 'who'");
+    assert_int_equal(trib_data_open_owned(&config, path, "4", 1, &dataset), TRIB_ERR_INVAL);
 }
 
 static size_t count_ones(const struct trib_dataset *dataset, size_t feature)
@@ -319,6 +375,8 @@ int main(void)
         cmocka_unit_test(weights_stay_with_their_rows),
         cmocka_unit_test(limit_and_scale_are_those_of_the_configuration),
         cmocka_unit_test(the_configuration_names_the_schema),
+        cmocka_unit_test(a_column_says_whose_the_rows_are),
+        cmocka_unit_test(an_owner_column_is_neither_feature_nor_label),
         cmocka_unit_test(adult_is_read_as_it_is),
     };
     return cmocka_run_group_tests(tests, files_setup, teardown);

@@ -46,6 +46,7 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
     CHANGE(fit.validation_fraction);
     CHANGE(fit.patience);
     CHANGE(fit.class_weights);
+    CHANGE(fit.personal_epochs);
     CHANGE(fit.mode);
     CHANGE(fit.sampling);
     CHANGE(fit.sampling_ratio);

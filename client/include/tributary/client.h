@@ -68,6 +68,11 @@ TRIB_API int trib_task_mode(const struct trib_task *task);
 TRIB_API uint64_t trib_task_position(const struct trib_task *task);
 TRIB_API void trib_task_claim(struct trib_task *task, uint64_t position);
 
+// The part of the model that stays on this device (docs/models.md, Local parts): *ret_count float32
+// values, to be improved in place like `params`. The library keeps them in the state directory and
+// never sends them. NULL: the model has no such part.
+TRIB_API float *trib_task_local(struct trib_task *task, size_t *ret_count);
+
 // Ask this at least once per batch; when it is non-zero, return TRIB_ERR_STOPPED soon.
 TRIB_API int trib_task_should_stop(const struct trib_task *task);
 
