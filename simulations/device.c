@@ -1,5 +1,7 @@
 #include "simulations/device.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +15,9 @@
 struct trib_bench {
     const struct trib_job *job; // borrowed
     struct trib_trainer_space *space;
-    float *params;                               // (param_count) trained, then the delta
-    int32_t *words;                              // (the most words of an update)
-    uint8_t *packed;                             // the same
+    float *params;   // (of both parts) trained; then the common one's delta
+    int32_t *words;  // (the most words of an update)
+    uint8_t *packed; // the same
     struct trib_tally tallies[TRIB_TALLY_KINDS]; // of the kinds that the job asks for
     float *scaled; // (the most values of a tally), NULL with privacy off
     struct trib_noise noise;
@@ -40,7 +42,7 @@ static enum trib_err create_buffers(struct trib_bench *bench)
         if (err)
             return err;
     }
-    bench->params = trib_alloc_aligned(job->model.param_count, sizeof(*bench->params));
+    bench->params = trib_alloc_aligned(trib_model_total(&job->model), sizeof(*bench->params));
     bench->words = trib_alloc_aligned(words, sizeof(*bench->words));
     bench->packed = trib_alloc_aligned(size, 1);
     if (is_private && values > 0)
@@ -90,6 +92,30 @@ static uint32_t weight_of(const struct trib_job *job, size_t rows)
     return rows < job->weight_max ? (uint32_t)rows : job->weight_max;
 }
 
+// Both parts of the model, the device's own behind the common one.
+static void join(struct trib_bench *bench, const struct trib_device_task *task)
+{
+    const struct trib_model *model = &bench->job->model;
+    memcpy(bench->params, task->base, model->param_count * sizeof(*bench->params));
+    if (model->local_count > 0)
+        memcpy(bench->params + model->param_count, task->local,
+               model->local_count * sizeof(*task->local));
+}
+
+// What the device keeps for itself, before its update goes out. False: it is not usable.
+static bool keep_local(const struct trib_bench *bench, const struct trib_device_task *task)
+{
+    const struct trib_model *model = &bench->job->model;
+    const float *local = bench->params + model->param_count;
+    for (size_t i = 0; i < model->local_count; i++) {
+        if (!isfinite(local[i]))
+            return false;
+    }
+    if (model->local_count > 0)
+        memcpy(task->local, local, model->local_count * sizeof(*local));
+    return true;
+}
+
 // The privacy boundary, with this device's noise. False: the update does not fit.
 static bool encode(struct trib_bench *bench, const struct trib_device_task *task,
                    const float *values)
@@ -109,7 +135,7 @@ static enum trib_err train(struct trib_bench *bench, const struct trib_device_ta
     const size_t count = job->model.param_count;
     struct trib_rng rng;
     double loss;
-    memcpy(bench->params, task->base, count * sizeof(*bench->params));
+    join(bench, task);
     trib_train_set_rate(bench->space, task->learning_rate);
     trib_task_rng(&rng, job->config.round_seed,
                   trib_task_stream(job->train.is_online, task->round_number), task->name);
@@ -120,7 +146,8 @@ static enum trib_err train(struct trib_bench *bench, const struct trib_device_ta
         return err == TRIB_ERR_STOPPED ? err : TRIB_OK;
     for (size_t i = 0; i < count; i++)
         bench->params[i] = bench->params[i] - task->base[i];
-    *ret_code = encode(bench, task, bench->params) ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_RANGE;
+    const bool is_good = encode(bench, task, bench->params) && keep_local(bench, task);
+    *ret_code = is_good ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_RANGE;
     return TRIB_OK;
 }
 
@@ -133,7 +160,8 @@ static enum trib_code count(struct trib_bench *bench, const struct trib_device_t
                                  .validation_fraction = job->config.validation_fraction};
     size_t index;
     trib_tally_reset(tally);
-    if (trib_ask_count(&ask, task->base, &task->samples, tally))
+    join(bench, task);
+    if (trib_ask_count(&ask, bench->params, &task->samples, tally))
         return TRIB_CODE_DECLINED_FAILED;
     if (!bench->scaled)
         return trib_tally_pack(tally, bench->words, &index) ? TRIB_CODE_DECLINED_RANGE

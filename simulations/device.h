@@ -26,8 +26,9 @@ struct trib_device_task {
     const struct trib_round_shape *shape; // training, or what is counted
     const char *name;                     // of the device: its randomness comes from it
     const float *base;                    // parameters to start from
-    double learning_rate;                 // of this round
-    struct trib_samples samples;          // at least one row
+    float *local;                // the local part (local_count): improved if there is an update
+    double learning_rate;        // of this round
+    struct trib_samples samples; // at least one row
     trib_train_stop_fn stop;
     void *stop_user;
     // With mode distributed: mask the words before they are packed.

@@ -19,8 +19,10 @@
 #include "common/math/model_file.h"
 #include "common/math/safetensors.h"
 #include "common/privacy/mode.h"
+#include "simulations/baselines.h"
 #include "simulations/bench.h"
 #include "simulations/export.h"
+#include "simulations/make.h"
 #include "simulations/own_client.h"
 #include "simulations/privacy.h"
 #include "simulations/processes.h"
@@ -276,6 +278,8 @@ static enum trib_err finish(struct run *run)
             trib_evaluation_primary(&state->held_out.validation, &end.value, &higher_is_better);
     trib_hex_encode(state->digest, TRIB_DIGEST_SIZE, digest);
     enum trib_err err = save_model(run);
+    if (!err && run->scenario->config.test_on == TRIB_TEST_ON_DEVICES)
+        err = trib_personal_write(state->personal, run->dir);
     if (!err)
         err = trib_report_finish(run->report, &end);
     if (!err)
@@ -446,6 +450,11 @@ int main(int argc, char **argv)
          trib_privacy_calculate},
         {"tune", "SCENARIO.ini", "choose values of keys by cross-validation", trib_tune},
         {"export", "MODEL", "write a model file as safetensors, npz, onnx or c", trib_export},
+        {"baselines", "SCENARIO.ini", "what a factorisation of ratings must be better than",
+         trib_baselines_command},
+        {"make bilinear", "", "made-up ratings by u^T W i, with the numbers of users and items",
+         trib_make_bilinear},
+        {"make ratings", "", "made-up ratings user,item,rating", trib_make_ratings},
         {"bench coordinator", "", "a real coordinator under real clients that do not train",
          trib_bench_coordinator},
         {"bench train", "", "the training loop on one thread", trib_bench_train},

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/local.h"
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
@@ -49,7 +50,8 @@ struct trib_processes {
     uint64_t job;
     uint64_t last_round;
     struct trib_world_state state;
-    float *params; // owned
+    float *params;                  // owned
+    struct trib_personal *personal; // owned; or NULL
 };
 
 // ---- Talking to the coordinator
@@ -330,6 +332,8 @@ static enum trib_err write_job(const struct trib_processes *p, struct trib_buf *
     trib_conf_init(conf);
     trib_job_conf_add(conf, &config);
     config = p->scenario->job_config;
+    if (p->scenario->job.model.local_count > 0)
+        config.eval_every = 0; // measured in the end, with what the devices have (measure)
     FILE *file = open_memstream(&text, &size);
     if (file) {
         trib_conf_write(conf, file);
@@ -463,6 +467,13 @@ enum trib_err trib_processes_create(struct trib_scenario *scenario, const char *
                                     trib_stop_fn stop, void *stop_user,
                                     struct trib_processes **ret_processes)
 {
+    const struct trib_job_config *config = &scenario->job_config;
+    if (scenario->job.model.local_count > 0 && (config->target_metric != TRIB_JOB_METRIC_NONE ||
+                                                config->lr_schedule == TRIB_SCHEDULE_PLATEAU)) {
+        TRIB_ERROR("round.target_metric and lr_schedule = plateau want every round to be measured, "
+                   "but a part of the model stays on the devices: use --mode inprocess");
+        return TRIB_ERR_INVAL;
+    }
     struct trib_processes *p = trib_alloc(sizeof(*p));
     if (!p)
         return TRIB_ERR_NOMEM;
@@ -507,6 +518,7 @@ void trib_processes_destroy(struct trib_processes *p)
     if (p->state_dir[0])
         (void)nftw(p->state_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(p->children);
+    trib_personal_destroy(p->personal);
     free(p->params);
     free(p);
 }
@@ -655,6 +667,45 @@ static enum trib_err fetch_model(struct trib_processes *p)
     return err;
 }
 
+// What a device has kept of its own, by itself.
+static enum trib_err fetch_local(const struct trib_processes *p, size_t device)
+{
+    const struct trib_model *model = &p->scenario->job.model;
+    float *local = trib_personal_local(p->personal, device);
+    char name[TRIB_PARTITION_NAME_SIZE];
+    char dir[SUB_SIZE];
+    struct trib_local kept;
+    trib_partition_name(device, name);
+    enum trib_err err = trib_path_join(dir, p->state_dir, name);
+    if (!err)
+        err = trib_local_load(dir, model, p->scenario->job_config.round_seed, name, &kept);
+    if (err)
+        return err;
+    memcpy(local, kept.after, model->local_count * sizeof(*local));
+    trib_local_fini(&kept);
+    return TRIB_OK;
+}
+
+// The last version on the devices' own rows. A coordinator without their local parts cannot.
+static enum trib_err measure(struct trib_processes *p)
+{
+    const bool has_locals = p->scenario->job.model.local_count > 0;
+    enum trib_err err = trib_personal_create(p->scenario, p->scenario->data.scale, &p->personal);
+    for (size_t d = 0; !err && has_locals && d < p->scenario->partition.clients; d++)
+        err = fetch_local(p, d);
+    struct trib_evaluation evaluation;
+    if (!err)
+        err = trib_personal_measure(p->personal, p->params, &evaluation);
+    if (err)
+        return err;
+    p->state.personal = p->personal;
+    if (has_locals && p->scenario->job_config.eval_every > 0) {
+        p->state.held_out = (struct trib_held_out){.validation = evaluation};
+        p->state.is_evaluated = true;
+    }
+    return TRIB_OK;
+}
+
 enum trib_err trib_processes_settle(struct trib_processes *p)
 {
     // Everyone shall have the last version; one that does not get it is said, and not waited for.
@@ -663,7 +714,8 @@ enum trib_err trib_processes_settle(struct trib_processes *p)
         TRIB_WARN("not every device has the last version");
     else if (err && err != TRIB_ERR_STOPPED)
         return err;
-    return fetch_model(p);
+    enum trib_err failed = fetch_model(p);
+    return failed || p->scenario->config.test_on != TRIB_TEST_ON_DEVICES ? failed : measure(p);
 }
 
 const struct trib_world_state *trib_processes_state(const struct trib_processes *processes)

@@ -71,6 +71,28 @@ out:
     return err;
 }
 
+// With a schema the column has a role of its own and is no feature: nothing is removed.
+static enum trib_err read_owned(const struct trib_data_config *config, const char *column,
+                                struct trib_rows *rows)
+{
+    enum trib_err err = trib_data_open_owned(config, config->train, column, 1, &rows->dataset);
+    if (err)
+        return err;
+    const struct trib_dataset *dataset = rows->dataset;
+    rows->groups = trib_alloc_array(dataset->rows, sizeof(*rows->groups));
+    if (!rows->groups)
+        return TRIB_ERR_NOMEM;
+    for (size_t r = 0; r < dataset->rows; r++) {
+        if (dataset->owners[r] >= TRIB_DEVICES_MAX) {
+            TRIB_ERROR("%s: column '%s' has more than %d values", dataset->name, column,
+                       TRIB_DEVICES_MAX);
+            return TRIB_ERR_LIMIT;
+        }
+        rows->groups[r] = (float)dataset->owners[r]; // exact: fewer than 2^24 devices
+    }
+    return TRIB_OK;
+}
+
 // ---- A file for each device
 
 struct part_files {
@@ -221,11 +243,14 @@ enum trib_err trib_rows_open(const struct trib_data_config *config, bool is_glob
     enum trib_err err;
 
     assert(!is_glob || !column);
+    const bool is_owned = column && config->schema[0];
     if (is_glob)
         err = read_files(config, config->train, config->train_labels, 1, model, &rows);
+    else if (is_owned)
+        err = read_owned(config, column, &rows);
     else
         err = trib_data_open(config, config->train, config->train_labels, 1, &rows.dataset);
-    if (!err && column)
+    if (!err && column && !is_owned)
         err = read_column(config, column, &rows);
     if (!err && !is_glob)
         err = check_fit(rows.dataset, model);

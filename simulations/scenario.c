@@ -20,6 +20,9 @@
 static const struct trib_conf_key split_keys[] = {
     KEY("data", "stratified", TRIB_CONF_BOOL, stratified, "no",
         "each label has its share of the held-out rows, to the nearest row", 0, 0, NULL),
+    KEY("data", "test_on", TRIB_CONF_CHOICE, test_on, "coordinator",
+        "devices: rows are dealt out first, and each device measures on some of its own", 0, 0,
+        "coordinator|devices"),
 };
 
 static const struct trib_conf_key own_keys[] = {
@@ -35,7 +38,7 @@ static const struct trib_conf_key own_keys[] = {
     KEY("partition", "min_rows", TRIB_CONF_INT, min_rows, "1", "rows a device has at least", 0,
         TRIB_ROWS_MAX, NULL),
     KEY("partition", "column", TRIB_CONF_TEXT, column, "",
-        "column: name or number from 1; removed from the features", 0, 0, NULL),
+        "column: name or number from 1; never a feature", 0, 0, NULL),
     KEY("partition", "seed", TRIB_CONF_INT, partition_seed, "1", "seed of the dealing", 0, 0, NULL),
 
     KEY("faults", "dropout", TRIB_CONF_REAL, dropout, "0",
@@ -74,6 +77,7 @@ void trib_scenario_destroy(struct trib_scenario *scenario)
     if (!scenario)
         return;
     trib_partition_fini(&scenario->partition);
+    trib_partition_fini(&scenario->held_out);
     trib_dataset_free(scenario->train);
     trib_dataset_free(scenario->test);
     trib_prepare_destroy(scenario->prepare);
@@ -119,6 +123,11 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
     if (has_test && s->data.test_fraction > 0)
         return trib_conf_reject(&s->conf, "data", "test_fraction",
                                 "must be 0 when there is a test file");
+    if (has_test && s->config.test_on == TRIB_TEST_ON_DEVICES)
+        return trib_conf_reject(&s->conf, "data", "test_on",
+                                "devices wants a test_fraction instead of a test file");
+    if (s->config.test_on == TRIB_TEST_ON_DEVICES && s->data.prepare[0])
+        return trib_conf_reject(&s->conf, "data", "test_on", "devices works without data.prepare");
     if (s->config.stratified && s->data.test_fraction == 0)
         return trib_conf_reject(&s->conf, "data", "stratified", "is for a test_fraction above 0");
     if (s->data.split_by == TRIB_SPLIT_BY_ID && !s->data.schema[0])
@@ -143,9 +152,8 @@ static enum trib_err check_partition_keys(struct trib_scenario *s)
                                 "must be left out: the data say how many devices there are");
     if (kind == TRIB_PARTITION_COLUMN && !s->config.column[0])
         return trib_conf_reject(&s->conf, "partition", "column", "is missing");
-    if (kind == TRIB_PARTITION_COLUMN && (s->data.format == TRIB_DATA_IDX || s->data.schema[0]))
-        return trib_conf_reject(&s->conf, "partition", "kind",
-                                "column wants csv data without a schema");
+    if (kind == TRIB_PARTITION_COLUMN && s->data.format == TRIB_DATA_IDX)
+        return trib_conf_reject(&s->conf, "partition", "kind", "column is not for idx data");
     return TRIB_OK;
 }
 
@@ -177,6 +185,15 @@ enum trib_err trib_scenario_check_job(struct trib_scenario *s, uint64_t devices)
     if (!trib_conf_is_set(&s->conf, "privacy", "send_tick_ms"))
         s->job_config.send_tick_ms = 0; // nobody watches the clock of a simulation
     return trib_job_check(&s->conf, &s->job_config, devices, &s->job);
+}
+
+static enum trib_err check_measuring(struct trib_scenario *s)
+{
+    if (s->job.model.local_count == 0 || s->job_config.eval_every == 0 ||
+        s->config.test_on == TRIB_TEST_ON_DEVICES)
+        return TRIB_OK;
+    return trib_conf_reject(&s->conf, "data", "test_on",
+                            "must be devices: a part of the model stays on them");
 }
 
 // "digits" of "simulations/scenarios/digits.ini", with blanks and the like replaced.
@@ -241,6 +258,8 @@ enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *pat
         err = check_partition_keys(scenario);
     if (!err)
         err = trib_scenario_check_job(scenario, scenario->config.clients);
+    if (!err)
+        err = check_measuring(scenario);
     if (!err)
         err = check_policy(scenario);
     if (!err)

@@ -21,10 +21,17 @@
 #include "simulations/partition.h"
 #include "tributary/err.h"
 
+// Who has the held-out rows.
+enum trib_test_on {
+    TRIB_TEST_ON_COORDINATOR,
+    TRIB_TEST_ON_DEVICES, // each those that were dealt to it, like those that it learns from
+};
+
 // The values of the simulator's own keys.
 struct trib_scenario_config {
     // [data]
     bool stratified; // of data.test_fraction
+    int test_on;     // enum trib_test_on
     // [partition]
     int kind; // enum trib_partition_kind
     uint64_t clients;
@@ -64,7 +71,8 @@ struct trib_scenario {
     struct trib_prepare *prepare;    // fitted when scaled; owned
     struct trib_partition partition; // `rows` are the row numbers of the files
     struct trib_dataset *train;      // the rows of d0000, then those of d0001, ...
-    struct trib_dataset *test;
+    struct trib_dataset *test;       // with test_on = devices in the same order
+    struct trib_partition held_out;  // of `test`, with as many devices; without it 0
 };
 
 TRIB_CHECKED enum trib_err trib_scenario_create(struct trib_scenario **ret_scenario);
@@ -87,6 +95,9 @@ TRIB_CHECKED enum trib_err trib_scenario_check_job(struct trib_scenario *scenari
 
 // A device's rows, borrowed from the scenario.
 struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, size_t device);
+
+// Its held-out rows, with test_on = devices.
+struct trib_samples trib_scenario_held_out(const struct trib_scenario *scenario, size_t device);
 
 // Does this device fall silent in this round (faults.dropout)?
 bool trib_scenario_drops(const struct trib_scenario *scenario, uint64_t round_number,

@@ -91,8 +91,8 @@ static enum trib_err open_test(struct opening *o)
 
 // ---- Devices
 
-// Deal out the rows that are not held out.
-static enum trib_err deal(struct opening *o)
+// Deal out the first `count` rows of o->rows.
+static enum trib_err deal(struct opening *o, size_t count)
 {
     struct trib_scenario *s = o->s;
     char why[256];
@@ -106,7 +106,7 @@ static enum trib_err deal(struct opening *o)
     };
     const struct trib_partition_rows from = {
         .rows = o->rows,
-        .count = take_side(o, TRIB_SIDE_TRAIN),
+        .count = count,
         .labels = o->all.dataset->y,
         .groups = o->all.groups,
     };
@@ -114,6 +114,58 @@ static enum trib_err deal(struct opening *o)
     if (err == TRIB_ERR_INVAL)
         return trib_conf_reject(&s->conf, "partition", "kind", "%s", why);
     return err;
+}
+
+// One side of what every device was dealt.
+static enum trib_err part_devices(const struct opening *o, const struct trib_partition *dealt,
+                                  uint8_t side, struct trib_partition *ret_part)
+{
+    struct trib_partition part = {.clients = dealt->clients};
+    part.rows = trib_alloc_array(dealt->starts[dealt->clients], sizeof(*part.rows));
+    part.starts = trib_alloc_array(dealt->clients + 1, sizeof(*part.starts));
+    if (!part.rows || !part.starts) {
+        trib_partition_fini(&part);
+        return TRIB_ERR_NOMEM;
+    }
+    size_t count = 0;
+    for (size_t d = 0; d < dealt->clients; d++) {
+        for (size_t i = dealt->starts[d]; i < dealt->starts[d + 1]; i++) {
+            if (o->sides[dealt->rows[i]] == side)
+                part.rows[count++] = dealt->rows[i];
+        }
+        part.starts[d + 1] = count;
+    }
+    *ret_part = part;
+    return TRIB_OK;
+}
+
+// Deal out all rows, and then set some of each device's aside. Which they are is the same as without.
+static enum trib_err open_on_devices(struct opening *o)
+{
+    struct trib_scenario *s = o->s;
+    const uint8_t aside = s->cut.folds > 0 ? CUT : TRIB_SIDE_TEST;
+    if (s->cut.folds > 0 && s->cut.by_device)
+        return trib_conf_reject(&s->conf, "data", "test_on",
+                                "devices has no folds of devices: what stays on them learns there");
+    for (size_t row = 0; row < o->all.dataset->rows; row++)
+        o->rows[row] = (uint32_t)row;
+    enum trib_err err = deal(o, o->all.dataset->rows);
+    if (err)
+        return err;
+    struct trib_partition dealt = s->partition;
+    s->partition = (struct trib_partition){.clients = 0};
+    err = part_devices(o, &dealt, TRIB_SIDE_TRAIN, &s->partition);
+    if (!err)
+        err = part_devices(o, &dealt, aside, &s->held_out);
+    trib_partition_fini(&dealt);
+    if (err)
+        return err;
+    const size_t count = s->held_out.starts[s->held_out.clients];
+    if (count == 0) {
+        TRIB_ERROR("there are no held-out rows to evaluate on");
+        return TRIB_ERR_DATA;
+    }
+    return trib_dataset_select(o->all.dataset, s->held_out.rows, count, o->scale, &s->test);
 }
 
 static enum trib_err find_device_folds(const struct trib_scenario *s, uint32_t *ret_folds)
@@ -192,19 +244,28 @@ static enum trib_err check_initial(struct trib_scenario *s)
     return trib_conf_reject(&s->conf, "model", "init", "%s", why);
 }
 
-static enum trib_err deal_and_select(struct opening *o)
+// The held-out rows, and who has the others.
+static enum trib_err split_and_deal(struct opening *o)
 {
     struct trib_scenario *s = o->s;
     const bool cuts = s->cut.folds > 0;
     enum trib_err err = find_sides(o);
-    if (!err && cuts && !s->cut.by_device)
+    if (err)
+        return err;
+    if (cuts && !s->cut.by_device)
         cut_rows(o);
-    if (!err)
-        err = deal(o);
+    if (s->config.test_on == TRIB_TEST_ON_DEVICES)
+        return open_on_devices(o);
+    err = deal(o, take_side(o, TRIB_SIDE_TRAIN));
     if (!err && cuts && s->cut.by_device)
         err = cut_devices(o);
-    if (!err)
-        err = open_test(o);
+    return err ? err : open_test(o);
+}
+
+static enum trib_err deal_and_select(struct opening *o)
+{
+    struct trib_scenario *s = o->s;
+    enum trib_err err = split_and_deal(o);
     if (!err)
         err = trib_scenario_check_job(s, s->partition.clients);
     if (!err)
@@ -261,6 +322,18 @@ struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, 
         .rows = trib_partition_size(&scenario->partition, device),
         .inputs = train->inputs,
         .ids = train->ids ? train->ids + first : NULL,
+    };
+}
+
+struct trib_samples trib_scenario_held_out(const struct trib_scenario *scenario, size_t device)
+{
+    const struct trib_dataset *test = scenario->test;
+    const size_t first = scenario->held_out.starts[device];
+    return (struct trib_samples){
+        .x = test->x + first * test->inputs,
+        .y = test->y + first,
+        .rows = trib_partition_size(&scenario->held_out, device),
+        .inputs = test->inputs,
     };
 }
 

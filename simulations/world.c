@@ -40,11 +40,12 @@ struct trib_world {
     const struct trib_scenario *scenario; // borrowed
     const struct trib_job *job;           // the scenario's
     size_t clients;
-    uint32_t *by_name;            // (clients) devices in the order of their names
-    uint32_t *order;              // (clients) this round's order, indices into by_name
-    uint64_t *used;               // (clients) rows in counted updates; NULL with mode batch
-    struct trib_ledger **ledgers; // (clients) of devices that were asked; NULL with mode off
-    struct trib_evaluator *evaluator;
+    uint32_t *by_name;                // (clients) devices in the order of their names
+    uint32_t *order;                  // (clients) this round's order, indices into by_name
+    uint64_t *used;                   // (clients) rows in counted updates; NULL with mode batch
+    struct trib_ledger **ledgers;     // (clients) of devices that were asked; NULL with mode off
+    struct trib_evaluator *evaluator; // NULL: devices measure
+    struct trib_personal *personal;   // or NULL
     struct trib_pool *pool;
     struct trib_cohort *cohort; // mode distributed, else NULL
     struct worker *workers;
@@ -154,6 +155,25 @@ static enum trib_err create_vectors(struct trib_world *world)
     return trib_sums_init(&world->sums, words);
 }
 
+static enum trib_err create_measure(struct trib_world *world, struct trib_scenario *scenario)
+{
+    char why[TRIB_PATH_MAX + 256];
+    const bool is_on_devices = scenario->config.test_on == TRIB_TEST_ON_DEVICES;
+    enum trib_err err = TRIB_OK;
+    if (is_on_devices || world->job->model.local_count > 0)
+        err = trib_personal_create(scenario, 1, &world->personal);
+    world->state.personal = world->personal;
+    if (err || is_on_devices)
+        return err;
+    struct trib_dataset *test = scenario->test;
+    scenario->test = NULL;
+    err = trib_evaluator_take(test, &world->job->model, &world->job->held_out, &world->evaluator,
+                              why, sizeof(why));
+    if (err)
+        TRIB_ERROR("%s", why);
+    return err;
+}
+
 enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads,
                                 struct trib_world **ret_world)
 {
@@ -177,14 +197,9 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
                                  &world->cohort);
     if (err)
         goto failed;
-    struct trib_dataset *test = scenario->test;
-    scenario->test = NULL;
-    err = trib_evaluator_take(test, &world->job->model, &world->job->held_out, &world->evaluator,
-                              why, sizeof(why));
-    if (err) {
-        TRIB_ERROR("%s", why);
+    err = create_measure(world, scenario);
+    if (err)
         goto failed;
-    }
     trib_partition_by_name(world->by_name, world->clients);
     err = trib_job_initial(world->job, world->params, why, sizeof(why));
     if (err) {
@@ -212,6 +227,7 @@ void trib_world_destroy(struct trib_world *world)
         trib_bench_destroy(world->workers[w].bench);
     free(world->workers);
     trib_evaluator_destroy(world->evaluator);
+    trib_personal_destroy(world->personal);
     trib_sums_fini(&world->sums);
     for (size_t i = 0; world->ledgers && i < world->clients; i++)
         trib_ledger_close(world->ledgers[i]);
@@ -275,6 +291,8 @@ static struct trib_samples samples_of(const struct trib_world *world, uint64_t d
     samples.y += first;
     if (samples.weights)
         samples.weights += first;
+    if (samples.ids)
+        samples.ids += first;
     samples.rows -= first;
     if (world->job->train.is_online)
         samples.rows -= samples.rows % world->job->train.batch;
@@ -501,6 +519,7 @@ static void train_members(struct trib_work *work)
             .shape = &world->shape,
             .name = name,
             .base = world->params,
+            .local = world->personal ? trib_personal_local(world->personal, device) : NULL,
             .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
             .samples = samples_of(world, device),
             .stop = world->stop,
@@ -602,6 +621,15 @@ static size_t headlines(const struct trib_evaluation *evaluation,
     return kept;
 }
 
+static enum trib_err measure(struct trib_world *world, const float *params,
+                             struct trib_held_out *ret_held_out)
+{
+    if (world->evaluator)
+        return trib_evaluator_run(world->evaluator, params, ret_held_out);
+    *ret_held_out = (struct trib_held_out){.test.rows = 0};
+    return trib_personal_measure(world->personal, params, &ret_held_out->validation);
+}
+
 // From the mean delta, or from the sums of a tally round, to the next parameters.
 static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *use)
 {
@@ -638,7 +666,7 @@ static enum trib_err make_version(struct trib_world *world, bool is_measured,
     if (!err)
         err = use_sums(world, use);
     if (!err && is_measured && use->has_version)
-        err = trib_evaluator_run(world->evaluator, world->next, ret_held_out);
+        err = measure(world, world->next, ret_held_out);
     return err;
 }
 
@@ -830,7 +858,7 @@ enum trib_err trib_world_average(struct trib_world *world)
     trib_strategy_tail_finish(world->tail, world->job->model.param_count, world->tail_count,
                               world->next);
     if (is_measured)
-        err = trib_evaluator_run(world->evaluator, world->next, &held_out);
+        err = measure(world, world->next, &held_out);
     if (err)
         return err;
     adopt(world, is_measured ? &held_out : NULL);

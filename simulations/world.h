@@ -15,6 +15,7 @@
 #include "common/math/metrics.h"
 #include "common/math/train.h"
 #include "coordinator/result.h"
+#include "simulations/personal.h"
 #include "simulations/scenario.h"
 #include "tributary/err.h"
 
@@ -45,6 +46,7 @@ struct trib_world_state {
     bool target_reached; // by a round's version; never without a target
     bool is_evaluated;   // is the newest version?
     struct trib_held_out held_out;
+    const struct trib_personal *personal; // NULL: devices have nothing of their own; borrowed
     const float *params; // of the newest version, borrowed from the world until it changes
     uint8_t digest[TRIB_DIGEST_SIZE]; // of the newest version
 };

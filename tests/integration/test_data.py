@@ -63,7 +63,8 @@ class DataTest(fleet.Case):
         self.runs += 1
         (self.dir / name).write_text(text)
         scenario = self.dir / "scenario.ini"
-        scenario.write_text(f"[model]\nspec = {SPEC}\n[partition]\nclients = 3\n"
+        dealt = "" if "[partition]" in keys else "[partition]\nclients = 3\n"
+        scenario.write_text(f"[model]\nspec = {SPEC}\n{dealt}"
                             "[round]\nrounds = 2\ncohort = 3\n[privacy]\nmode = off\n"
                             f"[data]\ntrain = {name}\ntest_fraction = 0.3\n{keys}")
         done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json",
@@ -95,6 +96,25 @@ class DataTest(fleet.Case):
         unweighted = self.play("c.csv", numbers(rows))
         self.assertEqual(self.play("b.csv", ones, keys="schema = s.ini\nsplit_by = place\n"), unweighted)
         self.assertNotEqual(weighted, unweighted)
+
+    def test_a_column_with_the_role_id_deals_the_rows(self):
+        rows = [row(i) for i in range(90)]
+        schema = SCHEMA.replace("name]\ntype = text", "name]\ntype = int")
+        (self.dir / "s.ini").write_text(schema)
+        owned = [(size, colour, 11 - i % 3, big) for i, (size, colour, _, big) in enumerate(rows)]
+        plain = "".join(f"{11 - i % 3},{line}\n"
+                        for i, line in enumerate(numbers(rows).splitlines()))
+        column = "[partition]\nkind = column\ncolumn = "
+        digests = {
+            self.play("a.csv", plain, keys=column + "1\n"),
+            self.play("b.csv", csv(owned), keys="schema = s.ini\n" + column + "name\n"),
+            self.play("b.csv", csv(owned), "processes",
+                      keys="schema = s.ini\n" + column + "name\n"),
+        }
+        self.assertEqual(len(digests), 1)
+        said = self.play("b.csv", csv(owned), status=2,
+                         keys="schema = s.ini\n" + column + "size\n")
+        self.assertIn("column 'size' says whose the rows are", said)
 
     def test_bad_rows_are_left_out_up_to_the_share_that_is_allowed(self):
         rows = [row(i) for i in range(90)]

@@ -21,8 +21,10 @@ SPECS = {  # of models that 64 numbers go into
                "dense 7 relu - dense 10 softmax",
     "channels": "4x4x4 - maxpool 1 - conv 3 2x4 same sigmoid - conv 6 2x2 linear - maxpool 2 - "
                 "dense 1 sigmoid",
+    "pairs": "64 - bilinear 24x40 bias sigmoid",
+    "below": "64 - dense 9 tanh - bilinear 4x5 linear",
 }
-LOSSES = {"picture": "softmax", "channels": "sigmoid"}  # of the others: their name
+LOSSES = {"picture": "softmax", "channels": "sigmoid", "pairs": "sigmoid", "below": "linear"}  # of the others: their name
 CLOSE = 1e-5  # float32 sums in another order
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 SCALE = 16  # the digits' pixels are 0 to 16
@@ -122,7 +124,10 @@ class Onnx:
         assert len(row) == self.input[1]
         values = {self.input[0]: ([len(row)], row)}
         for node in self.nodes:
-            values[node[2][0].decode()] = self.apply(node, values)
+            if node[4] == [b"Split"]:
+                values.update(self.split(node, values))
+            else:
+                values[node[2][0].decode()] = self.apply(node, values)
         shape, result = values[self.output[0]]
         assert shape == [len(result)] == [self.output[1]]
         return result
@@ -136,9 +141,11 @@ class Onnx:
             attributes[attribute[1][0].decode()] = attribute[3][0] if 3 in attribute \
                 else attribute[8]
         shape, x = values[inputs[0]]
-        tensors = [self.tensors[name] for name in inputs[1:]]
+        tensors = [self.tensors[name] if name in self.tensors else values[name]
+                   for name in inputs[1:]]
         kind = node[4][0].decode()
-        if kind in ("Gemm", "Softmax", "Conv", "MaxPool", "Reshape", "Flatten"):
+        if kind in ("Gemm", "Softmax", "Conv", "MaxPool", "Reshape", "Flatten", "MatMul",
+                    "Mul", "ReduceSum", "Add"):
             return getattr(self, kind.lower())(shape, x, tensors, attributes)
         assert not attributes and not tensors
         function = {"Relu": lambda v: max(v, 0.0), "Tanh": math.tanh,
@@ -151,6 +158,39 @@ class Onnx:
         assert attributes == {"transB": 1} and shape == [width] and count == [outputs]
         return count, [math.fsum(w[i * width + j] * x[j] for j in range(width)) + b[i]
                        for i in range(outputs)]
+
+    def split(self, node, values):
+        name, sizes = (name.decode() for name in node[1])
+        attribute, = map(fields, node[5])
+        assert attribute == {1: [b"axis"], 3: [1], 20: [2]}
+        (shape, x), (count, (first, second)) = values[name], self.tensors[sizes]
+        assert count == [2] and shape == [first + second] == [len(x)]
+        left, right = (name.decode() for name in node[2])
+        return {left: ([first], x[:first]), right: ([second], x[first:])}
+
+    @staticmethod
+    def matmul(shape, x, tensors, attributes):
+        ((rows, columns), w), = tensors
+        assert not attributes and shape == [rows]
+        return [columns], [math.fsum(x[i] * w[i * columns + j] for i in range(rows))
+                           for j in range(columns)]
+
+    @staticmethod
+    def mul(shape, x, tensors, attributes):
+        (other, y), = tensors
+        assert not attributes and shape == other
+        return shape, [a * b for a, b in zip(x, y)]
+
+    @staticmethod
+    def reducesum(shape, x, tensors, attributes):
+        assert attributes == {"keepdims": 1} and tensors == [([1], (1,))] and len(shape) == 1
+        return [1], [math.fsum(x)]
+
+    @staticmethod
+    def add(shape, x, tensors, attributes):
+        (other, y), = tensors
+        assert not attributes and shape == other == [1]
+        return shape, [x[0] + y[0]]
 
     @staticmethod
     def softmax(shape, x, tensors, attributes):
@@ -324,6 +364,22 @@ class ExportTest(fleet.Case):
         back = self.export(npz, "safetensors")
         self.assertEqual(back.read_bytes(), path.read_bytes())
         self.assertEqual(self.export(back, "npz", "again.npz").read_bytes(), npz.read_bytes())
+
+    def test_the_common_part_of_a_model_with_a_local_one_is_no_program(self):
+        self.write_data("softmax")
+        SPECS["personal"] = "64 - dense 12 relu - dense 10 softmax local"
+        self.addCleanup(SPECS.pop, "personal")
+        path, _ = self.learn("personal", round__eval_every=0)
+        self.assertEqual(list(fleet.Model(path).header), ["0.weight", "0.bias"])
+        self.assertEqual(len(fleet.Model(path).floats()), 65 * 12)
+        self.check_npz(path)
+        for kind in "onnx", "c":
+            done = fleet.run("tributary-sim", "export", path, "--format", kind, "--out",
+                             self.dir / "x")
+            self.assertEqual(done.returncode, 5)
+            self.assertIn("has a part that stays on each device and is not in the file",
+                          done.stderr)
+            self.assertFalse((self.dir / "x").exists())
 
     def test_the_weights_of_a_convolution_have_four_sides(self):
         self.write_data("picture")
