@@ -13,10 +13,16 @@
 
 #define TRIB_LOG_MODULE "data"
 
-static bool has_ids(const struct trib_schema *schema)
+// Is it a part of what a row is known by? The column that says whose the row is tells owners apart.
+static bool is_id(const struct trib_intake_options *options, const struct trib_column *column)
+{
+    return column->role == TRIB_ROLE_ID && column != options->owner;
+}
+
+static bool has_ids(const struct trib_intake_options *options, const struct trib_schema *schema)
 {
     for (size_t i = 0; i < schema->count; i++) {
-        if (schema->columns[i].role == TRIB_ROLE_ID)
+        if (is_id(options, &schema->columns[i]))
             return true;
     }
     return false;
@@ -50,7 +56,7 @@ enum trib_err trib_intake_begin(struct trib_intake *intake,
         err = trib_dataset_add_weights(intake->dataset);
     if (!err && options->has_positions)
         err = trib_dataset_add_positions(intake->dataset);
-    if (!err && has_ids(schema)) {
+    if (!err && has_ids(options, schema)) {
         intake->dataset->ids = trib_alloc_aligned(intake->capacity, sizeof(uint64_t));
         err = intake->dataset->ids ? TRIB_OK : TRIB_ERR_NOMEM;
     }
@@ -105,7 +111,7 @@ static uint64_t identity_of(const struct trib_intake *intake, size_t at)
     trib_hash_init(&hash, NULL, 0, sizeof(digest));
     for (size_t i = 0; i < intake->schema->count; i++) {
         const struct trib_field *field = &intake->fields[i];
-        if (intake->schema->columns[i].role != TRIB_ROLE_ID)
+        if (!is_id(&intake->options, &intake->schema->columns[i]))
             continue;
         is_empty = is_empty && field->size == 0;
         if (field->size > 0)

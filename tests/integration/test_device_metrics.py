@@ -118,7 +118,7 @@ class MeasuredTest(fleet.Case):
                 self.assertAlmostEqual(gap["gap"], gap["train"] - gap["validation"])
                 self.assertEqual("id=train-validation-gap" in self.stderr, not honest)
                 if not honest:
-                    self.assertGreater(gap["train"], 0.8)
+                    self.assertGreater(gap["train"], 0.7)  # labels are drawn: 0.5 would be honest
                     self.assertLess(gap["validation"], 0.7)
 
     def test_rows_must_be_kept_aside_for_it(self):
