@@ -163,7 +163,7 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     const struct trib_model model = parse("3 - dense 1 sigmoid");
     const float params[4] = {2, -2, 0, 0};
     struct trib_held_out_report report;
-    struct trib_interval interval;
+    struct trib_interval interval = {(double)NAN, (double)NAN};
     fill(5, 2);
     double *values = gather(&model, params);
     assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
