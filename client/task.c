@@ -170,6 +170,10 @@ static bool fits_model(const struct trib_train_options *options, const struct tr
         return false;
     if (trib_augment_is_of_pictures(&options->augment) && !model->shape.is_picture)
         return false;
+    // Between two items there is nothing, and what is made up may be none.
+    if (model->items > 0 &&
+        (resample->kind == TRIB_SAMPLING_SMOTE || trib_augment_is_on(&options->augment)))
+        return false;
     return ((options->frozen | options->trunk) & ~layers) == 0 &&
            (options->trunk == 0 || options->trunk_rate > 0);
 }

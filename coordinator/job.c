@@ -317,7 +317,8 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
 }
 
 // In mode online a row is seen once, in its place, and by then nobody knows what comes behind it.
-static enum trib_err check_mode(struct trib_conf *conf, const struct trib_job_config *config)
+static enum trib_err check_mode(struct trib_conf *conf, const struct trib_job_config *config,
+                                const struct trib_model *model)
 {
     if (config->learning_mode != TRIB_JOB_MODE_BATCH && config->strategy == TRIB_JOB_NEWTON)
         return trib_conf_reject(
@@ -325,6 +326,9 @@ static enum trib_err check_mode(struct trib_conf *conf, const struct trib_job_co
             "must be batch with strategy.name = newton: each step is over all rows");
     if (config->learning_mode != TRIB_JOB_MODE_ONLINE)
         return TRIB_OK;
+    if (model->local_count > 0)
+        return trib_conf_reject(conf, "round", "mode",
+                                "cannot be online with a model that has a local part");
     if (config->local_epochs != 1)
         return trib_conf_reject(conf, "round", "local_epochs",
                                 "must be 1 with mode = online: each row is seen once");
@@ -501,7 +505,7 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
 
     enum trib_err err = check_model_and_target(conf, config, &job);
     if (!err)
-        err = check_mode(conf, config);
+        err = check_mode(conf, config, &job.model);
     if (!err)
         err = check_fit(conf, config, &job);
     if (!err)

@@ -19,6 +19,9 @@ static enum trib_err check_sampling(struct trib_conf *conf, const struct trib_jo
         return TRIB_OK;
     if (model->classes == 0)
         return trib_conf_reject(conf, "round", "sampling", "a regression has no classes");
+    if (kind == TRIB_SAMPLING_SMOTE && model->items > 0)
+        return trib_conf_reject(conf, "round", "sampling",
+                                "smote would make up items: there is nothing between two of them");
     if (config->class_weights)
         return trib_conf_reject(conf, "round", "sampling",
                                 "cannot go with class_weights: both would count the classes");
@@ -37,6 +40,9 @@ static enum trib_err check_augment(struct trib_conf *conf, const struct trib_job
     char why[256];
     if (trib_augment_parse(config->augment, &train->augment, why, sizeof(why)))
         return trib_conf_reject(conf, "round", "augment", "%s", why);
+    if (trib_augment_is_on(&train->augment) && model->items > 0)
+        return trib_conf_reject(conf, "round", "augment",
+                                "would make up items: there is nothing between two of them");
     if (trib_augment_is_of_pictures(&train->augment) && !model->shape.is_picture)
         return trib_conf_reject(conf, "round", "augment",
                                 "shift, rotate and crop want pictures: a model.spec that begins "

@@ -57,27 +57,38 @@ size_t trib_train_vectors(const struct trib_train_options *options)
     return 1 + (options->validation_fraction > 0) + optims * trib_optim_vectors(&optim);
 }
 
-// The layers that learn at one rate as stretches of the parameters.
+static double factor_of(const struct trib_train_options *options, uint32_t layer)
+{
+    if (options->frozen >> layer & 1)
+        return 0;
+    return options->trunk >> layer & 1 ? options->trunk_rate : 1;
+}
+
+static void add_span(struct trib_optim_span *spans, size_t *count,
+                     const struct trib_layer_tensor *tensors, uint32_t tensor_count, double factor)
+{
+    if (tensor_count == 0)
+        return;
+    const struct trib_layer_tensor *last = &tensors[tensor_count - 1];
+    spans[(*count)++] = (struct trib_optim_span){
+        .begin = tensors[0].offset, .end = last->offset + last->count, .factor = factor};
+}
+
+// The layers that learn at one rate as stretches of the parameters: of the common ones, and behind
+// them of the local ones.
 static void set_spans(struct trib_optim *optim, const struct trib_model *model,
                       const struct trib_train_options *options)
 {
-    struct trib_optim_span spans[TRIB_LAYERS_MAX];
+    struct trib_optim_span spans[2 * TRIB_LAYERS_MAX];
     size_t count = 0;
     if (!options->frozen && !options->trunk)
         return;
-    for (uint32_t l = 0; l < model->layer_count; l++) {
-        const struct trib_layer *layer = &model->layers[l];
-        for (uint32_t t = 0; t < layer->tensor_count; t++) {
-            const struct trib_layer_tensor *tensor = &layer->tensors[t];
-            if (t == 0)
-                spans[count++] = (struct trib_optim_span){.begin = tensor->offset, .factor = 1};
-            spans[count - 1].end = tensor->offset + tensor->count;
-        }
-        if (layer->tensor_count > 0 && options->frozen >> l & 1)
-            spans[count - 1].factor = 0;
-        else if (layer->tensor_count > 0 && options->trunk >> l & 1)
-            spans[count - 1].factor = options->trunk_rate;
-    }
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        add_span(spans, &count, model->layers[l].tensors, model->layers[l].tensor_count,
+                 factor_of(options, l));
+    for (uint32_t l = 0; l < model->layer_count; l++)
+        add_span(spans, &count, model->layers[l].locals, model->layers[l].local_count,
+                 factor_of(options, l));
     trib_optim_set_spans(optim, spans, count);
 }
 

@@ -168,6 +168,47 @@ static void cleared_layers_are_zero_and_no_others(void **state)
     }
 }
 
+static void train_with_local_part(const struct trib_train_options *options, float *params)
+{
+    struct trib_model model;
+    struct trib_trainer_space *space;
+    struct trib_rng rng;
+    char why[256];
+    double loss;
+    assert_int_equal(
+        trib_model_parse("4 - dense 3 tanh - dense 2 softmax local", &model, why, sizeof(why)),
+        TRIB_OK);
+    assert_true(trib_model_total(&model) <= PARAMS_MAX && model.local_count == 8);
+    const struct trib_samples samples = {.x = x, .y = y, .rows = ROWS, .inputs = 4};
+    trib_rng_init(&rng, 1, "train", 0, NULL);
+    trib_model_init(&model, 3, params);
+    trib_model_init_local(&model, 3, "d", params + model.param_count);
+    assert_int_equal(trib_train_space_create(&model, options, ROWS, &space), TRIB_OK);
+    assert_int_equal(trib_train(space, &samples, &rng, params, NULL, NULL, &loss), TRIB_OK);
+    trib_train_space_destroy(space);
+}
+
+static void a_trunk_leaves_the_local_part_its_rate(void **state)
+{
+    (void)state;
+    struct trib_train_options options = {
+        .epochs = 3, .batch = 8, .learning_rate = 0.1, .momentum = 0.5};
+    float plain[PARAMS_MAX] = {0}, trunk[PARAMS_MAX] = {0}, frozen[PARAMS_MAX] = {0};
+    train_with_local_part(&options, plain);
+    options.trunk = 1;
+    options.trunk_rate = 1; // changes nothing
+    train_with_local_part(&options, trunk);
+    assert_memory_equal(plain, trunk, sizeof(plain));
+    options.trunk = 0;
+    options.frozen = 1;
+    train_with_local_part(&options, frozen);
+    assert_memory_not_equal(plain, frozen, sizeof(plain));
+    options.epochs = 1;
+    train_with_local_part(&options, plain); // another number of epochs, the same common part
+    assert_memory_equal(plain, frozen, 15 * sizeof(*plain));
+    assert_memory_not_equal(plain + 15, frozen + 15, 8 * sizeof(*plain));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +217,7 @@ int main(void)
         cmocka_unit_test(only_what_learns_counts_for_the_bound_on_the_gradient),
         cmocka_unit_test(the_trunk_moves_by_its_share_of_a_step),
         cmocka_unit_test(cleared_layers_are_zero_and_no_others),
+        cmocka_unit_test(a_trunk_leaves_the_local_part_its_rate),
     };
     return RUN_TESTS(tests);
 }

@@ -87,6 +87,13 @@ static void every_refusal_names_file_line_and_key(void **state)
         {OFF, "job.ini: model.spec: "},
         {"[model]\nspec = 64 - telepathy 10\n", "job.ini:2: model.spec: "},
         {MODEL OFF "[round]\nmin_accepted = 21\n", "job.ini:6: round.min_accepted: "},
+        {"[model]\nspec = 1 - factors 9x2 linear\n" OFF "[round]\naugment = jitter:0.5\n",
+         "job.ini:6: round.augment: would make up items"},
+        {"[model]\nspec = 1 - factors 9x2 sigmoid\n" OFF "[round]\nsampling = smote\n",
+         "job.ini:6: round.sampling: smote would make up items"},
+        {"[model]\nspec = 4 - dense 3 relu - dense 2 softmax local\n" OFF
+         "[round]\nmode = online\n",
+         "job.ini:6: round.mode: cannot be online with a model that has a local part"},
         {MODEL OFF "[round]\ntarget_metric = mse\n", "job.ini:6: round.target_metric: "},
         {MODEL OFF "[round]\ntarget_metric = r2\n", "job.ini:6: round.target_metric: "},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\ntarget_metric = accuracy\n",
