@@ -59,7 +59,7 @@ static enum trib_err check_layers(struct trib_conf *conf, const struct trib_job_
         return trib_conf_reject(conf, "round", "freeze", "%s", why);
     if (trib_train_layers_parse(config->trunk, model, &train->trunk, why, sizeof(why)))
         return trib_conf_reject(conf, "round", "trunk", "%s", why);
-    for (uint32_t l = 0; l < model->layer_count; l++)
+    for (uint32_t l = 0; l < model->layer_count && l < TRIB_LAYERS_MAX; l++)
         learning |= (uint64_t)(model->layers[l].tensor_count > 0) << l;
     if (learning == train->frozen)
         return trib_conf_reject(conf, "round", "freeze", "leaves nothing to learn");

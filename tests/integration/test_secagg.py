@@ -34,8 +34,9 @@ class Cohort(fleet.Fleet):
         self.wait_connected(DEVICES)
         return self
 
-    def job(self, spec, cohort=DEVICES, secagg=None, rounds=1, privacy=None, mode="distributed"):
-        keys = {"report_ms": 2200, "select_ms": 20000, "local_epochs": 1, "batch": 20,
+    def job(self, spec, cohort=DEVICES, secagg=None, rounds=1, privacy=None, mode="distributed",
+            report_ms=2200):
+        keys = {"report_ms": report_ms, "select_ms": 20000, "local_epochs": 1, "batch": 20,
                 "learning_rate": 0.1}
         return self.submit(spec, self.rows[:200], mode=mode, rounds=rounds, cohort=cohort,
                            privacy={**PRIVACY, **(privacy or {})},
