@@ -56,6 +56,12 @@ def crash_points(name):
     return run(name, "run", "--crash-points").stdout.split()
 
 
+def is_sanitized():
+    """Is it a build with sanitizers?"""
+    options = json.loads((build / "meson-info/intro-buildoptions.json").read_text())
+    return next(o["value"] for o in options if o["name"] == "b_sanitize") != "none"
+
+
 def wait_until(is_true, what, patience_s=PATIENCE_S, step_s=0.01):
     """Ask until the answer is true, and return it."""
     until = time.monotonic() + patience_s
@@ -295,6 +301,43 @@ class Case(unittest.TestCase):
                          sum(now["closed"].values()) + now["connections_open"], now)
         self.assertEqual(now["uploads_begun"], sum(now["receipts"].values()) + now["uploads_cut"]
                          + now["uploads_in_flight"], now)
+
+
+class TurnsCase(Case):
+    """Jobs in turns (tried.turn, .path(), .outcome()) that must not care where a coordinator dies."""
+
+    def die_and_go_on(self, tried, point, expected):
+        """The next job over a coordinator that dies at `point`; did it?"""
+        tried.end("coordinator")
+        path = tried.path()
+        before = tried.turn - 1
+        if not tried.start_coordinator({"TRIB_CRASH": point}, may_die=True):
+            tried.processes.pop("coordinator")
+            tried.start_coordinator()
+        submitted = tried.try_ctl("jobs", "submit", path)
+        process = tried.processes["coordinator"]
+
+        def is_over():
+            if process.poll() is not None:
+                return True
+            rows = tried.try_ctl("jobs", "ls", "--json").stdout.splitlines()
+            jobs = [json.loads(line) for line in rows]
+            return len(jobs) > before and jobs[-1]["state"] == "done"
+
+        wait_until(is_over, "the coordinator dies, or the job is done")
+        died = process.poll() is not None
+        if died:
+            self.assertEqual(process.returncode, -signal.SIGKILL)
+            tried.processes.pop("coordinator")
+            tried.start_coordinator()
+        jobs = tried.ctl("jobs", "ls")
+        if len(jobs) == before:  # it died before the job was durable
+            self.assertNotEqual(submitted.returncode, 0)
+            jobs = tried.ctl("jobs", "submit", path)
+        job = jobs[-1]["job"]
+        tried.wait_for_job(job)
+        self.assertEqual(tried.outcome(job), expected[tried.turn % 2])
+        return died
 
 
 def main():

@@ -4,7 +4,6 @@ whoever dies, beside the coordinator's own; a model that knows its rows by heart
 import json
 import pathlib
 import random
-import signal
 import tempfile
 
 import fleet
@@ -198,7 +197,7 @@ class SliceTest(fleet.Case):
         self.assertLess(country["high"], town["low"])
 
 
-class RestartTest(fleet.Case):
+class RestartTest(fleet.TurnsCase):
     def test_wherever_the_coordinator_dies_each_version_is_measured_once(self):
         points = [point for point in fleet.crash_points("tributary-coordinator")
                   if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY]
@@ -234,38 +233,6 @@ class RestartTest(fleet.Case):
         self.assertIn("no device measured anything", refused.stderr)
         leases = tried.ctl("rounds", "show", measured["id"])
         self.assertEqual([lease["lease"] for lease in leases], ["counted"] * DEVICES)
-
-    def die_and_go_on(self, tried, point, expected):
-        tried.end("coordinator")
-        path = tried.path()
-        before = tried.turn - 1
-        if not tried.start_coordinator({"TRIB_CRASH": point}, may_die=True):
-            tried.processes.pop("coordinator")
-            tried.start_coordinator()
-        submitted = tried.try_ctl("jobs", "submit", path)
-        process = tried.processes["coordinator"]
-
-        def is_over():
-            if process.poll() is not None:
-                return True
-            rows = tried.try_ctl("jobs", "ls", "--json").stdout.splitlines()
-            jobs = [json.loads(line) for line in rows]
-            return len(jobs) > before and jobs[-1]["state"] == "done"
-
-        fleet.wait_until(is_over, "the coordinator dies, or the job is done")
-        died = process.poll() is not None
-        if died:
-            self.assertEqual(process.returncode, -signal.SIGKILL)
-            tried.processes.pop("coordinator")
-            tried.start_coordinator()
-        jobs = tried.ctl("jobs", "ls")
-        if len(jobs) == before:  # it died before the job was durable
-            self.assertNotEqual(submitted.returncode, 0)
-            jobs = tried.ctl("jobs", "submit", path)
-        job = jobs[-1]["job"]
-        tried.wait_for_job(job)
-        self.assertEqual(tried.outcome(job), expected[tried.turn % 2])
-        return died
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ class KernelsTest(fleet.Case):
             found = json.loads(done.stdout)
             rates[found["kernel"]] = found["calibration_gflops"]
         self.assertIn("plain", rates)
+        if fleet.is_sanitized():
+            self.skipTest("sanitizers: they take their time from the loops that are compared")
         if "avx512" in rates:  # sixteen lanes and fused, beside four that are not
             self.assertGreater(rates["avx512"], 2 * rates["plain"])
 

@@ -253,7 +253,7 @@ class Newtons(fleet.Fleet):
                  self.ctl("rounds", "ls", "--job", job)], self.model_digest())
 
 
-class RestartTest(fleet.Case):
+class RestartTest(fleet.TurnsCase):
     def setUp(self):
         self.points = fleet.crash_points("tributary-coordinator")
         if not self.points:
@@ -288,38 +288,6 @@ class RestartTest(fleet.Case):
                 with self.subTest(point=point, time=time):
                     deaths += self.die_and_go_on(tried, f"{point}:{time}", expected)
             return deaths
-
-    def die_and_go_on(self, tried, point, expected):
-        tried.end("coordinator")
-        path = tried.path()
-        before = tried.turn - 1
-        if not tried.start_coordinator({"TRIB_CRASH": point}, may_die=True):
-            tried.processes.pop("coordinator")
-            tried.start_coordinator()
-        submitted = tried.try_ctl("jobs", "submit", path)
-        process = tried.processes["coordinator"]
-
-        def is_over():
-            if process.poll() is not None:
-                return True
-            rows = tried.try_ctl("jobs", "ls", "--json").stdout.splitlines()
-            jobs = [json.loads(line) for line in rows]
-            return len(jobs) > before and jobs[-1]["state"] == "done"
-
-        fleet.wait_until(is_over, "the coordinator dies, or the job is done")
-        died = process.poll() is not None
-        if died:
-            self.assertEqual(process.returncode, -signal.SIGKILL)
-            tried.processes.pop("coordinator")
-            tried.start_coordinator()
-        jobs = tried.ctl("jobs", "ls")
-        if len(jobs) == before:  # it died before the job was durable
-            self.assertNotEqual(submitted.returncode, 0)
-            jobs = tried.ctl("jobs", "submit", path)
-        job = jobs[-1]["job"]
-        tried.wait_for_job(job)
-        self.assertEqual(tried.outcome(job), expected[tried.turn % 2])
-        return died
 
     def test_a_refusal_is_remembered_over_a_restart(self):
         with fleet.Fleet() as tried:
