@@ -125,6 +125,11 @@ void trib_client_begin_upload(struct trib_client *client);
 void trib_client_drop_upload(struct trib_client *client);
 // Give back to the budget what nothing was sent for, and forget it.
 void trib_client_refund(struct trib_client *client, uint64_t *reservation);
+
+// ---- client_work.c: tasks, from the question to what came of them. False: the record makes no sense.
+void trib_client_worker_init(struct trib_client *client);
+bool trib_client_take_task(struct trib_client *client, const struct trib_record *record);
+bool trib_client_take_round_end(struct trib_client *client, const struct trib_record *record);
 // Begin the task at hand, if its base is installed and nothing stands in the way.
 void trib_client_start_task(struct trib_client *client);
 

@@ -7,7 +7,7 @@
 
 #include "common/base/json.h"
 #include "common/base/log.h"
-#include "common/math/held_out.h"
+#include "common/math/aside.h"
 #include "common/math/newton.h"
 #include "coordinator/result.h"
 
@@ -80,7 +80,7 @@ static enum trib_err check_evaluation(struct trib_conf *conf, const struct trib_
     if (job->config.validation_fraction == 0)
         return trib_conf_reject(conf, "round", "evaluate_on_devices",
                                 "wants a validation_fraction: rows that no device learns from");
-    if (trib_held_out_values(&job->model) == 0)
+    if (trib_aside_values(&job->model) == 0)
         return trib_conf_reject(conf, "round", "evaluate_on_devices", "is not for so many classes");
     return TRIB_OK;
 }
@@ -241,8 +241,8 @@ static enum trib_err put_slices(const struct trib_model *model, const struct tri
     enum trib_err err = TRIB_OK;
     trib_json_open(json, "slices", '[');
     for (size_t i = 0; i < base->slice_count && !err; i++) {
-        struct trib_held_out_report report;
-        err = trib_held_out_read(model, base->slices[i].values, &report);
+        struct trib_aside_report report;
+        err = trib_aside_read(model, base->slices[i].values, &report);
         if (err == TRIB_ERR_DATA) {
             err = TRIB_OK;
             continue;
@@ -263,7 +263,7 @@ static enum trib_err put_slices(const struct trib_model *model, const struct tri
 }
 
 static enum trib_err put_held_out(const struct trib_model *model,
-                                  const struct trib_held_out_report *report,
+                                  const struct trib_aside_report *report,
                                   const struct trib_tally_base *base, struct trib_buf *json)
 {
     enum trib_err err = TRIB_OK;
@@ -274,7 +274,7 @@ static enum trib_err put_held_out(const struct trib_model *model,
     trib_json_real(json, "confidence", TRIB_CONFIDENCE);
     trib_json_open(json, "metrics", '[');
     for (size_t i = 0; i < report->metric_count; i++) {
-        const struct trib_held_out_metric *metric = &report->metrics[i];
+        const struct trib_aside_metric *metric = &report->metrics[i];
         trib_json_open(json, NULL, '{');
         trib_json_text(json, "name", metric->name);
         trib_json_real(json, "value", metric->value);
@@ -300,8 +300,8 @@ static enum trib_err put_held_out(const struct trib_model *model,
 static enum trib_err use_evaluation(const struct trib_job *job, const double *values,
                                     const struct trib_tally_base *base, struct trib_tally_use *use)
 {
-    struct trib_held_out_report report;
-    enum trib_err err = trib_held_out_read(&job->model, values, &report);
+    struct trib_aside_report report;
+    enum trib_err err = trib_aside_read(&job->model, values, &report);
     if (err == TRIB_ERR_DATA) {
         TRIB_WARN("id=nothing-kept-aside version=%" PRIu64
                   ": no device of this round keeps rows aside, so nothing is measured",

@@ -33,7 +33,8 @@ INSTALLED = {  # headers that are included without their folder
 SODIUM = ["common/base/rand.c", "common/base/map.c", "common/base/hash.c", "common/base/sign.c",
           "common/base/wipe.c", "common/wire/noise_ik.c", "common/wire/session.c",
           "common/privacy/"]
-PROTOBUF = ["common/wire/message.c", "common/wire/message_admin.c"]
+PROTOBUF = ["common/wire/message.c", "common/wire/message_admin.c", "common/wire/message_fields.h",
+            "common/wire/message_task.c"]
 
 FENCED = {  # foreign header, or folder of them: who may include it (tests may)
     "nng/": ["common/wire/link.c"],

@@ -1,4 +1,4 @@
-#include "simulations/world.h"
+#include "simulations/world_parts.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -29,68 +29,6 @@
 
 #define TRIB_LOG_MODULE "world"
 
-// Hands cohort members to its bench until none is left.
-struct worker {
-    struct trib_work work; // first: the pool gives it back
-    struct trib_world *world;
-    struct trib_bench *bench;
-};
-
-struct trib_world {
-    const struct trib_scenario *scenario; // borrowed
-    const struct trib_job *job;           // the scenario's
-    size_t clients;
-    uint32_t *by_name;                // (clients) devices in the order of their names
-    uint32_t *order;                  // (clients) this round's order, indices into by_name
-    uint64_t *used;                   // (clients) rows in counted updates; NULL with mode batch
-    struct trib_ledger **ledgers;     // (clients) of devices that were asked; NULL with mode off
-    struct trib_evaluator *evaluator; // NULL: devices measure
-    struct trib_personal *personal;   // or NULL
-    struct trib_pool *pool;
-    struct trib_cohort *cohort; // mode distributed, else NULL
-    struct worker *workers;
-    unsigned worker_count;
-
-    struct trib_world_state state;
-    struct trib_privacy_spent spent;
-    uint64_t round_number;         // of the last round played
-    uint64_t now_ms;               // virtual
-    float *params;                 // of the newest version
-    float *next;                   // of the one being made
-    float *mean;                   // of a round's deltas
-    double *values;                // of a tally round, (the most of one); NULL: there are none
-    bool newton_is_off;            // a round refused its step
-    enum trib_round_pass pass;     // of the round being played
-    uint64_t measured;             // newest round whose version devices were asked to measure
-    uint64_t versioned;            // newest round that made a version
-    struct trib_round_shape shape; // of the round being played
-    double mean_rms;               // its root mean square; NaN: the round has none
-    struct trib_plateau plateau;
-    struct trib_stop progress;
-    struct trib_moments *moments; // of the strategy, or NULL
-    double *tail;                 // sums of the versions to average; NULL: none are
-    uint64_t tail_count;
-
-    // The round being played. Workers hold the lock for all of it but training.
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct trib_round round;
-    struct trib_round_member *members; // (clients)
-    struct trib_admit_round rule;
-    struct trib_sums sums;
-    uint32_t next_member; // to be trained
-    uint32_t in_flight;   // being trained
-    unsigned working;     // workers that are not done
-    enum trib_err failure;
-    trib_train_stop_fn stop;
-    void *stop_user;
-};
-
-static bool is_masked(const struct trib_world *world)
-{
-    return world->job->privacy.encoding.mode == TRIB_PRIVACY_DISTRIBUTED;
-}
-
 // ---- Building
 
 static enum trib_err create_workers(struct trib_world *world, unsigned threads)
@@ -108,7 +46,7 @@ static enum trib_err create_workers(struct trib_world *world, unsigned threads)
     if (!world->workers)
         return TRIB_ERR_NOMEM;
     for (; !err && world->worker_count < count; world->worker_count++) {
-        struct worker *worker = &world->workers[world->worker_count];
+        struct trib_world_worker *worker = &world->workers[world->worker_count];
         worker->world = world;
         err = trib_bench_create(world->job, rows_max, &worker->bench);
     }
@@ -192,7 +130,7 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
         err = trib_job_moments(world->job, &world->moments);
     if (!err)
         err = create_workers(world, threads);
-    if (!err && is_masked(world) && scenario->config.inprocess_masks)
+    if (!err && trib_world_is_masked(world) && scenario->config.inprocess_masks)
         err = trib_cohort_create(world->clients, (uint32_t)scenario->policy.min_cohort, world->pool,
                                  &world->cohort);
     if (err)
@@ -267,310 +205,6 @@ const struct trib_world_state *trib_world_state(const struct trib_world *world)
     return &world->state;
 }
 
-// ---- One round
-
-// An event of our own making always belongs where we send it.
-static void must_step(struct trib_world *world, struct trib_round_input input)
-{
-    enum trib_err err = trib_round_step(&world->round, &input, world->now_ms);
-    assert(err == TRIB_OK);
-    (void)err;
-}
-
-// The rows a device learns from in this round, as a real one finds them (client/feed.h).
-static struct trib_samples samples_of(const struct trib_world *world, uint64_t device)
-{
-    struct trib_samples samples = trib_scenario_samples(world->scenario, device);
-    const uint64_t per_round = world->scenario->data.rows_per_round;
-    const uint64_t first = world->used ? world->used[device] : 0;
-    uint64_t arrived;
-    if (per_round > 0 && !__builtin_mul_overflow(per_round, world->round_number, &arrived) &&
-        arrived < samples.rows)
-        samples.rows = arrived;
-    samples.x += first * samples.inputs;
-    samples.y += first;
-    if (samples.weights)
-        samples.weights += first;
-    if (samples.ids)
-        samples.ids += first;
-    samples.rows -= first;
-    if (world->job->train.is_online)
-        samples.rows -= samples.rows % world->job->train.batch;
-    return samples;
-}
-
-// A device answers a task as a real one does: TRIB_CODE_NONE, or why it declines.
-static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_code *ret_code)
-{
-    const struct trib_ledger_options options = {.budget =
-                                                    trib_policy_budget(&world->scenario->policy)};
-    *ret_code = TRIB_CODE_NONE;
-    if (samples_of(world, device).rows == 0) {
-        *ret_code = TRIB_CODE_DECLINED_NO_DATA;
-        return TRIB_OK;
-    }
-    if (!world->ledgers)
-        return TRIB_OK;
-    enum trib_err err =
-        world->ledgers[device] ? TRIB_OK : trib_ledger_open(&options, &world->ledgers[device]);
-    if (!err && !trib_ledger_allows(world->ledgers[device], &world->shape.privacy->encoding))
-        *ret_code = TRIB_CODE_DECLINED_BUDGET;
-    return err;
-}
-
-// What the device is about to send is charged to its own budget. It was asked before, and a device
-// is in one round at a time: so there is budget left, and the ledger is there.
-static enum trib_err charge(struct trib_world *world, uint64_t device)
-{
-    static const uint8_t whom[TRIB_LEDGER_WHOM_SIZE];
-    struct trib_charge cost;
-    uint64_t reservation;
-    if (!world->ledgers)
-        return TRIB_OK;
-    trib_ledger_charge(&world->shape.privacy->encoding, 1, world->round_number, whom, &cost);
-    return trib_ledger_reserve(world->ledgers[device], &cost, &reservation);
-}
-
-// Ask devices in the order drawn until enough have taken. Some decline.
-static enum trib_err select_devices(struct trib_world *world)
-{
-    const struct trib_round *round = &world->round;
-    size_t asked = 0;
-
-    trib_sampler_draw(world->job->config.round_seed, world->round_number, world->order,
-                      world->clients);
-    while (round->state == TRIB_ROUND_SELECTING) {
-        if (trib_round_offers_wanted(round) > 0 && asked == world->clients) {
-            must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_EXHAUSTED});
-            continue;
-        }
-        assert(asked < world->clients); // everyone asked has answered, so there is room for more
-        const uint32_t device = world->by_name[world->order[asked++]];
-        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OFFER, .device = device});
-        enum trib_code code;
-        enum trib_err err = judge(world, device, &code);
-        if (err)
-            return err;
-        must_step(world,
-                  (struct trib_round_input){.event = code == TRIB_CODE_NONE ? TRIB_ROUND_EV_TAKE
-                                                                            : TRIB_ROUND_EV_RELEASE,
-                                            .member = round->member_count - 1,
-                                            .code = code});
-    }
-    return TRIB_OK;
-}
-
-static bool falls_silent(const struct trib_world *world, uint32_t member)
-{
-    char name[TRIB_PARTITION_NAME_SIZE];
-    trib_partition_name(world->round.members[member].device, name);
-    return trib_scenario_drops(world->scenario, world->round_number, name);
-}
-
-static void advance_all(struct trib_world *world)
-{
-    const enum trib_round_state phase = world->round.state;
-    for (uint32_t i = 0; i < world->round.member_count && world->round.state == phase; i++) {
-        if (world->members[i].lease == TRIB_LEASE_TAKEN && !falls_silent(world, i))
-            must_step(world,
-                      (struct trib_round_input){.event = TRIB_ROUND_EV_ADVANCE, .member = i});
-    }
-    if (world->round.state == phase) { // some are silent: time passes
-        world->now_ms = world->round.deadline_ms;
-        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_TICK});
-    }
-}
-
-// KEYS and SHARES of a masked round. A device that falls silent never advertises.
-static enum trib_err deal_keys(struct trib_world *world)
-{
-    const uint32_t count = world->round.member_count;
-    struct trib_cohort_member *list = trib_alloc_array(count, sizeof(*list));
-    char(*names)[TRIB_PARTITION_NAME_SIZE] = trib_alloc_array(count, sizeof(*names));
-    enum trib_err err = list && names ? TRIB_OK : TRIB_ERR_NOMEM;
-    uint32_t taken = 0;
-    if (err)
-        goto out;
-    advance_all(world);
-    for (uint32_t i = 0; i < count; i++) {
-        if (world->members[i].lease != TRIB_LEASE_TAKEN)
-            continue;
-        const uint32_t device = (uint32_t)world->members[i].device;
-        trib_partition_name(device, names[taken]);
-        list[taken] = (struct trib_cohort_member){.tag = i, .device = device, .name = names[taken]};
-        taken++;
-    }
-    if (world->round.state != TRIB_ROUND_SHARES)
-        goto out; // abandoned
-    struct trib_secagg_header header = {
-        .round_id = world->round_number,
-        .round_number = world->round_number,
-        .params = world->shape.words,
-        .encoding = world->shape.privacy->encoding,
-        .plan = world->shape.privacy->secagg,
-    };
-    memcpy(header.base_digest, world->state.digest, sizeof(header.base_digest));
-    if (world->cohort)
-        err = trib_cohort_begin(world->cohort, &header, list, taken);
-    if (!err)
-        advance_all(world);
-
-out:
-    free(list);
-    free(names);
-    return err;
-}
-
-// The next member to train, UINT32_MAX when there is none. Never are more in flight than may still
-// be counted, so that which devices are counted does not depend on which is faster.
-static uint32_t claim(struct trib_world *world)
-{
-    const struct trib_round *round = &world->round;
-
-    while (!world->failure && round->state == TRIB_ROUND_COLLECTING) {
-        if (round->leases[TRIB_LEASE_COUNTED] + world->in_flight == round->plan.goal) {
-            (void)pthread_cond_wait(&world->changed, &world->lock);
-            continue;
-        }
-        if (world->next_member == round->member_count)
-            break;
-        const uint32_t member = world->next_member++;
-        if (round->members[member].lease != TRIB_LEASE_TAKEN || falls_silent(world, member))
-            continue;
-        world->in_flight++;
-        return member;
-    }
-    return UINT32_MAX;
-}
-
-// The coordinator's way with an update, as the server goes it.
-static void receive(struct trib_world *world, uint32_t member,
-                    const struct trib_device_update *update, const struct trib_codec_norms *norms)
-{
-    struct trib_round *round = &world->round;
-    struct trib_round_input input = {
-        .event = TRIB_ROUND_EV_RELEASE, .member = member, .code = update->code};
-    if (update->code == TRIB_CODE_NONE) {
-        const struct trib_admit_claim claimed = {
-            .round_id = world->rule.round_id,
-            .size = update->packed_size,
-            .has_weight = world->rule.encoding->mode == TRIB_PRIVACY_OFF,
-            .weight = update->weight,
-            .base_digest = world->rule.base_digest,
-            .arch_digest = world->rule.arch_digest,
-        };
-        const uint64_t device = round->members[member].device;
-        input.code = trib_admit_begin(&world->rule, round, member, device, &claimed, NULL);
-        if (input.code == TRIB_CODE_NONE)
-            input.code = trib_admit_numbers(&world->rule, norms);
-        input.event = input.code == TRIB_CODE_NONE ? TRIB_ROUND_EV_PEND : TRIB_ROUND_EV_REFUSE;
-    }
-    if (trib_round_step(round, &input, world->now_ms))
-        return; // the round was abandoned meanwhile
-    if (input.event == TRIB_ROUND_EV_PEND) {
-        trib_sums_add(&world->sums, update->packed, world->rule.encoding->word_bits,
-                      update->weight);
-        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COUNT, .member = member});
-        const uint64_t device = round->members[member].device;
-        if (world->used) // the receipt moves the device's watermark
-            world->used[device] += samples_of(world, device).rows;
-        if (world->cohort && !world->failure)
-            world->failure = trib_cohort_masked(world->cohort, member);
-    } else {
-        TRIB_INFO("round=%" PRIu64 " device=d%04" PRIu64 " code=%s", world->round_number,
-                  round->members[member].device, trib_code_text(input.code));
-    }
-}
-
-struct masking {
-    struct trib_world *world;
-    uint32_t member;
-};
-
-static enum trib_err mask_words(void *user, int32_t *words, size_t count)
-{
-    const struct masking *masking = user;
-    const struct trib_world *world = masking->world;
-    if (world->cohort)
-        return trib_cohort_mask(world->cohort, masking->member, words, count);
-    for (size_t i = 0; i < count; i++)
-        words[i] = trib_word_lift((uint32_t)words[i], world->rule.encoding->word_bits);
-    return TRIB_OK;
-}
-
-static void train_members(struct trib_work *work)
-{
-    struct worker *worker = (struct worker *)work;
-    struct trib_world *world = worker->world;
-    char name[TRIB_PARTITION_NAME_SIZE];
-    uint32_t member;
-
-    (void)pthread_mutex_lock(&world->lock);
-    while ((member = claim(world)) != UINT32_MAX) {
-        const uint64_t device = world->round.members[member].device;
-        (void)pthread_mutex_unlock(&world->lock);
-
-        struct trib_device_update update;
-        struct trib_codec_norms norms = {0};
-        struct masking masking = {world, member};
-        trib_partition_name(device, name);
-        const struct trib_device_task task = {
-            .round_number = world->round_number,
-            .shape = &world->shape,
-            .name = name,
-            .base = world->params,
-            .local = world->personal ? trib_personal_local(world->personal, device) : NULL,
-            .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
-            .samples = samples_of(world, device),
-            .stop = world->stop,
-            .stop_user = world->stop_user,
-            .mask = is_masked(world) ? mask_words : NULL,
-            .mask_user = &masking,
-        };
-        enum trib_err err = trib_bench_run(worker->bench, &task, &update);
-        if (!err && update.code == TRIB_CODE_NONE)
-            trib_codec_norms_add(update.packed, world->shape.words, world->rule.encoding->word_bits,
-                                 &norms);
-
-        (void)pthread_mutex_lock(&world->lock);
-        world->in_flight--;
-        if (!err && update.code == TRIB_CODE_NONE)
-            err = charge(world, device);
-        if (err)
-            world->failure = err;
-        else
-            receive(world, member, &update, &norms);
-        (void)pthread_cond_broadcast(&world->changed);
-    }
-    world->working--;
-    (void)pthread_cond_broadcast(&world->changed);
-    (void)pthread_mutex_unlock(&world->lock);
-}
-
-// Let the workers train the cohort, and wait for them.
-static enum trib_err collect_updates(struct trib_world *world)
-{
-    trib_sums_reset(&world->sums, world->shape.words);
-    world->next_member = 0;
-    world->failure = TRIB_OK;
-    world->working = world->worker_count;
-    for (unsigned w = 0; w < world->worker_count; w++) {
-        world->workers[w].work.run = train_members;
-        trib_pool_submit(world->pool, &world->workers[w].work);
-    }
-    (void)pthread_mutex_lock(&world->lock);
-    while (world->working > 0)
-        (void)pthread_cond_wait(&world->changed, &world->lock);
-    (void)pthread_mutex_unlock(&world->lock);
-    if (world->failure)
-        return world->failure;
-    if (world->round.state == TRIB_ROUND_COLLECTING) { // some are silent: time passes
-        world->now_ms = world->round.deadline_ms;
-        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_TICK});
-    }
-    return TRIB_OK;
-}
-
 // ---- Versions
 
 // Make `next` the newest version. `held_out` is NULL when it was not measured.
@@ -593,7 +227,7 @@ static enum trib_err finish_sums(struct trib_world *world)
     const struct trib_job *job = world->job;
     const struct trib_encoding *encoding = &world->shape.privacy->encoding;
     struct trib_central central;
-    if (is_masked(world)) {
+    if (trib_world_is_masked(world)) {
         struct trib_unmask unmask = {world->cohort ? trib_cohort_hub(world->cohort) : NULL,
                                      encoding->word_bits};
         trib_sums_finish(&world->sums, encoding->word_bits, trib_unmask_finish, &unmask);
@@ -676,14 +310,15 @@ static enum trib_err unmask(struct trib_world *world)
     enum trib_err err = world->cohort ? trib_cohort_finish(world->cohort) : TRIB_OK;
     if (err)
         return err;
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_ENOUGH});
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_ENOUGH});
+    trib_world_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_ENOUGH});
+    trib_world_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_ENOUGH});
     return TRIB_OK;
 }
 
 static void give_up(struct trib_world *world, enum trib_round_reason reason)
 {
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL, .reason = reason});
+    trib_world_step(world,
+                    (struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL, .reason = reason});
 }
 
 // The version of a round is there; `held_out` is NULL when it was not measured.
@@ -715,8 +350,8 @@ static enum trib_err commit(struct trib_world *world, struct trib_round_result *
     struct trib_held_out held_out;
     struct trib_tally_use use = {.has_version = false};
 
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
-    enum trib_err err = is_masked(world) ? unmask(world) : TRIB_OK;
+    trib_world_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_SEAL_DURABLE});
+    enum trib_err err = trib_world_is_masked(world) ? unmask(world) : TRIB_OK;
     if (!err)
         err = make_version(world, is_measured, &held_out, &use);
     if (err == TRIB_ERR_DATA) {
@@ -734,7 +369,7 @@ static enum trib_err commit(struct trib_world *world, struct trib_round_result *
         give_up(world, TRIB_ROUND_REASON_NEWTON);
         goto out;
     }
-    must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
+    trib_world_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_COMMIT_DURABLE});
     if (use.has_version)
         take_version(world, is_measured ? &held_out : NULL, result);
 
@@ -752,7 +387,7 @@ static enum trib_err open_round(struct trib_world *world)
         .accepted_min = job->accepted_min,
         .select_ms = job->config.select_ms,
         .report_ms = job->config.report_ms,
-        .is_masked = is_masked(world),
+        .is_masked = trib_world_is_masked(world),
         .phase_ms = job->config.phase_ms,
     };
     world->shape = trib_job_shape(job, trib_job_kind(job, world->pass, world->newton_is_off));
@@ -769,7 +404,7 @@ static enum trib_err open_round(struct trib_world *world)
     enum trib_err err =
         trib_round_init(&world->round, &plan, world->members, (uint32_t)world->clients);
     if (!err)
-        must_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OPENED});
+        trib_world_step(world, (struct trib_round_input){.event = TRIB_ROUND_EV_OPENED});
     return err;
 }
 
@@ -831,11 +466,11 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     enum trib_err err = open_round(world);
     if (err)
         return err;
-    err = select_devices(world);
+    err = trib_world_select(world);
     if (!err && world->round.state == TRIB_ROUND_KEYS)
-        err = deal_keys(world);
+        err = trib_world_deal_keys(world);
     if (!err && world->round.state == TRIB_ROUND_COLLECTING)
-        err = collect_updates(world);
+        err = trib_world_collect(world);
     if (!err && world->round.state == TRIB_ROUND_SEALED)
         err = commit(world, &result);
     if (err)

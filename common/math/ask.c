@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
-#include "common/math/held_out.h"
+#include "common/math/aside.h"
 #include "common/math/newton.h"
 #include "common/math/train.h"
 
@@ -26,7 +26,7 @@ size_t trib_ask_values(const struct trib_ask *ask)
     case TRIB_TALLY_PREPARE: break;
     case TRIB_TALLY_NEWTON:
         return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
-    case TRIB_TALLY_EVALUATION: return trib_held_out_values(ask->model);
+    case TRIB_TALLY_EVALUATION: return trib_aside_values(ask->model);
     }
     return 0;
 }
@@ -49,7 +49,7 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
         err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
         break;
     case TRIB_TALLY_EVALUATION:
-        err = trib_held_out_count(ask->model, params, samples, order, learnt, tally);
+        err = trib_aside_count(ask->model, params, samples, order, learnt, tally);
         break;
     }
     free(order);

@@ -8,14 +8,7 @@
 #include "common/base/hash.h"
 #include "common/math/train.h"
 #include "common/math/visits.h"
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256];
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
+#include "tests/unit/models.h"
 
 static void texts_become_options_or_a_reason(void **state)
 {

@@ -1,6 +1,7 @@
 #include "common/math/net.h"
 #include "tests/test.h"
 
+#include "tests/unit/models.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,20 +11,6 @@ enum {
     WIDTH = 16,
     PARAMS_MAX = 256,
 };
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256] = "";
-    if (trib_model_parse(spec, &model, why, sizeof(why)))
-        fail_msg("%s: %s", spec, why);
-    return model;
-}
-
-static float small(uint64_t *seed) // uniform in (-1, 1)
-{
-    return (float)((double)(test_rand(seed) >> 11) * 0x1p-52 - 1);
-}
 
 static void a_bilinear_layer_has_a_matrix_and_maybe_a_bias(void **state)
 {

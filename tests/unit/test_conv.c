@@ -10,49 +10,8 @@
 #include "common/math/activation.h"
 #include "common/math/model.h"
 #include "common/math/net.h"
-
-// Linked with --wrap for each of these, to count allocations.
-static size_t allocations;
-// NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_aligned_alloc(size_t align, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_aligned_alloc(size_t align, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(align, size);
-}
-// NOLINTEND(bugprone-reserved-identifier)
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256] = "";
-    if (trib_model_parse(spec, &model, why, sizeof(why)))
-        fail_msg("%s: %s", spec, why);
-    return model;
-}
-
-static float small(uint64_t *seed) // uniform in (-1, 1)
-{
-    return (float)((double)(int64_t)test_rand(seed) * 0x1p-63);
-}
+#include "tests/unit/allocations.h"
+#include "tests/unit/models.h"
 
 static float *floats(size_t count)
 {

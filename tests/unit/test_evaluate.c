@@ -8,18 +8,11 @@
 #include "common/math/ranking.h"
 #include "common/math/train.h"
 #include "coordinator/evaluate.h"
+#include "tests/unit/models.h"
 
 enum {
     ROWS = 400
 };
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256];
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
 
 // One feature that leans to the side of the label.
 static struct trib_dataset *drawn(size_t rows, uint64_t seed)

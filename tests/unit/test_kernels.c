@@ -10,35 +10,8 @@
 #include "common/base/hash.h"
 #include "common/base/wipe.h"
 #include "common/math/kernels.h"
-
-// Linked with --wrap for each of these: no kernel allocates.
-static size_t allocations;
-// NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_aligned_alloc(size_t align, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_aligned_alloc(size_t align, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(align, size);
-}
-// NOLINTEND(bugprone-reserved-identifier)
+#include "tests/unit/allocations.h"
+#include "tests/unit/models.h"
 
 static const char *const names[] = {"plain", "openblas", "neon", "avx2", "avx512"};
 enum {
@@ -53,11 +26,6 @@ static int set_count;
 static bool is_fused(const struct trib_kernels *set)
 {
     return strcmp(set->name, "plain") != 0 && strcmp(set->name, "openblas") != 0;
-}
-
-static float small(uint64_t *seed)
-{
-    return (float)((double)(int64_t)test_rand(seed) * 0x1p-63);
 }
 
 static void fill(float *values, size_t count, uint64_t *seed)

@@ -6,20 +6,12 @@
 
 #include "common/base/bytes.h"
 #include "common/base/hash.h"
+#include "tests/unit/models.h"
 
 enum {
     COUNT = 9, // 2 inputs and a bias for each of 3 units
     FILE_SIZE = 88 + 8 * COUNT,
 };
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256] = "";
-    if (trib_model_parse(spec, &model, why, sizeof(why)))
-        fail_msg("%s: %s", spec, why);
-    return model;
-}
 
 static struct trib_model model;
 

@@ -6,25 +6,12 @@
 #include <string.h>
 
 #include "common/data/dataset.h"
+#include "tests/unit/models.h"
 
 enum {
     ROWS = 6,
     TOTAL_MAX = 256,
 };
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256] = "";
-    if (trib_model_parse(spec, &model, why, sizeof(why)))
-        fail_msg("%s: %s", spec, why);
-    return model;
-}
-
-static float small(uint64_t *seed) // uniform in (-1, 1)
-{
-    return (float)((double)(test_rand(seed) >> 11) * 0x1p-52 - 1);
-}
 
 static void a_local_layer_is_not_among_the_parameters(void **state)
 {

@@ -9,14 +9,7 @@
 #include "common/math/probabilities.h"
 #include "common/math/ranking.h"
 #include "common/math/scores.h"
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256];
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
+#include "tests/unit/models.h"
 
 static void assert_near(double got, double expected)
 {

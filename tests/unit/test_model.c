@@ -11,19 +11,7 @@
 #include "common/math/model.h"
 #include "common/math/net.h"
 #include "common/math/safetensors.h"
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256] = "";
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
-
-static float small(uint64_t *seed) // uniform in (-1, 1)
-{
-    return (float)((double)(int64_t)test_rand(seed) * 0x1p-63);
-}
+#include "tests/unit/models.h"
 
 // ---- the language
 

@@ -10,16 +10,9 @@
 #include "common/math/evaluation.h"
 #include "common/math/linear.h"
 #include "common/math/train.h"
+#include "tests/unit/models.h"
 
 #define DIGITS TEST_VECTORS "/../../simulations/data/digits.csv.gz"
-
-static struct trib_model parsed(const char *spec)
-{
-    struct trib_model model;
-    char why[256];
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
 
 static double train(const struct trib_model *model, const struct trib_train_options *options,
                     const struct trib_samples *samples, uint64_t seed, float *params)

@@ -1,4 +1,4 @@
-// held_out.h - a model measured by many devices, each on its own rows, as sums that add up.
+// aside.h - a model measured by many devices, each on its own rows, as sums that add up.
 //
 // Each device has rows that it learns from and rows that it keeps aside (trib_train_split). It
 // counts both: the rows kept aside for everything that is reported, those learnt from for the one
@@ -11,8 +11,8 @@
 //                      losses, scores and squares in natural units
 //     regression       rows, e^2, y, y^2 of those learnt from | rows, e^2, e^4, |e|, |e|/max(|y|,
 //                      2^-52), y, y^2 of those kept aside; e = output - y
-#ifndef TRIB_MATH_HELD_OUT_H
-#define TRIB_MATH_HELD_OUT_H
+#ifndef TRIB_MATH_ASIDE_H
+#define TRIB_MATH_ASIDE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,42 +25,42 @@
 #include "tributary/err.h"
 
 // 0: too many classes for a tally.
-size_t trib_held_out_values(const struct trib_model *model);
+size_t trib_aside_values(const struct trib_model *model);
 
 // Count the rows of `samples`: order[0..learnt) are learnt from, order[learnt..rows) kept aside.
 // TRIB_ERR_DATA: an output is not finite.
-TRIB_CHECKED enum trib_err trib_held_out_count(const struct trib_model *model, const float *params,
-                                               const struct trib_samples *samples,
-                                               const uint32_t *order, size_t learnt,
-                                               struct trib_tally *tally);
+TRIB_CHECKED enum trib_err trib_aside_count(const struct trib_model *model, const float *params,
+                                            const struct trib_samples *samples,
+                                            const uint32_t *order, size_t learnt,
+                                            struct trib_tally *tally);
 
 enum {
-    TRIB_HELD_OUT_METRICS_MAX = 18
+    TRIB_ASIDE_METRICS_MAX = 18
 };
 
-struct trib_held_out_metric {
+struct trib_aside_metric {
     const char *name; // a constant
     double value;     // NaN: it does not exist for these rows
     struct trib_interval interval;
 };
 
 // What the sums of a fleet tell.
-struct trib_held_out_report {
+struct trib_aside_report {
     double rows, train_rows;
     size_t metric_count;
-    struct trib_held_out_metric metrics[TRIB_HELD_OUT_METRICS_MAX];
+    struct trib_aside_metric metrics[TRIB_ASIDE_METRICS_MAX];
     // accuracy, or R2: of the rows learnt from, of those kept aside. NaN: there are none.
     const char *gap_metric;
     double train, validation;
-    bool is_gap; // train - validation is above TRIB_HELD_OUT_GAP
+    bool is_gap; // train - validation is above TRIB_ASIDE_GAP
 };
 
 // Above such a difference of accuracy or R2 a model is said to know its rows by heart.
-#define TRIB_HELD_OUT_GAP 0.05
+#define TRIB_ASIDE_GAP 0.05
 
 // Noise may have made counts negative, or not whole: they are cut and rounded. TRIB_ERR_DATA: no
 // rows were kept aside.
-TRIB_CHECKED enum trib_err trib_held_out_read(const struct trib_model *model, const double *values,
-                                              struct trib_held_out_report *ret_report);
+TRIB_CHECKED enum trib_err trib_aside_read(const struct trib_model *model, const double *values,
+                                           struct trib_aside_report *ret_report);
 
-#endif // TRIB_MATH_HELD_OUT_H
+#endif // TRIB_MATH_ASIDE_H

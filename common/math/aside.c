@@ -1,4 +1,4 @@
-#include "common/math/held_out.h"
+#include "common/math/aside.h"
 
 #include <assert.h>
 #include <math.h>
@@ -40,7 +40,7 @@ static uint32_t top_k(const struct trib_model *model)
     return model->classes > 5 ? 5 : 1;
 }
 
-size_t trib_held_out_values(const struct trib_model *model)
+size_t trib_aside_values(const struct trib_model *model)
 {
     if (model->classes == 0)
         return REGRESSION_VALUES;
@@ -170,12 +170,12 @@ static enum trib_err add_scores(struct counting *c)
     return err;
 }
 
-enum trib_err trib_held_out_count(const struct trib_model *model, const float *params,
-                                  const struct trib_samples *samples, const uint32_t *order,
-                                  size_t learnt, struct trib_tally *tally)
+enum trib_err trib_aside_count(const struct trib_model *model, const float *params,
+                               const struct trib_samples *samples, const uint32_t *order,
+                               size_t learnt, struct trib_tally *tally)
 {
     struct counting c = {.model = model, .tally = tally};
-    assert(tally->count == trib_held_out_values(model));
+    assert(tally->count == trib_aside_values(model));
     enum trib_err err = counting_init(&c);
     for (size_t first = 0; first < samples->rows && !err;) {
         const bool is_aside = first >= learnt;
@@ -200,21 +200,21 @@ enum trib_err trib_held_out_count(const struct trib_model *model, const float *p
 
 static const struct trib_interval none = {(double)NAN, (double)NAN};
 
-static void put(struct trib_held_out_report *report, const char *name, double value,
+static void put(struct trib_aside_report *report, const char *name, double value,
                 struct trib_interval interval)
 {
-    assert(report->metric_count < TRIB_HELD_OUT_METRICS_MAX);
+    assert(report->metric_count < TRIB_ASIDE_METRICS_MAX);
     report->metrics[report->metric_count++] =
-        (struct trib_held_out_metric){.name = name, .value = value, .interval = interval};
+        (struct trib_aside_metric){.name = name, .value = value, .interval = interval};
 }
 
-static void find_gap(struct trib_held_out_report *report, const char *metric, double train,
+static void find_gap(struct trib_aside_report *report, const char *metric, double train,
                      double validation)
 {
     report->gap_metric = metric;
     report->train = train;
     report->validation = validation;
-    report->is_gap = train - validation > TRIB_HELD_OUT_GAP; // never with NaN
+    report->is_gap = train - validation > TRIB_ASIDE_GAP; // never with NaN
 }
 
 static uint64_t to_count(double value)
@@ -223,7 +223,7 @@ static uint64_t to_count(double value)
 }
 
 static enum trib_err read_classes(const struct trib_model *model, const double *values,
-                                  struct trib_score_sums *sums, struct trib_held_out_report *report)
+                                  struct trib_score_sums *sums, struct trib_aside_report *report)
 {
     struct trib_score_values s;
     struct trib_class_scores c;
@@ -276,7 +276,7 @@ static double r2_of(double rows, double square, double target, double target_squ
     return spread > 0 ? 1 - square / spread : (square > 0 ? 0 : 1);
 }
 
-static enum trib_err read_regression(const double *values, struct trib_held_out_report *report)
+static enum trib_err read_regression(const double *values, struct trib_aside_report *report)
 {
     const double n = values[ROWS];
     if (!(n > 0))
@@ -303,10 +303,10 @@ static enum trib_err read_regression(const double *values, struct trib_held_out_
     return TRIB_OK;
 }
 
-enum trib_err trib_held_out_read(const struct trib_model *model, const double *values,
-                                 struct trib_held_out_report *ret_report)
+enum trib_err trib_aside_read(const struct trib_model *model, const double *values,
+                              struct trib_aside_report *ret_report)
 {
-    struct trib_held_out_report report = {.metric_count = 0};
+    struct trib_aside_report report = {.metric_count = 0};
     struct trib_score_sums sums = {0};
     enum trib_err err = TRIB_OK;
     if (model->classes == 0) {

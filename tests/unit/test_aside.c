@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/math/aside.h"
 #include "common/math/ask.h"
 #include "common/math/evaluation.h"
-#include "common/math/held_out.h"
 #include "common/math/train.h"
 
 enum {
@@ -99,7 +99,7 @@ static struct trib_evaluation pooled(const struct trib_model *model, const float
     return evaluation;
 }
 
-static double named(const struct trib_held_out_report *report, const char *name,
+static double named(const struct trib_aside_report *report, const char *name,
                     struct trib_interval *interval)
 {
     for (size_t i = 0; i < report->metric_count; i++) {
@@ -127,12 +127,12 @@ static void a_fleet_measures_what_one_machine_does(void **state)
     for (size_t i = 0; i < 3; i++) {
         const struct trib_model model = parse(specs[i]);
         float *params = calloc(model.param_count, sizeof(*params));
-        struct trib_held_out_report report;
+        struct trib_aside_report report;
         assert_non_null(params);
         trib_model_init(&model, 3 + i, params);
         fill(17 + i, model.classes);
         double *values = gather(&model, params);
-        assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
         const struct trib_evaluation aside = pooled(&model, params, true);
         const struct trib_evaluation learnt = pooled(&model, params, false);
         struct trib_evaluation_value named_values[TRIB_EVALUATION_VALUES];
@@ -162,11 +162,11 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     (void)state;
     const struct trib_model model = parse("3 - dense 1 sigmoid");
     const float params[4] = {2, -2, 0, 0};
-    struct trib_held_out_report report;
+    struct trib_aside_report report;
     struct trib_interval interval = {(double)NAN, (double)NAN};
     fill(5, 2);
     double *values = gather(&model, params);
-    assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
     static const char *const names[] = {"accuracy", "loss", "brier", "auc"};
     double widths[4];
     for (size_t i = 0; i < 4; i++) {
@@ -174,9 +174,9 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
         assert_true(interval.low < value && value < interval.high);
         widths[i] = interval.high - interval.low;
     }
-    for (size_t v = 0; v < trib_held_out_values(&model); v++)
+    for (size_t v = 0; v < trib_aside_values(&model); v++)
         values[v] *= 100;
-    assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
     for (size_t i = 0; i < 4; i++) {
         (void)named(&report, names[i], &interval);
         assert_close((interval.high - interval.low) / widths[i], 0.1, 0.02); // root of 100
@@ -186,13 +186,13 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
 
 // A model that predicts the sign of the one feature; labels of the rows learnt from follow it, those
 // kept aside do so in `share` of the cases.
-static struct trib_held_out_report gap_of(double share, bool classifies)
+static struct trib_aside_report gap_of(double share, bool classifies)
 {
     const struct trib_model model =
         parse(classifies ? "3 - dense 1 sigmoid" : "3 - dense 1 linear");
     const float params[4] = {1, 0, 0, 0};
     uint32_t order[ROWS];
-    struct trib_held_out_report report;
+    struct trib_aside_report report;
     uint64_t seed = 9;
     fill(5, 2);
     for (size_t s = 0; s < SHARDS; s++) {
@@ -207,7 +207,7 @@ static struct trib_held_out_report gap_of(double share, bool classifies)
         }
     }
     double *values = gather(&model, params);
-    assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
     free(values);
     return report;
 }
@@ -216,11 +216,11 @@ static void a_model_that_knows_its_rows_by_heart_is_flagged(void **state)
 {
     (void)state;
     for (int classifies = 0; classifies <= 1; classifies++) {
-        const struct trib_held_out_report honest = gap_of(1, classifies);
+        const struct trib_aside_report honest = gap_of(1, classifies);
         assert_false(honest.is_gap);
         assert_close(honest.train, 1, 1e-9);
         assert_close(honest.validation, 1, 1e-9);
-        const struct trib_held_out_report memoriser = gap_of(0.85, classifies);
+        const struct trib_aside_report memoriser = gap_of(0.85, classifies);
         assert_true(memoriser.is_gap);
         assert_close(memoriser.train, 1, 1e-9);
         assert_true(memoriser.validation < 0.95);
@@ -234,18 +234,18 @@ static void noise_does_not_make_counts_negative_and_no_rows_are_said(void **stat
     static const char *const specs[] = {"3 - dense 1 sigmoid", "3 - dense 1 linear"};
     for (size_t i = 0; i < 2; i++) {
         const struct trib_model model = parse(specs[i]);
-        const size_t count = trib_held_out_values(&model);
+        const size_t count = trib_aside_values(&model);
         double *values = calloc(count, sizeof(*values));
-        struct trib_held_out_report report;
+        struct trib_aside_report report;
         assert_non_null(values);
-        assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_ERR_DATA);
+        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_ERR_DATA);
         for (size_t v = 0; v < count; v++)
             values[v] = -1.5;
-        assert_int_equal(trib_held_out_read(&model, values, &report), TRIB_ERR_DATA);
+        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_ERR_DATA);
         free(values);
     }
     const struct trib_model wide = parse("3 - dense 4000 softmax"); // 16 million counts
-    assert_int_equal(trib_held_out_values(&wide), 0);
+    assert_int_equal(trib_aside_values(&wide), 0);
 }
 
 static void outputs_that_are_not_finite_are_refused(void **state)
