@@ -116,6 +116,8 @@ void trib_client_start_task(struct trib_client *client)
     worker->base = base;
     worker->is_running = true;
     __atomic_store_n(&worker->stop, 0, __ATOMIC_RELAXED);
+    TRIB_INFO("round=%" PRIu64 " begins at version=%" PRIu64, msg->round_number,
+              client->slot.manifest.version);
     trib_client_reply(client, msg->round_id, TRIB_CODE_ACCEPTED);
     trib_pool_submit(client->pool, &worker->work);
 }

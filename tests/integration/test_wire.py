@@ -66,9 +66,10 @@ class WireTest(fleet.Case):
 
     def play_until_an_update_waits(self, tried):
         """One round in which the coordinator dies; the update in the spool of the first device."""
-        job = tried.submit(SPEC, self.held_out, rounds=2, cohort=2, local_epochs=3000, batch=16,
+        job = tried.submit(SPEC, self.held_out, rounds=2, cohort=2, local_epochs=10000, batch=2,
                            learning_rate=0.0001)
-        fleet.wait_until(lambda: tried.status()["round_state"] == "collecting", "devices train")
+        for name in NAMES:
+            fleet.wait_until(lambda: " begins at version=" in tried.log(name), f"{name} trains")
         tried.kill("coordinator")
         spool = tried.root / NAMES[0] / "spool.update"
         fleet.wait_until(spool.exists, "the update waits")
