@@ -48,7 +48,7 @@ struct trib_ask trib_task_ask(const struct trib_task *task);
 // How the task is to be trained, as the built-in trainer takes it.
 struct trib_train_options trib_task_options(const struct trib_msg_task *msg);
 
-// What a task came to: with mode distributed the noised words, not yet masked and in memory only;
+// What a task came to: with mode distributed the noised words, before their masks and in memory only;
 // otherwise the finished update, durable.
 struct trib_task_result {
     int32_t *words; // owned, (word_count of the task); or NULL

@@ -30,7 +30,7 @@ struct trib_row_store {
     uint8_t columns[TRIB_DIGEST_SIZE];
     struct trib_row_files files; // on disk; the last one is added to
     int lock_fd, fd;
-    struct trib_buf pending; // not yet written
+    struct trib_buf pending; // accepted rows that wait for the next write
     uint64_t next;           // sequence number
     uint64_t bytes;          // of all segments, without what is pending
     uint64_t unsynced;       // bytes written to the last one, not forced to the disk

@@ -40,8 +40,8 @@ struct trib_split {
 // The identity of what these bytes name: BLAKE2b-64.
 uint64_t trib_split_identity(const void *bytes, size_t size);
 
-// Of its values as they lie in memory, little-endian: those that a pipeline has not yet made features
-// of (float64), features and label (float32).
+// Of a row's values as they lie in memory, little-endian: those that wait for their pipeline
+// (float64), or features and label (float32).
 uint64_t trib_split_identity_of_row(const struct trib_dataset *dataset, size_t row);
 
 // Fill dataset->ids. `by` is not AUTO. TRIB_ERR_INVAL: by ID, and the rows came without.
