@@ -162,7 +162,7 @@ class SecaggTest(fleet.Case):
         with Cohort() as tried:
             tried.begin()
             for point in ["secagg.shares", "secagg.upload"]:
-                job = self.crash(tried, point, spec=SPEC)
+                job = self.crash(tried, point, spec=SPEC, report_ms=30000)
                 for name in VICTIMS:
                     tried.processes.pop(name)
                     tried.start_device(name)
