@@ -21,6 +21,7 @@
 #include "common/privacy/mode.h"
 #include "simulations/baselines.h"
 #include "simulations/bench.h"
+#include "simulations/ensemble.h"
 #include "simulations/export.h"
 #include "simulations/make.h"
 #include "simulations/own_client.h"
@@ -452,6 +453,8 @@ int main(int argc, char **argv)
         {"export", "MODEL", "write a model file as safetensors, npz, onnx or c", trib_export},
         {"baselines", "SCENARIO.ini", "what a factorisation of ratings must be better than",
          trib_baselines_command},
+        {"ensemble", "SCENARIO.ini MODEL...", "several models as one, by their probabilities",
+         trib_ensemble_command},
         {"make bilinear", "", "made-up ratings by u^T W i, with the numbers of users and items",
          trib_make_bilinear},
         {"make ratings", "", "made-up ratings user,item,rating", trib_make_ratings},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/math/probabilities.h"
 #include "common/math/ranking.h"
 #include "common/math/residuals.h"
 #include "common/math/score_sums.h"
@@ -78,12 +79,27 @@ static void add_classes(struct tally *tally, size_t row, const float *output, ui
     }
 }
 
+// The outputs of `count` rows, which are those from `row` on.
+static enum trib_err add_rows(struct tally *tally, const float *outputs, const float *y,
+                              size_t count, size_t row)
+{
+    const struct trib_model *model = tally->model;
+    enum trib_err err = TRIB_OK;
+    for (size_t r = 0; r < count && !err; r++) {
+        const float *output = outputs + r * model->outputs;
+        if (model->classes)
+            add_classes(tally, row + r, output, (uint32_t)y[r]);
+        else
+            err = trib_residuals_add(&tally->residuals, (double)output[0], (double)y[r]);
+    }
+    return err;
+}
+
 // The rows of `samples` are those from `row` on.
 static enum trib_err run(struct tally *tally, struct trib_net *net, const float *params,
                          const struct trib_samples *samples, size_t row)
 {
     const size_t batch = trib_net_batch_max(net);
-    const struct trib_model *model = tally->model;
     enum trib_err err = TRIB_OK;
     for (size_t first = 0; first < samples->rows && !err; first += batch) {
         size_t count = samples->rows - first < batch ? samples->rows - first : batch;
@@ -91,13 +107,7 @@ static enum trib_err run(struct tally *tally, struct trib_net *net, const float 
         const float *outputs;
         tally->loss += trib_net_loss_sum(net, params, samples->x + first * samples->inputs, y,
                                          count, &outputs);
-        for (size_t r = 0; r < count && !err; r++) {
-            const float *output = outputs + r * model->outputs;
-            if (model->classes)
-                add_classes(tally, row + first + r, output, (uint32_t)y[r]);
-            else
-                err = trib_residuals_add(&tally->residuals, (double)output[0], (double)y[r]);
-        }
+        err = add_rows(tally, outputs, y, count, row + first);
     }
     return err;
 }
@@ -296,4 +306,36 @@ enum trib_err trib_evaluate(struct trib_net *net, const float *params,
 {
     const struct trib_decision half = {.threshold = 0.5};
     return trib_evaluate_decided(net, params, samples, &half, confusion, ret_evaluation);
+}
+
+// What one row costs, by its outputs alone.
+static double loss_of(const struct trib_model *model, const float *output, float y)
+{
+    if (model->classes == 0) {
+        const double error = (double)output[0] - (double)y;
+        return error * error / 2;
+    }
+    const double p = model->outputs > 1 ? (double)output[(size_t)y]
+                     : y > 0.5F         ? (double)output[0]
+                                        : 1 - (double)output[0];
+    return -log(fmax(p, TRIB_PROBABILITY_CLIP));
+}
+
+enum trib_err trib_evaluate_outputs(const struct trib_model *model, const float *outputs,
+                                    const struct trib_samples *samples,
+                                    struct trib_evaluation *ret_evaluation)
+{
+    const struct trib_decision half = {.threshold = 0.5};
+    struct tally tally;
+    if (samples->rows == 0)
+        return TRIB_ERR_DATA;
+    enum trib_err err = tally_init(&tally, model, samples->rows);
+    for (size_t r = 0; r < samples->rows && !err; r++)
+        tally.loss += loss_of(model, outputs + r * model->outputs, samples->y[r]);
+    if (!err)
+        err = add_rows(&tally, outputs, samples->y, samples->rows, 0);
+    if (!err)
+        err = finish(&tally, &half, NULL, ret_evaluation);
+    tally_fini(&tally);
+    return err;
 }

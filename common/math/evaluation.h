@@ -40,4 +40,12 @@ TRIB_CHECKED enum trib_err trib_evaluate_parts(struct trib_net *net, trib_part_f
                                                double *ret_losses,
                                                struct trib_evaluation *ret_evaluation);
 
+// The same of outputs (rows, outputs of the model) that are there already, probabilities or values, with
+// the threshold one half. The loss is that of these outputs: -log of the label's probability, which
+// counts as TRIB_PROBABILITY_CLIP if it is below, or half the squared error.
+TRIB_CHECKED enum trib_err trib_evaluate_outputs(const struct trib_model *model,
+                                                 const float *outputs,
+                                                 const struct trib_samples *samples,
+                                                 struct trib_evaluation *ret_evaluation);
+
 #endif // TRIB_MATH_EVALUATION_H

@@ -216,6 +216,41 @@ enum trib_err trib_model_file_load(const char *path, const struct trib_model *mo
     return open_file(path, take_params, &loading, why, why_size);
 }
 
+struct opening {
+    struct trib_model *model;
+    float *params;
+};
+
+static enum trib_err take_model(void *user, const struct trib_tensors *tensors, char *why,
+                                size_t why_size)
+{
+    struct opening *opening = user;
+    enum trib_err err = find_model(tensors, opening->model, why, why_size);
+    if (err)
+        return err;
+    float *params = trib_alloc_aligned(opening->model->param_count, sizeof(*params));
+    if (!params) {
+        (void)snprintf(why, why_size, "out of memory");
+        return TRIB_ERR_NOMEM;
+    }
+    err = trib_tensors_params(tensors, opening->model, params, why, why_size);
+    if (err)
+        free(params);
+    else
+        opening->params = params;
+    return err;
+}
+
+enum trib_err trib_model_file_open(const char *path, struct trib_model *ret_model,
+                                   float **ret_params, char *why, size_t why_size)
+{
+    struct opening opening = {.model = ret_model};
+    enum trib_err err = open_file(path, take_model, &opening, why, why_size);
+    if (!err)
+        *ret_params = opening.params;
+    return err;
+}
+
 enum trib_err trib_model_file_map(const char *path, const struct trib_model *model, const char *map,
                                   float *params, char *why, size_t why_size)
 {

@@ -49,7 +49,12 @@ TRIB_CHECKED enum trib_err trib_model_file_export(const struct trib_buf *from,
 TRIB_CHECKED enum trib_err trib_model_file_load(const char *path, const struct trib_model *model,
                                                 float *ret_params, char *why, size_t why_size);
 
-// The same of a file of another architecture: layers go where `map` says (trib_tensors_map); the other
+// The model that the file at `path` says it is of, and its parameters (param_count, the caller's to free).
+// Errors as above.
+TRIB_CHECKED enum trib_err trib_model_file_open(const char *path, struct trib_model *ret_model,
+                                                float **ret_params, char *why, size_t why_size);
+
+// As trib_model_file_load, of a file of another architecture: layers go where `map` says (trib_tensors_map); the other
 // parameters stay as they are. TRIB_ERR_INVAL: the map makes no sense.
 TRIB_CHECKED enum trib_err trib_model_file_map(const char *path, const struct trib_model *model,
                                                const char *map, float *params, char *why,
