@@ -37,6 +37,7 @@ struct trib_job_config {
     // [model]
     trib_conf_text spec;
     uint64_t model_seed;
+    uint64_t model_init_version;   // a version to start from; 0: none
     trib_conf_text model_init_map; // layers of it that go into another architecture; empty: all do
     trib_conf_text model_init;     // a file of parameters to start from; empty: drawn from the seed
     // [round]

@@ -28,6 +28,10 @@ static const struct trib_conf_key job_keys[] = {
     KEY("model", "init", TRIB_CONF_PATH, model_init, "",
         "start from the parameters in this safetensors or npz file", ANY),
 
+    KEY("model", "init_version", TRIB_CONF_INT, model_init_version, "0",
+        "start from this version of the coordinator; 0: from init, or the newest version if it is of "
+        "this model",
+        ANY),
     KEY("model", "init_map", TRIB_CONF_TEXT, model_init_map, "",
         "of init, when it has another architecture: layers OLD:NEW to start from, e.g. 0:0,1:2",
         ANY),
@@ -248,8 +252,11 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
                                 "is missing: say the layers, e.g. 64 - dense 10 softmax");
     if (trib_model_parse(config->spec, &job->model, why, sizeof(why)))
         return trib_conf_reject(conf, "model", "spec", "%s", why);
-    if (config->model_init_map[0] && !config->model_init[0])
-        return trib_conf_reject(conf, "model", "init_map", "wants an init");
+    if (config->model_init_version > 0 && config->model_init[0])
+        return trib_conf_reject(conf, "model", "init_version",
+                                "and init: a job starts from one of them");
+    if (config->model_init_map[0] && !config->model_init[0] && config->model_init_version == 0)
+        return trib_conf_reject(conf, "model", "init_map", "wants an init or init_version");
     if (check_metric(conf, "target_metric", config->target_metric, &job->model) ||
         check_metric(conf, "primary_metric", config->primary_metric, &job->model))
         return TRIB_ERR_INVAL;

@@ -87,6 +87,7 @@ static enum trib_err query_apply(struct trib_commit_op *commit_op, struct trib_s
 void trib_query_free(struct trib_query *query)
 {
     free(query->text);
+    free(query->refusal);
     free(query);
 }
 

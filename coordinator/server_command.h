@@ -41,6 +41,7 @@ struct trib_query {
     struct trib_token secret;
     char *text;                  // owned
     struct trib_active_job *job; // being submitted
+    char *refusal;               // of the job, owned; NULL: none
     struct trib_peer *peer;
 };
 

@@ -303,6 +303,19 @@ void trib_cmd_models_ls(struct trib_admin_call *call)
     trib_query_submit(q);
 }
 
+// What its signed manifest says that it was made from.
+static void put_parent(struct trib_admin_reply *reply, const struct trib_store_version *v)
+{
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    struct trib_msg_manifest manifest;
+    char hex[TRIB_DIGEST_TEXT_SIZE];
+    bool is_known = !trib_msg_manifest_unpack(v->manifest, v->manifest_size, &manifest) &&
+                    memcmp(manifest.parent_digest, none, sizeof(none)) != 0;
+    if (is_known)
+        trib_hex_encode(manifest.parent_digest, TRIB_DIGEST_SIZE, hex);
+    trib_admin_text(reply, "parent_digest", is_known ? hex : NULL);
+}
+
 static void put_model_whole(void *user, const struct trib_store_version *v)
 {
     struct trib_query *q = user;
@@ -311,6 +324,7 @@ static void put_model_whole(void *user, const struct trib_store_version *v)
     q->found = true;
     memcpy(q->digest, v->digest, sizeof(q->digest));
     put_version(&q->reply, v);
+    put_parent(&q->reply, v);
     trib_admin_text(&q->reply, "spec", v->spec);
     trib_admin_number(&q->reply, "params", v->params);
     trib_admin_json(&q->reply, "metrics", v->metrics && *v->metrics ? v->metrics : NULL);

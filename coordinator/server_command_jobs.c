@@ -8,9 +8,21 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "coordinator/job_origin.h"
 
 static enum trib_err ask_submit(struct trib_query *q, struct trib_store *store)
 {
+    const struct trib_server *server = q->op.server;
+    const struct trib_job_versions versions = {store, server->dir, &server->identity};
+    char why[TRIB_PATH_MAX + 1024];
+    enum trib_err err = trib_job_check_start(&q->job->job, &versions, why, sizeof(why));
+    if (err == TRIB_ERR_NOMEM)
+        return err;
+    if (err) {
+        q->a = err == TRIB_ERR_INVAL ? TRIB_EXIT_USAGE : TRIB_EXIT_DATA;
+        q->refusal = strdup(why);
+        return q->refusal ? TRIB_OK : TRIB_ERR_NOMEM;
+    }
     return trib_store_job_insert(store, &q->row.job, &q->row.job.id);
 }
 
@@ -18,7 +30,11 @@ static void submit_answer(struct trib_server *server, struct trib_server_op *op)
 {
     struct trib_query *q = (struct trib_query *)op;
     char text[512];
-    if (op->op.result || server->job) {
+    if (q->refusal) {
+        trib_jobs_free(q->job);
+        trib_admin_fail(&q->reply, (uint32_t)q->a, "%s: %s",
+                        trib_admin_request_of(q->call)->body_name, q->refusal);
+    } else if (op->op.result || server->job) {
         trib_jobs_free(q->job);
         trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the job could not be stored");
     } else {
@@ -52,7 +68,6 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
                                  .size = request->body_size,
                                  .name = request->body_name,
                                  .dir = request->body_dir};
-    char why[1024];
     struct trib_active_job *job;
     char *config;
     if (server->job) {
@@ -64,12 +79,6 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
         return;
     }
     enum trib_err err = trib_jobs_parse(server, &text, &job, &config);
-    if (!err && trib_job_check_initial(&job->job, why, sizeof(why))) {
-        (void)snprintf(text.why, sizeof(text.why), "%s: model.init: %s", text.name, why);
-        trib_jobs_free(job);
-        free(config);
-        err = TRIB_ERR_DATA;
-    }
     if (err) {
         trib_command_fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, text.why);
         return;

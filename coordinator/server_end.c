@@ -649,6 +649,7 @@ void trib_rounds_aggregate(struct trib_server *server)
         .created_ms = trib_clock_wall_ms(),
         .mode = job->privacy.encoding.mode,
     };
+    memcpy(a->manifest.parent_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
     memcpy(a->manifest.prepare_digest, active->prepare_digest, TRIB_DIGEST_SIZE);
     (void)snprintf(a->manifest.population, sizeof(a->manifest.population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);

@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
+#include "coordinator/job_origin.h"
 #include "coordinator/moments.h"
 #include "coordinator/server_state.h"
 #include "coordinator/strategy.h"
@@ -248,11 +249,15 @@ static enum trib_err make_params(struct version_op *op, float *params)
     const struct trib_job *job = &op->job->job;
     if (!op->averages) {
         char why[1024];
-        op->initial_err = trib_job_initial(job, params, why, sizeof(why));
+        struct trib_job_origin origin;
+        const struct trib_server *server = op->op.server;
+        const struct trib_job_versions versions = {server->store, server->dir, &server->identity};
+        op->initial_err = trib_job_start(job, &versions, params, &origin, why, sizeof(why));
         if (op->initial_err)
-            TRIB_ERROR("job=%" PRIu64 " model.init: %s", op->job->id, why);
-        // An I/O error would mean that something of ours is not durable.
-        return op->initial_err == TRIB_ERR_IO ? TRIB_ERR_DATA : op->initial_err;
+            TRIB_ERROR("job=%" PRIu64 " %s", op->job->id, why);
+        op->manifest.parent = origin.version;
+        memcpy(op->manifest.parent_digest, origin.digest, TRIB_DIGEST_SIZE);
+        return op->initial_err;
     }
     op->sums = trib_alloc_aligned(job->model.param_count, sizeof(*op->sums));
     if (!op->sums)
@@ -342,6 +347,8 @@ static void fill_manifest(struct trib_server *server, const char *kind,
         .created_ms = trib_clock_wall_ms(),
         .mode = active->job.privacy.encoding.mode,
     };
+    if (server->head)
+        memcpy(manifest->parent_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
     memcpy(manifest->prepare_digest, active->prepare_digest, TRIB_DIGEST_SIZE);
     (void)snprintf(manifest->kind, sizeof(manifest->kind), "%s", kind);
     (void)snprintf(manifest->population, sizeof(manifest->population), "%.*s", TRIB_NAME_MAX,
@@ -373,7 +380,7 @@ static void started(struct trib_server *server, struct trib_server_op *server_op
     struct version_op *op = (struct version_op *)server_op;
     if (op->initial_err && op->initial_err != TRIB_ERR_NOMEM) {
         server->job->is_starting = false;
-        trib_jobs_end(server, TRIB_JOB_FAILED, "model.init cannot be used any more");
+        trib_jobs_end(server, TRIB_JOB_FAILED, "what it starts from cannot be used any more");
     } else if (op->op.op.result) {
         TRIB_ERROR("job=%" PRIu64 " cannot start: %s", op->job->id,
                    trib_err_text(op->op.op.result));
@@ -405,7 +412,8 @@ static struct version_op *version_op_create(struct trib_server *server)
 void trib_jobs_start(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
-    bool continues = !active->job.config.model_init[0] && server->head &&
+    bool continues = !active->job.config.model_init[0] &&
+                     active->job.config.model_init_version == 0 && server->head &&
                      memcmp(server->head->model.arch_digest, active->job.model.arch_digest,
                             TRIB_DIGEST_SIZE) == 0;
     struct version_op *op = version_op_create(server);

@@ -239,6 +239,9 @@ static enum trib_err ask_policy(const struct trib_scenario *s)
 static enum trib_err check_initial(struct trib_scenario *s)
 {
     char why[TRIB_CONF_TEXT_MAX + 512];
+    if (s->job.config.model_init_version > 0)
+        return trib_conf_reject(&s->conf, "model", "init_version",
+                                "a simulation begins without versions: start from a file with init");
     if (!trib_job_check_initial(&s->job, why, sizeof(why)))
         return TRIB_OK;
     return trib_conf_reject(&s->conf, "model", "init", "%s", why);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
 #include "common/base/file.h"
 #include "common/math/c_export.h"
 #include "common/math/npz.h"
@@ -256,6 +257,58 @@ enum trib_err trib_model_file_map(const char *path, const struct trib_model *mod
 {
     struct loading loading = {.model = model, .map = map, .params = params};
     return open_file(path, take_params, &loading, why, why_size);
+}
+
+static void write_derived(const struct trib_model *model, const float *params, const char *parent,
+                          const char *map, struct trib_buf *file)
+{
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    char hex[TRIB_DIGEST_TEXT_SIZE];
+    trib_model_digest(model, params, digest);
+    trib_hex_encode(digest, sizeof(digest), hex);
+    const struct trib_safetensors_text texts[] = {
+        {"spec", model->spec}, {"digest", hex}, {"map", map}, {"parent", parent ? parent : ""}};
+    trib_safetensors_header(model, texts, parent ? 4 : 3, file);
+    trib_buf_append(file, params, model->param_count * sizeof(*params));
+}
+
+enum trib_err trib_model_file_derive(const struct trib_buf *from, const char *spec, const char *map,
+                                     uint64_t seed, struct trib_buf *ret_file, char *why,
+                                     size_t why_size)
+{
+    struct trib_model model;
+    struct trib_buf file = {0};
+    float *params = NULL;
+    struct trib_tensors *tensors = NULL;
+    if (trib_model_parse(spec, &model, why, why_size))
+        return TRIB_ERR_INVAL;
+    (void)snprintf(why, why_size, "out of memory");
+    enum trib_err err = TRIB_ERR_NOMEM;
+    params = trib_alloc_aligned(model.param_count, sizeof(*params));
+    tensors = trib_alloc(sizeof(*tensors));
+    if (!params || !tensors)
+        goto out;
+    err = read_tensors(from, tensors, why, why_size);
+    if (err)
+        goto out;
+    trib_model_init(&model, seed, params);
+    err = trib_tensors_map(tensors, &model, map, params, why, why_size);
+    if (err)
+        goto out;
+    write_derived(&model, params, trib_tensors_text(tensors, "digest"), map, &file);
+    err = file.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+    if (!err) {
+        *ret_file = file;
+        file = (struct trib_buf){0};
+    }
+
+out:
+    trib_buf_fini(&file);
+    free(params);
+    if (tensors)
+        trib_tensors_fini(tensors);
+    free(tensors);
+    return err;
 }
 
 static enum trib_err take_digest(void *user, const struct trib_tensors *tensors, char *why,

@@ -60,6 +60,15 @@ TRIB_CHECKED enum trib_err trib_model_file_map(const char *path, const struct tr
                                                const char *map, float *params, char *why,
                                                size_t why_size);
 
+// A safetensors file of the model of `spec`, made from a whole file of another architecture: layers go
+// where `map` says, all else is drawn from `seed`. Its texts are spec, digest, parent (the digest that the
+// first file says it has) and map. TRIB_ERR_INVAL with a text in `why`: the spec or the map makes no
+// sense; TRIB_ERR_DATA: the file cannot be read, or an array does not fit.
+TRIB_CHECKED enum trib_err trib_model_file_derive(const struct trib_buf *from, const char *spec,
+                                                  const char *map, uint64_t seed,
+                                                  struct trib_buf *ret_file, char *why,
+                                                  size_t why_size);
+
 // The digest that a model file says it has, to trace a model that was made from it; empty: none.
 // TRIB_ERR_DATA with a text in `why`.
 TRIB_CHECKED enum trib_err trib_model_file_digest(const char *path,

@@ -141,6 +141,8 @@ void trib_msg_manifest_pack(const struct trib_msg_manifest *msg, struct trib_buf
     out.population = trib_field_text(msg->population);
     if (!is_zero(msg->prepare_digest, sizeof(msg->prepare_digest)))
         out.prepare_digest = trib_field_bytes(msg->prepare_digest, sizeof(msg->prepare_digest));
+    if (!is_zero(msg->parent_digest, sizeof(msg->parent_digest)))
+        out.parent_digest = trib_field_bytes(msg->parent_digest, sizeof(msg->parent_digest));
     trib_field_pack(buf, &out.base);
 }
 
@@ -193,6 +195,9 @@ static bool take_manifest(const Tributary__V1__Manifest *in, struct trib_msg_man
            (in->prepare_digest.len == 0 ||
             trib_field_take_bytes(&in->prepare_digest, out->prepare_digest,
                                   sizeof(out->prepare_digest))) &&
+           (in->parent_digest.len == 0 ||
+            trib_field_take_bytes(&in->parent_digest, out->parent_digest,
+                                  sizeof(out->parent_digest))) &&
            take_metrics(in, out);
 }
 

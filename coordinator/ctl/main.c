@@ -282,6 +282,52 @@ static int cmd_export(const struct trib_command *command, int argc, char **argv)
     return code;
 }
 
+static int cmd_derive(const struct trib_command *command, int argc, char **argv)
+{
+    const char *path = "derived.safetensors";
+    const char *spec = NULL;
+    const char *map = NULL;
+    uint64_t seed = 1;
+    const struct trib_option options[] = {
+        {"spec", TRIB_OPTION_TEXT, &spec, "SPEC", "the new model's layers"},
+        {"map", TRIB_OPTION_TEXT, &map, "OLD:NEW,...", "which layers go where, from 0"},
+        {"seed", TRIB_OPTION_INT, &seed, "N", "of the layers that no other goes to (1)"},
+        {"out", TRIB_OPTION_TEXT, &path, "FILE", "where to (derived.safetensors)"}};
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = sizeof(options) / sizeof(options[0]),
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    struct trib_buf whole = {0}, file = {0};
+    char why[512];
+    int count;
+    int code;
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (!spec || !map) {
+        (void)fprintf(stderr, "derive: --spec and --map are missing: which model, and which "
+                              "layers of the old one go where in it\n");
+        return TRIB_EXIT_USAGE;
+    }
+    code = fetch_version(argv[0], &whole);
+    if (code)
+        goto out;
+    enum trib_err err = trib_model_file_derive(&whole, spec, map, seed, &file, why, sizeof(why));
+    if (err) {
+        (void)fprintf(stderr, "derive: version %s: %s\n", argv[0], why);
+        code = (int)trib_exit_of(err);
+        goto out;
+    }
+    code = (int)trib_exit_of(trib_file_write(path, file.data, file.size, 0644));
+    if (!code)
+        (void)printf("%s\n", path);
+
+out:
+    trib_buf_fini(&whole);
+    trib_buf_fini(&file);
+    return code;
+}
+
 static int cmd_roster_export(const struct trib_command *command, int argc, char **argv)
 {
     bool only_unsigned = false;
@@ -357,6 +403,7 @@ static const struct trib_command commands[] = {
     {"models ls", "", "every version", cmd_list},
     {"models show", "VERSION", "one version, or latest", cmd_one},
     {"models export", "VERSION", "write a version, or latest, as a file", cmd_export},
+    {"models derive", "VERSION", "make a file of another model, to start a job from", cmd_derive},
 };
 
 int main(int argc, char **argv)

@@ -534,7 +534,7 @@ class ExportTest(fleet.Case):
             start.unlink()
             tried.start_coordinator()
             ended = tried.wait_for_job(1, state="failed")
-            self.assertEqual(ended["reason"], "model.init cannot be used any more")
+            self.assertEqual(ended["reason"], "what it starts from cannot be used any more")
             self.assertIn("start.npz: cannot be read", tried.log("coordinator"))
             job = tried.submit("2 - dense 2 softmax", rows, cohort=1, rounds=1)  # and it goes on
             tried.ctl("jobs", "cancel", job)

@@ -1,0 +1,131 @@
+#include "coordinator/job_origin.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/math/model_file.h"
+#include "coordinator/publish.h"
+
+struct finding {
+    const struct trib_job_versions *versions;
+    uint64_t number;
+    bool is_found;
+    enum trib_err err;
+    struct trib_version *version; // owned
+};
+
+static void take_version(void *user, const struct trib_store_version *row)
+{
+    struct finding *f = user;
+    if (row->version != f->number)
+        return;
+    f->is_found = true;
+    f->err = trib_version_read(f->versions->dir, f->versions->identity, row->manifest,
+                               row->manifest_size, row->signature, &f->version);
+}
+
+static enum trib_err find_version(const struct trib_job *job,
+                                  const struct trib_job_versions *versions,
+                                  struct trib_version **ret_version, char *why, size_t why_size)
+{
+    struct finding f = {.versions = versions, .number = job->config.model_init_version};
+    enum trib_err err = trib_store_versions(versions->store, f.number - 1, 1, take_version, &f);
+    if (!err)
+        err = f.is_found ? f.err : TRIB_ERR_INVAL;
+    if (err)
+        (void)snprintf(why, why_size, "model.init_version: there is no version %" PRIu64 "%s",
+                       f.number, f.is_found ? " that can be read any more" : "");
+    // An I/O error would mean that something of ours is not durable.
+    *ret_version = f.version;
+    return err == TRIB_ERR_IO ? TRIB_ERR_CORRUPT : err;
+}
+
+static enum trib_err map_version(const struct trib_job *job, const char *dir,
+                                 const struct trib_version *version, float *params, char *why,
+                                 size_t why_size)
+{
+    char path[TRIB_PATH_MAX + 1];
+    char wrong[TRIB_PATH_MAX + 512];
+    enum trib_err err = trib_version_path(dir, version->manifest.digest, path);
+    if (err)
+        return err;
+    trib_model_init(&job->model, job->config.model_seed, params);
+    err = trib_model_file_map(path, &job->model, job->config.model_init_map, params, wrong,
+                              sizeof(wrong));
+    if (err)
+        (void)snprintf(why, why_size, "model.init_map: %s", wrong);
+    return err;
+}
+
+static enum trib_err start_from_version(const struct trib_job *job,
+                                        const struct trib_job_versions *versions, float *params,
+                                        struct trib_job_origin *origin, char *why, size_t why_size)
+{
+    struct trib_version *version = NULL;
+    enum trib_err err = find_version(job, versions, &version, why, why_size);
+    if (err)
+        return err;
+    origin->version = version->manifest.version;
+    memcpy(origin->digest, version->manifest.digest, TRIB_DIGEST_SIZE);
+    if (job->config.model_init_map[0]) {
+        err = map_version(job, versions->dir, version, params, why, why_size);
+    } else if (memcmp(version->model.arch_digest, job->model.arch_digest, TRIB_DIGEST_SIZE) == 0) {
+        memcpy(params, trib_version_params(version), job->model.param_count * sizeof(*params));
+    } else {
+        (void)snprintf(why, why_size,
+                       "model.init_version: version %" PRIu64 " is of the model '%s', the job of "
+                       "'%s': say with model.init_map which layers go where",
+                       version->manifest.version, version->model.spec, job->model.spec);
+        err = TRIB_ERR_INVAL;
+    }
+    trib_version_destroy(version);
+    return err;
+}
+
+// A file of another program says nothing of what it is.
+static void find_digest(const char *path, uint8_t *digest)
+{
+    char text[TRIB_DIGEST_TEXT_SIZE];
+    char why[TRIB_PATH_MAX + 512];
+    if (trib_model_file_digest(path, text, why, sizeof(why)) ||
+        strlen(text) != TRIB_DIGEST_TEXT_SIZE - 1 ||
+        !trib_hex_decode(text, digest, TRIB_DIGEST_SIZE))
+        memset(digest, 0, TRIB_DIGEST_SIZE);
+}
+
+enum trib_err trib_job_start(const struct trib_job *job, const struct trib_job_versions *versions,
+                             float *ret_params, struct trib_job_origin *ret_origin, char *why,
+                             size_t why_size)
+{
+    char wrong[TRIB_PATH_MAX + 512];
+    *ret_origin = (struct trib_job_origin){0};
+    if (job->config.model_init_version > 0)
+        return start_from_version(job, versions, ret_params, ret_origin, why, why_size);
+    enum trib_err err = trib_job_initial(job, ret_params, wrong, sizeof(wrong));
+    if (err)
+        (void)snprintf(why, why_size, "model.init: %s", wrong);
+    else if (job->config.model_init[0])
+        find_digest(job->config.model_init, ret_origin->digest);
+    return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err;
+}
+
+enum trib_err trib_job_check_start(const struct trib_job *job,
+                                   const struct trib_job_versions *versions, char *why,
+                                   size_t why_size)
+{
+    struct trib_job_origin origin;
+    if (!job->config.model_init[0] && job->config.model_init_version == 0)
+        return TRIB_OK;
+    float *params = trib_alloc_aligned(job->model.param_count, sizeof(*params));
+    if (!params) {
+        (void)snprintf(why, why_size, "out of memory");
+        return TRIB_ERR_NOMEM;
+    }
+    enum trib_err err = trib_job_start(job, versions, params, &origin, why, why_size);
+    free(params);
+    return err;
+}
