@@ -343,9 +343,10 @@ static void sizes_of_texts_and_digests_are_checked(void **state)
         {"task", 4, 511, false},       {"task", 7, 32, true},         {"task", 22, 63, false},
         {"manifest", 4, 32, true},     {"manifest", 5, 32, true},     {"manifest", 6, 511, false},
         {"manifest", 11, 63, false},   {"manifest", 19, 63, false},   {"new_version", 2, 64, true},
-        {"model_get", 1, 32, true},    {"installed", 3, 32, true},    {"upload_begin", 1, 16, true},
-        {"upload_begin", 4, 32, true}, {"upload_begin", 5, 32, true}, {"upload_begin", 6, 32, true},
-        {"credit", 1, 16, true},       {"upload_end", 1, 16, true},   {"receipt", 1, 16, true},
+        {"manifest", 20, 32, true},    {"manifest", 21, 32, true},    {"model_get", 1, 32, true},
+        {"installed", 3, 32, true},    {"upload_begin", 1, 16, true}, {"upload_begin", 4, 32, true},
+        {"upload_begin", 5, 32, true}, {"upload_begin", 6, 32, true}, {"credit", 1, 16, true},
+        {"upload_end", 1, 16, true},   {"receipt", 1, 16, true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -380,6 +381,28 @@ static void a_manifest_beyond_its_limit_is_refused(void **state)
     trib_buf_append(&buf, manifest, sizeof(manifest));
     refuses(message, buf.data, buf.size);
     trib_buf_fini(&buf);
+}
+
+// A manifest that was signed before it could name its parent has the bytes that it had.
+static void a_manifest_without_parent_keeps_its_bytes(void **state)
+{
+    const struct message *message = find("manifest");
+    struct trib_msg_manifest manifest, got;
+    (void)state;
+    memcpy(&manifest, message->sample, sizeof(manifest));
+    memset(manifest.parent_digest, 7, sizeof(manifest.parent_digest));
+    struct trib_buf named = packed(message, &manifest);
+    memset(manifest.parent_digest, 0, sizeof(manifest.parent_digest));
+    struct trib_buf nameless = packed(message, &manifest);
+    assert_int_equal(named.size, nameless.size + 2 + 1 + sizeof(manifest.parent_digest));
+    assert_memory_equal(named.data, nameless.data, nameless.size); // the field is the last one
+    memset(&got, 1, sizeof(got));
+    assert_int_equal(message->unpack(nameless.data, nameless.size, &got), TRIB_OK);
+    assert_memory_equal(got.parent_digest, manifest.parent_digest, sizeof(got.parent_digest));
+    assert_int_equal(message->unpack(named.data, named.size, &got), TRIB_OK);
+    assert_int_equal(got.parent_digest[31], 7);
+    trib_buf_fini(&named);
+    trib_buf_fini(&nameless);
 }
 
 static void lists_are_as_long_as_they_may_be_and_no_longer(void **state)
@@ -459,6 +482,7 @@ int main(void)
         cmocka_unit_test(sizes_of_texts_and_digests_are_checked),
         cmocka_unit_test(a_text_with_a_nul_inside_does_not_hide_what_follows),
         cmocka_unit_test(a_manifest_beyond_its_limit_is_refused),
+        cmocka_unit_test(a_manifest_without_parent_keeps_its_bytes),
         cmocka_unit_test(lists_are_as_long_as_they_may_be_and_no_longer),
         cmocka_unit_test(a_weight_of_zero_differs_from_no_weight),
         cmocka_unit_test(ready_without_model_or_spool_says_so),
