@@ -31,6 +31,7 @@
 
 enum {
     STEP_MAX_MS = 10000,
+    SETTLE_AGAIN_MS = 30000, // until what could not be written down is tried again
 };
 
 const char *trib_version(void)
@@ -158,13 +159,21 @@ void trib_client_drop_upload(struct trib_client *client)
     // Nobody can send a masked update again: without a receipt it counts, once its first byte left.
     const bool may_count = up->is_masked && up->reservation == 0;
     const bool is_counted = up->is_answered ? up->is_counted : may_count;
-    if (is_counted) // before the spool forgets whose claim it is
-        trib_client_settle(client, &up->has_claim, true);
+    // Before the spool forgets whose claim it is. What is in it is sent again, and answered again.
+    if (is_counted && !trib_client_settle(client, &up->has_claim, true)) {
+        if (!up->is_masked) {
+            up->is_begun = false;
+            up->not_before_ms = trib_clock_mono_ms() + SETTLE_AGAIN_MS;
+            return;
+        }
+        client->has_open_claim = true;
+        up->has_claim = false;
+    }
     if (!up->is_masked && trib_spool_remove(client->dir)) {
         TRIB_WARN("the spool cannot be removed; it will be offered again");
     } else {
         trib_client_refund(client, &up->reservation);
-        trib_client_settle(client, &up->has_claim, false);
+        (void)!trib_client_settle(client, &up->has_claim, false); // as it is, it gives no row away
     }
     trib_blob_unref(up->packed);
     *up = (struct trib_upload){.packed = NULL};
@@ -185,7 +194,8 @@ static bool take_receipt(struct trib_client *client, const struct trib_record *r
     enum trib_code_class class = trib_code_class(receipt.code);
     if (class == TRIB_CODE_CLASS_OK || class == TRIB_CODE_CLASS_NEVER) {
         up->is_answered = true;
-        up->is_counted = class == TRIB_CODE_CLASS_OK;
+        // Nobody can tell any more whether a stale one was counted, so its rows are not used again.
+        up->is_counted = class == TRIB_CODE_CLASS_OK || receipt.code == TRIB_CODE_STALE;
         trib_client_drop_upload(client);
         return true;
     }

@@ -43,11 +43,14 @@ enum trib_err trib_client_rows_open(struct trib_client *client)
     return client->settings.data.socket[0] ? open_inlet(client) : TRIB_OK;
 }
 
-void trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted)
+bool trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted)
 {
-    if (*has_claim && trib_watermark_settle(client->dir, is_counted))
-        TRIB_WARN("which rows were used is settled at the next start");
+    if (*has_claim && trib_watermark_settle(client->dir, is_counted)) {
+        TRIB_WARN("id=claim-open which rows were used cannot be written down; it is tried again");
+        return false;
+    }
     *has_claim = false;
+    return true;
 }
 
 enum trib_err trib_client_push(struct trib_client *client, const char *text, size_t size,

@@ -38,7 +38,7 @@ void trib_part_drop(struct trib_client *client)
     free(part->words);
     trib_masked_destroy(part->masked);
     trib_client_refund(client, &part->reservation);
-    trib_client_settle(client, &part->has_claim, false);
+    (void)!trib_client_settle(client, &part->has_claim, false); // as it is, it gives no row away
     trib_step_drop(&part->in);
     *part = (struct trib_part){.words = NULL};
 }

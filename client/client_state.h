@@ -114,6 +114,8 @@ struct trib_client {
     int arrival_is_queued;      // atomic
     uint16_t next_stream;
     uint64_t refused_models;
+    bool
+        has_open_claim; // of a masked update that may have been counted: nothing is trained until it is settled
 };
 
 // ---- client.c
@@ -141,8 +143,9 @@ void trib_client_fetch_drop(struct trib_client *client);
 
 // ---- client_rows.c: rows that come in. Opens the socket, if client.ini names one.
 TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);
-// End the claim that `has_claim` says there is (watermark.h), and forget it.
-void trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted);
+// End the claim that `has_claim` says there is (watermark.h), and forget it. False: it cannot be written
+// down, and is not forgotten.
+TRIB_CHECKED bool trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted);
 
 // ---- client_secagg.c: a part in a masked round. False: the record makes no sense.
 bool trib_part_open(struct trib_client *client, const struct trib_record *record);

@@ -74,7 +74,8 @@ static bool fits_pipeline(const struct trib_client *client)
     const struct trib_msg_fit *fit = &client->task.msg.fit;
     const uint8_t *of_base = client->slot.manifest.prepare_digest;
     uint8_t digest[TRIB_DIGEST_SIZE];
-    if (!fit->prepare[0] || memcmp(of_base, none, sizeof(none)) == 0)
+    if (!fit->prepare[0] || memcmp(of_base, none, sizeof(none)) == 0 ||
+        fit->tally.kind == TRIB_TALLY_PREPARE) // which does not look at the version
         return true;
     trib_digest(fit->prepare, strlen(fit->prepare), digest);
     if (memcmp(of_base, digest, sizeof(digest)) == 0)
@@ -96,6 +97,10 @@ void trib_client_start_task(struct trib_client *client)
         memcmp(client->slot.manifest.digest, msg->base_digest, TRIB_DIGEST_SIZE) != 0)
         return;
     client->has_task = false;
+    if (!trib_client_settle(client, &client->has_open_claim, true)) {
+        trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_FAILED);
+        return;
+    }
     if (!fits_pipeline(client)) {
         trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/feed.h"
+#include "client/prepared.h"
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/math/train.h"
@@ -81,8 +82,9 @@ static bool is_of(const struct trib_online *o, const struct trib_task *task)
            memcmp(o->start.digest, task->mark.digest, sizeof(o->start.digest)) == 0;
 }
 
-// Take a step for each whole batch of the rows behind the copy's mark.
-static enum trib_err catch_up(struct trib_dataset *dataset, uint64_t round_number)
+// Take a step for each whole batch of the rows behind the copy's mark. `asked` is the task that wants
+// it; NULL: rows came, and they are as those were that a task began with.
+static enum trib_err catch_up(struct trib_dataset *dataset, const struct trib_task *asked)
 {
     struct trib_online *o = dataset->online;
     struct trib_task task = {.model = o->model, .mark = o->mark};
@@ -92,11 +94,14 @@ static enum trib_err catch_up(struct trib_dataset *dataset, uint64_t round_numbe
     double loss;
     task.msg.fit.mode = TRIB_MODE_ONLINE;
     task.msg.batch = o->batch;
-    task.msg.round_number = round_number;
+    task.msg.round_number = asked ? asked->msg.round_number : UINT64_MAX;
     enum trib_err err = trib_feed_read(dataset, &task, &news, &is_borrowed);
     if (err)
         return err;
-    err = trib_feed_check(&news, &task, &rows);
+    if (asked)
+        err = trib_prepared_check(asked, news.dataset);
+    if (!err)
+        err = trib_feed_check(&news, &task, &rows);
     if (!err) {
         struct trib_samples samples = trib_data_news_samples(&news);
         samples.rows = rows;
@@ -123,7 +128,7 @@ enum trib_err trib_online_train(struct trib_dataset *dataset, struct trib_task *
     if (!dataset->online)
         err = begin(dataset, task, params);
     if (!err)
-        err = catch_up(dataset, task->msg.round_number);
+        err = catch_up(dataset, task);
     if (err == TRIB_ERR_REFUSED && dataset->online->rows > 0)
         err = TRIB_OK; // nothing came since the last step
     if (err) {
@@ -142,7 +147,7 @@ void trib_online_arrived(struct trib_dataset *dataset)
 {
     if (!dataset->online)
         return;
-    enum trib_err err = catch_up(dataset, UINT64_MAX);
+    enum trib_err err = catch_up(dataset, NULL);
     if (!err)
         TRIB_INFO("id=online-steps rows=%" PRIu64 " learnt since the version at hand",
                   dataset->online->rows);

@@ -80,19 +80,25 @@ static enum trib_err features_of(struct trib_dataset *dataset, const struct trib
     return prepare(dataset, task);
 }
 
-enum trib_err trib_prepared_features(const struct trib_task *task, bool is_borrowed,
-                                     struct trib_data_news *news)
+enum trib_err trib_prepared_check(const struct trib_task *task, const struct trib_dataset *dataset)
 {
-    struct trib_dataset *dataset = news->dataset;
     enum trib_err err = check_pipeline(dataset, task);
-    if (err || !dataset->schema || dataset->unfit[0])
-        return err;
-    if (task->msg.fit.mode != TRIB_MODE_BATCH) {
+    if (!err && dataset->schema && !dataset->unfit[0] && task->msg.fit.mode != TRIB_MODE_BATCH) {
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: with data.pipeline = job a device "
                   "learns from all its rows only (round.mode = batch)",
                   task->msg.round_number);
         return TRIB_ERR_DATA;
     }
+    return err;
+}
+
+enum trib_err trib_prepared_features(const struct trib_task *task, bool is_borrowed,
+                                     struct trib_data_news *news)
+{
+    struct trib_dataset *dataset = news->dataset;
+    enum trib_err err = trib_prepared_check(task, dataset);
+    if (err || !dataset->schema || dataset->unfit[0])
+        return err;
     err = features_of(dataset, task);
     if (err)
         return err;

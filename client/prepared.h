@@ -18,6 +18,10 @@
 TRIB_CHECKED enum trib_err trib_prepared_features(const struct trib_task *task, bool is_borrowed,
                                                   struct trib_data_news *news);
 
+// Do rows and task go together, and can the rows be learnt from as the task wants it? Errors as above.
+TRIB_CHECKED enum trib_err trib_prepared_check(const struct trib_task *task,
+                                               const struct trib_dataset *dataset);
+
 // Count the pass that the task's pipeline is at into task->tally.
 TRIB_CHECKED enum trib_err trib_prepared_count(struct trib_task *task,
                                                const struct trib_data_news *news);

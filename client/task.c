@@ -165,8 +165,7 @@ static bool fits_model(const struct trib_train_options *options, const struct tr
         return false;
     if (resample->kind == TRIB_SAMPLING_SMOTE && resample->neighbours == 0)
         return false;
-    if (options->is_online &&
-        (resample->kind != TRIB_SAMPLING_NONE || trib_augment_is_on(&options->augment)))
+    if (options->is_online && !trib_train_can_go_on(options))
         return false;
     if (trib_augment_is_of_pictures(&options->augment) && !model->shape.is_picture)
         return false;
@@ -535,7 +534,8 @@ static enum trib_code keep_local(struct trib_task *task, const char *dir, struct
         if (!isfinite(task->local[i])) {
             TRIB_WARN("round=%" PRIu64 " no update: the local part has values that are not finite",
                       task->msg.round_number);
-            return TRIB_CODE_DECLINED_RANGE;
+            return task->encoding.mode == TRIB_PRIVACY_OFF ? TRIB_CODE_DECLINED_RANGE
+                                                           : TRIB_CODE_DECLINED_FAILED;
         }
     }
     if (model->local_count > 0 &&

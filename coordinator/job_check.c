@@ -290,6 +290,9 @@ static enum trib_err check_mode(struct trib_conf *conf, const struct trib_job_co
     if (config->batch == 0)
         return trib_conf_reject(conf, "round", "batch",
                                 "must not be 0 with mode = online: how many rows make a step");
+    if (config->batch > TRIB_ONLINE_BATCH_MAX)
+        return trib_conf_reject(conf, "round", "batch", "must be at most %d with mode = online",
+                                TRIB_ONLINE_BATCH_MAX);
     if (config->validation_fraction > 0)
         return trib_conf_reject(conf, "round", "validation_fraction",
                                 "must be 0 with mode = online");

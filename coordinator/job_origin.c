@@ -28,11 +28,10 @@ static void take_version(void *user, const struct trib_store_version *row)
                                row->manifest_size, row->signature, &f->version);
 }
 
-static enum trib_err find_version(const struct trib_job *job,
-                                  const struct trib_job_versions *versions,
+static enum trib_err find_version(uint64_t number, const struct trib_job_versions *versions,
                                   struct trib_version **ret_version, char *why, size_t why_size)
 {
-    struct finding f = {.versions = versions, .number = job->config.model_init_version};
+    struct finding f = {.versions = versions, .number = number};
     enum trib_err err = trib_store_versions(versions->store, f.number - 1, 1, take_version, &f);
     if (!err)
         err = f.is_found ? f.err : TRIB_ERR_INVAL;
@@ -61,12 +60,12 @@ static enum trib_err map_version(const struct trib_job *job, const char *dir,
     return err;
 }
 
-static enum trib_err start_from_version(const struct trib_job *job,
+static enum trib_err start_from_version(const struct trib_job *job, uint64_t number,
                                         const struct trib_job_versions *versions, float *params,
                                         struct trib_job_origin *origin, char *why, size_t why_size)
 {
     struct trib_version *version = NULL;
-    enum trib_err err = find_version(job, versions, &version, why, why_size);
+    enum trib_err err = find_version(number, versions, &version, why, why_size);
     if (err)
         return err;
     origin->version = version->manifest.version;
@@ -97,14 +96,14 @@ static void find_digest(const char *path, uint8_t *digest)
         memset(digest, 0, TRIB_DIGEST_SIZE);
 }
 
-enum trib_err trib_job_start(const struct trib_job *job, const struct trib_job_versions *versions,
-                             float *ret_params, struct trib_job_origin *ret_origin, char *why,
-                             size_t why_size)
+enum trib_err trib_job_start(const struct trib_job *job, uint64_t version,
+                             const struct trib_job_versions *versions, float *ret_params,
+                             struct trib_job_origin *ret_origin, char *why, size_t why_size)
 {
     char wrong[TRIB_PATH_MAX + 512];
     *ret_origin = (struct trib_job_origin){0};
-    if (job->config.model_init_version > 0)
-        return start_from_version(job, versions, ret_params, ret_origin, why, why_size);
+    if (version > 0)
+        return start_from_version(job, version, versions, ret_params, ret_origin, why, why_size);
     enum trib_err err = trib_job_initial(job, ret_params, wrong, sizeof(wrong));
     if (err)
         (void)snprintf(why, why_size, "model.init: %s", wrong);
@@ -125,7 +124,8 @@ enum trib_err trib_job_check_start(const struct trib_job *job,
         (void)snprintf(why, why_size, "out of memory");
         return TRIB_ERR_NOMEM;
     }
-    enum trib_err err = trib_job_start(job, versions, params, &origin, why, why_size);
+    enum trib_err err = trib_job_start(job, job->config.model_init_version, versions, params,
+                                       &origin, why, why_size);
     free(params);
     return err;
 }

@@ -436,11 +436,9 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     if (run->pass == TRIB_PASS_PREPARE)
         active->passes_tried = run->number;
     if (run->step.prepare && trib_jobs_take_step(active, &run->step))
-        run->failure = "the pipeline leaves no rows to evaluate on; see the log";
+        run->failure = TRIB_JOB_NOTHING_TO_EVALUATE;
     active->stop.target_is_reached = active->stop.target_is_reached || run->target_is_reached;
-    const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
-    const bool is_over =
-        rule == TRIB_STOP_TARGET || (rule != TRIB_STOP_NOT && !trib_rounds_measures(server));
+    const bool is_over = trib_jobs_is_over(server, trib_jobs_stop_rule(server));
     const char *failure = run->failure;
     trib_rounds_free(server);
     if (failure)

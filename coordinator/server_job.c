@@ -132,11 +132,12 @@ static void recall_pass(struct trib_active_job *active, const struct trib_store_
     active->passes_tried = trib_round_key_number(round->number);
     if (!active->pipeline || round->state != TRIB_ROUND_COMMITTED)
         return;
-    if (trib_pipeline_recall(active->pipeline, round->result.tally, &step) ||
-        trib_jobs_take_step(active, &step))
+    if (trib_pipeline_recall(active->pipeline, round->result.tally, &step))
         TRIB_ERROR("job=%" PRIu64 " what pass %" PRIu64 " counted cannot be read; it is counted "
                    "again",
                    active->id, active->passes_tried);
+    else
+        active->is_failed = trib_jobs_take_step(active, &step) != TRIB_OK;
 }
 
 enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
@@ -220,6 +221,7 @@ struct version_op {
     char *metrics; // of the evaluation, owned
     struct trib_store_job job_row;
     bool averages;      // the tail, else the initial parameters
+    uint64_t origin;    // of them: the version, or 0
     uint64_t tail_from; // first round number of the tail
     double *sums;       // of the tail, owned
     size_t tail_count;
@@ -252,7 +254,8 @@ static enum trib_err make_params(struct version_op *op, float *params)
         struct trib_job_origin origin;
         const struct trib_server *server = op->op.server;
         const struct trib_job_versions versions = {server->store, server->dir, &server->identity};
-        op->initial_err = trib_job_start(job, &versions, params, &origin, why, sizeof(why));
+        op->initial_err =
+            trib_job_start(job, op->origin, &versions, params, &origin, why, sizeof(why));
         if (op->initial_err)
             TRIB_ERROR("job=%" PRIu64 " %s", op->job->id, why);
         op->manifest.parent = origin.version;
@@ -409,20 +412,37 @@ static struct version_op *version_op_create(struct trib_server *server)
     return op;
 }
 
+// Does the job go on from the newest version, which has the same architecture?
+static bool is_of_head(const struct trib_server *server)
+{
+    const struct trib_job *job = &server->job->job;
+    return !job->config.model_init[0] && job->config.model_init_version == 0 && server->head &&
+           memcmp(server->head->model.arch_digest, job->model.arch_digest, TRIB_DIGEST_SIZE) == 0;
+}
+
+// A version says by which pipeline its features were made, and devices train on no other. A job with
+// another one begins with a version of its own, of the same parameters.
+static bool fits_head_pipeline(const struct trib_server *server)
+{
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    const uint8_t *of_head = server->head->manifest.prepare_digest;
+    return !server->job->pipeline || memcmp(of_head, none, sizeof(none)) == 0 ||
+           memcmp(of_head, server->job->prepare_digest, TRIB_DIGEST_SIZE) == 0;
+}
+
 void trib_jobs_start(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
-    bool continues = !active->job.config.model_init[0] &&
-                     active->job.config.model_init_version == 0 && server->head &&
-                     memcmp(server->head->model.arch_digest, active->job.model.arch_digest,
-                            TRIB_DIGEST_SIZE) == 0;
+    const bool goes_on = is_of_head(server);
     struct version_op *op = version_op_create(server);
     if (!op)
         return; // again with the next event
     active->is_starting = true;
-    if (continues) { // learning goes on from the newest version of the same architecture
+    if (goes_on && fits_head_pipeline(server)) {
         op->job_row.start_version = server->head->manifest.version;
     } else {
+        op->origin =
+            goes_on ? server->head->manifest.version : active->job.config.model_init_version;
         fill_manifest(server, "initial", &op->manifest);
         op->op.op.prepare = version_prepare;
     }
@@ -491,6 +511,12 @@ enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server)
     const uint64_t begun_ms = active->row.submitted_ms;
     return trib_stop_rule(&active->stop, &active->job, active->row.rounds_done,
                           now_ms > begun_ms ? now_ms - begun_ms : 0);
+}
+
+bool trib_jobs_is_over(const struct trib_server *server, enum trib_stop_rule rule)
+{
+    return rule == TRIB_STOP_TARGET || rule == TRIB_STOP_DEADLINE ||
+           (rule != TRIB_STOP_NOT && !trib_rounds_measures(server));
 }
 
 void trib_jobs_finish(struct trib_server *server)

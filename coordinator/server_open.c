@@ -95,13 +95,14 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         .send_tick_ms = job->config.send_tick_ms,
         .test_seed = job->config.test_seed,
     };
-    if (run->shape.kind)
+    if (run->shape.kind) {
+        task->fit.mode = TRIB_JOB_MODE_BATCH; // to count rows uses none of them up
         task->fit.tally = (struct trib_msg_tally){
             .kind = run->shape.kind,
             .values = run->shape.values,
             .scale = e->mode == TRIB_PRIVACY_OFF ? 0 : job->config.tally_scale,
         };
-    else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
+    } else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
     if (active->pipeline)
         (void)snprintf(task->fit.prepare, sizeof(task->fit.prepare), "%s", active->pipeline->text);
@@ -411,7 +412,8 @@ void trib_rounds_open(struct trib_server *server)
     struct trib_active_job *active = server->job;
     struct trib_round_run *run;
     const bool is_measuring = trib_rounds_measures(server);
-    if (!is_measuring && trib_jobs_stop_rule(server) != TRIB_STOP_NOT) {
+    const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
+    if (trib_jobs_is_over(server, rule)) {
         trib_jobs_finish(server); // killed between the last round and the job's end, or too late
         return;
     }

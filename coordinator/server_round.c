@@ -230,6 +230,10 @@ void trib_rounds_pump(struct trib_server *server)
     trib_upload_pump(server);
     if (!active || active->is_starting || active->is_ending)
         return;
+    if (active->is_failed) {
+        trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NOTHING_TO_EVALUATE);
+        return;
+    }
     if (active->row.start_version == 0) {
         trib_jobs_start(server);
         return;

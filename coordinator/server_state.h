@@ -158,11 +158,12 @@ struct trib_active_job {
     struct trib_plateau plateau;  // of the learning rate: what the durable rounds showed
     struct trib_stop stop;        // the same, for when the job ends
     bool newton_is_off;           // a round refused its step
-    uint64_t measured;            // newest round whose version devices were asked to measure
-    bool is_starting;             // its first version is being made
-    uint64_t short_since_ms;      // fewer devices than a cohort are there since then; 0: enough
-    bool roster_is_short;         // and was said to be
-    uint64_t next_open_ms;        // not before: the last attempt to open a round failed
+    bool is_failed;          // found at the start: what a pass counted leaves nothing to go on with
+    uint64_t measured;       // newest round whose version devices were asked to measure
+    bool is_starting;        // its first version is being made
+    uint64_t short_since_ms; // fewer devices than a cohort are there since then; 0: enough
+    bool roster_is_short;    // and was said to be
+    uint64_t next_open_ms;   // not before: the last attempt to open a round failed
     bool is_ending;
     bool wants_cancel; // the operator's wish, when the open round is over
 };
@@ -366,7 +367,10 @@ void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version);
 // The job's first version, when the head does not fit it.
 void trib_jobs_start(struct trib_server *server);
 // Is it time for the job to end (stop.h)?
+#define TRIB_JOB_NOTHING_TO_EVALUATE "the pipeline leaves no rows to evaluate on; see the log"
 enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server);
+// Does the job end by this rule now, or is its newest version measured on devices first?
+bool trib_jobs_is_over(const struct trib_server *server, enum trib_stop_rule rule);
 void trib_jobs_finish(struct trib_server *server); // it is
 void trib_jobs_set_head(struct trib_server *server, struct trib_version *version);
 

@@ -186,6 +186,10 @@ static enum trib_code judge_begin(struct trib_session_link *session, uint32_t me
         .digest = begin->digest,
     };
     const struct trib_admit_round none = {.round_id = 0};
+    // Ids of so long ago are forgotten: nobody can tell whether it was counted.
+    if (!known && server->last_round_id > TRIB_SERVER_LEDGER_ROUNDS &&
+        begin->round_id < server->last_round_id - TRIB_SERVER_LEDGER_ROUNDS)
+        return TRIB_CODE_STALE;
     enum trib_code code =
         trib_admit_begin(run ? &run->rule : &none, run ? &run->round : NULL, member,
                          session->peer->row.id, &claim, known ? &durable : NULL);

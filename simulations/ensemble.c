@@ -48,8 +48,8 @@ static void side_fini(struct side *side)
 // ---- Rows
 
 // A row's place depends on what it is alone, and not on what made it a held-out one (split.h). Those in the
-// first `share` of places choose, the others measure.
-static enum trib_err pick(const struct trib_dataset *all, const struct options *o, double share,
+// first members->share of places choose, the others measure.
+static enum trib_err pick(const struct trib_dataset *all, const struct trib_members *members,
                           bool is_to_choose, struct side *side)
 {
     uint32_t *numbers = trib_alloc_array(all->rows + 1, sizeof(*numbers));
@@ -58,8 +58,8 @@ static enum trib_err pick(const struct trib_dataset *all, const struct options *
         return TRIB_ERR_NOMEM;
     for (size_t r = 0; r < all->rows; r++) {
         const uint64_t identity = all->ids ? all->ids[r] : trib_split_identity_of_row(all, r);
-        const double place = (double)trib_split_fold(o->seed, identity, PLACES) / PLACES;
-        if ((place < share) == is_to_choose)
+        const double place = (double)trib_split_fold(members->seed, identity, PLACES) / PLACES;
+        if ((place < members->share) == is_to_choose)
             numbers[count++] = (uint32_t)r;
     }
     enum trib_err err = TRIB_ERR_DATA;
@@ -173,23 +173,21 @@ static enum trib_err choose(struct trib_members *members, struct side *validatio
     return err;
 }
 
-// Some of the held-out rows choose the weights and the others measure; with weights that are there all
-// of them measure.
+// Some of the held-out rows choose the weights, or did so when the file was made, and the others measure.
 static enum trib_err combine(const struct options *o, const struct trib_scenario *s,
                              struct trib_members *members, bool is_weighted)
 {
-    const double share = is_weighted ? 0 : o->validation;
     struct side validation = {0}, test = {0};
     char why[512];
     enum trib_err err = trib_dataset_check(s->test, &members->items[0].model, why, sizeof(why));
     if (err)
         TRIB_ERROR("%s", why);
     if (!err && !is_weighted)
-        err = pick(s->test, o, share, true, &validation);
+        err = pick(s->test, members, true, &validation);
     if (!err && !is_weighted)
         err = choose(members, &validation);
     if (!err)
-        err = pick(s->test, o, share, false, &test);
+        err = pick(s->test, members, false, &test);
     if (!err)
         err = measure(o, members, &test);
     if (!err && o->out)
@@ -220,12 +218,14 @@ static bool is_model_file(const char *path)
 
 static enum trib_err run(const struct options *o, int count, char **paths)
 {
-    struct trib_members members = {0};
+    struct trib_members members = {.seed = o->seed, .share = o->validation};
     struct trib_scenario *s = NULL;
     const bool is_weighted = count == 2 && !is_model_file(paths[1]);
     enum trib_err err = TRIB_OK;
-    if (is_weighted)
+    if (is_weighted) {
+        members.share = 0;
         err = trib_members_read(&members, paths[1]);
+    }
     for (int i = 1; i < count && !is_weighted && !err; i++)
         err = trib_members_add(&members, paths[i]);
     if (!err)

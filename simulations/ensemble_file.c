@@ -1,6 +1,7 @@
 #include "simulations/ensemble_file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #define TRIB_LOG_MODULE "ensemble"
 #define SUM_SLACK       1e-6
+#define CHOSEN_ON       "chosen-on "
 
 enum {
     FILE_MAX = 1 << 20
@@ -119,6 +121,20 @@ static enum trib_err read_line(struct trib_members *members, const char *path, s
     return TRIB_OK;
 }
 
+static enum trib_err read_choice(struct trib_members *members, const char *path, size_t number,
+                                 const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    members->seed = strtoull(text, &end, 10);
+    const bool has_seed = text[0] >= '0' && text[0] <= '9' && *end == ' ' && errno == 0;
+    if (has_seed)
+        members->share = strtod(end + 1, &end);
+    return has_seed && *end == '\0' && members->share >= 0 && members->share < 1
+               ? TRIB_OK
+               : spoilt(path, number, "want chosen-on SEED SHARE, a share of 0 to less than 1");
+}
+
 enum trib_err trib_members_read(struct trib_members *members, const char *path)
 {
     struct trib_buf text = {0};
@@ -135,7 +151,9 @@ enum trib_err trib_members_read(struct trib_members *members, const char *path)
         if (next)
             *next++ = '\0';
         number++;
-        if (line[0] != '#' && line[0] != '\0')
+        if (strncmp(line, CHOSEN_ON, sizeof(CHOSEN_ON) - 1) == 0)
+            err = read_choice(members, path, number, line + sizeof(CHOSEN_ON) - 1);
+        else if (line[0] != '#' && line[0] != '\0')
             err = read_line(members, path, number, line);
     }
     for (size_t k = 0; k < members->count; k++)
@@ -165,7 +183,9 @@ enum trib_err trib_members_write(const struct trib_members *members, const char 
         TRIB_ERROR("%s: %s", folder, strerror(errno));
         err = TRIB_ERR_IO;
     }
-    trib_buf_text(&text, "# Tributary ensemble: WEIGHT DIGEST PATH\n");
+    trib_buf_printf(&text,
+                    "# Tributary ensemble: WEIGHT DIGEST PATH\n" CHOSEN_ON "%" PRIu64 " %.17g\n",
+                    members->seed, members->share);
     for (size_t k = 0; k < members->count && !err; k++) {
         char *whole = realpath(members->items[k].path, NULL);
         if (!whole) {

@@ -19,6 +19,9 @@ struct trib_members {
     struct trib_member *items; // owned
     size_t count;
     double weights[TRIB_ENSEMBLE_MAX];
+    // Which held-out rows chose the weights (ensemble.c): 0 of them when nothing is said.
+    uint64_t seed;
+    double share;
 };
 
 // Read a model and make it the last member. TRIB_ERR_DATA, logged: it cannot be used alone, or with those

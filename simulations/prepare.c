@@ -141,6 +141,7 @@ static void append(struct trib_dataset *to, const struct trib_dataset *from)
     memcpy(to->y + to->rows, from->y, from->rows * sizeof(*to->y));
     if (from->weights)
         memcpy(to->weights + to->rows, from->weights, from->rows * sizeof(*to->weights));
+    memcpy(to->ids + to->rows, from->ids, from->rows * sizeof(*to->ids));
     to->rows += from->rows;
 }
 
@@ -154,6 +155,9 @@ static enum trib_err apply_train(struct trib_scenario *s, double today,
     if (err)
         return err;
     err = trib_dataset_add_weights(train);
+    train->ids = trib_alloc_array(s->train->rows + 1, sizeof(*train->ids));
+    if (!train->ids)
+        err = TRIB_ERR_NOMEM;
     train->rows = 0;
     for (size_t d = 0; !err && d < s->partition.clients; d++) {
         const struct trib_dataset view = view_device(s, d);

@@ -231,10 +231,12 @@ enum trib_err trib_processes_create(struct trib_scenario *scenario, const char *
                                     struct trib_processes **ret_processes)
 {
     const struct trib_job_config *config = &scenario->job_config;
-    if (scenario->job.model.local_count > 0 && (config->target_metric != TRIB_JOB_METRIC_NONE ||
-                                                config->lr_schedule == TRIB_SCHEDULE_PLATEAU)) {
-        TRIB_ERROR("round.target_metric and lr_schedule = plateau want every round to be measured, "
-                   "but a part of the model stays on the devices: use --mode inprocess");
+    if (scenario->job.model.local_count > 0 &&
+        (config->target_metric != TRIB_JOB_METRIC_NONE || config->stop_patience > 0 ||
+         config->lr_schedule == TRIB_SCHEDULE_PLATEAU)) {
+        TRIB_ERROR(
+            "round.target_metric, stop_patience and lr_schedule = plateau want every round to be measured, "
+            "but a part of the model stays on the devices: use --mode inprocess");
         return TRIB_ERR_INVAL;
     }
     struct trib_processes *p = trib_alloc(sizeof(*p));

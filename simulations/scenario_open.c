@@ -240,8 +240,9 @@ static enum trib_err check_initial(struct trib_scenario *s)
 {
     char why[TRIB_CONF_TEXT_MAX + 512];
     if (s->job.config.model_init_version > 0)
-        return trib_conf_reject(&s->conf, "model", "init_version",
-                                "a simulation begins without versions: start from a file with init");
+        return trib_conf_reject(
+            &s->conf, "model", "init_version",
+            "a simulation begins without versions: start from a file with init");
     if (!trib_job_check_initial(&s->job, why, sizeof(why)))
         return TRIB_OK;
     return trib_conf_reject(&s->conf, "model", "init", "%s", why);
@@ -274,13 +275,16 @@ static enum trib_err deal_and_select(struct opening *o)
     if (!err)
         err = trib_dataset_select(o->all.dataset, s->partition.rows,
                                   s->partition.starts[s->partition.clients], o->scale, &s->train);
+    // As the devices' own programs do: they know nothing of ids and places in the scenario's files, and
+    // know a row by its values before a pipeline made features of them.
+    if (!err)
+        err = trib_split_identify(s->train, TRIB_SPLIT_BY_ROW);
     if (!err && s->prepare && o->is_scaled) {
         err = trib_scenario_fit(s);
         if (!err)
             err = trib_scenario_apply(s);
     }
-    // As the devices' own programs do: they know nothing of ids and places in the scenario's files.
-    return err ? err : trib_split_identify(s->train, TRIB_SPLIT_BY_ROW);
+    return err;
 }
 
 enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)

@@ -128,6 +128,11 @@ static enum trib_err check_scenario(const struct trib_scenario *s)
         TRIB_ERROR("round.lr_schedule: plateau looks at the rows that a choice is judged by");
         return TRIB_ERR_INVAL;
     }
+    if (config->stop_patience > 0 || config->deadline_s > 0) {
+        TRIB_ERROR("round.%s: a run that is tuned goes on for all its rounds",
+                   config->stop_patience > 0 ? "stop_patience" : "deadline_s");
+        return TRIB_ERR_INVAL;
+    }
     if (config->eval_every == 0) {
         TRIB_ERROR("round.eval_every: must not be 0 when something is to be measured");
         return TRIB_ERR_INVAL;

@@ -26,7 +26,9 @@ static struct trib_samples samples_of(const struct trib_world *world, uint64_t d
 {
     struct trib_samples samples = trib_scenario_samples(world->scenario, device);
     const uint64_t per_round = world->scenario->data.rows_per_round;
-    const uint64_t first = world->used ? world->used[device] : 0;
+    // To count rows uses none of them up, and looks at all of them.
+    const bool is_tally = world->shape.kind != TRIB_TALLY_NONE;
+    const uint64_t first = world->used && !is_tally ? world->used[device] : 0;
     uint64_t arrived;
     if (per_round > 0 && !__builtin_mul_overflow(per_round, world->round_number, &arrived) &&
         arrived < samples.rows)
@@ -38,7 +40,7 @@ static struct trib_samples samples_of(const struct trib_world *world, uint64_t d
     if (samples.ids)
         samples.ids += first;
     samples.rows -= first;
-    if (world->job->train.is_online)
+    if (world->job->train.is_online && !is_tally)
         samples.rows -= samples.rows % world->job->train.batch;
     return samples;
 }
@@ -218,7 +220,8 @@ static void receive(struct trib_world *world, uint32_t member,
         trib_world_step(world,
                         (struct trib_round_input){.event = TRIB_ROUND_EV_COUNT, .member = member});
         const uint64_t device = round->members[member].device;
-        if (world->used) // the receipt moves the device's watermark
+        if (world->used &&
+            world->shape.kind == TRIB_TALLY_NONE) // the receipt moves the device's watermark
             world->used[device] += samples_of(world, device).rows;
         if (world->cohort && !world->failure)
             world->failure = trib_cohort_masked(world->cohort, member);

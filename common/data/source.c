@@ -536,6 +536,20 @@ void trib_data_news_take(struct trib_data_news *news, const struct trib_data_con
         news->first++;
 }
 
+// A store whose numbers have not come as far as the mark was made anew.
+static void check_store(const struct trib_data_config *config, struct trib_data_mark *mark)
+{
+    struct trib_row_store_state state;
+    if (mark->position == 0 || trib_row_store_look(config->store, &state) ||
+        state.next > mark->position)
+        return;
+    TRIB_WARN("id=data-changed %s: its rows end at %" PRIu64
+              ", and were used up to position %" PRIu64
+              ": it was made anew, and all of its rows count as new",
+              config->store, state.next - 1, mark->position);
+    *mark = (struct trib_data_mark){.position = 0};
+}
+
 enum trib_err trib_data_news_open(const struct trib_data_config *config,
                                   const struct trib_data_mark *mark, uint64_t now_ms,
                                   struct trib_data_news *ret_news)
@@ -545,7 +559,8 @@ enum trib_err trib_data_news_open(const struct trib_data_config *config,
     enum trib_err err;
     assert(config->format != TRIB_DATA_SQLITE);
     if (config->format == TRIB_DATA_STORE) {
-        const struct trib_data_mark own = own_mark(config, mark);
+        struct trib_data_mark own = own_mark(config, mark);
+        check_store(config, &own);
         err = read_store(config, own.position, now_ms, config->scale, &dataset);
         if (!err)
             trib_data_news_take(&news, config, dataset, &own);

@@ -118,7 +118,12 @@ enum trib_err trib_split_stratified(const struct trib_split *split, const uint64
     if (!rows)
         return TRIB_ERR_NOMEM;
     for (size_t i = 0; i < count; i++)
-        rows[i] = (struct ranked){labels[i], trib_split_number(split->seed, ids[i]), (uint32_t)i};
+        rows[i] = (struct ranked){0, trib_split_number(split->seed, ids[i]), (uint32_t)i};
+    qsort(rows, count, sizeof(*rows), by_label_and_number);
+    for (size_t i = 0; i < count; i++) { // an identity has the label of its first row
+        const bool is_same = i > 0 && rows[i].number == rows[i - 1].number;
+        rows[i].label = is_same ? rows[i - 1].label : labels[rows[i].row];
+    }
     qsort(rows, count, sizeof(*rows), by_label_and_number);
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && rows[end].label == rows[first].label;)
@@ -159,6 +164,12 @@ void trib_split_drop_test(const struct trib_split *split, struct trib_dataset *d
             continue;
         memmove(dataset->x + kept * dataset->inputs, dataset->x + row * dataset->inputs,
                 dataset->inputs * sizeof(*dataset->x));
+        if (dataset->values)
+            memmove(dataset->values + kept * dataset->columns,
+                    dataset->values + row * dataset->columns,
+                    dataset->columns * sizeof(*dataset->values));
+        if (dataset->owners)
+            dataset->owners[kept] = dataset->owners[row];
         dataset->y[kept] = dataset->y[row];
         dataset->ids[kept] = dataset->ids[row];
         if (dataset->weights)

@@ -1,6 +1,7 @@
 #include "common/math/aside.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,10 +271,18 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
 // R2 of sums (residuals.h: targets that do not vary).
 static double r2_of(double rows, double square, double target, double target_square)
 {
-    const double spread = target_square - target * target / rows;
-    if (!(rows > 0))
+    if (!(rows > 1))
         return (double)NAN;
-    return spread > 0 ? 1 - square / spread : (square > 0 ? 0 : 1);
+    const double rounding =
+        rows * DBL_EPSILON * target_square; // of equal targets that is all there is
+    const double spread = target_square - target * target / rows;
+    return spread > rounding ? 1 - square / spread : (square > 0 ? 0 : 1);
+}
+
+// Standard error of a mean, as in residuals.c.
+static double error_of_mean(double square, double mean, double rows)
+{
+    return rows > 1 ? sqrt(fmax(square - mean * mean, 0) / (rows - 1)) : (double)NAN;
 }
 
 static enum trib_err read_regression(const double *values, struct trib_aside_report *report)
@@ -283,8 +292,8 @@ static enum trib_err read_regression(const double *values, struct trib_aside_rep
         return TRIB_ERR_DATA;
     const double mse = fmax(values[SQUARE], 0) / n;
     const double mae = values[ABSOLUTE] / n;
-    const double mse_error = sqrt(fmax(values[FOURTH] / n - mse * mse, 0) / n);
-    const double mae_error = sqrt(fmax(mse - mae * mae, 0) / n);
+    const double mse_error = error_of_mean(values[FOURTH] / n, mse, n);
+    const double mae_error = error_of_mean(mse, mae, n);
     const struct trib_interval interval = trib_interval_mean(mse, mse_error);
     const double r2 = r2_of(n, values[SQUARE], values[TARGET], values[TARGET_SQUARE]);
     report->rows = n;

@@ -227,13 +227,15 @@ void trib_augment_row(struct trib_augment *augment, struct trib_rng *rng, float 
 float trib_augment_mix(const struct trib_augment *augment, struct trib_rng *rng, const float *other,
                        float *x)
 {
-    const double power = 1 / augment->options.mixup;
-    double a, b;
+    // Of the powers only logarithms, which do not vanish: the sum of both is at most 1.
+    const double alpha = augment->options.mixup;
+    double a, b, sum;
     do {
-        a = pow(trib_rng_real(rng), power);
-        b = pow(trib_rng_real(rng), power);
-    } while (a + b > 1 || a + b == 0);
-    const float share = (float)(a / (a + b));
+        a = log(trib_rng_real(rng)) / alpha;
+        b = log(trib_rng_real(rng)) / alpha;
+        sum = fmax(a, b) + log1p(exp(-fabs(a - b)));
+    } while (!(sum <= 0));
+    const float share = (float)(1 / (1 + exp(b - a)));
     for (size_t i = 0; i < augment->inputs; i++)
         x[i] = other[i] + share * (x[i] - other[i]);
     return share;

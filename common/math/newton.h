@@ -54,7 +54,7 @@ struct trib_newton_report {
     double loss;          // mean, at the parameters that were counted at, without the penalty
     double condition;     // of the scaled system (cholesky.h); infinite: not positive definite
     double decrement;     // d^T (H + n ridge I) d / n: twice what the step is about to gain
-    double *coefficients; // (inputs + 1) after the step, owned; all 0 unless there is a step
+    double *coefficients; // (inputs + 1) after the step, owned; of no use unless there is one
 };
 void trib_newton_report_fini(struct trib_newton_report *report);
 

@@ -21,15 +21,15 @@ struct trib_trainer_space {
     struct trib_net *net;
     struct trib_optim *optim;
     struct trib_optim *local_optim; // of the local part alone; NULL: there are no personal epochs
-    uint32_t *order;      // of the rows, (rows_max): those to learn from, then those kept aside
-    float *x;             // the batch at hand, (batch, inputs)
-    float *y;             // (batch)
-    float *weights;       // (batch)
-    float *gradient;      // (total: of both parts); NULL: steps are taken in place
-    float *best;          // parameters of the best epoch, (total); NULL: nothing is kept aside
-    float *classes;       // weights of the classes, (model classes); NULL: all 1
-    uint32_t *class_rows; // as many, and NULL with it
-    bool drops;           // the model has dropout layers
+    uint32_t *order;    // of the rows, (rows_max): those to learn from, then those kept aside
+    float *x;           // the batch at hand, (batch, inputs)
+    float *y;           // (batch)
+    float *weights;     // (batch)
+    float *gradient;    // (total: of both parts); NULL: steps are taken in place
+    float *best;        // parameters of the best epoch, (total); NULL: nothing is kept aside
+    float *classes;     // weights of the classes, (model classes); NULL: all 1
+    double *class_sums; // as many, and NULL with it
+    bool drops;         // the model has dropout layers
     const float *
         *rows;     // of a linear model: where those of this batch and the next lie, (2 * batch)
     bool is_plain; // a step is w = keep * w - rate * gradient, and nothing else
@@ -112,12 +112,12 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
         space->best = trib_alloc_aligned(trib_model_total(model), sizeof(*space->best));
     if (has_classes) {
         space->classes = trib_alloc_aligned(model->classes, sizeof(*space->classes));
-        space->class_rows = trib_alloc_aligned(model->classes, sizeof(*space->class_rows));
+        space->class_sums = trib_alloc_aligned(model->classes, sizeof(*space->class_sums));
     }
     bool is_complete = space->order && space->x && space->y && space->weights &&
                        (!is_linear || space->rows) && (!has_gradient || space->gradient) &&
                        (!validates || space->best) &&
-                       (!has_classes || (space->classes && space->class_rows));
+                       (!has_classes || (space->classes && space->class_sums));
     return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
@@ -179,7 +179,7 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
     free(space->gradient);
     free(space->best);
     free(space->classes);
-    free(space->class_rows);
+    free(space->class_sums);
     free(space);
 }
 
@@ -232,17 +232,21 @@ static void weigh_classes(struct trib_trainer_space *space, const struct trib_sa
 {
     const uint32_t classes = space->model->classes;
     uint32_t present = 0;
+    double sum = 0;
     if (!space->classes)
         return;
-    memset(space->class_rows, 0, classes * sizeof(*space->class_rows));
+    memset(space->class_sums, 0, classes * sizeof(*space->class_sums));
     for (size_t i = 0; i < learnt; i++) {
-        uint32_t *count = &space->class_rows[(size_t)samples->y[space->order[i]]];
-        present += *count == 0;
-        ++*count;
+        const uint32_t row = space->order[i];
+        const double weight = samples->weights ? (double)samples->weights[row] : 1;
+        space->class_sums[(size_t)samples->y[row]] += weight;
+        sum += weight;
     }
-    for (uint32_t c = 0; c < classes; c++) {
-        const double count = space->class_rows[c];
-        space->classes[c] = count > 0 ? (float)((double)learnt / (present * count)) : 0;
+    for (uint32_t c = 0; c < classes; c++)
+        present += space->class_sums[c] > 0;
+    for (uint32_t c = 0; c < classes; c++) { // one that is only among rows kept aside counts there
+        const double of_class = space->class_sums[c];
+        space->classes[c] = of_class > 0 ? (float)(sum / (present * of_class)) : 1;
     }
 }
 
@@ -510,6 +514,14 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
 
 // ---- Row by row
 
+bool trib_train_can_go_on(const struct trib_train_options *options)
+{
+    return options->is_online && options->epochs == 1 && options->batch >= 1 &&
+           options->batch <= TRIB_ONLINE_BATCH_MAX && options->validation_fraction == 0 &&
+           !options->are_classes_equal && options->schedule.kind == TRIB_SCHEDULE_CONSTANT &&
+           options->resample.kind == TRIB_SAMPLING_NONE && !trib_augment_is_on(&options->augment);
+}
+
 void trib_train_begin(struct trib_trainer_space *space, const float *params)
 {
     trib_optim_begin(space->optim, params);
@@ -521,13 +533,11 @@ enum trib_err trib_train_partial(struct trib_trainer_space *space,
                                  float *params, double *ret_loss)
 {
     struct fit fit = {.space = space, .samples = samples, .rng = rng, .params = params};
-    const struct trib_train_options *options = &space->options;
     const size_t rows_max = space->rows_max;
     const size_t batch = space->batch;
     const size_t stretch = rows_max - rows_max % batch; // whole batches
     double sum = 0, loss;
-    assert(options->is_online && options->epochs == 1 && options->validation_fraction == 0 &&
-           !space->classes && !space->visits && options->schedule.kind == TRIB_SCHEDULE_CONSTANT);
+    assert(trib_train_can_go_on(&space->options));
     for (size_t first = 0; first < samples->rows; first += fit.rows) {
         fit.rows = samples->rows - first < stretch ? samples->rows - first : stretch;
         fit.visits = fit.rows;

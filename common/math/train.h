@@ -107,8 +107,15 @@ TRIB_CHECKED enum trib_err trib_train(struct trib_trainer_space *space,
 //
 // A step for each batch of the rows in their order; the last one may be smaller. The optimiser goes
 // on where the last call left it, so with options.batch = 1, k calls of one row are the same bits as
-// one call of k rows. Wants options without epochs (1), schedule, validation_fraction and
-// are_classes_equal. TRIB_ERR_DATA: a loss was not finite; `params` are then not to be used.
+// one call of k rows. Wants options that can go on. TRIB_ERR_DATA: a loss was not finite; `params` are then not to be used.
+enum {
+    TRIB_ONLINE_BATCH_MAX = 4096 // rows of a step: they wait until it is full
+};
+
+// One epoch, a batch of 1 to TRIB_ONLINE_BATCH_MAX, no schedule, and nothing that looks at all rows:
+// validation, equal classes, sampling, augmentation.
+bool trib_train_can_go_on(const struct trib_train_options *options);
+
 void trib_train_begin(struct trib_trainer_space *space, const float *params);
 TRIB_CHECKED enum trib_err trib_train_partial(struct trib_trainer_space *space,
                                               const struct trib_samples *samples,

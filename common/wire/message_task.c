@@ -1,6 +1,10 @@
 // Task, TaskReply and RoundEnd of message.h.
 #include "common/wire/message_fields.h"
 
+enum {
+    EPOCHS_MAX = 10000
+};
+
 static void fill_encoding(Tributary__V1__Encoding *out, const struct trib_msg_encoding *msg)
 {
     tributary__v1__encoding__init(out);
@@ -195,7 +199,8 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
         .trunk_rate = in->trunk_rate,
         .is_strange = in->base.n_unknown_fields > 0,
     };
-    return trib_field_is_amount(in->l1) && trib_field_is_amount(in->proximal_mu) &&
+    return in->patience <= EPOCHS_MAX && in->personal_epochs <= EPOCHS_MAX &&
+           trib_field_is_amount(in->l1) && trib_field_is_amount(in->proximal_mu) &&
            trib_field_is_amount(in->clip_norm) && trib_field_is_amount(in->lr_gamma) &&
            in->lr_gamma <= 1 && trib_field_is_amount(in->lr_min) &&
            trib_field_is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
@@ -291,7 +296,7 @@ static bool take_task(const Tributary__V1__Task *in, struct trib_msg_task *out)
     out->report_ms = in->report_ms;
     out->send_tick_ms = in->send_tick_ms;
     out->test_seed = in->test_seed;
-    return in->epochs >= 1 && in->epochs <= 10000 && in->batch <= TRIB_ROWS_MAX &&
+    return in->epochs >= 1 && in->epochs <= EPOCHS_MAX && in->batch <= TRIB_ROWS_MAX &&
            trib_field_is_amount(in->learning_rate) && trib_field_is_amount(in->momentum) &&
            in->momentum < 1 && trib_field_is_amount(in->weight_decay) &&
            trib_field_is_amount(in->epsilon_pure) && trib_field_is_amount(in->rho) &&

@@ -63,22 +63,30 @@ class EnsembleTest(fleet.Case):
         again = self.ensemble(moved / "ensemble.txt")
         self.assertEqual([row["weight"] for row in again[:-1]],
                          [row["weight"] for row in first[:-1]])
-        self.assertEqual(again[-1]["rows"], 346)  # nothing had to be chosen
+        # Rows that chose the weights do not measure them later either.
+        self.assertEqual(again[-1]["metrics"], first[-1]["metrics"])
+        unsaid = moved / "unsaid.txt"
+        lines = (moved / "ensemble.txt").read_text().splitlines(keepends=True)
+        unsaid.write_text("".join(line for line in lines if not line.startswith("chosen-on")))
+        self.assertEqual(self.ensemble(unsaid)[-1]["rows"], 346)
 
         shutil.copy(moved / "m0/model.safetensors", moved / "m2/model.safetensors")
         self.ensemble(moved / "ensemble.txt", status=5)
-        self.assertIn("ensemble.txt:4: the member is not the model that it was", self.said)
+        self.assertIn("ensemble.txt:5: the member is not the model that it was", self.said)
 
     def test_what_is_no_ensemble_is_refused_with_file_and_line(self):
         written = self.dir / "bad.txt"
         good = self.dir / "good.txt"
         self.ensemble(*self.models, "--out", good)
         lines = good.read_text().splitlines()
-        for line, text, why in [(2, "x", "WEIGHT DIGEST PATH"),
-                                (2, "1.5" + lines[1][lines[1].index(" "):], "weight of 0 to 1"),
-                                (3, lines[2].replace(" ", " 0", 1), "64 digits"),
-                                (4, lines[3].replace("m2", "m9"), "cannot be used"),
-                                (4, "0.5" + lines[3][lines[3].index(" "):], "add up to 1")]:
+        for line, text, why in [(3, "x", "WEIGHT DIGEST PATH"),
+                                (2, "chosen-on 1", "chosen-on SEED SHARE"),
+                                (2, "chosen-on -1 0.5", "chosen-on SEED SHARE"),
+                                (2, "chosen-on 1 1", "chosen-on SEED SHARE"),
+                                (3, "1.5" + lines[2][lines[2].index(" "):], "weight of 0 to 1"),
+                                (4, lines[3].replace(" ", " 0", 1), "64 digits"),
+                                (5, lines[4].replace("m2", "m9"), "cannot be used"),
+                                (5, "0.5" + lines[4][lines[4].index(" "):], "add up to 1")]:
             with self.subTest(text=text):
                 written.write_text("\n".join([*lines[:line - 1], text, *lines[line:]]) + "\n")
                 self.ensemble(written, status=5)
