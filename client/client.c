@@ -9,6 +9,7 @@
 // that calls trib_client_run or trib_client_step.
 #include "tributary/client.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -562,7 +563,7 @@ void trib_client_destroy(struct trib_client *client)
     trib_slot_fini(&client->slot);
     trib_blob_unref(client->upload.packed);
     trib_client_fetch_drop(client);
-    free(client->worker.base);
+    assert(!client->worker.base); // what ran was waited for
     trib_task_result_fini(&client->worker.result, client->worker.task.word_count);
     trib_vouched_destroy(client->vouched);
     trib_ledger_close(client->ledger);

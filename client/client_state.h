@@ -52,7 +52,7 @@ struct trib_worker {
     bool is_running;
     int stop; // atomic
     struct trib_task task;
-    float *base; // copy of the global model, owned
+    float *base; // the global model: lent by the slot, or owned when that has another by now
     enum trib_code code;
     struct trib_task_result result; // its pointers owned
 };

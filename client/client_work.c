@@ -20,6 +20,16 @@ static void worker_run(struct trib_work *work)
     trib_queue_put(&client->queue, &worker->report.node);
 }
 
+static void return_base(struct trib_client *client)
+{
+    struct trib_worker *worker = &client->worker;
+    if (worker->base == client->slot.params)
+        client->slot.is_lent = false;
+    else
+        free(worker->base); // the slot went on to another version
+    worker->base = NULL;
+}
+
 static void worker_report(struct trib_work *work)
 {
     struct trib_worker *worker =
@@ -29,8 +39,7 @@ static void worker_report(struct trib_work *work)
 
     TRIB_CRASH_POINT("task.trained");
     worker->is_running = false;
-    free(worker->base);
-    worker->base = NULL;
+    return_base(client);
     struct trib_task_result *result = &worker->result;
     const bool stopped = __atomic_load_n(&worker->stop, __ATOMIC_RELAXED) != 0;
     if (stopped && result->words) { // of a round that is over: no keys are made for it
@@ -105,20 +114,16 @@ void trib_client_start_task(struct trib_client *client)
         trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
         return;
     }
-    size_t size = client->task.model.param_count * sizeof(float);
-    float *base = memcmp(client->slot.model.arch_digest, client->task.model.arch_digest,
-                         TRIB_DIGEST_SIZE) == 0
-                      ? trib_alloc_aligned(client->task.model.param_count, sizeof(float))
-                      : NULL;
-    if (!base) {
+    if (memcmp(client->slot.model.arch_digest, client->task.model.arch_digest, TRIB_DIGEST_SIZE) !=
+        0) {
         trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
         return;
     }
-    memcpy(base, client->slot.params, size);
     worker->task = client->task;
     worker->task.device = client->enrolment.name;
     worker->task.stop = &worker->stop;
-    worker->base = base;
+    worker->base = client->slot.params;
+    client->slot.is_lent = true;
     worker->is_running = true;
     __atomic_store_n(&worker->stop, 0, __ATOMIC_RELAXED);
     TRIB_INFO("round=%" PRIu64 " begins at version=%" PRIu64, msg->round_number,

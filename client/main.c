@@ -352,6 +352,8 @@ int main(int argc, char **argv)
     // Vectors of a round's size go back to the system when they are freed. Left to itself the library
     // learns from the first of them to keep the others.
     (void)mallopt(M_MMAP_THRESHOLD, VECTOR_SIZE_MIN);
+    // And one arena for all threads: the first vector of a thread would stay in one of its own.
+    (void)mallopt(M_ARENA_MAX, 1);
 #endif
     return trib_program_main(&program, argc, argv);
 }

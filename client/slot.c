@@ -195,7 +195,9 @@ enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
     trib_buf_fini(&header);
     if (err)
         return err;
-    free(slot->params);
+    if (!slot->is_lent)
+        free(slot->params);
+    slot->is_lent = false;
     slot->manifest = *manifest;
     slot->model = *model;
     slot->params = params;

@@ -7,6 +7,7 @@
 #ifndef TRIB_CLIENT_SLOT_H
 #define TRIB_CLIENT_SLOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client/state.h"
@@ -19,6 +20,9 @@ struct trib_slot {
     struct trib_msg_manifest manifest; // version 0: nothing is installed
     struct trib_model model;
     float *params; // (model.param_count), owned
+    // Somebody reads the parameters on another thread: they are left to him by the installation of
+    // another version, which frees them otherwise.
+    bool is_lent;
     // Digest of the pipeline that the device's rows go through (all 0: none), borrowed; a version whose
     // manifest has another is refused. NULL: any will do.
     const uint8_t *prepare_digest;

@@ -243,7 +243,8 @@ static bool can_train(struct trib_task *task, uint64_t memory_max)
                   msg->round_number);
         return false;
     }
-    // Base, delta, words and the packed words, at most 4 bytes each, beside those of training
+    // Base, the change or its words, and while it trains a version that is installed and one that
+    // comes, 4 bytes each, beside those of training
     const size_t vectors = 4 + trib_train_vectors(&options);
     if (memory_max && (trib_model_total(&task->model) * vectors > memory_max / sizeof(float) ||
                        task->word_count > memory_max / WORD_SIZE)) {
@@ -413,6 +414,23 @@ static enum trib_code train(struct trib_task *task, const struct trib_trainer *t
     return TRIB_CODE_ACCEPTED;
 }
 
+// Train, and turn what came of it into words, which the caller owns: they take the place of the
+// change, so that a device holds one vector less.
+static enum trib_code learn(struct trib_task *task, const struct trib_trainer *trainer, void *user,
+                            const float *base, uint64_t *ret_examples, int32_t **ret_words)
+{
+    const size_t params = task->model.param_count;
+    _Static_assert(sizeof(float) == sizeof(int32_t), "a word takes the place of a float");
+    void *memory = trib_alloc_aligned(params, sizeof(float));
+    if (!memory)
+        return TRIB_CODE_DECLINED_FAILED;
+    enum trib_code code = train(task, trainer, user, base, memory, ret_examples);
+    if (code == TRIB_CODE_ACCEPTED)
+        code = encode(task, memory, memory);
+    *ret_words = memory;
+    return code;
+}
+
 // What was counted, as words: exact, or with privacy on through the boundary.
 static enum trib_code encode_tally(const struct trib_task *task, int32_t *words)
 {
@@ -434,12 +452,14 @@ static enum trib_code encode_tally(const struct trib_task *task, int32_t *words)
     return code;
 }
 
-// Count at `base`.
+// Count at `base`; the words are the caller's.
 static enum trib_code count(struct trib_task *task, const struct trib_trainer *trainer, void *user,
-                            const float *base, int32_t *words)
+                            const float *base, int32_t **ret_words)
 {
     struct trib_tally tally = {0};
-    if (trib_tally_init(&tally, task->msg.fit.tally.values))
+    int32_t *words = trib_alloc_aligned(task->word_count, sizeof(*words));
+    *ret_words = words;
+    if (!words || trib_tally_init(&tally, task->msg.fit.tally.values))
         return TRIB_CODE_DECLINED_FAILED;
     task->tally = &tally;
     enum trib_err err = trainer->tally(user, task, base, task->model.param_count);
@@ -477,34 +497,29 @@ enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_res
     return TRIB_CODE_ACCEPTED;
 }
 
-// A finished update: charged, packed, and durable before its first byte is sent.
-static enum trib_code spool(const struct trib_task *task, uint64_t examples, const int32_t *words,
+// A finished update: charged, packed, and durable before its first byte is sent. Takes the words.
+static enum trib_code spool(const struct trib_task *task, uint64_t examples, int32_t *words,
                             const char *dir, struct trib_task_result *ret_result)
 {
     const size_t count = task->word_count;
     const size_t size = trib_codec_size(count, task->encoding.word_bits);
     struct trib_msg_upload_begin begin;
     uint64_t reservation;
-    uint8_t *packed = trib_alloc_aligned(size, 1);
-    if (!packed)
-        return TRIB_CODE_DECLINED_FAILED;
     enum trib_code code = trib_task_reserve(task, &reservation);
-    if (code != TRIB_CODE_ACCEPTED)
-        goto failed;
-    trib_codec_pack(words, count, task->encoding.word_bits, packed);
+    if (code != TRIB_CODE_ACCEPTED) {
+        wipe_and_free(words, count * sizeof(*words));
+        return code;
+    }
+    uint8_t *packed = trib_codec_pack_in_place(words, count, task->encoding.word_bits);
     trib_task_begin(task, examples, packed, size, &begin);
     if ((task->has_claim && trib_watermark_claim(dir, begin.update_id, &task->claim)) ||
         trib_spool_write(dir, &begin, packed)) {
-        code = TRIB_CODE_DECLINED_FAILED; // spent: a spool half written may come back at a restart
-        goto failed;
+        free(packed); // spent: a spool half written may come back at a restart
+        return TRIB_CODE_DECLINED_FAILED;
     }
     *ret_result =
         (struct trib_task_result){.begin = begin, .packed = packed, .reservation = reservation};
     return TRIB_CODE_ACCEPTED;
-
-failed:
-    free(packed);
-    return code;
 }
 
 // ---- The part that stays here
@@ -548,20 +563,16 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
                              const float *base, const char *dir,
                              struct trib_task_result *ret_result)
 {
-    const size_t params = task->model.param_count;
     enum trib_code code = TRIB_CODE_DECLINED_FAILED;
     uint64_t examples = 1; // the weight of a tally
     struct trib_local local = {.count = 0};
-    float *delta = trib_alloc_aligned(params, sizeof(*delta));
-    int32_t *words = trib_alloc_aligned(task->word_count, sizeof(*words));
-    if (!delta || !words || load_local(task, dir, &local))
+    int32_t *words = NULL;
+    if (load_local(task, dir, &local))
         goto out;
     if (task->msg.fit.mode != TRIB_MODE_BATCH && trib_watermark_load(dir, &task->mark))
         goto out;
-    code = trib_task_is_tally(task) ? count(task, trainer, user, base, words)
-                                    : train(task, trainer, user, base, delta, &examples);
-    if (code == TRIB_CODE_ACCEPTED && !trib_task_is_tally(task))
-        code = encode(task, delta, words);
+    code = trib_task_is_tally(task) ? count(task, trainer, user, base, &words)
+                                    : learn(task, trainer, user, base, &examples, &words);
     if (code == TRIB_CODE_ACCEPTED && !trib_task_is_tally(task))
         code = keep_local(task, dir, &local);
     if (code != TRIB_CODE_ACCEPTED)
@@ -571,10 +582,10 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
         words = NULL;
     } else {
         code = spool(task, examples, words, dir, ret_result);
+        words = NULL;
     }
 
 out:
-    wipe_and_free(delta, params * sizeof(*delta));
     wipe_and_free(words, task->word_count * sizeof(*words));
     wipe_and_free(task->local, task->model.local_count * sizeof(*task->local));
     task->local = NULL;

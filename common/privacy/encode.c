@@ -112,9 +112,11 @@ static struct integer_norms round_scaled(const struct rounding *r, double a, int
     uint64_t carried = r->dither; // fraction of the running sum
 
     for (size_t i = 0; i < r->count; i++) {
+        float x; // copied before its word is written, which may lie in its place
         uint64_t w = 0;
-        if (isfinite(r->x[i])) {
-            double magnitude = fabs((double)r->x[i]) * factor;
+        memcpy(&x, r->x + i, sizeof(x));
+        if (isfinite(x)) {
+            double magnitude = fabs((double)x) * factor;
             w = magnitude < (double)magnitude_max ? (uint64_t)magnitude : magnitude_max;
         }
         uint64_t sum = carried + w; // below 2^52: floors differ by the floor of this
@@ -124,7 +126,7 @@ static struct integer_norms round_scaled(const struct rounding *r, double a, int
         norms.l1 += q;
         norms.squares += (uint128)q * q;
         if (words)
-            words[i] = r->x[i] < 0 ? -(int32_t)q : (int32_t)q;
+            words[i] = x < 0 ? -(int32_t)q : (int32_t)q;
     }
     return norms;
 }
@@ -142,10 +144,10 @@ static enum trib_err clip_bounded(const struct trib_encoding *e, struct trib_noi
     const struct rounding rounding = {
         .encoding = e, .x = x, .count = count, .dither = trib_noise_bits(noise, FRACTION_BITS)};
     double a = clip_factor(&norms, (double)e->s1 * e->grid, (double)e->s2 * e->grid);
-    struct integer_norms got = round_scaled(&rounding, a, ret_words);
+    struct integer_norms got = round_scaled(&rounding, a, NULL);
 
-    if (!is_within(e,
-                   &got)) { // rounding inflates the L2 norm a little: find the largest a that fits
+    // Rounding inflates the L2 norm a little: find the largest a that fits.
+    if (!is_within(e, &got)) {
         double low = 0;
         double high = a;
         for (int step = 0; step < BISECT_STEPS; step++) {
@@ -157,9 +159,9 @@ static enum trib_err clip_bounded(const struct trib_encoding *e, struct trib_noi
                 high = middle;
         }
         a = low;
-        got = round_scaled(&rounding, a, ret_words);
     }
-    assert(is_within(e, &got)); // the one thing the privacy proof needs
+    got = round_scaled(&rounding, a, ret_words); // nothing is read of x after this
+    assert(is_within(e, &got));                  // the one thing the privacy proof needs
     *ret_report = (struct trib_encode_report){
         .nonfinite = norms.nonfinite, .scale = a, .l1 = got.l1, .l2 = sqrt((double)got.squares)};
     return TRIB_OK;
@@ -229,8 +231,9 @@ static enum trib_err round_plain(const struct trib_encoding *e, const float *x, 
                                  int32_t *ret_words, struct trib_encode_report *ret_report)
 {
     struct plain plain = {.a = 1, .grid = e->grid, .limit = (double)word_limit(e)};
+    float copy[BLOCK]; // the words may lie where x does
     double squares = 0;
-    uint64_t l1 = 0;
+    uint64_t l1 = 0, nonfinite = 0;
     bool is_over = false;
     int exponent;
 
@@ -242,18 +245,19 @@ static enum trib_err round_plain(const struct trib_encoding *e, const float *x, 
         plain.inverse = 1 / e->grid;
     for (size_t first = 0; first < count; first += BLOCK) {
         const size_t block = count - first < BLOCK ? count - first : BLOCK;
+        memcpy(copy, x + first, block * sizeof(*copy));
         const struct plain_norms got =
-            trib_is_wide() ? plain_block_wide(&plain, x + first, block, ret_words + first)
-                           : plain_block(&plain, x + first, block, ret_words + first);
+            trib_is_wide() ? plain_block_wide(&plain, copy, block, ret_words + first)
+                           : plain_block(&plain, copy, block, ret_words + first);
         is_over = is_over || got.is_over;
+        if (got.is_over)
+            nonfinite += norms_of(copy, block).nonfinite;
         l1 += got.l1;
         squares += (double)got.high * 0x1p32 + (double)got.low;
     }
     *ret_report = (struct trib_encode_report){.scale = plain.a, .l1 = l1, .l2 = sqrt(squares)};
-    if (!is_over)
-        return TRIB_OK;
-    ret_report->nonfinite = norms_of(x, count).nonfinite;
-    return TRIB_ERR_DATA;
+    ret_report->nonfinite = nonfinite;
+    return is_over ? TRIB_ERR_DATA : TRIB_OK;
 }
 
 enum trib_err trib_encode_clip(const struct trib_encoding *encoding, struct trib_noise *noise,

@@ -59,7 +59,8 @@ TRIB_CHECKED enum trib_err trib_encode_clip(const struct trib_encoding *encoding
 //                modulo 2^32, and 2^word_bits divides that. They are for a mask and nothing else:
 //                alone a share hides next to nothing
 //   central      nothing: who receives the words sees q, and adds trib_noise_central_add to the sum
-// On failure nothing in `ret_words` is to be used.
+// On failure nothing in `ret_words` is to be used. The words may take the place of the floats: with
+// `ret_words` and `delta` one piece of allocated memory the words are the same.
 TRIB_CHECKED enum trib_err trib_encode(const struct trib_encoding *encoding,
                                        struct trib_noise *noise, const float *delta, size_t count,
                                        int32_t *ret_words, struct trib_encode_report *ret_report);

@@ -55,6 +55,7 @@ struct trib_frames {
     pthread_mutex_t lock;
     struct frame *free;
     size_t left;                  // how many may still be allocated
+    bool keeps;                   // those that nobody uses: one alone is soon made again
     struct trib_channel *waiting; // channels that want one, linked by `waiting_next`
 };
 
@@ -134,6 +135,7 @@ enum trib_err trib_frames_create(size_t count, struct trib_frames **ret_frames)
         return TRIB_ERR_NOMEM;
     (void)pthread_mutex_init(&frames->lock, NULL);
     frames->left = count;
+    frames->keeps = count > 1;
     *ret_frames = frames;
     return TRIB_OK;
 }
@@ -184,8 +186,13 @@ static struct frame *frame_take(struct trib_frames *frames, struct trib_channel 
 static void frame_give(struct trib_frames *frames, struct frame *frame)
 {
     (void)pthread_mutex_lock(&frames->lock);
-    frame->next = frames->free;
-    frames->free = frame;
+    if (frames->keeps) {
+        frame->next = frames->free;
+        frames->free = frame;
+    } else {
+        free(frame);
+        frames->left++;
+    }
     struct trib_channel *waiting = frames->waiting; // all of them: who comes too late waits again
     frames->waiting = NULL;
     (void)pthread_mutex_unlock(&frames->lock);

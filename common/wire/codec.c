@@ -1,10 +1,12 @@
 #include "common/wire/codec.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/bytes.h"
 #include "common/base/wide.h"
+#include "common/base/wipe.h"
 
 enum {
     BLOCK = 1024, // words at a time, so that they stay in the first cache
@@ -70,6 +72,22 @@ void trib_codec_pack(const int32_t *words, size_t count, unsigned word_bits, uin
     case 32: pack_32(words, count, out); return;
     default: assert(word_bits == 32); // ours to have checked
     }
+}
+
+uint8_t *trib_codec_pack_in_place(int32_t *words, size_t count, unsigned word_bits)
+{
+    int32_t block[BLOCK];
+    const size_t size = trib_codec_size(count, word_bits);
+    uint8_t *packed = (uint8_t *)words;
+    for (size_t first = 0; first < count; first += BLOCK) {
+        const size_t some = count - first < BLOCK ? count - first : BLOCK;
+        memcpy(block, packed + first * sizeof(*words), some * sizeof(*words));
+        trib_codec_pack(block, some, word_bits, packed + trib_codec_size(first, word_bits));
+    }
+    trib_wipe(block, sizeof(block));
+    trib_wipe(packed + size, count * sizeof(*words) - size);
+    uint8_t *less = realloc(packed, size > 0 ? size : 1);
+    return less ? less : packed;
 }
 
 // ---- Unpacking

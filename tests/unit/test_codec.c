@@ -109,6 +109,24 @@ static void unpacking_undoes_packing(void **state)
     for_every_shape(check_round_trip);
 }
 
+static void check_in_place(const struct sample *s, uint64_t *seed)
+{
+    const size_t size = trib_codec_size(s->count, s->word_bits);
+    int32_t *words = exact(s->count * sizeof(int32_t));
+    (void)seed;
+    memcpy(words, s->words, s->count * sizeof(int32_t));
+    uint8_t *packed = trib_codec_pack_in_place(words, s->count, s->word_bits);
+    if (size > 0)
+        assert_memory_equal(packed, s->packed, size);
+    free(packed);
+}
+
+static void packing_in_place_gives_the_same_bytes(void **state)
+{
+    (void)state;
+    for_every_shape(check_in_place);
+}
+
 // Any bytes are words, and packing them again gives the same bytes: nothing is lost or invented.
 static void check_bytes(const struct sample *s, uint64_t *seed)
 {
@@ -222,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_little_endian_twos_complement),
         cmocka_unit_test(unpacking_undoes_packing),
+        cmocka_unit_test(packing_in_place_gives_the_same_bytes),
         cmocka_unit_test(packing_undoes_unpacking_of_any_bytes),
         cmocka_unit_test(add_is_the_weighted_sum_of_the_words),
         cmocka_unit_test(norms_are_those_of_the_words_in_one_piece_or_two),

@@ -366,6 +366,20 @@ static void the_noise_is_dlap_and_nothing_else(void **state)
         assert_int_equal(words[i], q[i] + trib_noise_dlap(&noise, 12));
 }
 
+// What trib_encode makes where the floats lie.
+static void assert_same_in_place(const struct trib_encoding *e, const float *x, size_t count,
+                                 uint8_t seed, const int32_t *words)
+{
+    struct trib_encode_report report;
+    void *memory = trib_alloc_array(count, sizeof(*x));
+    assert_non_null(memory);
+    memcpy(memory, x, count * sizeof(*x));
+    start_noise(seed);
+    assert_int_equal(trib_encode(e, &noise, memory, count, memory, &report), TRIB_OK);
+    assert_memory_equal(memory, words, count * sizeof(*words));
+    free(memory);
+}
+
 static void assert_same_bounds_in_every_mode(const struct trib_encoding *e, const float *x,
                                              size_t count, uint8_t seed)
 {
@@ -377,6 +391,7 @@ static void assert_same_bounds_in_every_mode(const struct trib_encoding *e, cons
 
     start_noise(seed);
     assert_int_equal(trib_encode(e, &noise, x, count, words, &report), TRIB_OK);
+    assert_same_in_place(e, x, count, seed, words);
     start_noise(seed);
     assert_int_equal(trib_encode_clip(e, &noise, x, count, q, &clipped), TRIB_OK);
     assert_bounds(e, q, count);
@@ -471,6 +486,26 @@ static void off_is_within_half_a_step(void **state)
             assert_int_equal(trib_encode(encodings[e], NULL, &x, 1, &word, &report), TRIB_OK);
             assert_true(fabs(word * encodings[e]->grid - (double)x) <= encodings[e]->grid / 2);
         }
+    }
+}
+
+static void off_encodes_where_the_floats_lie(void **state)
+{
+    enum {
+        COUNT = 2500 // more than two of the encoder's blocks, and a rest
+    };
+    float x[COUNT];
+    int32_t words[COUNT];
+    struct trib_encoding e = off24;
+    struct trib_encode_report report;
+    uint64_t seed = 12;
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        x[i] = (float)(15.9 * (uniform(&seed) - 0.5));
+    for (int clips = 0; clips < 2; clips++) {
+        e.clip_l2 = clips;
+        assert_int_equal(trib_encode(&e, NULL, x, COUNT, words, &report), TRIB_OK);
+        assert_same_in_place(&e, x, COUNT, 12, words);
     }
 }
 
@@ -635,6 +670,7 @@ int main(void)
         cmocka_unit_test(shares_are_not_clamped),
         cmocka_unit_test(off_rounds_to_nearest_ties_to_even),
         cmocka_unit_test(off_is_within_half_a_step),
+        cmocka_unit_test(off_encodes_where_the_floats_lie),
         cmocka_unit_test(off_refuses_what_does_not_fit),
         cmocka_unit_test(off_clips_only_when_told_to),
         cmocka_unit_test(an_encoding_that_contradicts_itself_is_refused),

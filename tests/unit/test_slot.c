@@ -151,6 +151,22 @@ static void a_specification_must_parse_and_match(void **state)
                      TRIB_CODE_MODEL_ARCH);
 }
 
+static void lent_parameters_outlive_the_next_version(void **state)
+{
+    (void)state;
+    struct trib_slot slot = {.params = NULL};
+    assert_int_equal(install(&slot, files_dir, params), TRIB_OK);
+    float *lent = slot.params;
+    slot.is_lent = true;
+    manifest.version++;
+    assert_int_equal(install(&slot, files_dir, params), TRIB_OK);
+    assert_ptr_not_equal(slot.params, lent);
+    assert_false(slot.is_lent); // the new ones are not
+    assert_memory_equal(lent, params, sizeof(params));
+    free(lent); // who had them frees them
+    trib_slot_fini(&slot);
+}
+
 static void a_model_is_for_one_pipeline(void **state)
 {
     (void)state;
@@ -304,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup(a_damaged_file_counts_as_absent, set_up),
         cmocka_unit_test_setup(bytes_behind_the_parameters_are_damage, set_up),
         cmocka_unit_test_setup(a_file_signed_by_another_key_counts_as_absent, set_up),
+        cmocka_unit_test_setup(lent_parameters_outlive_the_next_version, set_up),
         cmocka_unit_test_setup(a_model_is_for_one_pipeline, set_up),
     };
     return cmocka_run_group_tests(tests, files_setup, tear_down);
