@@ -7,6 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/json.h"
 #include "common/math/train.h"
+#include "common/math/yardstick.h"
 
 enum {
     BATCH = 256
@@ -18,6 +19,8 @@ struct trib_evaluator {
     struct trib_dataset *test;    // owned; NULL: none
     struct trib_net *net;
     struct trib_confusion confusion, test_confusion;
+    const struct trib_model *model; // borrowed
+    struct trib_yardstick baseline;
 };
 
 // Held-out rows must be usable as a whole: one bad number would poison every evaluation.
@@ -105,6 +108,7 @@ enum trib_err trib_evaluator_take(struct trib_dataset *dataset, const struct tri
     if (!evaluator)
         goto failed;
     evaluator->plan = *plan;
+    evaluator->model = model;
     err = trib_net_create(model, dataset->rows < BATCH ? dataset->rows : BATCH, &evaluator->net);
     if (!err)
         err = trib_confusion_init(&evaluator->confusion, model->classes);
@@ -180,9 +184,113 @@ enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *
                                     &evaluator->test_confusion, &held_out.test);
     }
     held_out.validation.primary = held_out.test.primary = evaluator->plan.primary;
+    held_out.baseline = evaluator->baseline;
     if (!err)
         *ret_held_out = held_out;
     return err;
+}
+
+// ---- Baselines
+
+// With the decision of the model's own evaluations.
+static enum trib_err measure_linear(const struct trib_evaluator *evaluator,
+                                    const struct trib_model *linear, const float *params,
+                                    const char *name, struct trib_yardstick *ret_baseline)
+{
+    const struct trib_samples samples = trib_dataset_samples(evaluator->dataset);
+    const struct trib_decision decision = {evaluator->plan.goal, 0.5};
+    struct trib_evaluation evaluation;
+    struct trib_net *net;
+    bool higher_is_better;
+    enum trib_err err = trib_net_create(linear, samples.rows < BATCH ? samples.rows : BATCH, &net);
+    if (err)
+        return err;
+    err = trib_evaluate_decided(net, params, &samples, &decision, NULL, &evaluation);
+    trib_net_destroy(net);
+    if (err)
+        return err;
+    evaluation.primary = evaluator->plan.primary;
+    *ret_baseline = (struct trib_yardstick){.name = name, .loss = evaluation.loss};
+    (void)trib_evaluation_primary(&evaluation, &ret_baseline->value, &higher_is_better);
+    return TRIB_OK;
+}
+
+static double gain(const struct trib_evaluator *evaluator, double value, double before)
+{
+    struct trib_evaluation evaluation;
+    bool higher_is_better;
+    double unknown;
+    trib_evaluation_init(&evaluation, evaluator->model->classes);
+    evaluation.primary = evaluator->plan.primary;
+    (void)trib_evaluation_primary(&evaluation, &unknown, &higher_is_better);
+    return higher_is_better ? value - before : before - value;
+}
+
+void trib_evaluator_take_baseline(struct trib_evaluator *evaluator,
+                                  const struct trib_yardstick *baseline)
+{
+    const struct trib_yardstick *before = &evaluator->baseline;
+    if (!before->name || !isfinite(before->value) ||
+        gain(evaluator, baseline->value, before->value) > 0)
+        evaluator->baseline = *baseline;
+}
+
+enum trib_err trib_evaluator_add_prior(struct trib_evaluator *evaluator)
+{
+    const struct trib_samples samples = trib_dataset_samples(evaluator->dataset);
+    struct trib_yardstick baseline;
+    struct trib_model linear;
+    enum trib_err err = trib_yardstick_model(evaluator->model, &linear);
+    if (err)
+        return err;
+    float *params = trib_alloc_aligned(linear.param_count, sizeof(*params));
+    if (!params)
+        return TRIB_ERR_NOMEM;
+    trib_yardstick_prior(&linear, &samples, params);
+    err = measure_linear(evaluator, &linear, params, "prior", &baseline);
+    if (!err)
+        trib_evaluator_take_baseline(evaluator, &baseline);
+    free(params);
+    return err;
+}
+
+enum trib_err trib_evaluator_add_linear(struct trib_evaluator *evaluator, const float *params,
+                                        struct trib_yardstick *ret_measured)
+{
+    struct trib_model linear;
+    enum trib_err err = trib_yardstick_model(evaluator->model, &linear);
+    if (!err)
+        err = measure_linear(evaluator, &linear, params, "linear", ret_measured);
+    if (!err)
+        trib_evaluator_take_baseline(evaluator, ret_measured);
+    return err;
+}
+
+double trib_held_out_lift(const struct trib_held_out *held_out)
+{
+    bool higher_is_better;
+    double value;
+    if (!held_out->baseline.name)
+        return (double)NAN;
+    (void)trib_evaluation_primary(&held_out->validation, &value, &higher_is_better);
+    return higher_is_better ? value - held_out->baseline.value : held_out->baseline.value - value;
+}
+
+// ---- As text
+
+static void put_baseline(const struct trib_held_out *held_out, struct trib_buf *buf)
+{
+    const struct trib_yardstick *baseline = &held_out->baseline;
+    bool higher_is_better;
+    double value;
+    trib_json_open(buf, "baseline", '{');
+    trib_json_text(buf, "name", baseline->name);
+    trib_json_text(buf, "metric",
+                   trib_evaluation_primary(&held_out->validation, &value, &higher_is_better));
+    trib_json_real(buf, "value", baseline->value);
+    trib_json_real(buf, "loss", baseline->loss);
+    trib_json_real(buf, "lift", trib_held_out_lift(held_out));
+    trib_json_close(buf, '}');
 }
 
 static void held_out_json(const struct trib_held_out *held_out,
@@ -197,6 +305,8 @@ static void held_out_json(const struct trib_held_out *held_out,
         trib_evaluation_members(&held_out->test, test_confusion, buf);
         trib_json_close(buf, '}');
     }
+    if (held_out->baseline.name)
+        put_baseline(held_out, buf);
     trib_json_close(buf, '}');
 }
 

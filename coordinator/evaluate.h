@@ -17,9 +17,17 @@ struct trib_evaluator_plan {
     double test_share;               // of the held-out rows that only report, in [0, 1)
 };
 
+// What a model must be better than, on the same rows.
+struct trib_yardstick {
+    const char *name; // "prior", "linear" (yardstick.h); NULL: there is none
+    double loss;
+    double value; // of the primary metric
+};
+
 struct trib_held_out {
     struct trib_evaluation validation;
-    struct trib_evaluation test; // with the same threshold; rows = 0: there are no such rows
+    struct trib_evaluation test;    // with the same threshold; rows = 0: there are no such rows
+    struct trib_yardstick baseline; // on the validation rows
 };
 
 // Reads the held-out rows and checks that they fit the model: a mistake shows when the job is
@@ -39,6 +47,21 @@ TRIB_CHECKED enum trib_err trib_evaluator_take(struct trib_dataset *dataset,
                                                size_t why_size);
 void trib_evaluator_destroy(struct trib_evaluator *evaluator); // NULL is fine
 
+// From now on what is measured stands beside a baseline: the best constant, made from the validation
+// rows. A linear one with these parameters (trib_yardstick_model) takes its place when it is better
+// by the primary metric. TRIB_ERR_DATA: not finite.
+TRIB_CHECKED enum trib_err trib_evaluator_add_prior(struct trib_evaluator *evaluator);
+TRIB_CHECKED enum trib_err trib_evaluator_add_linear(struct trib_evaluator *evaluator,
+                                                     const float *params,
+                                                     struct trib_yardstick *ret_measured);
+// The same with what was measured before.
+void trib_evaluator_take_baseline(struct trib_evaluator *evaluator,
+                                  const struct trib_yardstick *baseline);
+
+// How much better than the baseline, by the primary metric: above 0 is better, whatever its direction.
+// NaN: there is no baseline.
+double trib_held_out_lift(const struct trib_held_out *held_out);
+
 // One thread at a time. TRIB_ERR_DATA: the model's outputs are not finite.
 TRIB_CHECKED enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *params,
                                               struct trib_held_out *ret_held_out);
@@ -46,8 +69,8 @@ TRIB_CHECKED enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, 
 char *trib_evaluator_text(const struct trib_evaluator *evaluator,
                           const struct trib_held_out *held_out);
 
-// The same without matrices: {"loss":...,"test":{"rows":...,"loss":...}}, the latter if there are
-// rows for it.
+// The same without matrices: {"loss":...,"test":{"rows":...,"loss":...},"baseline":{...}}, the latter
+// two if there are rows for it, and a baseline.
 void trib_held_out_json(const struct trib_held_out *held_out, struct trib_buf *buf);
 
 #endif // TRIB_COORDINATOR_EVALUATE_H

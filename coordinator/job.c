@@ -25,6 +25,7 @@ const char *trib_job_state_text(enum trib_job_state state)
     case TRIB_JOB_FAILED: return "failed";
     case TRIB_JOB_CANCELLED: return "cancelled";
     case TRIB_JOB_MISSED: return "missed";
+    case TRIB_JOB_REFUSED: return "refused";
     }
     return "unknown";
 }

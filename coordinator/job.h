@@ -28,6 +28,7 @@ enum trib_job_state {
     TRIB_JOB_FAILED = 4,    // cannot go on; the reason is kept
     TRIB_JOB_CANCELLED = 5, // by the operator
     TRIB_JOB_MISSED = 6,    // rounds used up, and the target was not reached
+    TRIB_JOB_REFUSED = 7,   // its version does not beat the baseline (gate.h)
 };
 const char *trib_job_state_text(enum trib_job_state state);
 bool trib_job_state_is_final(enum trib_job_state state);
@@ -85,6 +86,10 @@ struct trib_job_config {
     uint64_t stop_patience;        // evaluations; 0: a plateau ends nothing
     double stop_min_delta;
     uint64_t deadline_s; // since it was submitted; 0: none
+    int baseline;        // enum trib_job_baseline
+    bool beat_baseline;
+    double baseline_margin;
+    int keep; // enum trib_job_keep
     // [strategy]
     int strategy;             // enum trib_job_strategy; the robust ones are refused
     double beta1, beta2, tau; // moments.h
@@ -126,6 +131,18 @@ enum trib_job_mode {
     TRIB_JOB_MODE_BATCH,
     TRIB_JOB_MODE_INCREMENTAL,
     TRIB_JOB_MODE_ONLINE,
+};
+
+enum trib_job_baseline {
+    TRIB_JOB_BASELINE_NONE,
+    TRIB_JOB_BASELINE_PRIOR,
+    TRIB_JOB_BASELINE_LINEAR,
+};
+
+// Which version stays when the job is done.
+enum trib_job_keep {
+    TRIB_JOB_KEEP_LAST,
+    TRIB_JOB_KEEP_BEST,
 };
 
 enum trib_job_lr_over {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/math/metrics.h"
+#include "coordinator/gate.h"
 #include "coordinator/job.h"
 #include "coordinator/job_ways.h"
 #include "coordinator/tally_round.h"
@@ -133,6 +134,17 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "deadline_s", TRIB_CONF_INT, deadline_s, "0",
         "stop when so many seconds have passed since the job was submitted; 0: never", 0, 1e9,
         NULL),
+    KEY("round", "keep", TRIB_CONF_CHOICE, keep, "last",
+        "which version stays in the end; best: the best evaluated one comes back", 0, 0,
+        "last|best"),
+    KEY("round", "baseline", TRIB_CONF_CHOICE, baseline, "prior",
+        "what stands beside each evaluation: the best constant, or a linear model that devices count "
+        "once before the first round",
+        0, 0, "none|prior|linear"),
+    KEY("round", "beat_baseline", TRIB_CONF_BOOL, beat_baseline, "no",
+        "a version that is not better than the baseline does not stay: the job is refused", ANY),
+    KEY("round", "baseline_margin", TRIB_CONF_REAL, baseline_margin, "0",
+        "of beat_baseline: how much better, by the primary metric", 0, 1e9, NULL),
 
     KEY("strategy", "name", TRIB_CONF_CHOICE, strategy, "fedavg",
         "how updates become a version; this version has fedavg, fedadam, fedavgm, and newton for "
@@ -468,6 +480,8 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
         err = check_fit(conf, config, &job);
     if (!err)
         err = trib_job_check_ways(conf, config, &job.model, &job.train);
+    if (!err)
+        err = trib_job_check_gate(conf, config, &job.model);
     if (!err)
         err = check_cohort(conf, config, &job);
     if (!err)

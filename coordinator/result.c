@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/json_read.h"
 
 void trib_result_init(struct trib_round_result *result)
 {
@@ -42,6 +43,46 @@ void trib_result_set_tally(struct trib_round_result *result, const struct trib_b
 {
     if (json->size > 0 && !json->failed && json->size < sizeof(result->tally))
         memcpy(result->tally, json->data, json->size + 1);
+}
+
+// Read up to the member; false: there is none of that kind.
+static bool find_member(struct trib_json_reader *reader, const char *json, const char *object,
+                        const char *name, enum trib_json_event kind)
+{
+    const unsigned depth = object ? 2 : 1;
+    enum trib_json_event event;
+    trib_json_reader_init(reader, json, strlen(json));
+    while ((event = trib_json_next(reader)) != TRIB_JSON_END && event != TRIB_JSON_WRONG) {
+        const char *key = reader->key.data ? (const char *)reader->key.data : "";
+        const bool is_open = event == TRIB_JSON_OPEN_OBJECT || event == TRIB_JSON_OPEN_ARRAY;
+        const bool is_wanted = object && event == TRIB_JSON_OPEN_OBJECT && reader->depth == 2 &&
+                               strcmp(key, object) == 0;
+        if (event == kind && reader->depth == depth && strcmp(key, name) == 0)
+            return true;
+        if (is_open && reader->depth > 1 && !is_wanted && !trib_json_skip(reader))
+            return false;
+    }
+    return false;
+}
+
+double trib_result_member(const char *json, const char *object, const char *name)
+{
+    struct trib_json_reader reader;
+    double value = (double)NAN;
+    if (!find_member(&reader, json, object, name, TRIB_JSON_NUMBER) ||
+        !trib_json_number(&reader, &value))
+        value = (double)NAN;
+    trib_json_reader_fini(&reader);
+    return value;
+}
+
+void trib_result_text(const char *json, const char *object, const char *name, char *ret_text,
+                      size_t size)
+{
+    struct trib_json_reader reader;
+    const bool is_found = find_member(&reader, json, object, name, TRIB_JSON_TEXT);
+    (void)snprintf(ret_text, size, "%s", is_found ? (const char *)reader.text.data : "");
+    trib_json_reader_fini(&reader);
 }
 
 void trib_result_to_row(const struct trib_round_result *result, struct trib_admin_reply *reply)

@@ -110,6 +110,8 @@ struct job_view {
     bool higher_is_better;
     struct trib_store_version best;
     bool has_best;
+    char baseline[16]; // what it stood beside, "" if nothing
+    double baseline_value, lift;
 };
 
 static void take_best(void *user, const struct trib_store_version *v)
@@ -117,6 +119,11 @@ static void take_best(void *user, const struct trib_store_version *v)
     struct job_view *view = user;
     view->best = *v;
     view->has_best = true;
+    if (!v->metrics)
+        return;
+    trib_result_text(v->metrics, "baseline", "name", view->baseline, sizeof(view->baseline));
+    view->baseline_value = trib_result_member(v->metrics, "baseline", "value");
+    view->lift = trib_result_member(v->metrics, "baseline", "lift");
 }
 
 // Its evaluated rounds all have the same primary metric.
@@ -163,6 +170,11 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
         trib_admin_real(&q->reply, "best", view.best.value);
         trib_admin_number(&q->reply, "best_round", view.best.round_number);
         trib_admin_number(&q->reply, "best_version", view.best.version);
+        if (view.baseline[0]) {
+            trib_admin_text(&q->reply, "baseline", view.baseline);
+            trib_admin_real(&q->reply, "baseline_value", view.baseline_value);
+            trib_admin_real(&q->reply, "lift", view.lift);
+        }
     }
     return err;
 }

@@ -129,6 +129,7 @@ static enum trib_err use_values(struct aggregation *a, const double *values, con
     const struct trib_tally_base counted_at = {.version = a->manifest.parent,
                                                .params = base,
                                                .pipeline = a->job->pipeline,
+                                               .evaluator = a->job->evaluator,
                                                .values = beside,
                                                .value_count = a->beside_count,
                                                .slices = slices.slices,
@@ -435,6 +436,10 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         active->measured = run->number;
     if (run->pass == TRIB_PASS_PREPARE)
         active->passes_tried = run->number;
+    if (run->pass == TRIB_PASS_BASELINE) {
+        active->baselines_tried = run->number;
+        active->has_linear = op->state == TRIB_ROUND_COMMITTED;
+    }
     if (run->step.prepare && trib_jobs_take_step(active, &run->step))
         run->failure = TRIB_JOB_NOTHING_TO_EVALUATE;
     active->stop.target_is_reached = active->stop.target_is_reached || run->target_is_reached;

@@ -11,8 +11,10 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
+#include "coordinator/gate.h"
 #include "coordinator/job_origin.h"
 #include "coordinator/moments.h"
+#include "coordinator/server_keep.h"
 #include "coordinator/server_state.h"
 #include "coordinator/strategy.h"
 
@@ -117,6 +119,8 @@ enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pi
                                   &active->evaluator, why, sizeof(why));
         if (err)
             TRIB_ERROR("job=%" PRIu64 " %s", active->id, why);
+        if (!err)
+            err = trib_gate_begin(&active->job, active->evaluator);
     }
     if (!err)
         err = follow_pipeline(active);
@@ -171,6 +175,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));
     if (!err)
+        err = trib_gate_begin(&active->job, active->evaluator);
+    if (!err)
         err = trib_job_moments(&active->job, &active->moments);
     if (err)
         goto out;
@@ -220,8 +226,9 @@ struct version_op {
     struct trib_store_version row;
     char *metrics; // of the evaluation, owned
     struct trib_store_job job_row;
-    bool averages;      // the tail, else the initial parameters
-    uint64_t origin;    // of them: the version, or 0
+    bool is_end;        // of the job: what stays; else its initial parameters
+    uint64_t origin;    // of the initial ones: the version, or 0
+    bool averages;      // at the end: the tail
     uint64_t tail_from; // first round number of the tail
     double *sums;       // of the tail, owned
     size_t tail_count;
@@ -249,7 +256,7 @@ static void add_to_tail(void *user, const struct trib_store_version *row)
 static enum trib_err make_params(struct version_op *op, float *params)
 {
     const struct trib_job *job = &op->job->job;
-    if (!op->averages) {
+    if (!op->is_end) {
         char why[1024];
         struct trib_job_origin origin;
         const struct trib_server *server = op->op.server;
@@ -274,38 +281,78 @@ static enum trib_err make_params(struct version_op *op, float *params)
     return err;
 }
 
+// Make the version, of which this is known.
+static enum trib_err make_version(struct version_op *op, const struct trib_model *model,
+                                  const float *params, const struct trib_held_out *held_out)
+{
+    struct trib_server *server = op->op.server;
+    bool higher_is_better;
+    if (held_out) {
+        trib_manifest_set_evaluation(&op->manifest, &held_out->validation);
+        (void)trib_evaluation_primary(&held_out->validation, &op->row.value, &higher_is_better);
+        op->row.has_value = op->is_end; // the untrained one is never the best
+        op->metrics = trib_evaluator_text(op->job->evaluator, held_out);
+        if (!op->metrics)
+            return TRIB_ERR_NOMEM;
+    }
+    enum trib_err err =
+        trib_version_make(&server->identity, model, params, &op->manifest, &op->version);
+    return err ? err : trib_version_write(server->dir, op->version);
+}
+
 static enum trib_err version_prepare(struct trib_commit_op *commit_op)
 {
     struct version_op *op = (struct version_op *)commit_op;
-    struct trib_server *server = op->op.server;
     const struct trib_active_job *active = op->job;
     struct trib_held_out held_out;
-    bool higher_is_better;
     float *params = trib_alloc_aligned(active->job.model.param_count, sizeof(*params));
     if (!params)
         return TRIB_ERR_NOMEM;
     enum trib_err err = make_params(op, params);
-    if (!err && op->averages && op->tail_count < 2)
-        goto out; // nothing to average: the last round's version stays
-    if (!err && active->evaluator) {
+    if (!err && active->evaluator)
         err = trib_evaluator_run(active->evaluator, params, &held_out);
-        if (!err) {
-            trib_manifest_set_evaluation(&op->manifest, &held_out.validation);
-            (void)trib_evaluation_primary(&held_out.validation, &op->row.value, &higher_is_better);
-            op->row.has_value = op->averages; // the untrained one is never the best
-            op->metrics = trib_evaluator_text(active->evaluator, &held_out);
-            if (!op->metrics)
-                err = TRIB_ERR_NOMEM;
-        }
+    if (!err)
+        err = make_version(op, &active->job.model, params, active->evaluator ? &held_out : NULL);
+    free(params);
+    return err;
+}
+
+// The version that stays when the job is done, if it is not the newest one.
+static enum trib_err keep_prepare(struct trib_commit_op *commit_op)
+{
+    struct version_op *op = (struct version_op *)commit_op;
+    struct trib_kept kept = {.kind = NULL};
+    float *average = NULL;
+    enum trib_err err = TRIB_OK;
+    if (op->averages) {
+        average = trib_alloc_aligned(op->job->job.model.param_count, sizeof(*average));
+        err = average ? make_params(op, average) : TRIB_ERR_NOMEM;
     }
-    if (!err)
-        err = trib_version_make(&server->identity, &active->job.model, params, &op->manifest,
-                                &op->version);
-    if (!err)
-        err = trib_version_write(server->dir, op->version);
+    if (!err) // with one version there is nothing to average
+        err = trib_jobs_keep(op->op.server, op->job, &op->job_row,
+                             op->tail_count >= 2 ? average : NULL, &kept);
+    if (err)
+        goto out;
+    if (kept.is_refused) {
+        op->job_row.state = TRIB_JOB_REFUSED;
+        op->job_row.reason = trib_gate_reason;
+    }
+    if (!kept.kind)
+        goto out;
+    (void)snprintf(op->manifest.kind, sizeof(op->manifest.kind), "%s", kept.kind);
+    if (kept.source) {
+        const struct trib_msg_manifest *from = &kept.source->manifest;
+        op->manifest.parent = from->version;
+        memcpy(op->manifest.parent_digest, from->digest, TRIB_DIGEST_SIZE);
+        memcpy(op->manifest.parent_digest, from->digest, TRIB_DIGEST_SIZE);
+        memcpy(op->manifest.prepare_digest, from->prepare_digest, TRIB_DIGEST_SIZE);
+    }
+    err = make_version(op, kept.source ? &kept.source->model : &op->job->job.model, kept.params,
+                       kept.is_measured ? &kept.held_out : NULL);
 
 out:
-    free(params);
+    trib_kept_fini(&kept);
+    free(average);
     return err;
 }
 
@@ -330,7 +377,7 @@ static enum trib_err version_apply(struct trib_commit_op *commit_op, struct trib
         memcpy(op->row.digest, v->manifest.digest, TRIB_DIGEST_SIZE);
         memcpy(op->row.signature, v->announcement.signature, TRIB_SIGNATURE_SIZE);
         err = trib_store_version_insert(store, &op->row);
-        if (!op->averages)
+        if (!op->is_end)
             op->job_row.start_version = v->manifest.version;
     }
     return err ? err : trib_store_job_update(store, &op->job_row);
@@ -476,9 +523,11 @@ static void finished(struct trib_server *server, struct trib_server_op *server_o
     version_op_free(op);
 }
 
+// `is_done`: the job came to its end, so that a version of it is to stay.
 static void submit_end(struct trib_server *server, enum trib_job_state state, const char *reason,
-                       bool averages)
+                       bool is_done)
 {
+    const struct trib_job *job = &server->job->job;
     struct version_op *op = version_op_create(server);
     if (!op) {
         trib_server_stop_failed(server);
@@ -488,12 +537,13 @@ static void submit_end(struct trib_server *server, enum trib_job_state state, co
     op->job_row.state = state;
     op->job_row.ended_ms = trib_clock_wall_ms();
     op->job_row.reason = reason; // a constant text
-    if (averages) {
-        uint64_t tail = trib_job_tail(&server->job->job);
-        op->averages = true;
-        op->tail_from = server->job->job.config.rounds - tail + 1;
-        fill_manifest(server, "tail_average", &op->manifest);
-        op->op.op.prepare = version_prepare;
+    op->is_end = true;
+    if (is_done) {
+        const uint64_t tail = trib_job_tail(job);
+        op->averages = tail > 0 && server->job->row.rounds_done >= job->config.rounds;
+        op->tail_from = job->config.rounds - tail + 1;
+        fill_manifest(server, "", &op->manifest); // the kind comes with what stays
+        op->op.op.prepare = keep_prepare;
     }
     op->op.finish = finished;
     trib_server_submit(server, &op->op);
@@ -525,11 +575,10 @@ void trib_jobs_finish(struct trib_server *server)
     const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
     const bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;
     const bool missed = has_target && rule != TRIB_STOP_TARGET;
-    const bool used_up = active->row.rounds_done >= active->job.config.rounds;
     submit_end(server, missed ? TRIB_JOB_MISSED : TRIB_JOB_DONE,
                missed && rule == TRIB_STOP_ROUNDS ? "the target was not reached"
                                                   : trib_stop_reason(rule),
-               used_up && trib_job_tail(&active->job) > 0);
+               true);
 }
 
 // ---- After a restart
@@ -637,6 +686,16 @@ static void take_value(void *user, const struct trib_store_version *v)
     trib_stop_observe(&active->stop, &active->job, v->value);
 }
 
+static void recall_baseline(struct trib_active_job *active, const struct trib_store_round *round)
+{
+    active->baselines_tried = trib_round_key_number(round->number);
+    if (round->state != TRIB_ROUND_COMMITTED)
+        return;
+    active->has_linear = true;
+    if (active->evaluator)
+        trib_gate_recall_linear(active->evaluator, round->result.tally);
+}
+
 // What the rounds before the restart settled: a step that was refused is not tried again, and a
 // version that was measured is not measured again.
 static void take_ended(void *user, const struct trib_store_round *round)
@@ -646,6 +705,8 @@ static void take_ended(void *user, const struct trib_store_round *round)
         active->measured = trib_round_key_number(round->number);
     if (trib_round_key_pass(round->number) == TRIB_PASS_PREPARE)
         recall_pass(active, round);
+    if (trib_round_key_pass(round->number) == TRIB_PASS_BASELINE)
+        recall_baseline(active, round);
     if (strcmp(round->result.reason, TRIB_ROUND_NEWTON_REFUSED) == 0)
         active->newton_is_off = true;
 }

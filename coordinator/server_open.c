@@ -9,6 +9,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/wire/codec.h"
+#include "coordinator/gate.h"
 #include "coordinator/sampler.h"
 #include "coordinator/server_state.h"
 
@@ -398,11 +399,19 @@ static bool wants_pass(const struct trib_active_job *active)
     return active->pipeline && !trib_prepare_is_fitted(active->pipeline->prepare);
 }
 
+// Is a linear baseline to be counted before the first round?
+static bool wants_baseline(const struct trib_active_job *active)
+{
+    return trib_job_wants_linear(&active->job) && !active->has_linear;
+}
+
 static uint64_t next_key(const struct trib_server *server, bool is_measuring)
 {
     const struct trib_active_job *active = server->job;
     if (wants_pass(active))
         return trib_round_key(TRIB_PASS_PREPARE, active->passes_tried + 1);
+    if (wants_baseline(active))
+        return trib_round_key(TRIB_PASS_BASELINE, active->baselines_tried + 1);
     return is_measuring ? trib_round_key(TRIB_PASS_EVALUATION, active->row.rounds_done)
                         : trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
 }
@@ -423,6 +432,10 @@ void trib_rounds_open(struct trib_server *server)
     if (wants_pass(active) &&
         active->passes_tried >= active->pipeline->passes + TRIB_SERVER_PASSES_LOST_MAX) {
         trib_jobs_end(server, TRIB_JOB_FAILED, "the pipeline's statistics could not be gathered");
+        return;
+    }
+    if (wants_baseline(active) && active->baselines_tried >= TRIB_SERVER_PASSES_LOST_MAX) {
+        trib_jobs_end(server, TRIB_JOB_FAILED, "the linear baseline could not be counted");
         return;
     }
     const uint64_t key = next_key(server, is_measuring);

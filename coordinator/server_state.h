@@ -29,11 +29,11 @@
 #include "coordinator/tally_round.h"
 
 enum {
-    TRIB_SERVER_PASSES_LOST_MAX = 8,    // rounds of a pipeline that may be abandoned
-    TRIB_SERVER_HALF_OPEN_MAX = 1024,   // connections without a finished handshake
-    TRIB_SERVER_UPLOADS_MAX = 64,       // uploads that have credit at once
-    TRIB_SERVER_CREDIT = 1 << 20,       // bytes a device may be ahead of us
-    TRIB_SERVER_SETTLE_MS = 10000,      // a device that left is waited for this long
+    TRIB_SERVER_PASSES_LOST_MAX = 8,  // rounds of a pipeline, or a baseline, that may be abandoned
+    TRIB_SERVER_HALF_OPEN_MAX = 1024, // connections without a finished handshake
+    TRIB_SERVER_UPLOADS_MAX = 64,     // uploads that have credit at once
+    TRIB_SERVER_CREDIT = 1 << 20,     // bytes a device may be ahead of us
+    TRIB_SERVER_SETTLE_MS = 10000,    // a device that left is waited for this long
     TRIB_SERVER_UPLOAD_IDLE_MS = 60000, // an upload that stands still is cut: SLOW
     TRIB_SERVER_LEDGER_ROUNDS = 1000,   // rounds whose update ids are remembered
 };
@@ -151,6 +151,8 @@ struct trib_active_job {
     struct trib_pipeline *pipeline;           // NULL: none
     uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of the pipeline when it is fitted, else 0
     uint64_t passes_tried;                    // rounds of the pipeline that have ended
+    uint64_t baselines_tried;                 // the same of the linear baseline
+    bool has_linear;                          // it was counted
     struct trib_store_job row;                // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_moments *moments; // of the strategy, for the newest version; NULL: it needs none

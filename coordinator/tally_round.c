@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/math/aside.h"
 #include "common/math/newton.h"
+#include "coordinator/gate.h"
 #include "coordinator/result.h"
 
 #define TRIB_LOG_MODULE "tally"
@@ -123,6 +124,8 @@ enum trib_err trib_job_check_tallies(struct trib_conf *conf,
         if (!err)
             err = plan_tally(conf, privacy, TRIB_TALLY_EVALUATION, job);
     }
+    if (!err && trib_job_wants_linear(job))
+        err = plan_tally(conf, privacy, TRIB_TALLY_BASELINE, job);
     return err;
 }
 
@@ -141,6 +144,8 @@ enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_p
         return TRIB_TALLY_EVALUATION;
     if (pass == TRIB_PASS_PREPARE)
         return TRIB_TALLY_PREPARE;
+    if (pass == TRIB_PASS_BASELINE)
+        return TRIB_TALLY_BASELINE;
     return job->config.strategy == TRIB_JOB_NEWTON && !newton_is_off ? TRIB_TALLY_NEWTON
                                                                      : TRIB_TALLY_NONE;
 }
@@ -345,6 +350,9 @@ enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib
     case TRIB_TALLY_NEWTON: err = use_newton(job, values, base->params, ret_next, &use); break;
     case TRIB_TALLY_EVALUATION: err = use_evaluation(job, values, base, &use); break;
     case TRIB_TALLY_PREPARE: err = use_pass(base, values, &use); break;
+    case TRIB_TALLY_BASELINE:
+        err = trib_gate_use_linear(job, values, base->evaluator, &use.json);
+        break;
     }
     if (err)
         trib_tally_use_fini(&use);

@@ -29,6 +29,7 @@ enum trib_round_pass {
     TRIB_PASS_EVALUATION = 1, // measures that version on devices; no version comes of it
     TRIB_PASS_PREPARE =
         2, // a pass of the pipeline's statistics, before all others; numbers count tries
+    TRIB_PASS_BASELINE = 3, // counts what a linear baseline is made of; numbers count tries
 };
 uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number);
 enum trib_round_pass trib_round_key_pass(uint64_t key);
@@ -87,6 +88,7 @@ struct trib_tally_base {
     uint64_t version;
     const float *params;                  // (param_count)
     const struct trib_pipeline *pipeline; // of the job; NULL: none
+    struct trib_evaluator *evaluator;     // of the job; NULL: none
     // What the coordinator measured of it on rows of its own, to be reported beside.
     const struct trib_evaluation_value *values; // (value_count), borrowed
     size_t value_count;

@@ -238,6 +238,22 @@ static enum trib_err save_model(const struct run *run)
     return err;
 }
 
+static void say_baseline(const struct run *run, double value)
+{
+    const char *name;
+    double baseline, lift;
+    if (!trib_report_baseline(run->report, value, &name, &baseline, &lift))
+        return;
+    if (state_of(run)->is_refused)
+        trib_report_note(run->report,
+                         "REFUSED: no version to keep beats the baseline (%s, %.4f); the model is "
+                         "what was there before",
+                         name, baseline);
+    else if (isfinite(lift))
+        trib_report_note(run->report, "baseline: %s %.4f; the model is %s by %.4f", name, baseline,
+                         lift > 0 ? "better" : "not better, it misses it", fabs(lift));
+}
+
 static void say_goodbye(const struct run *run, double value, const char *metric)
 {
     const struct trib_world_state *state = state_of(run);
@@ -257,6 +273,7 @@ static void say_goodbye(const struct run *run, double value, const char *metric)
     else
         trib_report_note(run->report, "model:  %s (version %" PRIu64 ")", run->model_path,
                          state->version);
+    say_baseline(run, value);
     trib_report_note(run->report, "report: %s/report.svg, rounds.csv, rounds.jsonl, scenario.ini",
                      run->dir);
     trib_report_note(run->report, "try:    %s run %s --mode %s %s", program_invocation_name,
@@ -270,6 +287,7 @@ static enum trib_err finish(struct run *run)
     struct trib_report_end end = {.version = state->version,
                                   .averaged = state->averaged,
                                   .value = (double)NAN,
+                                  .is_refused = state->is_refused,
                                   .model = run->model_path,
                                   .digest = digest,
                                   .seconds = (double)(trib_clock_mono_us() - run->start_us) / 1e6};
@@ -299,7 +317,7 @@ static enum trib_err play_rounds(struct run *run)
             err = trib_report_round(run->report, &result);
     }
     if (!err)
-        err = trib_world_average(run->world);
+        err = trib_world_keep(run->world);
     return err;
 }
 
@@ -385,7 +403,7 @@ static int exit_of(const struct run *run, enum trib_err err)
         return (int)trib_exit_of(err == TRIB_ERR_TIMEOUT ? TRIB_ERR_IO : err);
     const struct trib_world_state *state = state_of(run);
     const bool has_target = run->scenario->job_config.target_metric != TRIB_JOB_METRIC_NONE;
-    if (state->committed == 0 || (has_target && !state->target_reached))
+    if (state->committed == 0 || state->is_refused || (has_target && !state->target_reached))
         return TRIB_EXIT_STOPPED;
     return TRIB_EXIT_OK;
 }

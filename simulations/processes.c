@@ -306,10 +306,11 @@ static enum trib_err job_state(struct trib_processes *p, char *state, size_t siz
     return TRIB_OK;
 }
 
-// A pass of the pipeline's statistics: in one process they are no rounds, and no version comes of them.
+// A pass of the pipeline's statistics, or of a baseline: in one process they are no rounds, and no version comes of them.
 static bool is_pass(const struct trib_round_result *result)
 {
-    return strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_PREPARE)) == 0;
+    return strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_PREPARE)) == 0 ||
+           strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_BASELINE)) == 0;
 }
 
 static enum trib_err fetch_round(struct trib_processes *p, struct trib_round_result *result,
@@ -354,6 +355,7 @@ enum trib_err trib_processes_next(struct trib_processes *p, struct trib_round_re
         if (err)
             return look_for_death(p, err);
         is_over = strcmp(state, "active") != 0;
+        p->state.is_refused = strcmp(state, "refused") == 0;
         if (strcmp(state, "failed") == 0)
             return TRIB_ERR_IO;
         p->state.target_reached = is_over && strcmp(state, "done") == 0 &&

@@ -36,6 +36,8 @@ struct trib_report {
     double last;     // value of the round before, NaN if none
     double best;     // NaN if none
     uint64_t best_round;
+    char baseline[16]; // "" if none
+    double baseline_value;
     struct trib_svg_point *points; // (count of rounds so far), owned
     size_t count, capacity;
 };
@@ -351,6 +353,11 @@ enum trib_err trib_report_round(struct trib_report *report, const struct trib_ro
     struct trib_buf line = {0};
     if (result->metric[0])
         (void)snprintf(report->metric, sizeof(report->metric), "%s", result->metric);
+    if (result->metrics[0]) {
+        trib_result_text(result->metrics, "baseline", "name", report->baseline,
+                         sizeof(report->baseline));
+        report->baseline_value = trib_result_member(result->metrics, "baseline", "value");
+    }
     print_round(report, result);
     round_json(result, &line);
     enum trib_err err = emit(report, &line, true);
@@ -369,6 +376,33 @@ bool trib_report_best(const struct trib_report *report, double *ret_value, uint6
     *ret_value = report->best;
     *ret_round = report->best_round;
     return true;
+}
+
+bool trib_report_baseline(const struct trib_report *report, double value, const char **ret_name,
+                          double *ret_baseline, double *ret_lift)
+{
+    if (!report->baseline[0])
+        return false;
+    *ret_name = report->baseline;
+    *ret_baseline = report->baseline_value;
+    *ret_lift = report->options.higher_is_better ? value - report->baseline_value
+                                                 : report->baseline_value - value;
+    return true;
+}
+
+static void put_baseline(const struct trib_report *report, double value, struct trib_buf *line)
+{
+    const char *name;
+    double baseline, lift;
+    if (!trib_report_baseline(report, value, &name, &baseline, &lift)) {
+        trib_json_null(line, "baseline");
+        return;
+    }
+    trib_json_open(line, "baseline", '{');
+    trib_json_text(line, "name", name);
+    trib_json_real(line, "value", baseline);
+    trib_json_real(line, "lift", lift);
+    trib_json_close(line, '}');
 }
 
 static enum trib_err write_svg(struct trib_report *report, const struct trib_report_end *end)
@@ -425,6 +459,8 @@ enum trib_err trib_report_finish(struct trib_report *report, const struct trib_r
     trib_json_text(&line, "model_digest", end->digest);
     trib_json_real(&line, "seconds", end->seconds);
     trib_json_uint(&line, "averaged", end->averaged);
+    put_baseline(report, end->value, &line);
+    trib_json_bool(&line, "refused", end->is_refused);
     trib_json_close(&line, '}');
     trib_buf_text(&line, "\n");
     enum trib_err err = emit(report, &line, false);

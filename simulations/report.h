@@ -32,6 +32,7 @@ struct trib_report_end {
     uint64_t averaged;  // versions that were averaged into it, 0: none
     const char *metric; // NULL: never evaluated
     double value;       // NaN: not evaluated
+    bool is_refused;    // by the gate
     const char *model;  // path
     const char *digest; // hexadecimal
     double seconds;
@@ -54,6 +55,11 @@ TRIB_CHECKED enum trib_err trib_report_round(struct trib_report *report,
 // The run is over: the last JSON line, and report.svg.
 TRIB_CHECKED enum trib_err trib_report_finish(struct trib_report *report,
                                               const struct trib_report_end *end);
+
+// What the last evaluated round stood beside (gate.h), and how much better `value` is: above 0 is
+// better, whatever the metric's direction. False if there was no baseline.
+bool trib_report_baseline(const struct trib_report *report, double value, const char **ret_name,
+                          double *ret_baseline, double *ret_lift);
 
 // The best value so far and its round; false if nothing was evaluated.
 bool trib_report_best(const struct trib_report *report, double *ret_value, uint64_t *ret_round);

@@ -123,6 +123,15 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
     if (has_test && s->data.test_fraction > 0)
         return trib_conf_reject(&s->conf, "data", "test_fraction",
                                 "must be 0 when there is a test file");
+    if (s->config.test_on == TRIB_TEST_ON_DEVICES && s->job_config.beat_baseline)
+        return trib_conf_reject(&s->conf, "round", "beat_baseline",
+                                "wants data.test_on = coordinator, which measures the baseline");
+    if (s->config.test_on == TRIB_TEST_ON_DEVICES &&
+        s->job_config.baseline == TRIB_JOB_BASELINE_LINEAR)
+        return trib_conf_reject(&s->conf, "round", "baseline",
+                                "linear wants data.test_on = coordinator");
+    if (s->config.test_on == TRIB_TEST_ON_DEVICES && s->job_config.keep == TRIB_JOB_KEEP_BEST)
+        return trib_conf_reject(&s->conf, "round", "keep", "best wants data.test_on = coordinator");
     if (has_test && s->config.test_on == TRIB_TEST_ON_DEVICES)
         return trib_conf_reject(&s->conf, "data", "test_on",
                                 "devices wants a test_fraction instead of a test file");

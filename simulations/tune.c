@@ -168,7 +168,7 @@ static enum trib_err play(struct trib_scenario *s, struct tune *t, struct outcom
         err = trib_world_play(world, NULL, NULL, &result);
     }
     if (!err)
-        err = trib_world_average(world);
+        err = trib_world_keep(world);
     const struct trib_world_state *state = err ? NULL : trib_world_state(world);
     // A run in which rounds were lost because nothing finite came of them is no candidate.
     if (state && state->is_evaluated && state->committed == s->job.config.rounds)

@@ -18,6 +18,7 @@
 #include "coordinator/aggregate.h"
 #include "coordinator/evaluate.h"
 #include "coordinator/finish.h"
+#include "coordinator/gate.h"
 #include "coordinator/moments.h"
 #include "coordinator/round.h"
 #include "coordinator/sampler.h"
@@ -28,6 +29,10 @@
 #include "simulations/device.h"
 
 #define TRIB_LOG_MODULE "world"
+
+enum {
+    BASELINES_LOST_MAX = 8 // as the server's
+};
 
 // ---- Building
 
@@ -72,6 +77,13 @@ static enum trib_err create_vectors(struct trib_world *world)
         if (!world->used)
             return TRIB_ERR_NOMEM;
     }
+    if (world->job->config.keep == TRIB_JOB_KEEP_BEST)
+        world->best = trib_alloc_aligned(params, sizeof(*world->best));
+    if (world->job->config.beat_baseline)
+        world->initial = trib_alloc_aligned(params, sizeof(*world->initial));
+    if ((world->job->config.keep == TRIB_JOB_KEEP_BEST && !world->best) ||
+        (world->job->config.beat_baseline && !world->initial))
+        return TRIB_ERR_NOMEM;
     if (trib_job_tail(world->job) > 0)
         world->tail = trib_alloc_aligned(params, sizeof(*world->tail));
     if (!world->by_name || !world->order || !world->members || !world->params || !world->next ||
@@ -109,7 +121,7 @@ static enum trib_err create_measure(struct trib_world *world, struct trib_scenar
                               why, sizeof(why));
     if (err)
         TRIB_ERROR("%s", why);
-    return err;
+    return err ? err : trib_gate_begin(world->job, world->evaluator);
 }
 
 enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads,
@@ -144,6 +156,9 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
         TRIB_ERROR("model.init: %s", why);
         goto failed;
     }
+    if (world->initial)
+        memcpy(world->initial, world->params,
+               world->job->model.param_count * sizeof(*world->initial));
     trib_model_digest(&world->job->model, world->params, world->state.digest);
     world->state.version = 1;
     world->state.params = world->params;
@@ -179,6 +194,8 @@ void trib_world_destroy(struct trib_world *world)
     free(world->mean);
     free(world->values);
     free(world->tail);
+    free(world->initial);
+    free(world->best);
     trib_moments_destroy(world->moments);
     (void)pthread_cond_destroy(&world->changed);
     (void)pthread_mutex_destroy(&world->lock);
@@ -207,8 +224,7 @@ const struct trib_world_state *trib_world_state(const struct trib_world *world)
 
 // ---- Versions
 
-// Make `next` the newest version. `held_out` is NULL when it was not measured.
-static void adopt(struct trib_world *world, const struct trib_held_out *held_out)
+void trib_world_adopt(struct trib_world *world, const struct trib_held_out *held_out)
 {
     float *old = world->params;
     world->params = world->next;
@@ -255,8 +271,8 @@ static size_t headlines(const struct trib_evaluation *evaluation,
     return kept;
 }
 
-static enum trib_err measure(struct trib_world *world, const float *params,
-                             struct trib_held_out *ret_held_out)
+enum trib_err trib_world_measure(struct trib_world *world, const float *params,
+                                 struct trib_held_out *ret_held_out)
 {
     if (world->evaluator)
         return trib_evaluator_run(world->evaluator, params, ret_held_out);
@@ -285,6 +301,7 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
         .version = world->state.version,
         .params = world->params,
         .values = beside,
+        .evaluator = world->evaluator,
         .value_count =
             world->state.is_evaluated ? headlines(&world->state.held_out.validation, beside) : 0,
     };
@@ -300,7 +317,7 @@ static enum trib_err make_version(struct trib_world *world, bool is_measured,
     if (!err)
         err = use_sums(world, use);
     if (!err && is_measured && use->has_version)
-        err = measure(world, world->next, ret_held_out);
+        err = trib_world_measure(world, world->next, ret_held_out);
     return err;
 }
 
@@ -328,13 +345,14 @@ static void take_version(struct trib_world *world, const struct trib_held_out *h
     const struct trib_job *job = world->job;
     if (world->moments)
         trib_moments_take(world->moments);
-    adopt(world, held_out);
+    trib_world_adopt(world, held_out);
     world->state.committed++;
     world->versioned = world->round_number;
     if (held_out) {
         trib_result_set_evaluation(result, held_out);
         trib_job_observe(job, result->value, &world->plateau);
         trib_stop_observe(&world->progress, job, result->value);
+        trib_world_note_best(world, result->value);
         world->state.target_reached = trib_job_target_is_reached(job, &held_out->validation);
         world->progress.target_is_reached = world->state.target_reached;
     }
@@ -447,6 +465,42 @@ static void describe(struct trib_world *world, struct trib_round_result *result)
     trib_buf_fini(&json);
 }
 
+// From asking to the commit. The result is of a round that has ended.
+static enum trib_err play_round(struct trib_world *world, struct trib_round_result *result)
+{
+    world->mean_rms = (double)NAN;
+    trib_result_init(result);
+    enum trib_err err = open_round(world);
+    if (!err)
+        err = trib_world_select(world);
+    if (!err && world->round.state == TRIB_ROUND_KEYS)
+        err = trib_world_deal_keys(world);
+    if (!err && world->round.state == TRIB_ROUND_COLLECTING)
+        err = trib_world_collect(world);
+    if (!err && world->round.state == TRIB_ROUND_SEALED)
+        err = commit(world, result);
+    return err;
+}
+
+// What a linear baseline is made of, before the first round: no round of the run, as with a server.
+static enum trib_err count_baseline(struct trib_world *world)
+{
+    struct trib_round_result result;
+    enum trib_err err = TRIB_OK;
+    world->pass = TRIB_PASS_BASELINE;
+    while (!err && !world->has_linear && world->round_number < BASELINES_LOST_MAX) {
+        world->round_number++;
+        err = play_round(world, &result);
+        world->has_linear = !err && world->round.state == TRIB_ROUND_COMMITTED;
+    }
+    world->round_number = 0;
+    if (!err && !world->has_linear) {
+        TRIB_ERROR("the linear baseline could not be counted");
+        err = TRIB_ERR_IO;
+    }
+    return err;
+}
+
 enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop, void *stop_user,
                               struct trib_round_result *ret_result)
 {
@@ -456,47 +510,22 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     assert(!trib_world_is_over(world));
     world->stop = stop;
     world->stop_user = stop_user;
+    if (trib_job_wants_linear(world->job) && !world->has_linear) {
+        enum trib_err failed = count_baseline(world);
+        if (failed)
+            return failed;
+    }
     world->pass = measures(world) ? TRIB_PASS_EVALUATION : TRIB_PASS_MAIN;
     if (world->pass == TRIB_PASS_EVALUATION)
         world->measured = world->round_number;
     else
         world->round_number++;
-    world->mean_rms = (double)NAN;
-    trib_result_init(&result);
-    enum trib_err err = open_round(world);
-    if (err)
-        return err;
-    err = trib_world_select(world);
-    if (!err && world->round.state == TRIB_ROUND_KEYS)
-        err = trib_world_deal_keys(world);
-    if (!err && world->round.state == TRIB_ROUND_COLLECTING)
-        err = trib_world_collect(world);
-    if (!err && world->round.state == TRIB_ROUND_SEALED)
-        err = commit(world, &result);
+    enum trib_err err = play_round(world, &result);
     if (err)
         return err;
     assert(trib_round_is_final(&world->round));
     describe(world, &result);
     result.seconds = (double)(trib_clock_mono_us() - start_us) / 1e6;
     *ret_result = result;
-    return TRIB_OK;
-}
-
-enum trib_err trib_world_average(struct trib_world *world)
-{
-    struct trib_held_out held_out;
-    const bool is_measured = world->job->config.eval_every > 0;
-    enum trib_err err = TRIB_OK;
-
-    if (world->round_number < world->job->config.rounds || world->tail_count < 2)
-        return TRIB_OK; // stopped, or nothing to average
-    trib_strategy_tail_finish(world->tail, world->job->model.param_count, world->tail_count,
-                              world->next);
-    if (is_measured)
-        err = measure(world, world->next, &held_out);
-    if (err)
-        return err;
-    adopt(world, is_measured ? &held_out : NULL);
-    world->state.averaged = world->tail_count;
     return TRIB_OK;
 }

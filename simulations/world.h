@@ -35,8 +35,9 @@ bool trib_world_is_over(const struct trib_world *world);
 TRIB_CHECKED enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
                                            void *stop_user, struct trib_round_result *ret_result);
 
-// After the last round: with privacy on, commit the mean of the last versions (job.h) as one more.
-TRIB_CHECKED enum trib_err trib_world_average(struct trib_world *world);
+// After the last round: commit what is to stay, if that is not the newest version, as one more: the
+// mean of the last versions (job.h), the best one, or what was there before (gate.h).
+TRIB_CHECKED enum trib_err trib_world_keep(struct trib_world *world);
 
 // Where it stands.
 struct trib_world_state {
@@ -44,6 +45,7 @@ struct trib_world_state {
     uint64_t averaged;   // versions averaged into it; 0: it comes from a round
     uint64_t committed;  // rounds
     bool target_reached; // by a round's version; never without a target
+    bool is_refused;     // by the gate: what is there now was there before the job
     bool is_evaluated;   // is the newest version?
     struct trib_held_out held_out;
     const struct trib_personal *personal; // NULL: devices have nothing of their own; borrowed

@@ -57,6 +57,11 @@ struct trib_world {
     struct trib_moments *moments; // of the strategy, or NULL
     double *tail;                 // sums of the versions to average; NULL: none are
     uint64_t tail_count;
+    float *initial; // of version 1; NULL: there is no gate
+    float *best;    // of the best version so far; NULL: the last one stays
+    bool has_best;
+    double best_value;
+    bool has_linear; // the linear baseline was counted
 
     // The round being played. Workers hold the lock for all of it but training.
     pthread_mutex_t lock;
@@ -77,6 +82,18 @@ static inline bool trib_world_is_masked(const struct trib_world *world)
 {
     return world->job->privacy.encoding.mode == TRIB_PRIVACY_DISTRIBUTED;
 }
+
+// ---- world.c
+
+// Make `next` the newest version. `held_out` is NULL when it was not measured.
+void trib_world_adopt(struct trib_world *world, const struct trib_held_out *held_out);
+TRIB_CHECKED enum trib_err trib_world_measure(struct trib_world *world, const float *params,
+                                              struct trib_held_out *ret_held_out);
+
+// ---- world_keep.c
+
+// The newest version has this value of the primary metric.
+void trib_world_note_best(struct trib_world *world, double value);
 
 // ---- world_round.c
 

@@ -7,6 +7,7 @@
 #include "common/math/aside.h"
 #include "common/math/newton.h"
 #include "common/math/train.h"
+#include "common/math/yardstick.h"
 
 const char *trib_tally_kind_text(enum trib_tally_kind kind)
 {
@@ -15,6 +16,7 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     case TRIB_TALLY_NEWTON: return "newton";
     case TRIB_TALLY_EVALUATION: return "evaluation";
     case TRIB_TALLY_PREPARE: return "prepare";
+    case TRIB_TALLY_BASELINE: return "baseline";
     }
     return "unknown";
 }
@@ -27,6 +29,7 @@ size_t trib_ask_values(const struct trib_ask *ask)
     case TRIB_TALLY_NEWTON:
         return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
     case TRIB_TALLY_EVALUATION: return trib_aside_values(ask->model);
+    case TRIB_TALLY_BASELINE: return trib_yardstick_values(ask->model);
     }
     return 0;
 }
@@ -50,6 +53,9 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
         break;
     case TRIB_TALLY_EVALUATION:
         err = trib_aside_count(ask->model, params, samples, order, learnt, tally);
+        break;
+    case TRIB_TALLY_BASELINE:
+        err = trib_yardstick_count(ask->model, samples, order, learnt, tally);
         break;
     }
     free(order);

@@ -20,9 +20,10 @@ enum trib_tally_kind {
     TRIB_TALLY_NEWTON = 1,
     TRIB_TALLY_EVALUATION = 2, // held_out.h
     TRIB_TALLY_PREPARE = 3, // a pass of a pipeline, which says itself what to count (common/data)
+    TRIB_TALLY_BASELINE = 4, // yardstick.h
 };
 enum {
-    TRIB_TALLY_KINDS = 4
+    TRIB_TALLY_KINDS = 5
 };
 const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton", ...
 
