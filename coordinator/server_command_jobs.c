@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "coordinator/curve.h"
 #include "coordinator/job_origin.h"
 
 static enum trib_err ask_submit(struct trib_query *q, struct trib_store *store)
@@ -107,6 +108,8 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
 }
 
 struct job_view {
+    struct trib_curve curve;
+    enum trib_err err;
     bool higher_is_better;
     struct trib_store_version best;
     bool has_best;
@@ -127,9 +130,11 @@ static void take_best(void *user, const struct trib_store_version *v)
 }
 
 // Its evaluated rounds all have the same primary metric.
-static void take_direction(void *user, const struct trib_store_round *round)
+static void take_round(void *user, const struct trib_store_round *round)
 {
     struct job_view *view = user;
+    if (!view->err)
+        view->err = trib_curve_observe(&view->curve, &round->result);
     if (round->result.metric[0])
         view->higher_is_better = trib_metric_higher_is_better(round->result.metric);
 }
@@ -163,7 +168,10 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
         return err;
     // the best version of the one that is shown, by the direction of its metric
     struct job_view view = {.higher_is_better = true};
-    err = trib_store_rounds(store, q->a, 0, UINT32_MAX, take_direction, &view);
+    trib_curve_init(&view.curve);
+    err = trib_store_rounds(store, q->a, 0, UINT32_MAX, take_round, &view);
+    if (!err)
+        err = view.err;
     if (!err)
         err = trib_store_version_best(store, q->a, view.higher_is_better, take_best, &view);
     if (!err && view.has_best) {
@@ -176,6 +184,12 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
             trib_admin_real(&q->reply, "lift", view.lift);
         }
     }
+    if (!err) {
+        const enum trib_curve_shape shape = trib_curve_judge(&view.curve);
+        trib_admin_text(&q->reply, "diagnosis", trib_curve_text(shape));
+        trib_admin_text(&q->reply, "advice", trib_curve_advice(shape));
+    }
+    trib_curve_fini(&view.curve);
     return err;
 }
 

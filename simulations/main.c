@@ -274,6 +274,9 @@ static void say_goodbye(const struct run *run, double value, const char *metric)
         trib_report_note(run->report, "model:  %s (version %" PRIu64 ")", run->model_path,
                          state->version);
     say_baseline(run, value);
+    const enum trib_curve_shape shape = trib_report_curve(run->report);
+    trib_report_note(run->report, "curve:  %s. %s", trib_curve_text(shape),
+                     trib_curve_advice(shape));
     trib_report_note(run->report, "report: %s/report.svg, rounds.csv, rounds.jsonl, scenario.ini",
                      run->dir);
     trib_report_note(run->report, "try:    %s run %s --mode %s %s", program_invocation_name,

@@ -38,6 +38,7 @@ struct trib_report {
     uint64_t best_round;
     char baseline[16]; // "" if none
     double baseline_value;
+    struct trib_curve curve;
     struct trib_svg_point *points; // (count of rounds so far), owned
     size_t count, capacity;
 };
@@ -62,6 +63,7 @@ enum trib_err trib_report_create(const struct trib_report_options *options,
         return TRIB_ERR_NOMEM;
     report->options = *options;
     report->last = report->best = (double)NAN;
+    trib_curve_init(&report->curve);
     if (!options->quiet) {
         report->people = options->json ? stderr : stdout;
         report->is_terminal = isatty(fileno(report->people)) == 1;
@@ -94,6 +96,7 @@ void trib_report_destroy(struct trib_report *report)
         (void)fclose(report->csv);
     if (report->jsonl)
         (void)fclose(report->jsonl);
+    trib_curve_fini(&report->curve);
     free(report->points);
     free(report);
 }
@@ -364,6 +367,8 @@ enum trib_err trib_report_round(struct trib_report *report, const struct trib_ro
     trib_buf_fini(&line);
     if (!err)
         err = write_csv(report, result);
+    if (!err)
+        err = trib_curve_observe(&report->curve, result);
     if (!err && !is_measurement(result))
         err = remember(report, result);
     return err;
@@ -388,6 +393,11 @@ bool trib_report_baseline(const struct trib_report *report, double value, const 
     *ret_lift = report->options.higher_is_better ? value - report->baseline_value
                                                  : report->baseline_value - value;
     return true;
+}
+
+enum trib_curve_shape trib_report_curve(const struct trib_report *report)
+{
+    return trib_curve_judge(&report->curve);
 }
 
 static void put_baseline(const struct trib_report *report, double value, struct trib_buf *line)
@@ -461,6 +471,7 @@ enum trib_err trib_report_finish(struct trib_report *report, const struct trib_r
     trib_json_uint(&line, "averaged", end->averaged);
     put_baseline(report, end->value, &line);
     trib_json_bool(&line, "refused", end->is_refused);
+    trib_json_text(&line, "diagnosis", trib_curve_text(trib_report_curve(report)));
     trib_json_close(&line, '}');
     trib_buf_text(&line, "\n");
     enum trib_err err = emit(report, &line, false);

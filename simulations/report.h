@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/curve.h"
 #include "coordinator/result.h"
 #include "tributary/err.h"
 
@@ -60,6 +61,9 @@ TRIB_CHECKED enum trib_err trib_report_finish(struct trib_report *report,
 // better, whatever the metric's direction. False if there was no baseline.
 bool trib_report_baseline(const struct trib_report *report, double value, const char **ret_name,
                           double *ret_baseline, double *ret_lift);
+
+// What the learning curve says so far.
+enum trib_curve_shape trib_report_curve(const struct trib_report *report);
 
 // The best value so far and its round; false if nothing was evaluated.
 bool trib_report_best(const struct trib_report *report, double *ret_value, uint64_t *ret_round);

@@ -80,6 +80,16 @@ class BaselineTest(fleet.Case):
         optimum = Played(self, "inprocess", *sets, f"round.rounds={best + 1}")
         self.assertEqual(kept.done["model_digest"], optimum.done["model_digest"])
 
+    def test_a_curve_is_read(self):
+        fine = self.both("round.rounds=20")
+        self.assertIn(fine.done["diagnosis"], ("fine", "improving"))
+        self.assertEqual(self.both("round.rounds=2").done["diagnosis"], "too_short")
+        # A network that knows few rows by heart, as devices say of the rows that they keep aside.
+        heart = ["model.spec=64 - dense 64 relu - dense 10 softmax", "data.limit=60",
+                 "partition.clients=2", "round.cohort=2", "round.local_epochs=50", "round.batch=8",
+                 "round.rounds=4", "round.validation_fraction=0.4", "round.evaluate_on_devices=4"]
+        self.assertEqual(self.both(*heart).done["diagnosis"], "overfitting")
+
     def test_keys_that_do_not_go_together(self):
         for sets, word in [(["round.baseline_margin=0.1"], "beat_baseline"),
                            (["round.beat_baseline=yes", "round.baseline=none"], "baseline"),
@@ -111,6 +121,8 @@ class BaselineTest(fleet.Case):
             shown = tried.wait_for_job(good)
             self.assertEqual(shown["baseline"], "prior")
             self.assertAlmostEqual(shown["lift"], shown["best"] - shown["baseline_value"])
+            self.assertEqual(shown["diagnosis"], "too_short")
+            self.assertIn("play more", shown["advice"])
             kept = tried.model_digest()
             # It goes on from there and is spoilt: worse than a linear model.
             bad = tried.submit(SPEC, test, rounds=2, learning_rate=5, batch=16, **keys)

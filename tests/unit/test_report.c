@@ -146,7 +146,8 @@ static const char abandoned_line[] =
 static const char done_line[] =
     "{\"event\":\"done\",\"rounds\":2,\"version\":2,\"metric\":\"accuracy\",\"value\":0.5,"
     "\"best\":0.75,\"best_round\":1,\"model\":\"x/model.safetensors\",\"model_digest\":\"ab\","
-    "\"seconds\":1.5,\"averaged\":0,\"baseline\":null,\"refused\":false}\n";
+    "\"seconds\":1.5,\"averaged\":0,\"baseline\":null,\"refused\":false,"
+    "\"diagnosis\":\"too_short\"}\n";
 
 static void json_events_have_the_fixed_fields_in_order(void **state)
 {
