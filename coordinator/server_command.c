@@ -303,6 +303,7 @@ static const struct command {
     const char *first, *second;
     void (*run)(struct trib_admin_call *call);
 } commands[] = {
+    {"advise", "", trib_cmd_advise},
     {"status", "", trib_cmd_status},
     {"doctor", "", trib_cmd_doctor},
     {"jobs", "submit", trib_cmd_jobs_submit},

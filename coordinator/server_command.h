@@ -53,6 +53,7 @@ void trib_query_submit(struct trib_query *query);
 void trib_query_free(struct trib_query *query);
 
 // ---- The commands
+void trib_cmd_advise(struct trib_admin_call *call);
 void trib_cmd_status(struct trib_admin_call *call);
 void trib_cmd_doctor(struct trib_admin_call *call);
 void trib_cmd_jobs_submit(struct trib_admin_call *call);

@@ -8,6 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/math/model_file.h"
+#include "coordinator/ctl/advise.h"
 #include "coordinator/ctl/call.h"
 #include "coordinator/ctl/reach.h"
 
@@ -144,6 +145,41 @@ static int cmd_doctor(const struct trib_command *command, int argc, char **argv)
     }
     trib_admin_reply_fini(&reached);
     return code ? code : ask(&request, as_json);
+}
+
+// With all facts given no coordinator is asked.
+static int cmd_advise(const struct trib_command *command, int argc, char **argv)
+{
+    struct trib_advise_options o = {.rows = -1, .new_per_day = -1, .params = -1};
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"rows", TRIB_OPTION_REAL, &o.rows, "N", "rows on a device (as updates say)"},
+        {"new-per-day", TRIB_OPTION_REAL, &o.new_per_day, "N",
+         "rows that come to it a day (as the rounds of the last job say)"},
+        {"params", TRIB_OPTION_REAL, &o.params, "N", "of the model (the newest version)"},
+        {"drift", TRIB_OPTION_TEXT, &o.drift, "HOW",
+         "how fast rows become untrue: none (default), slow (weeks), fast (hours)"},
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 5};
+    const struct trib_admin_request request = {.word_count = 1, .words = {"advise"}};
+    struct trib_admin_reply measured = {.exit_code = 0}, reply = {.exit_code = 0};
+    int count;
+    int code;
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    const bool asks = o.rows < 0 || o.new_per_day < 0 || o.params < 0;
+    enum trib_err err = asks ? trib_ctl_call(dir, &request, TIMEOUT_MS, &measured) : TRIB_OK;
+    if (err)
+        return explain(err);
+    trib_ctl_advise(&o, asks ? &measured : NULL, &reply);
+    code = (int)reply.exit_code;
+    if (code)
+        (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
+    else
+        show(&reply, false, as_json);
+    trib_admin_reply_fini(&measured);
+    trib_admin_reply_fini(&reply);
+    return code;
 }
 
 static int cmd_one(const struct trib_command *command, int argc, char **argv)
@@ -384,6 +420,7 @@ static int cmd_roster_load(const struct trib_command *command, int argc, char **
 static const struct trib_command commands[] = {
     {"status", "", "what the coordinator does, who is there, its counters", cmd_plain},
     {"doctor", "", "check each hop and name the first that fails", cmd_doctor},
+    {"advise", "", "batch, incremental or online: what fits the rows of the fleet", cmd_advise},
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
     {"jobs ls", "", "all jobs", cmd_plain},
     {"jobs show", "ID", "one job and its best version", cmd_one},
