@@ -478,6 +478,8 @@ int main(int argc, char **argv)
          trib_ensemble_command},
         {"make bilinear", "", "made-up ratings by u^T W i, with the numbers of users and items",
          trib_make_bilinear},
+        {"make clicks", "", "made-up clicks on items, by more than a line can tell",
+         trib_make_clicks},
         {"make ratings", "", "made-up ratings user,item,rating", trib_make_ratings},
         {"bench coordinator", "", "a real coordinator under real clients that do not train",
          trib_bench_coordinator},

@@ -2,126 +2,18 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/alloc.h"
-#include "common/base/buf.h"
-#include "common/base/file.h"
 #include "common/base/rand.h"
-
-struct settings {
-    uint64_t users, items, per_user, seed;
-    uint64_t user_dim, item_dim; // bilinear: numbers of a user and of an item
-    uint64_t rank;               // ratings: factors of a user and of an item
-    double noise;                // standard deviation
-    const char *out;
-};
+#include "simulations/make_parts.h"
 
 enum {
-    ENTITIES_MAX = 1000000, // users, items
-    ROWS_MAX = 20000000,
-    DIMENSIONS_MAX = 4096,
     PER_USER = 50,         // unless said otherwise
     RATINGS_PER_USER = 60, // of ratings
 };
 
-// ---- What both have
-
-static bool check_range(const char *command, const char *option, uint64_t value, uint64_t max)
-{
-    if (value >= 1 && value <= max)
-        return true;
-    (void)fprintf(stderr, "%s: --%s %" PRIu64 ": want 1 to %" PRIu64 "\n", command, option, value,
-                  max);
-    return false;
-}
-
-static bool check(const char *command, const struct settings *s)
-{
-    if (!s->out) {
-        (void)fprintf(stderr, "%s: --out FILE is missing\n", command);
-        return false;
-    }
-    if (!(s->noise >= 0 && s->noise <= 1000)) {
-        (void)fprintf(stderr, "%s: --noise %g: want 0 to 1000\n", command, s->noise);
-        return false;
-    }
-    return check_range(command, "users", s->users, ENTITIES_MAX) &&
-           check_range(command, "items", s->items, ENTITIES_MAX) &&
-           check_range(command, "per-user", s->per_user,
-                       s->items < ROWS_MAX / s->users ? s->items : ROWS_MAX / s->users);
-}
-
-static bool parse(const struct trib_command *command, const struct trib_option *extra,
-                  size_t extra_count, struct settings *s, int argc, char **argv, int *ret_status)
-{
-    struct trib_option options[16] = {
-        {"users", TRIB_OPTION_INT, &s->users, "N", "people"},
-        {"items", TRIB_OPTION_INT, &s->items, "N", "things"},
-        {"per-user", TRIB_OPTION_INT, &s->per_user, "N", "ratings of each user"},
-        {"noise", TRIB_OPTION_REAL, &s->noise, "SD", "standard deviation of the noise"},
-        {"seed", TRIB_OPTION_INT, &s->seed, "N", "of everything that is drawn (1)"},
-        {"out", TRIB_OPTION_TEXT, &s->out, "FILE", "the CSV file to write"},
-    };
-    memcpy(options + 6, extra, extra_count * sizeof(*extra));
-    const struct trib_usage usage = {
-        .command = command, .options = options, .option_count = 6 + extra_count};
-    int count;
-    if (!trib_args_parse(&usage, argc, argv, &count, ret_status))
-        return false;
-    *ret_status = TRIB_EXIT_USAGE;
-    return check(command->name, s);
-}
-
-static int write_file(const struct settings *s, struct trib_buf *text)
-{
-    enum trib_err err =
-        text->failed ? TRIB_ERR_NOMEM : trib_file_write(s->out, text->data, text->size, 0644);
-    trib_buf_fini(text);
-    if (!err)
-        (void)printf("%s\n", s->out);
-    return (int)trib_exit_of(err);
-}
-
-// `per_user` different items of the `items` there are. `next` draws one; `is_taken` (items) is
-// all false before and after.
-static void draw_items(const struct settings *s, struct trib_rng *rng,
-                       size_t (*next)(void *user, struct trib_rng *rng), void *user, bool *is_taken,
-                       uint32_t *ret_items)
-{
-    for (size_t i = 0; i < s->per_user;) {
-        const size_t item = next(user, rng);
-        if (is_taken[item])
-            continue;
-        is_taken[item] = true;
-        ret_items[i++] = (uint32_t)item;
-    }
-    for (size_t i = 0; i < s->per_user; i++)
-        is_taken[ret_items[i]] = false;
-}
-
 // ---- bilinear
-
-static size_t next_uniform(void *user, struct trib_rng *rng)
-{
-    const struct settings *s = user;
-    return (size_t)trib_rng_below(rng, s->items);
-}
-
-// Standard normal numbers with three decimals: what stands in the file is what counts.
-static void draw_features(struct trib_rng *rng, size_t count, double *ret_values)
-{
-    for (size_t i = 0; i < count; i++)
-        ret_values[i] = round(1000 * trib_rng_normal(rng)) / 1000;
-}
-
-static void put_features(struct trib_buf *text, const double *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        trib_buf_printf(text, ",%.3f", values[i]);
-}
 
 struct planted {
     double *w;     // (user_dim, item_dim); u^T W i has the variance 1
@@ -131,14 +23,14 @@ struct planted {
     uint32_t *list; // (per_user)
 };
 
-static void put_bilinear_user(const struct settings *s, const struct planted *p, uint64_t number,
+static void put_bilinear_user(const struct trib_make *s, const struct planted *p, uint64_t number,
                               struct trib_buf *text)
 {
     struct trib_rng rng;
-    struct settings copy = *s;
+    struct trib_make copy = *s;
     trib_rng_init(&rng, s->seed, "make user", number, NULL);
-    draw_features(&rng, s->user_dim, p->user);
-    draw_items(s, &rng, next_uniform, &copy, p->is_taken, p->list);
+    trib_make_features(&rng, s->user_dim, p->user);
+    trib_make_items(s, &rng, trib_make_uniform, &copy, p->is_taken, p->list);
     for (size_t r = 0; r < s->per_user; r++) {
         const double *item = p->items + p->list[r] * s->item_dim;
         double sum = 0;
@@ -147,20 +39,20 @@ static void put_bilinear_user(const struct settings *s, const struct planted *p,
                 sum += p->user[a] * p->w[a * s->item_dim + b] * item[b];
         }
         trib_buf_printf(text, "%" PRIu64, number);
-        put_features(text, p->user, s->user_dim);
-        put_features(text, item, s->item_dim);
+        trib_make_put(text, p->user, s->user_dim);
+        trib_make_put(text, item, s->item_dim);
         trib_buf_printf(text, ",%.4f\n", sum + s->noise * trib_rng_normal(&rng));
     }
 }
 
-static void put_bilinear(const struct settings *s, const struct planted *p, struct trib_buf *text)
+static void put_bilinear(const struct trib_make *s, const struct planted *p, struct trib_buf *text)
 {
     struct trib_rng rng;
     const size_t weights = s->user_dim * s->item_dim;
     trib_rng_init(&rng, s->seed, "make items", 0, NULL);
     for (size_t i = 0; i < weights; i++)
         p->w[i] = trib_rng_normal(&rng) / sqrt((double)weights);
-    draw_features(&rng, s->items * s->item_dim, p->items);
+    trib_make_features(&rng, s->items * s->item_dim, p->items);
     trib_buf_text(text, "user");
     for (size_t i = 1; i <= s->user_dim; i++)
         trib_buf_printf(text, ",u%zu", i);
@@ -173,22 +65,23 @@ static void put_bilinear(const struct settings *s, const struct planted *p, stru
 
 int trib_make_bilinear(const struct trib_command *command, int argc, char **argv)
 {
-    struct settings s = {.users = 1000,
-                         .items = 10000,
-                         .per_user = PER_USER,
-                         .user_dim = 20,
-                         .item_dim = 30,
-                         .noise = 0.1,
-                         .seed = 1};
+    struct trib_make s = {.users = 1000,
+                          .items = 10000,
+                          .per_user = PER_USER,
+                          .user_dim = 20,
+                          .item_dim = 30,
+                          .noise = 0.1,
+                          .seed = 1};
     const struct trib_option extra[] = {
         {"user-dim", TRIB_OPTION_INT, &s.user_dim, "N", "numbers that describe a user (20)"},
         {"item-dim", TRIB_OPTION_INT, &s.item_dim, "N", "numbers that describe an item (30)"},
+        {"noise", TRIB_OPTION_REAL, &s.noise, "SD", "standard deviation of the noise"},
     };
     int status;
-    if (!parse(command, extra, 2, &s, argc, argv, &status))
+    if (!trib_make_parse(command, extra, 3, &s, argc, argv, &status))
         return status;
-    if (!check_range(command->name, "user-dim", s.user_dim, DIMENSIONS_MAX) ||
-        !check_range(command->name, "item-dim", s.item_dim, DIMENSIONS_MAX))
+    if (!trib_make_check(command->name, "user-dim", s.user_dim, TRIB_MAKE_DIMENSIONS_MAX) ||
+        !trib_make_check(command->name, "item-dim", s.item_dim, TRIB_MAKE_DIMENSIONS_MAX))
         return TRIB_EXIT_USAGE;
     struct planted p = {
         .w = trib_alloc_array(s.user_dim * s.item_dim, sizeof(*p.w)),
@@ -205,7 +98,7 @@ int trib_make_bilinear(const struct trib_command *command, int argc, char **argv
     free(p.user);
     free(p.is_taken);
     free(p.list);
-    return write_file(&s, &text);
+    return trib_make_write(&s, &text);
 }
 
 // ---- ratings
@@ -224,7 +117,7 @@ struct catalogue {
 
 // Zipf's law with a flat head: the item of rank n has the weight 1 / (n + 10). Which item has which
 // rank is drawn.
-static void draw_catalogue(const struct settings *s, struct catalogue *c, uint32_t *order)
+static void draw_catalogue(const struct trib_make *s, struct catalogue *c, uint32_t *order)
 {
     struct trib_rng rng;
     double sum = 0;
@@ -257,7 +150,7 @@ static size_t next_popular(void *user, struct trib_rng *rng)
     return low;
 }
 
-static void put_ratings_user(const struct settings *s, struct catalogue *c, double *user,
+static void put_ratings_user(const struct trib_make *s, struct catalogue *c, double *user,
                              uint64_t number, struct trib_buf *text)
 {
     struct trib_rng rng;
@@ -265,7 +158,7 @@ static void put_ratings_user(const struct settings *s, struct catalogue *c, doub
     const double bias = user_bias * trib_rng_normal(&rng);
     for (size_t k = 0; k < s->rank; k++)
         user[k] = taste * trib_rng_normal(&rng) / sqrt((double)s->rank);
-    draw_items(s, &rng, next_popular, c, c->is_taken, c->list);
+    trib_make_items(s, &rng, next_popular, c, c->is_taken, c->list);
     for (size_t r = 0; r < s->per_user; r++) {
         const uint32_t item = c->list[r];
         double rating = 3.5 + bias + c->biases[item] + s->noise * trib_rng_normal(&rng);
@@ -276,7 +169,7 @@ static void put_ratings_user(const struct settings *s, struct catalogue *c, doub
     }
 }
 
-static void put_ratings(const struct settings *s, struct catalogue *c, uint32_t *order,
+static void put_ratings(const struct trib_make *s, struct catalogue *c, uint32_t *order,
                         double *user, struct trib_buf *text)
 {
     draw_catalogue(s, c, order);
@@ -287,19 +180,20 @@ static void put_ratings(const struct settings *s, struct catalogue *c, uint32_t 
 
 int trib_make_ratings(const struct trib_command *command, int argc, char **argv)
 {
-    struct settings s = {.users = 1000,
-                         .items = 500,
-                         .per_user = RATINGS_PER_USER,
-                         .rank = 4,
-                         .noise = 0.4,
-                         .seed = 1};
+    struct trib_make s = {.users = 1000,
+                          .items = 500,
+                          .per_user = RATINGS_PER_USER,
+                          .rank = 4,
+                          .noise = 0.4,
+                          .seed = 1};
     const struct trib_option extra[] = {
         {"rank", TRIB_OPTION_INT, &s.rank, "N", "factors of a user and of an item (4)"},
+        {"noise", TRIB_OPTION_REAL, &s.noise, "SD", "standard deviation of the noise"},
     };
     int status;
-    if (!parse(command, extra, 1, &s, argc, argv, &status))
+    if (!trib_make_parse(command, extra, 2, &s, argc, argv, &status))
         return status;
-    if (!check_range(command->name, "rank", s.rank, DIMENSIONS_MAX))
+    if (!trib_make_check(command->name, "rank", s.rank, TRIB_MAKE_DIMENSIONS_MAX))
         return TRIB_EXIT_USAGE;
     struct catalogue c = {
         .items = s.items,
@@ -322,5 +216,5 @@ int trib_make_ratings(const struct trib_command *command, int argc, char **argv)
     free(c.list);
     free(order);
     free(user);
-    return write_file(&s, &text);
+    return trib_make_write(&s, &text);
 }
