@@ -196,9 +196,14 @@ bool trib_trainer_can(const struct trib_trainer *trainer, const struct trib_task
 
 struct trib_ask trib_task_ask(const struct trib_task *task)
 {
-    return (struct trib_ask){.kind = (enum trib_tally_kind)task->msg.fit.tally.kind,
+    const struct trib_msg_tally *tally = &task->msg.fit.tally;
+    return (struct trib_ask){.kind = (enum trib_tally_kind)tally->kind,
                              .model = &task->model,
-                             .validation_fraction = task->msg.fit.validation_fraction};
+                             .validation_fraction = task->msg.fit.validation_fraction,
+                             .ranking = {.k = tally->ranking_k,
+                                         .negatives = tally->ranking_negatives,
+                                         .relevant = tally->ranking_relevant,
+                                         .seed = task->msg.seed}};
 }
 
 // How many coordinates the update has. False: the task wants something counted that this device does

@@ -21,6 +21,7 @@ struct trib_evaluator {
     struct trib_confusion confusion, test_confusion;
     const struct trib_model *model; // borrowed
     struct trib_yardstick baseline;
+    struct trib_ranked_users *ranked, *test_ranked; // NULL: users are not ranked
 };
 
 // Held-out rows must be usable as a whole: one bad number would poison every evaluation.
@@ -94,6 +95,35 @@ static enum trib_err take_rows(struct trib_evaluator *evaluator, struct trib_dat
     return err;
 }
 
+// Users of one side of the rows.
+static enum trib_err rank_side(const struct trib_evaluator *evaluator,
+                               const struct trib_dataset *judging, const struct trib_dataset *seen,
+                               struct trib_ranked_users **ret_users)
+{
+    const size_t rows = judging->rows + (seen ? seen->rows : 0);
+    const struct trib_samples held = trib_dataset_samples(judging);
+    enum trib_err err = trib_ranked_users_create(trib_net_model(evaluator->net),
+                                                 &evaluator->plan.ranking, rows, ret_users);
+    if (err)
+        return err;
+    trib_ranked_users_add_all(*ret_users, &held, true);
+    if (seen) {
+        const struct trib_samples others = trib_dataset_samples(seen);
+        trib_ranked_users_add_all(*ret_users, &others, false);
+    }
+    return TRIB_OK;
+}
+
+static enum trib_err rank_sides(struct trib_evaluator *e)
+{
+    if (e->plan.ranking.k == 0)
+        return TRIB_OK;
+    enum trib_err err = rank_side(e, e->dataset, e->test, &e->ranked);
+    if (!err && e->test)
+        err = rank_side(e, e->test, e->dataset, &e->test_ranked);
+    return err;
+}
+
 enum trib_err trib_evaluator_take(struct trib_dataset *dataset, const struct trib_model *model,
                                   const struct trib_evaluator_plan *plan,
                                   struct trib_evaluator **ret_evaluator, char *why, size_t why_size)
@@ -116,6 +146,8 @@ enum trib_err trib_evaluator_take(struct trib_dataset *dataset, const struct tri
         err = trib_confusion_init(&evaluator->test_confusion, model->classes);
     if (!err)
         err = take_rows(evaluator, &dataset, why, why_size);
+    if (!err)
+        err = rank_sides(evaluator);
     if (err)
         goto failed;
     trib_dataset_free(dataset);
@@ -162,11 +194,26 @@ void trib_evaluator_destroy(struct trib_evaluator *evaluator)
     if (!evaluator)
         return;
     trib_net_destroy(evaluator->net);
+    trib_ranked_users_destroy(evaluator->ranked);
+    trib_ranked_users_destroy(evaluator->test_ranked);
     trib_confusion_fini(&evaluator->confusion);
     trib_confusion_fini(&evaluator->test_confusion);
     trib_dataset_free(evaluator->dataset);
     trib_dataset_free(evaluator->test);
     free(evaluator);
+}
+
+static enum trib_err measure_users(const struct trib_evaluator *evaluator,
+                                   struct trib_ranked_users *users, const float *params,
+                                   struct trib_evaluation *evaluation)
+{
+    struct trib_ranked_sums sums = {.users = 0};
+    if (!users)
+        return TRIB_OK;
+    enum trib_err err = trib_ranked_users_measure(users, evaluator->net, params, &sums);
+    if (!err)
+        trib_ranked_sums_fill(&sums, evaluator->plan.ranking.k, evaluation);
+    return err;
 }
 
 enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *params,
@@ -183,6 +230,10 @@ enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, const float *
         err = trib_evaluate_decided(evaluator->net, params, &samples, &decision,
                                     &evaluator->test_confusion, &held_out.test);
     }
+    if (!err)
+        err = measure_users(evaluator, evaluator->ranked, params, &held_out.validation);
+    if (!err)
+        err = measure_users(evaluator, evaluator->test_ranked, params, &held_out.test);
     held_out.validation.primary = held_out.test.primary = evaluator->plan.primary;
     held_out.baseline = evaluator->baseline;
     if (!err)

@@ -7,6 +7,7 @@
 
 #include "common/data/source.h"
 #include "common/math/evaluation.h"
+#include "common/math/ranked_users.h"
 #include "tributary/err.h"
 
 struct trib_evaluator;
@@ -15,6 +16,9 @@ struct trib_evaluator_plan {
     const char *primary;             // metric, static; NULL: the usual one (metrics.h)
     struct trib_threshold_goal goal; // of two classes; TRIB_GOAL_NONE: one half
     double test_share;               // of the held-out rows that only report, in [0, 1)
+    // Of a recommender. Validation rows judge with the test rows seen, and the other way about; the
+    // coordinator does not know the rows that devices learn from.
+    struct trib_ranking_plan ranking;
 };
 
 // What a model must be better than, on the same rows.

@@ -57,6 +57,9 @@ static const char *const metric_names[TRIB_JOB_METRIC_COUNT] = {
     [TRIB_JOB_METRIC_POSITIVE_PRECISION] = "positive_precision",
     [TRIB_JOB_METRIC_POSITIVE_RECALL] = "positive_recall",
     [TRIB_JOB_METRIC_POSITIVE_F1] = "positive_f1",
+    [TRIB_JOB_METRIC_HIT_RATE_AT_K] = "hit_rate_at_k",
+    [TRIB_JOB_METRIC_RECALL_AT_K] = "recall_at_k",
+    [TRIB_JOB_METRIC_NDCG_AT_K] = "ndcg_at_k",
 };
 
 const char *trib_job_metric_name(enum trib_job_metric metric)

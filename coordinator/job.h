@@ -83,7 +83,10 @@ struct trib_job_config {
     int primary_metric;            // the same; TRIB_JOB_METRIC_NONE: accuracy, or mse
     trib_conf_text threshold_goal; // threshold.h; only of two classes
     double test_share;             // of the held-out rows: they only report
-    uint64_t stop_patience;        // evaluations; 0: a plateau ends nothing
+    uint64_t ranking_k;            // of a recommender; 0: its users are not ranked
+    double ranking_relevant;
+    uint64_t ranking_negatives;
+    uint64_t stop_patience; // evaluations; 0: a plateau ends nothing
     double stop_min_delta;
     uint64_t deadline_s; // since it was submitted; 0: none
     int baseline;        // enum trib_job_baseline
@@ -172,6 +175,9 @@ enum trib_job_metric {
     TRIB_JOB_METRIC_POSITIVE_PRECISION,
     TRIB_JOB_METRIC_POSITIVE_RECALL,
     TRIB_JOB_METRIC_POSITIVE_F1,
+    TRIB_JOB_METRIC_HIT_RATE_AT_K,
+    TRIB_JOB_METRIC_RECALL_AT_K,
+    TRIB_JOB_METRIC_NDCG_AT_K,
     TRIB_JOB_METRIC_COUNT
 };
 // By its name in evaluations; "none".

@@ -9,6 +9,7 @@
 #include "common/math/metrics.h"
 #include "coordinator/gate.h"
 #include "coordinator/job.h"
+#include "coordinator/job_held_out.h"
 #include "coordinator/job_ways.h"
 #include "coordinator/tally_round.h"
 
@@ -21,7 +22,8 @@
 // As enum trib_job_metric has them.
 #define METRICS                                                                                   \
     "accuracy|f1|loss|mse|r2|balanced_accuracy|mcc|mae|rmse|mape|auc|average_precision|log_loss|" \
-    "brier|ece|kappa|top5_accuracy|positive_precision|positive_recall|positive_f1"
+    "brier|ece|kappa|top5_accuracy|positive_precision|positive_recall|positive_f1|"               \
+    "hit_rate_at_k|recall_at_k|ndcg_at_k"
 
 static const struct trib_conf_key job_keys[] = {
     KEY("model", "spec", TRIB_CONF_TEXT, spec, "", "layers, e.g. 64 - dense 10 softmax", ANY),
@@ -126,6 +128,14 @@ static const struct trib_conf_key job_keys[] = {
         ANY),
     KEY("round", "test_share", TRIB_CONF_REAL, test_share, "0",
         "share of the held-out rows that only report: nothing is chosen by them", 0, 0.9, NULL),
+    KEY("round", "ranking_k", TRIB_CONF_INT, ranking_k, "0",
+        "recommenders: how many items a user is shown, for hit_rate_at_k, recall_at_k and "
+        "ndcg_at_k; 0: users are not ranked",
+        0, 1 << 24, NULL),
+    KEY("round", "ranking_relevant", TRIB_CONF_REAL, ranking_relevant, "1",
+        "labels from this on make an item relevant to a user", ANY),
+    KEY("round", "ranking_negatives", TRIB_CONF_INT, ranking_negatives, "0",
+        "other items that are ranked with a user's relevant ones, drawn; 0: all", 0, 1 << 24, NULL),
     KEY("round", "stop_patience", TRIB_CONF_INT, stop_patience, "0",
         "stop after so many evaluations without a better metric; 0: go on", 0, TRIB_ROUNDS_MAX,
         NULL),
@@ -212,48 +222,6 @@ void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config)
     trib_conf_add(conf, job_keys, sizeof(job_keys) / sizeof(job_keys[0]), config);
 }
 
-// The metric exists for this kind of model.
-static bool metric_fits(enum trib_job_metric metric, const struct trib_model *model)
-{
-    if (metric == TRIB_JOB_METRIC_TOP5_ACCURACY && model->classes <= 5)
-        return false; // every row is among all classes
-    return metric == TRIB_JOB_METRIC_NONE ||
-           trib_metric_fits(trib_job_metric_name(metric), trib_problem_of(model->classes));
-}
-
-static enum trib_err check_metric(struct trib_conf *conf, const char *key, int metric,
-                                  const struct trib_model *model)
-{
-    if (metric_fits((enum trib_job_metric)metric, model))
-        return TRIB_OK;
-    return trib_conf_reject(conf, "round", key, "%s does not exist for this model, which is for %s",
-                            trib_job_metric_name(metric),
-                            trib_problem_text(trib_problem_of(model->classes)));
-}
-
-static enum trib_err check_held_out(struct trib_conf *conf, const struct trib_job_config *config,
-                                    struct trib_job *job)
-{
-    struct trib_threshold_goal *goal = &job->held_out.goal;
-    job->held_out.test_share = config->test_share;
-    if (config->primary_metric != TRIB_JOB_METRIC_NONE)
-        job->held_out.primary = trib_job_metric_name(config->primary_metric);
-    if (trib_threshold_goal_parse(config->threshold_goal, goal))
-        return trib_conf_reject(conf, "round", "threshold_goal",
-                                "is none, f1, accuracy, youden, recall:R or precision:P with R or "
-                                "P above 0 and at most 1");
-    if (goal->goal == TRIB_GOAL_NONE)
-        return TRIB_OK;
-    if (job->model.classes != 2)
-        return trib_conf_reject(conf, "round", "threshold_goal",
-                                "is for a model of two classes, not for %s",
-                                trib_problem_text(trib_problem_of(job->model.classes)));
-    if (config->eval_every == 0)
-        return trib_conf_reject(conf, "round", "eval_every",
-                                "must not be 0 when there is a threshold_goal");
-    return TRIB_OK;
-}
-
 static enum trib_err check_model_and_target(struct trib_conf *conf,
                                             const struct trib_job_config *config,
                                             struct trib_job *job)
@@ -269,9 +237,9 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
                                 "and init: a job starts from one of them");
     if (config->model_init_map[0] && !config->model_init[0] && config->model_init_version == 0)
         return trib_conf_reject(conf, "model", "init_map", "wants an init or init_version");
-    if (check_metric(conf, "target_metric", config->target_metric, &job->model) ||
-        check_metric(conf, "primary_metric", config->primary_metric, &job->model))
-        return TRIB_ERR_INVAL;
+    enum trib_err err = trib_job_check_held_out(conf, config, job);
+    if (err)
+        return err;
     if (config->target_metric != TRIB_JOB_METRIC_NONE && config->eval_every == 0)
         return trib_conf_reject(conf, "round", "eval_every",
                                 "must not be 0 when there is a target_metric");
@@ -280,7 +248,7 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
                                 "must not be 0 when there is a stop_patience");
     if (config->stop_min_delta > 0 && config->stop_patience == 0)
         return trib_conf_reject(conf, "round", "stop_min_delta", "wants a stop_patience");
-    return check_held_out(conf, config, job);
+    return TRIB_OK;
 }
 
 // In mode online a row is seen once, in its place, and by then nobody knows what comes behind it.

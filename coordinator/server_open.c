@@ -105,6 +105,11 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         };
     } else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
+    if (run->shape.kind == TRIB_TALLY_EVALUATION) {
+        task->fit.tally.ranking_k = job->held_out.ranking.k;
+        task->fit.tally.ranking_relevant = job->held_out.ranking.relevant;
+        task->fit.tally.ranking_negatives = job->held_out.ranking.negatives;
+    }
     if (active->pipeline)
         (void)snprintf(task->fit.prepare, sizeof(task->fit.prepare), "%s", active->pipeline->text);
     (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,

@@ -93,8 +93,10 @@ static const struct trib_encoding exact = {
 static enum trib_err plan_tally(struct trib_conf *conf, const struct trib_privacy_config *privacy,
                                 enum trib_tally_kind kind, struct trib_job *job)
 {
-    const struct trib_ask ask = {
-        .kind = kind, .model = &job->model, .validation_fraction = job->config.validation_fraction};
+    const struct trib_ask ask = {.kind = kind,
+                                 .model = &job->model,
+                                 .validation_fraction = job->config.validation_fraction,
+                                 .ranking = job->held_out.ranking};
     struct trib_job_tally *tally = &job->tallies[kind];
     struct trib_privacy_config config = *privacy;
     char why[256];
@@ -267,7 +269,38 @@ static enum trib_err put_slices(const struct trib_model *model, const struct tri
     return err;
 }
 
-static enum trib_err put_held_out(const struct trib_model *model,
+static void put_metric(const struct trib_tally_base *base, const char *name, double value,
+                       struct trib_interval interval, struct trib_buf *json)
+{
+    trib_json_open(json, NULL, '{');
+    trib_json_text(json, "name", name);
+    trib_json_real(json, "value", value);
+    trib_json_real(json, "low", interval.low);
+    trib_json_real(json, "high", interval.high);
+    trib_json_real(json, "coordinator", measured(base, name));
+    trib_json_close(json, '}');
+}
+
+// What the devices' users come to; `values` are the last ones.
+static void put_ranking(const struct trib_job *job, const double *values,
+                        const struct trib_tally_base *base, struct trib_buf *json)
+{
+    const struct trib_interval none = {(double)NAN, (double)NAN};
+    struct trib_evaluation e;
+    struct trib_ranked_sums sums;
+    if (job->held_out.ranking.k == 0)
+        return;
+    trib_evaluation_init(&e, job->model.classes);
+    trib_ranked_sums_take(&sums, values);
+    trib_ranked_sums_fill(&sums, job->held_out.ranking.k, &e);
+    put_metric(base, "ranking_k", e.ranking_k, none, json);
+    put_metric(base, "ranking_users", e.ranking_users, none, json);
+    put_metric(base, "hit_rate_at_k", e.hit_rate_at_k, e.intervals.hit_rate_at_k, json);
+    put_metric(base, "recall_at_k", e.recall_at_k, e.intervals.recall_at_k, json);
+    put_metric(base, "ndcg_at_k", e.ndcg_at_k, e.intervals.ndcg_at_k, json);
+}
+
+static enum trib_err put_held_out(const struct trib_job *job, const double *values,
                                   const struct trib_aside_report *report,
                                   const struct trib_tally_base *base, struct trib_buf *json)
 {
@@ -280,14 +313,9 @@ static enum trib_err put_held_out(const struct trib_model *model,
     trib_json_open(json, "metrics", '[');
     for (size_t i = 0; i < report->metric_count; i++) {
         const struct trib_aside_metric *metric = &report->metrics[i];
-        trib_json_open(json, NULL, '{');
-        trib_json_text(json, "name", metric->name);
-        trib_json_real(json, "value", metric->value);
-        trib_json_real(json, "low", metric->interval.low);
-        trib_json_real(json, "high", metric->interval.high);
-        trib_json_real(json, "coordinator", measured(base, metric->name));
-        trib_json_close(json, '}');
+        put_metric(base, metric->name, metric->value, metric->interval, json);
     }
+    put_ranking(job, values + trib_aside_values(&job->model), base, json);
     trib_json_close(json, ']');
     trib_json_open(json, "gap", '{');
     trib_json_text(json, "metric", report->gap_metric);
@@ -297,7 +325,7 @@ static enum trib_err put_held_out(const struct trib_model *model,
     trib_json_bool(json, "flagged", report->is_gap);
     trib_json_close(json, '}');
     if (base->slice_count > 0)
-        err = put_slices(model, base, json);
+        err = put_slices(&job->model, base, json);
     trib_json_close(json, '}');
     return err;
 }
@@ -319,7 +347,7 @@ static enum trib_err use_evaluation(const struct trib_job *job, const double *va
         TRIB_WARN("id=train-validation-gap version=%" PRIu64 " %s=%.4f on the rows that devices "
                   "learn from, %.4f on those they keep aside: it knows them by heart",
                   base->version, report.gap_metric, report.train, report.validation);
-    err = put_held_out(&job->model, &report, base, &use->json);
+    err = put_held_out(job, values, &report, base, &use->json);
     if (err)
         return err;
     return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;

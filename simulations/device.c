@@ -157,7 +157,8 @@ static enum trib_code count(struct trib_bench *bench, const struct trib_device_t
     struct trib_tally *tally = &bench->tallies[task->shape->kind];
     const struct trib_ask ask = {.kind = task->shape->kind,
                                  .model = &job->model,
-                                 .validation_fraction = job->config.validation_fraction};
+                                 .validation_fraction = job->config.validation_fraction,
+                                 .ranking = job->held_out.ranking};
     size_t index;
     trib_tally_reset(tally);
     join(bench, task);

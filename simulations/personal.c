@@ -9,6 +9,8 @@
 #include "common/base/buf.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/math/evaluation.h"
+#include "common/math/ranked_users.h"
 
 enum {
     BATCH = 256
@@ -20,6 +22,7 @@ struct trib_personal {
     size_t devices;
     float *locals;             // (devices, local_count), owned; NULL: the model has no such part
     struct trib_dataset *test; // owned; the rows of d0000, then those of d0001, ...
+    struct trib_dataset *seen; // the same of the rows learnt from, scaled; owned; NULL: as they are
     struct trib_net *net;
     float *params;  // of both parts, for one device at a time
     double *losses; // (devices) when last measured; NaN: not, or no rows
@@ -48,16 +51,24 @@ static enum trib_err create_vectors(struct trib_personal *p)
     return TRIB_OK;
 }
 
-static enum trib_err copy_test(struct trib_personal *p, double scale)
+static enum trib_err copy_all(const struct trib_dataset *dataset, double scale,
+                              struct trib_dataset **ret_copy)
 {
-    const struct trib_dataset *test = p->scenario->test;
-    uint32_t *rows = trib_alloc_array(test->rows, sizeof(*rows));
+    uint32_t *rows = trib_alloc_array(dataset->rows, sizeof(*rows));
     if (!rows)
         return TRIB_ERR_NOMEM;
-    for (size_t r = 0; r < test->rows; r++)
+    for (size_t r = 0; r < dataset->rows; r++)
         rows[r] = (uint32_t)r;
-    enum trib_err err = trib_dataset_select(test, rows, test->rows, scale, &p->test);
+    enum trib_err err = trib_dataset_select(dataset, rows, dataset->rows, scale, ret_copy);
     free(rows);
+    return err;
+}
+
+static enum trib_err copy_rows(struct trib_personal *p, double scale)
+{
+    enum trib_err err = copy_all(p->scenario->test, scale, &p->test);
+    if (!err && p->scenario->job.held_out.ranking.k > 0 && (scale < 1 || scale > 1))
+        err = copy_all(p->scenario->train, scale, &p->seen);
     return err;
 }
 
@@ -72,7 +83,7 @@ enum trib_err trib_personal_create(const struct trib_scenario *scenario, double 
     p->devices = scenario->partition.clients;
     enum trib_err err = create_vectors(p);
     if (!err && scenario->held_out.clients > 0)
-        err = copy_test(p, scale);
+        err = copy_rows(p, scale);
     if (!err)
         err = trib_net_create(p->model, BATCH, &p->net);
     if (err) {
@@ -89,6 +100,7 @@ void trib_personal_destroy(struct trib_personal *p)
         return;
     free(p->locals);
     trib_dataset_free(p->test);
+    trib_dataset_free(p->seen);
     trib_net_destroy(p->net);
     free(p->params);
     free(p->losses);
@@ -115,11 +127,39 @@ static const float *part(void *user, size_t device, struct trib_samples *ret_sam
     return p->params;
 }
 
+// A device's users, by its own rows.
+static enum trib_err rank_device(struct trib_personal *p, size_t device,
+                                 struct trib_ranked_sums *sums)
+{
+    struct trib_ranked_users *users;
+    struct trib_samples held, seen = trib_scenario_samples(p->scenario, device);
+    const float *params = part(p, device, &held);
+    if (p->seen)
+        seen.x = p->seen->x + p->scenario->partition.starts[device] * seen.inputs;
+    enum trib_err err = trib_ranked_users_create(p->model, &p->scenario->job.held_out.ranking,
+                                                 held.rows + seen.rows, &users);
+    if (err)
+        return err;
+    trib_ranked_users_add_all(users, &held, true);
+    trib_ranked_users_add_all(users, &seen, false);
+    err = trib_ranked_users_measure(users, p->net, params, sums);
+    trib_ranked_users_destroy(users);
+    return err;
+}
+
 enum trib_err trib_personal_measure(struct trib_personal *p, const float *params,
                                     struct trib_evaluation *ret_evaluation)
 {
     memcpy(p->params, params, p->model->param_count * sizeof(*params));
-    return trib_evaluate_parts(p->net, part, p, p->devices, NULL, p->losses, ret_evaluation);
+    const uint32_t k = p->scenario->job.held_out.ranking.k;
+    struct trib_ranked_sums sums = {.users = 0};
+    enum trib_err err =
+        trib_evaluate_parts(p->net, part, p, p->devices, NULL, p->losses, ret_evaluation);
+    for (size_t d = 0; d < p->devices && k > 0 && !err; d++)
+        err = rank_device(p, d, &sums);
+    if (!err && k > 0)
+        trib_ranked_sums_fill(&sums, k, ret_evaluation);
+    return err;
 }
 
 enum trib_err trib_personal_write(const struct trib_personal *p, const char *dir)

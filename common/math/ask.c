@@ -21,6 +21,14 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     return "unknown";
 }
 
+static size_t evaluation_values(const struct trib_ask *ask)
+{
+    const size_t values = trib_aside_values(ask->model);
+    if (ask->ranking.k == 0 || values == 0)
+        return values;
+    return trib_recommender_fits(ask->model) ? values + TRIB_RANKED_VALUES : 0;
+}
+
 size_t trib_ask_values(const struct trib_ask *ask)
 {
     switch (ask->kind) {
@@ -28,10 +36,39 @@ size_t trib_ask_values(const struct trib_ask *ask)
     case TRIB_TALLY_PREPARE: break;
     case TRIB_TALLY_NEWTON:
         return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
-    case TRIB_TALLY_EVALUATION: return trib_aside_values(ask->model);
+    case TRIB_TALLY_EVALUATION: return evaluation_values(ask);
     case TRIB_TALLY_BASELINE: return trib_yardstick_values(ask->model);
     }
     return 0;
+}
+
+enum {
+    BATCH = 256
+};
+
+// The rows kept aside judge, those learnt from are seen.
+static enum trib_err rank(const struct trib_ask *ask, const float *params,
+                          const struct trib_samples *samples, const uint32_t *order, size_t learnt,
+                          struct trib_tally *tally)
+{
+    struct trib_ranked_users *users = NULL;
+    struct trib_net *net = NULL;
+    struct trib_ranked_sums sums = {.users = 0};
+    double values[TRIB_RANKED_VALUES];
+    enum trib_err err = trib_net_create(ask->model, BATCH, &net);
+    if (!err)
+        err = trib_ranked_users_create(ask->model, &ask->ranking, samples->rows, &users);
+    for (size_t i = 0; i < samples->rows && !err; i++)
+        trib_ranked_users_add(users, samples->x + order[i] * samples->inputs, samples->y[order[i]],
+                              i >= learnt);
+    if (!err)
+        err = trib_ranked_users_measure(users, net, params, &sums);
+    trib_ranked_sums_put(&sums, values);
+    for (size_t i = 0; i < TRIB_RANKED_VALUES && !err; i++)
+        err = trib_tally_add(tally, tally->count - TRIB_RANKED_VALUES + i, values[i]);
+    trib_ranked_users_destroy(users);
+    trib_net_destroy(net);
+    return err;
 }
 
 enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
@@ -53,6 +90,8 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
         break;
     case TRIB_TALLY_EVALUATION:
         err = trib_aside_count(ask->model, params, samples, order, learnt, tally);
+        if (!err && ask->ranking.k > 0)
+            err = rank(ask, params, samples, order, learnt, tally);
         break;
     case TRIB_TALLY_BASELINE:
         err = trib_yardstick_count(ask->model, samples, order, learnt, tally);

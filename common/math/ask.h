@@ -11,6 +11,7 @@
 
 #include "common/math/model.h"
 #include "common/math/net.h"
+#include "common/math/ranked_users.h"
 #include "common/math/tally.h"
 #include "tributary/err.h"
 
@@ -18,9 +19,9 @@
 enum trib_tally_kind {
     TRIB_TALLY_NONE = 0, // not a tally round: train
     TRIB_TALLY_NEWTON = 1,
-    TRIB_TALLY_EVALUATION = 2, // held_out.h
-    TRIB_TALLY_PREPARE = 3,  // a pass of a pipeline, which says itself what to count (common/data)
-    TRIB_TALLY_BASELINE = 4, // yardstick.h
+    TRIB_TALLY_EVALUATION = 2, // aside.h, ranked_users.h
+    TRIB_TALLY_PREPARE = 3,    // a pass of a pipeline, which says itself what to count (common/data)
+    TRIB_TALLY_BASELINE = 4,   // yardstick.h
 };
 enum {
     TRIB_TALLY_KINDS = 5
@@ -29,8 +30,10 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton
 
 struct trib_ask {
     enum trib_tally_kind kind;
-    const struct trib_model *model; // borrowed
-    double validation_fraction;     // as in train.h
+    const struct trib_model *model;   // borrowed
+    double validation_fraction;       // as in train.h
+    struct trib_ranking_plan ranking; // of an evaluation: behind its other values stand the sums of
+                                      // the device's users; k = 0: no
 };
 
 // How many values it has; 0: a kind that we do not know, or not for such a model.

@@ -48,6 +48,9 @@ enum {
     REGRESSION = 1 << TRIB_PROBLEM_REGRESSION,
     CLASSES = BINARY | MULTI,
     ALL = CLASSES | REGRESSION,
+    // The models that may be recommenders; these metrics are there only where users are ranked.
+    RANKING = 1 << 8,
+    RANKED = BINARY | REGRESSION | RANKING,
 };
 
 struct metric {
@@ -87,6 +90,11 @@ static const struct metric metrics[] = {
     {WITH_INTERVAL(rmse), REGRESSION, false, REGRESSION},
     {VALUE(r2), REGRESSION, true, REGRESSION},
     {VALUE(mape), REGRESSION, false, REGRESSION},
+    {VALUE(ranking_k), RANKED, true, RANKED},
+    {VALUE(ranking_users), RANKED, true, RANKED},
+    {WITH_INTERVAL(hit_rate_at_k), RANKED, true, RANKED},
+    {WITH_INTERVAL(recall_at_k), RANKED, true, RANKED},
+    {WITH_INTERVAL(ndcg_at_k), RANKED, true, RANKED},
 };
 
 enum {
@@ -122,6 +130,12 @@ bool trib_metric_fits(const char *name, enum trib_problem problem)
     return metric && metric->problems & 1u << problem;
 }
 
+bool trib_metric_is_ranking(const char *name)
+{
+    const struct metric *metric = find(name);
+    return metric && metric->problems & RANKING;
+}
+
 bool trib_metric_higher_is_better(const char *name)
 {
     const struct metric *metric = find(name);
@@ -152,13 +166,21 @@ const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, do
     return name;
 }
 
+// Of this problem, and measured at all where that is not for every model of it.
+static bool belongs(const struct metric *metric, const struct trib_evaluation *evaluation)
+{
+    if (metric->problems & RANKING && !isfinite(evaluation->ranking_k))
+        return false;
+    return metric->problems & 1u << trib_problem_of(evaluation->classes);
+}
+
 size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
                               struct trib_evaluation_value values[static TRIB_EVALUATION_VALUES])
 {
     const enum trib_problem problem = trib_problem_of(evaluation->classes);
     size_t count = 0;
     for (size_t i = 0; i < METRIC_COUNT; i++) {
-        if (!(metrics[i].problems & 1u << problem))
+        if (!belongs(&metrics[i], evaluation))
             continue;
         assert(count < TRIB_EVALUATION_VALUES);
         values[count++] =
@@ -172,11 +194,10 @@ size_t trib_evaluation_values(const struct trib_evaluation *evaluation,
 
 static void intervals_json(const struct trib_evaluation *evaluation, struct trib_buf *buf)
 {
-    const enum trib_problem problem = trib_problem_of(evaluation->classes);
     trib_json_open(buf, "intervals", '{');
     for (size_t i = 0; i < METRIC_COUNT; i++) {
         struct trib_interval interval;
-        if (!metrics[i].interval || !(metrics[i].problems & 1u << problem))
+        if (!metrics[i].interval || !belongs(&metrics[i], evaluation))
             continue;
         memcpy(&interval, (const char *)evaluation + metrics[i].interval, sizeof(interval));
         if (!isfinite(interval.low) || !isfinite(interval.high))

@@ -48,12 +48,16 @@ struct trib_evaluation {
     // regression
     double mse, mae, rmse, r2; // r2 of targets that do not vary: 1 if all are met, else 0
     double mape;               // residuals.h
+    // recommenders whose users are ranked (ranked_users.h), beside the others; NaN: they are not
+    double ranking_k, ranking_users;
+    double hit_rate_at_k, recall_at_k, ndcg_at_k;
     // Of confidence `confidence`; 0: none were computed.
     double confidence;
     struct {
         struct trib_interval accuracy, positive_precision, positive_recall, top5_accuracy;
         struct trib_interval auc; // of two classes
         struct trib_interval log_loss, brier, mse, mae, rmse;
+        struct trib_interval hit_rate_at_k, recall_at_k, ndcg_at_k;
     } intervals;
 };
 
@@ -69,6 +73,8 @@ const char *trib_evaluation_primary(const struct trib_evaluation *evaluation, do
 
 // A metric by its name; false: there is none, or not of this problem.
 bool trib_metric_fits(const char *name, enum trib_problem problem);
+// Is it one of recommenders, which there is only where users are ranked?
+bool trib_metric_is_ranking(const char *name);
 // Is a larger value the better one?
 bool trib_metric_higher_is_better(const char *name);
 // The value of a metric; NaN if the evaluation has none of that name.
@@ -77,13 +83,13 @@ double trib_evaluation_find(const struct trib_evaluation *evaluation, const char
 void trib_evaluation_set(struct trib_evaluation *evaluation, const char *name, double value);
 
 enum {
-    TRIB_EVALUATION_VALUES = 20,
+    TRIB_EVALUATION_VALUES = 24,
     TRIB_CONFUSION_SHOWN_MAX = 100, // classes: a matrix of more is no reading matter
 };
 struct trib_evaluation_value {
     const char *name;
     double value;
-    bool is_headline; // goes into the manifest of a version, which has room for 16
+    bool is_headline; // goes into the manifest of a version, which has room for 24
 };
 // All named values of the problem, at most TRIB_EVALUATION_VALUES; returns how many.
 size_t trib_evaluation_values(const struct trib_evaluation *evaluation,

@@ -108,6 +108,8 @@ struct trib_msg_tally {
     uint32_t kind; // enum trib_tally_kind, or one we do not know
     uint64_t values;
     double scale;
+    uint32_t ranking_k, ranking_negatives;
+    double ranking_relevant;
     size_t request_size;
     uint8_t request[TRIB_TALLY_REQUEST_MAX];
 };

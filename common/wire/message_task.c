@@ -88,6 +88,9 @@ static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *m
     out->values = msg->values;
     out->scale = msg->scale;
     out->request = trib_field_bytes(msg->request, msg->request_size);
+    out->ranking_k = msg->ranking_k;
+    out->ranking_relevant = msg->ranking_relevant;
+    out->ranking_negatives = msg->ranking_negatives;
 }
 
 // Of a kind that we do not know even the numbers may mean something else; the task is declined.
@@ -98,6 +101,9 @@ static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
     out->tally.kind = (uint32_t)in->kind;
     out->tally.values = in->values;
     out->tally.scale = in->scale;
+    out->tally.ranking_k = in->ranking_k;
+    out->tally.ranking_relevant = in->ranking_relevant;
+    out->tally.ranking_negatives = in->ranking_negatives;
     out->is_strange = out->is_strange || in->base.n_unknown_fields > 0 || in->kind == 0;
     if (in->request.len > sizeof(out->tally.request))
         return false;
@@ -105,7 +111,7 @@ static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
     if (in->request.len > 0)
         memcpy(out->tally.request, in->request.data, in->request.len);
     return in->values >= 1 && in->values <= TRIB_TALLY_VALUES_MAX &&
-           trib_field_is_amount(in->scale);
+           trib_field_is_amount(in->scale) && isfinite(in->ranking_relevant);
 }
 
 bool trib_msg_fit_has_ways(const struct trib_msg_fit *fit)

@@ -84,6 +84,12 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_double(hash, fit->tally.scale);
     put_u64(hash, fit->tally.request_size);
     trib_hash_update(hash, fit->tally.request, fit->tally.request_size);
+    if (fit->tally.ranking_k == 0)
+        return;
+    put_text(hash, "ranking");
+    put_u64(hash, fit->tally.ranking_k);
+    put_double(hash, fit->tally.ranking_relevant);
+    put_u64(hash, fit->tally.ranking_negatives);
 }
 
 void trib_training_digest(const struct trib_msg_task *task,

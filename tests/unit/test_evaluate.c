@@ -42,7 +42,7 @@ static void the_threshold_is_chosen_on_validation_rows_only(void **state)
 {
     (void)state;
     const struct trib_model model = parsed("1 - dense 1 sigmoid");
-    const struct trib_evaluator_plan plan = {NULL, {TRIB_GOAL_F1, 0}, 0.4};
+    const struct trib_evaluator_plan plan = {.goal = {TRIB_GOAL_F1, 0}, .test_share = 0.4};
     struct trib_dataset *dataset = drawn(ROWS, 5);
     struct trib_scored validation[ROWS];
     size_t validation_count = 0, test_count = 0;
@@ -85,7 +85,7 @@ static void test_rows_choose_nothing(void **state)
 {
     (void)state;
     const struct trib_model model = parsed("1 - dense 1 sigmoid");
-    const struct trib_evaluator_plan plan = {NULL, {TRIB_GOAL_YOUDEN, 0}, 0.5};
+    const struct trib_evaluator_plan plan = {.goal = {TRIB_GOAL_YOUDEN, 0}, .test_share = 0.5};
     struct trib_dataset *one = drawn(ROWS, 7), *other = drawn(ROWS, 7);
     struct trib_held_out a, b;
     for (size_t r = 0; r < ROWS; r++) {
@@ -106,7 +106,7 @@ static void without_a_share_all_rows_validate(void **state)
 {
     (void)state;
     const struct trib_model model = parsed("1 - dense 1 sigmoid");
-    const struct trib_evaluator_plan plan = {NULL, {TRIB_GOAL_NONE, 0}, 0};
+    const struct trib_evaluator_plan plan = {.test_share = 0};
     struct trib_evaluator *evaluator = taken(drawn(ROWS, 9), &model, &plan);
     struct trib_held_out held_out;
     struct trib_buf json = {0};
@@ -123,8 +123,8 @@ static void rows_that_cannot_be_used_so_are_refused(void **state)
 {
     (void)state;
     const struct trib_model model = parsed("1 - dense 1 sigmoid");
-    const struct trib_evaluator_plan f1 = {NULL, {TRIB_GOAL_F1, 0}, 0};
-    const struct trib_evaluator_plan share = {NULL, {TRIB_GOAL_NONE, 0}, 0.5};
+    const struct trib_evaluator_plan f1 = {.goal = {TRIB_GOAL_F1, 0}};
+    const struct trib_evaluator_plan share = {.test_share = 0.5};
     struct trib_evaluator *evaluator;
     struct trib_dataset *dataset = drawn(20, 11);
     char why[256];

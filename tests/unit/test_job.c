@@ -349,7 +349,8 @@ static void a_target_of_another_kind_of_model_is_refused(void **state)
             struct trib_job job;
             (void)snprintf(text, sizeof(text), "%s" OFF "[round]\ntarget_metric = %s\n",
                            models[i].model, name);
-            const bool fits = trib_metric_fits(name, models[i].problem);
+            const bool fits = // none of these is a recommender
+                trib_metric_fits(name, models[i].problem) && !trib_metric_is_ranking(name);
             assert_int_equal(parse(text, 0, &job), fits ? TRIB_OK : TRIB_ERR_INVAL);
             if (fits)
                 assert_int_equal(job.config.target_metric, metric);
@@ -386,6 +387,32 @@ static void every_target_is_in_the_manifest(void **state)
             for (size_t v = 0; v < count; v++)
                 assert_true(strcmp(values[v].name, name) != 0 || values[v].is_headline);
         }
+    }
+}
+
+#define RATINGS "[model]\nspec = 1 - factors 20x2 linear\n"
+
+static void users_are_ranked_by_recommenders_only(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {MODEL OFF "[round]\nranking_k = 10\n", "job.ini:6: round.ranking_k: is for a recommender"},
+        {RATINGS OFF "[round]\nprimary_metric = ndcg_at_k\n",
+         "job.ini:6: round.primary_metric: ndcg_at_k wants a round.ranking_k"},
+        {RATINGS OFF "[round]\nranking_relevant = 4\n",
+         "job.ini:6: round.ranking_relevant: wants a ranking_k"},
+        {MODEL OFF "[round]\ntarget_metric = recall_at_k\n", "job.ini:6: round.target_metric: "},
+    };
+    struct trib_job job = good(RATINGS OFF "[round]\nranking_k = 10\nranking_relevant = 4\n"
+                                           "primary_metric = hit_rate_at_k\nseed = 9\n");
+    assert_int_equal(job.held_out.ranking.k, 10);
+    assert_int_equal(job.held_out.ranking.seed, 9);
+    assert_true(job.held_out.ranking.relevant == 4);
+    assert_string_equal(job.held_out.primary, "hit_rate_at_k");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(parse(cases[i][0], 0, &job), TRIB_ERR_INVAL);
+        if (!strstr(says, cases[i][1]))
+            fail_msg("%s: %s", cases[i][1], says);
     }
 }
 
@@ -633,6 +660,7 @@ int main(void)
         cmocka_unit_test(a_rate_falls_from_round_to_round),
         cmocka_unit_test(a_target_of_another_kind_of_model_is_refused),
         cmocka_unit_test(every_target_is_in_the_manifest),
+        cmocka_unit_test(users_are_ranked_by_recommenders_only),
         cmocka_unit_test(a_threshold_goal_is_for_two_classes),
         cmocka_unit_test(a_test_seed_is_for_test_builds_only),
         cmocka_unit_test(no_round_can_weigh_too_much),

@@ -250,6 +250,8 @@ static void task_numbers_out_of_range_are_refused(void **state)
     REFUSED(task, fit.tally.values, 0);
     REFUSED(task, fit.tally.values, TRIB_TALLY_VALUES_MAX + 1);
     REFUSED(task, fit.tally.scale, -1);
+    REFUSED(task, fit.tally.ranking_relevant, (double)NAN);
+    TAKEN(task, fit.tally.ranking_k, 10);
     TAKEN(task, fit.tally.kind, 77);
     TAKEN(task, fit.sampling, 77);
     REFUSED(task, fit.sampling_ratio, 1.5);

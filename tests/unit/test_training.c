@@ -87,7 +87,27 @@ static void the_digest_covers_what_is_counted(void **state)
     CHANGE(scale);
     CHANGE(request_size);
     CHANGE(request[0]);
+    CHANGE(ranking_k);
 #undef CHANGE
+}
+
+static void the_digest_covers_how_users_are_ranked(void **state)
+{
+    (void)state;
+    static const struct trib_msg_task task = {
+        .spec = "1 - factors 3x1 linear",
+        .fit = {.tally = {.kind = 2, .values = 18, .ranking_k = 5, .ranking_relevant = 4}}};
+    struct trib_msg_task other = task;
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t again[TRIB_DIGEST_SIZE];
+    trib_training_digest(&task, digest);
+    other.fit.tally.ranking_relevant = 3;
+    trib_training_digest(&other, again);
+    assert_memory_not_equal(digest, again, sizeof(digest));
+    other = task;
+    other.fit.tally.ranking_negatives = 100;
+    trib_training_digest(&other, again);
+    assert_memory_not_equal(digest, again, sizeof(digest));
 }
 
 int main(void)
@@ -96,6 +116,7 @@ int main(void)
         cmocka_unit_test(
             the_digest_covers_what_training_depends_on_and_nothing_that_changes_between_devices),
         cmocka_unit_test(the_digest_covers_what_is_counted),
+        cmocka_unit_test(the_digest_covers_how_users_are_ranked),
     };
     return RUN_TESTS(tests);
 }
