@@ -32,17 +32,17 @@ static enum trib_err check_metric(struct trib_conf *conf, const char *key, int m
 static enum trib_err check_ranking(struct trib_conf *conf, const struct trib_job_config *config,
                                    struct trib_job *job)
 {
-    static const char *const keys[] = {"ranking_relevant", "ranking_negatives"};
     job->held_out.ranking = (struct trib_ranking_plan){
         .k = (uint32_t)config->ranking_k,
         .negatives = (uint32_t)config->ranking_negatives,
         .relevant = config->ranking_relevant,
         .seed = config->round_seed,
     };
-    for (size_t i = 0; config->ranking_k == 0 && i < 2; i++) {
-        if (trib_conf_is_set(conf, "round", keys[i]))
-            return trib_conf_reject(conf, "round", keys[i], "wants a ranking_k");
-    }
+    // A resolved file has all keys: 1 is the default.
+    if (config->ranking_k == 0 && (config->ranking_relevant < 1 || config->ranking_relevant > 1))
+        return trib_conf_reject(conf, "round", "ranking_relevant", "wants a ranking_k");
+    if (config->ranking_k == 0 && config->ranking_negatives > 0)
+        return trib_conf_reject(conf, "round", "ranking_negatives", "wants a ranking_k");
     if (config->ranking_k > 0 && !trib_recommender_fits(&job->model))
         return trib_conf_reject(conf, "round", "ranking_k",
                                 "is for a recommender, a model of one output that begins with "

@@ -51,6 +51,23 @@ static struct trib_msg_fit fit_of(const struct trib_job *job)
     };
 }
 
+static struct trib_msg_tally tally_of(const struct trib_job *job,
+                                      const struct trib_round_shape *shape)
+{
+    const struct trib_ranking_plan *ranking = &job->held_out.ranking;
+    struct trib_msg_tally tally = {
+        .kind = shape->kind,
+        .values = shape->values,
+        .scale = shape->privacy->encoding.mode == TRIB_PRIVACY_OFF ? 0 : job->config.tally_scale,
+    };
+    if (shape->kind == TRIB_TALLY_EVALUATION && ranking->k > 0) {
+        tally.ranking_k = ranking->k;
+        tally.ranking_relevant = ranking->relevant;
+        tally.ranking_negatives = ranking->negatives;
+    }
+    return tally;
+}
+
 static void fill_task(struct trib_server *server, struct trib_round_run *run)
 {
     const struct trib_active_job *active = server->job;
@@ -98,18 +115,9 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
     };
     if (run->shape.kind) {
         task->fit.mode = TRIB_JOB_MODE_BATCH; // to count rows uses none of them up
-        task->fit.tally = (struct trib_msg_tally){
-            .kind = run->shape.kind,
-            .values = run->shape.values,
-            .scale = e->mode == TRIB_PRIVACY_OFF ? 0 : job->config.tally_scale,
-        };
+        task->fit.tally = tally_of(job, &run->shape);
     } else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
-    if (run->shape.kind == TRIB_TALLY_EVALUATION) {
-        task->fit.tally.ranking_k = job->held_out.ranking.k;
-        task->fit.tally.ranking_relevant = job->held_out.ranking.relevant;
-        task->fit.tally.ranking_negatives = job->held_out.ranking.negatives;
-    }
     if (active->pipeline)
         (void)snprintf(task->fit.prepare, sizeof(task->fit.prepare), "%s", active->pipeline->text);
     (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,

@@ -157,6 +157,8 @@ enum trib_err trib_personal_measure(struct trib_personal *p, const float *params
         trib_evaluate_parts(p->net, part, p, p->devices, NULL, p->losses, ret_evaluation);
     for (size_t d = 0; d < p->devices && k > 0 && !err; d++)
         err = rank_device(p, d, &sums);
+    if (!err)
+        ret_evaluation->primary = p->scenario->job.held_out.primary;
     if (!err && k > 0)
         trib_ranked_sums_fill(&sums, k, ret_evaluation);
     return err;

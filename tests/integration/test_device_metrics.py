@@ -66,6 +66,60 @@ class MeasuredTest(fleet.Case):
                           "partition.clients=10", "round.cohort=10", "round.rounds=5", KEEP)
         self.assertEqual(plain[1]["model_digest"], done["model_digest"])
 
+    def small_ratings(self):
+        folder = tempfile.TemporaryDirectory(prefix="trib-ratings-")
+        self.addCleanup(folder.cleanup)
+        data = pathlib.Path(folder.name) / "ratings.csv"
+        done = fleet.run("tributary-sim", "make", "ratings", "--users", 12, "--items", 60,
+                         "--per-user", 30, "--out", data)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return f"data.train={data}"
+
+    def test_devices_rank_the_items_for_their_users_with_parts_that_stay_on_them(self):
+        scenario = fleet.SOURCE / "simulations/scenarios/matrix-factorisation.ini"
+        small = [self.small_ratings(), "model.spec=1 - factors 60x2 linear", "round.cohort=12",
+                 "round.rounds=4", "round.evaluate_on_devices=2", KEEP, "round.ranking_relevant=4"]
+        rounds, _ = self.both_modes(scenario, *small, "round.ranking_k=5", "round.eval_every=0")
+        measured = [r["device_metrics"] for r in rounds if r.get("kind") == "evaluation"]
+        self.assertEqual([m["version"] for m in measured], [3, 5])
+        for one in measured:
+            metrics = {metric["name"]: metric for metric in one["metrics"]}
+            self.assertEqual(metrics["ranking_k"]["value"], 5)
+            self.assertGreaterEqual(metrics["ranking_users"]["value"], 9)
+            self.assertLessEqual(metrics["ranking_users"]["value"], 12)
+            for name in ["hit_rate_at_k", "recall_at_k", "ndcg_at_k"]:
+                self.assertLess(metrics[name]["low"], metrics[name]["value"])
+                self.assertGreater(metrics[name]["high"], metrics[name]["value"])
+            self.assertLess(metrics["rmse"]["value"], 4)
+        # A part of a user is in it: without one, all would be shown the same items.
+        self.assertLess(measured[1]["metrics"][0]["value"], measured[0]["metrics"][0]["value"])
+        # Shown all there is, everyone meets everything; of two items hardly less than of 40.
+        everything, _ = self.play(scenario, "inprocess", *small, "round.ranking_k=60")
+        few, _ = self.play(scenario, "inprocess", *small, "round.ranking_k=2",
+                           "round.ranking_negatives=1")
+        for rounds in [everything, few]:
+            held = rounds[0]["metrics"]
+            self.assertGreaterEqual(held["ranking_users"], 9)
+            on_devices = {m["name"]: m["value"] for m in rounds[2]["device_metrics"]["metrics"]}
+            self.assertEqual(rounds[2]["kind"], "evaluation")
+            for got in [held, on_devices]:
+                self.assertEqual(got["hit_rate_at_k"], 1)
+        self.assertEqual(everything[0]["metrics"]["recall_at_k"], 1)
+
+    def test_ranking_is_for_recommenders_and_may_be_the_target(self):
+        scenario = fleet.SOURCE / "simulations/scenarios/matrix-factorisation.ini"
+        small = [self.small_ratings(), "model.spec=1 - factors 60x2 linear", "round.cohort=12",
+                 "round.rounds=6", "round.ranking_relevant=4", "round.ranking_k=60",
+                 "round.target_metric=recall_at_k", "round.target_value=1",
+                 "round.primary_metric=recall_at_k"]
+        rounds, done = self.play(scenario, "inprocess", *small)
+        self.assertEqual((len(rounds), done["metric"], done["value"]), (1, "recall_at_k", 1))
+        wrong = fleet.run("tributary-sim", "run",
+                          fleet.SOURCE / "simulations/scenarios/digits-off.ini", "--mode",
+                          "inprocess", "--set", "round.ranking_k=10")
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn("round.ranking_k: is for a recommender", wrong.stderr)
+
     def test_with_privacy_it_is_noised_and_charged_like_any_round(self):
         scenario = fleet.SOURCE / "simulations/scenarios/breast-cancer.ini"
         for mode in ["local", "central", "distributed"]:
