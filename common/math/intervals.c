@@ -2,8 +2,7 @@
 
 #include <math.h>
 
-// The normal law has 0.975 of its mass below this.
-#define Z 1.959963984540054
+#define Z TRIB_CONFIDENCE_ERRORS
 
 static const struct trib_interval none = {(double)NAN, (double)NAN};
 

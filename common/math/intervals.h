@@ -6,6 +6,8 @@
 #define TRIB_MATH_INTERVALS_H
 
 #define TRIB_CONFIDENCE 0.95
+// The normal law has 0.975 of its mass below so many standard deviations.
+#define TRIB_CONFIDENCE_ERRORS 1.959963984540054
 
 struct trib_interval {
     double low, high; // both NaN: there is none
