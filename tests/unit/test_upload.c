@@ -1,0 +1,204 @@
+// Uploads as they come in, up to the receipt: many devices, and no network.
+#include "coordinator/server_state.h"
+#include "tests/unit/files.h"
+
+#include <pthread.h>
+
+#include "common/base/alloc.h"
+#include "common/base/bytes.h"
+#include "common/base/map.h"
+
+enum {
+    DEVICES = 10000,
+    SIZE = 30, // bytes of an update: ten parameters of 24 bits
+    ROUND = 5,
+};
+
+static const uint8_t base[TRIB_DIGEST_SIZE] = {1};
+static const uint8_t ours[TRIB_DIGEST_SIZE] = {2};
+static const uint8_t theirs[TRIB_DIGEST_SIZE] = {9};
+
+static struct fixture {
+    struct trib_encoding encoding;
+    struct trib_round_member members[DEVICES];
+    struct trib_member_upload uploads[DEVICES];
+    struct trib_peer peers[DEVICES];
+    struct trib_session_link sessions[DEVICES];
+    bool slot_used[DEVICES];
+    struct trib_round_run run;
+    struct trib_server server;
+    uint64_t answered[TRIB_CODE_MAX]; // receipts that were sent
+} fixture;
+
+// What would go over the network.
+void __wrap_trib_server_send_receipt(struct trib_session_link *session,
+                                     const uint8_t update_id[static TRIB_MSG_ID_SIZE],
+                                     enum trib_code code);
+void __wrap_trib_server_send_receipt(struct trib_session_link *session,
+                                     const uint8_t update_id[static TRIB_MSG_ID_SIZE],
+                                     enum trib_code code)
+{
+    assert_int_equal(trib_load_le64(update_id), session->peer->row.id);
+    fixture.answered[code]++;
+}
+
+static void step(enum trib_round_event event, uint64_t device, uint32_t member)
+{
+    assert_int_equal(
+        trib_round_step(
+            &fixture.run.round,
+            &(struct trib_round_input){.event = event, .device = device, .member = member}, 0),
+        TRIB_OK);
+}
+
+// A round that collects, of devices that all took their task.
+static int set_up(void **state)
+{
+    struct fixture *f = &fixture;
+    const struct trib_round_plan plan = {.goal = DEVICES,
+                                         .offers = DEVICES,
+                                         .accepted_min = 1,
+                                         .select_ms = 1000,
+                                         .report_ms = 1000};
+    (void)state;
+    *f = (struct fixture){.encoding = {.mode = TRIB_PRIVACY_OFF, .grid = 0x1p-20, .word_bits = 24}};
+    f->run.id = ROUND;
+    f->run.uploads = f->uploads;
+    f->run.members = f->members;
+    f->run.slot_used = f->slot_used;
+    f->run.capacity = DEVICES;
+    f->run.rule = (struct trib_admit_round){.round_id = ROUND,
+                                            .base_digest = base,
+                                            .arch_digest = ours,
+                                            .params = SIZE / 3,
+                                            .packed_size = SIZE,
+                                            .weight_max = 100,
+                                            .encoding = &f->encoding};
+    f->server.run = &f->run;
+    if (trib_round_init(&f->run.round, &plan, f->members, DEVICES) ||
+        trib_map_create(&f->server.known) ||
+        trib_segment_create(files_dir, ROUND, SIZE, DEVICES, &f->run.segment))
+        return -1;
+    step(TRIB_ROUND_EV_OPENED, 0, 0);
+    for (uint32_t i = 0; i < DEVICES; i++) {
+        f->uploads[i].slot = UINT32_MAX;
+        f->peers[i].row.id = 100 + i;
+        f->sessions[i].server = &f->server;
+        f->sessions[i].peer = &f->peers[i];
+        if (pthread_mutex_init(&f->sessions[i].sink.lock, NULL))
+            return -1;
+        step(TRIB_ROUND_EV_OFFER, 100 + i, 0);
+    }
+    for (uint32_t i = 0; i < DEVICES; i++)
+        step(TRIB_ROUND_EV_TAKE, 0, i);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < DEVICES; i++)
+        (void)pthread_mutex_destroy(&fixture.sessions[i].sink.lock);
+    trib_segment_unref(fixture.run.segment);
+    trib_map_destroy(fixture.server.known);
+    return trib_segment_remove(files_dir, ROUND) ? -1 : 0;
+}
+
+// All of a device's update, as one sends it that does not wait to be let.
+static void upload(uint32_t device, const uint8_t *arch_digest)
+{
+    static const uint8_t bytes[SIZE] = {1, 2, 3};
+    struct trib_session_link *session = &fixture.sessions[device];
+    struct trib_msg_upload_begin begin = {
+        .round_id = ROUND, .size = SIZE, .has_weight = true, .weight = 20};
+    struct trib_msg_upload_end end;
+    struct trib_buf packed = {0};
+    const struct trib_record chunk = {
+        .type = TRIB_RECORD_UPLOAD_CHUNK, .stream = 1, .payload = bytes, .payload_size = SIZE};
+
+    memset(begin.update_id, 0, sizeof(begin.update_id));
+    trib_store_le64(begin.update_id, session->peer->row.id);
+    memcpy(begin.base_digest, base, TRIB_DIGEST_SIZE);
+    memcpy(begin.arch_digest, arch_digest, TRIB_DIGEST_SIZE);
+    trib_msg_upload_begin_pack(&begin, &packed);
+    assert_false(packed.failed);
+    trib_upload_begin(session, 1, packed.data, packed.size);
+    trib_buf_fini(&packed);
+
+    assert_true(trib_upload_chunk(session, &chunk));
+    memcpy(end.update_id, begin.update_id, TRIB_MSG_ID_SIZE);
+    trib_msg_upload_end_pack(&end, &packed);
+    trib_upload_end(session, packed.data, packed.size);
+    trib_buf_fini(&packed);
+}
+
+static uint64_t answered(void)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < TRIB_CODE_MAX; i++) {
+        assert_int_equal(fixture.server.counters.receipts[i], fixture.answered[i]);
+        sum += fixture.answered[i];
+    }
+    return sum;
+}
+
+static void no_update_of_another_architecture_counts(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < DEVICES; i++)
+        upload(i, theirs);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], DEVICES);
+    assert_int_equal(answered(), DEVICES);
+    assert_int_equal(fixture.server.counters.begins, DEVICES);
+    const struct trib_round *round = &fixture.run.round;
+    assert_int_equal(round->state, TRIB_ROUND_COLLECTING);
+    assert_int_equal(round->leases[TRIB_LEASE_COUNTED] + round->leases[TRIB_LEASE_PENDING], 0);
+    assert_int_equal(round->leases[TRIB_LEASE_TAKEN], DEVICES);
+    trib_upload_pump(&fixture.server); // nor is anything on its way to be counted
+    for (uint32_t i = 0; i < DEVICES; i++) {
+        assert_int_equal(fixture.uploads[i].state, TRIB_UPLOAD_NONE);
+        assert_false(fixture.slot_used[i]);
+        assert_false(fixture.sessions[i].sink.is_open);
+    }
+}
+
+static void those_of_this_architecture_are_let_in_beside_them(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < DEVICES; i++)
+        upload(i, i % 2 ? ours : theirs);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], DEVICES / 2);
+    assert_int_equal(answered(), DEVICES / 2);
+    for (uint32_t i = 0; i < DEVICES; i++)
+        assert_int_equal(fixture.uploads[i].state, i % 2 ? TRIB_UPLOAD_WAITING : TRIB_UPLOAD_NONE);
+}
+
+static void one_that_was_refused_may_come_with_the_right_model(void **state)
+{
+    (void)state;
+    upload(7, theirs);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_NONE);
+    upload(7, ours);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_WAITING);
+    assert_int_equal(answered(), 1);
+}
+
+static int remove_all(void **state)
+{
+    static const char *const names[] = {NULL};
+    (void)state;
+    return files_teardown(names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_update_of_another_architecture_counts, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(those_of_this_architecture_are_let_in_beside_them, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_that_was_refused_may_come_with_the_right_model, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, files_setup, remove_all);
+}
