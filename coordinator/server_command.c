@@ -309,6 +309,7 @@ static const struct command {
     {"jobs", "submit", trib_cmd_jobs_submit},
     {"jobs", "ls", trib_cmd_jobs_ls},
     {"jobs", "show", trib_cmd_jobs_show},
+    {"jobs", "selection", trib_cmd_jobs_selection},
     {"jobs", "start", trib_cmd_jobs_start},
     {"jobs", "pause", trib_cmd_jobs_pause},
     {"jobs", "cancel", trib_cmd_jobs_cancel},

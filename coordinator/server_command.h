@@ -59,6 +59,7 @@ void trib_cmd_doctor(struct trib_admin_call *call);
 void trib_cmd_jobs_submit(struct trib_admin_call *call);
 void trib_cmd_jobs_ls(struct trib_admin_call *call);
 void trib_cmd_jobs_show(struct trib_admin_call *call);
+void trib_cmd_jobs_selection(struct trib_admin_call *call);
 void trib_cmd_jobs_start(struct trib_admin_call *call);
 void trib_cmd_jobs_pause(struct trib_admin_call *call);
 void trib_cmd_jobs_cancel(struct trib_admin_call *call);

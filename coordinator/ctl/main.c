@@ -64,6 +64,7 @@ static int ask(struct trib_admin_request *request, bool as_json)
         return explain(err);
     size_t words = request->word_count; // "devices ls" is a table, however many there are
     bool as_table = words >= 2 && (strcmp(request->words[1], "ls") == 0 ||
+                                   strcmp(request->words[1], "selection") == 0 ||
                                    strcmp(request->words[1], "measured") == 0);
     show(&reply, as_table, as_json);
     int code = (int)reply.exit_code;
@@ -424,6 +425,7 @@ static const struct trib_command commands[] = {
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
     {"jobs ls", "", "all jobs", cmd_plain},
     {"jobs show", "ID", "one job and its best version", cmd_one},
+    {"jobs selection", "ID", "how the best version was chosen, one version a line", cmd_one},
     {"jobs start", "ID", "go on with a paused job", cmd_one},
     {"jobs pause", "ID", "stop after the open round", cmd_one},
     {"jobs cancel", "ID", "end it; the open round is abandoned", cmd_one},

@@ -169,6 +169,52 @@ class ModelsTest(fleet.Case):
                     self.assertGreater(len(set(values)), 1)
                     self.assertNotIn("confusion", found)
 
+    def test_the_choice_of_the_best_version_can_be_replayed(self):
+        words = {"first": 0, "better": 0, "equal": 0, "worse": 0}
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.start(tried, "one")
+            tried.wait_connected(1)
+            for metric, best_of in [("accuracy", max), ("log_loss", min)]:
+                job = tried.submit(SPEC, ROWS, cohort=1, rounds=8, local_epochs=2, batch=8,
+                                   learning_rate=2, test_share=0.5, primary_metric=metric)
+                tried.wait_for_job(job)
+                log = tried.ctl("jobs", "selection", job)
+                self.assertEqual([row["round"] for row in log], list(range(1, 9)))
+                rounds = tried.ctl("rounds", "ls", "--job", job)
+                self.assertEqual([(row["version"], row["value"]) for row in log],
+                                 [(row["version"], row["value"]) for row in rounds])
+                shown = tried.ctl("jobs", "show", job)[0]
+                last = log[-1]
+                self.assertEqual((last["best_version"], last["best"]),
+                                 (shown["best_version"], shown["best"]))
+                self.replay(log, best_of, words)
+                for row in log:  # what was chosen by is of the validation rows, not of the others
+                    measured = tried.ctl("models", "show", row["version"])[0]["metrics"]
+                    self.assertEqual((row["metric"], row["value"]), (metric, measured[metric]))
+                    self.assertNotEqual(measured["test"]["log_loss"], measured["log_loss"])
+            self.assertTrue(all(words.values()), words)  # each was seen
+            done = tried.try_ctl("jobs", "selection", 99)
+            self.assertEqual((done.returncode, done.stderr), (2, "no job 99\n"))
+            job = tried.submit(SPEC, ROWS, cohort=1, rounds=1, eval_every=0)
+            tried.wait_for_job(job)
+            done = tried.try_ctl("jobs", "selection", job)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("nothing to choose by", done.stderr)
+
+    def replay(self, log, best_of, words):
+        """Choose again, by the values alone; count the words."""
+        values = []
+        for row in log:
+            before = best_of(values) if values else None
+            values.append(row["value"])
+            best = best_of(values)
+            word = ("first" if before is None else "equal" if row["value"] == before
+                    else "better" if best != before else "worse")
+            self.assertEqual((row["choice"], row["best"], row["best_version"]),
+                             (word, best, log[values.index(best)]["version"]))
+            words[word] += 1
+
     def test_a_device_that_does_not_allow_the_mode_declines(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
