@@ -29,6 +29,17 @@ static bool is_newer(const struct trib_msg_manifest *manifest, const struct trib
     return manifest->version > have->version;
 }
 
+// Does it call what we have its parent, and mean another model? A generation gives no number twice.
+static bool is_of_another(const struct trib_msg_manifest *manifest,
+                          const struct trib_msg_manifest *have)
+{
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    return have->version > 0 && manifest->generation == have->generation &&
+           manifest->parent == have->version &&
+           memcmp(manifest->parent_digest, none, TRIB_DIGEST_SIZE) != 0 && // it does not say
+           memcmp(manifest->parent_digest, have->digest, TRIB_DIGEST_SIZE) != 0;
+}
+
 enum trib_code trib_slot_judge(const struct trib_slot *slot,
                                const struct trib_state_enrolment *enrolment,
                                const struct trib_msg_new_version *announcement,
@@ -57,6 +68,8 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
     bool is_same = manifest.generation == slot->manifest.generation &&
                    manifest.version == slot->manifest.version;
     if (is_same && memcmp(manifest.digest, slot->manifest.digest, TRIB_DIGEST_SIZE) != 0)
+        return TRIB_CODE_MODEL_FORKED;
+    if (is_of_another(&manifest, &slot->manifest))
         return TRIB_CODE_MODEL_FORKED;
     if (!is_newer(&manifest, slot))
         return TRIB_CODE_MODEL_OLDER;

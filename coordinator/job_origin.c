@@ -85,15 +85,44 @@ static enum trib_err start_from_version(const struct trib_job *job, uint64_t num
     return err;
 }
 
-// A file of another program says nothing of what it is.
-static void find_digest(const char *path, uint8_t *digest)
+static bool take_digest(const char *text, uint8_t *digest)
 {
+    if (strlen(text) == TRIB_DIGEST_TEXT_SIZE - 1 &&
+        trib_hex_decode(text, digest, TRIB_DIGEST_SIZE))
+        return true;
+    memset(digest, 0, TRIB_DIGEST_SIZE);
+    return false;
+}
+
+// A file that is taken whole hands on its own parent, if it names one; with a map the file is the
+// parent. One of another program says nothing.
+static bool find_digest(const struct trib_job *job, uint8_t *digest)
+{
+    const char *path = job->config.model_init;
     char text[TRIB_DIGEST_TEXT_SIZE];
     char why[TRIB_PATH_MAX + 512];
-    if (trib_model_file_digest(path, text, why, sizeof(why)) ||
-        strlen(text) != TRIB_DIGEST_TEXT_SIZE - 1 ||
-        !trib_hex_decode(text, digest, TRIB_DIGEST_SIZE))
-        memset(digest, 0, TRIB_DIGEST_SIZE);
+    if (!job->config.model_init_map[0] && !trib_model_file_parent(path, text, why, sizeof(why)) &&
+        take_digest(text, digest))
+        return true;
+    return !trib_model_file_digest(path, text, why, sizeof(why)) && take_digest(text, digest);
+}
+
+static void take_number(void *user, const struct trib_store_version *row)
+{
+    struct trib_job_origin *origin = user;
+    if (origin->version == 0 && memcmp(row->digest, origin->digest, TRIB_DIGEST_SIZE) == 0)
+        origin->version = row->version;
+}
+
+// The earliest of our versions that is the parent, if one is.
+static enum trib_err find_number(struct trib_store *store, struct trib_job_origin *origin,
+                                 char *why, size_t why_size)
+{
+    enum trib_err err = trib_store_versions(store, 0, UINT32_MAX, take_number, origin);
+    if (err)
+        (void)snprintf(why, why_size, "model.init: the versions cannot be read: %s",
+                       trib_err_text(err));
+    return err;
 }
 
 enum trib_err trib_job_start(const struct trib_job *job, uint64_t version,
@@ -107,8 +136,8 @@ enum trib_err trib_job_start(const struct trib_job *job, uint64_t version,
     enum trib_err err = trib_job_initial(job, ret_params, wrong, sizeof(wrong));
     if (err)
         (void)snprintf(why, why_size, "model.init: %s", wrong);
-    else if (job->config.model_init[0])
-        find_digest(job->config.model_init, ret_origin->digest);
+    else if (job->config.model_init[0] && find_digest(job, ret_origin->digest))
+        err = find_number(versions->store, ret_origin, why, why_size);
     return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err;
 }
 

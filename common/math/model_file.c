@@ -311,13 +311,19 @@ out:
     return err;
 }
 
-static enum trib_err take_digest(void *user, const struct trib_tensors *tensors, char *why,
-                                 size_t why_size)
+struct asked_text {
+    const char *name;
+    char *text; // TRIB_DIGEST_TEXT_SIZE
+};
+
+static enum trib_err take_text(void *user, const struct trib_tensors *tensors, char *why,
+                               size_t why_size)
 {
-    const char *digest = trib_tensors_text(tensors, "digest");
+    const struct asked_text *asked = user;
+    const char *text = trib_tensors_text(tensors, asked->name);
     (void)why;
     (void)why_size;
-    (void)snprintf(user, TRIB_DIGEST_TEXT_SIZE, "%s", digest ? digest : "");
+    (void)snprintf(asked->text, TRIB_DIGEST_TEXT_SIZE, "%s", text ? text : "");
     return TRIB_OK;
 }
 
@@ -325,5 +331,14 @@ enum trib_err trib_model_file_digest(const char *path,
                                      char ret_digest[static TRIB_DIGEST_TEXT_SIZE], char *why,
                                      size_t why_size)
 {
-    return open_file(path, take_digest, ret_digest, why, why_size);
+    struct asked_text asked = {"digest", ret_digest};
+    return open_file(path, take_text, &asked, why, why_size);
+}
+
+enum trib_err trib_model_file_parent(const char *path,
+                                     char ret_digest[static TRIB_DIGEST_TEXT_SIZE], char *why,
+                                     size_t why_size)
+{
+    struct asked_text asked = {"parent", ret_digest};
+    return open_file(path, take_text, &asked, why, why_size);
 }

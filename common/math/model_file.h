@@ -74,5 +74,9 @@ TRIB_CHECKED enum trib_err trib_model_file_derive(const struct trib_buf *from, c
 TRIB_CHECKED enum trib_err trib_model_file_digest(const char *path,
                                                   char ret_digest[static TRIB_DIGEST_TEXT_SIZE],
                                                   char *why, size_t why_size);
+// The same of the digest of the model that it was made from.
+TRIB_CHECKED enum trib_err trib_model_file_parent(const char *path,
+                                                  char ret_digest[static TRIB_DIGEST_TEXT_SIZE],
+                                                  char *why, size_t why_size);
 
 #endif // TRIB_MATH_MODEL_FILE_H

@@ -55,7 +55,7 @@ enum trib_code {
     TRIB_CODE_MODEL_UNSIGNED = 62, // no signature, or one that does not verify
     TRIB_CODE_MODEL_DIGEST = 63,
     TRIB_CODE_MODEL_ARCH = 64,    // the specification does not parse or does not match
-    TRIB_CODE_MODEL_FORKED = 65,  // same generation and version as the installed one, other digest
+    TRIB_CODE_MODEL_FORKED = 65,  // it, or its parent, has the installed one's number, other digest
     TRIB_CODE_MODEL_FOREIGN = 66, // of another population
     TRIB_CODE_MODEL_TRUNCATED = 67,
     TRIB_CODE_MODEL_PIPELINE =

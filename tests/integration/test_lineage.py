@@ -107,6 +107,23 @@ class LineageTest(fleet.Case):
             self.assert_child(tried, 4, 2)
             self.assertEqual(self.exported(tried, 4).params, self.exported(tried, 2).params)
 
+    def test_a_version_that_went_away_fails_the_job_alone(self):
+        if not fleet.crash_points("tributary-coordinator"):
+            self.skipTest("a build without -Dcrash_points=true")
+        with fleet.Fleet() as tried:
+            self.begin(tried, {"TRIB_CRASH": "version.written:4"})
+            self.play(tried, rounds=2)  # versions 1 to 3
+            name = self.shown(tried, 1)["model_digest"] + ".safetensors"
+            tried.try_ctl("jobs", "submit", self.job(tried, init_version=1))
+            tried.processes["coordinator"].wait(fleet.PATIENCE_S)
+            (tried.dir / "models" / name).unlink()
+            tried.start_coordinator()
+            ended = tried.wait_for_job(2, state="failed")
+            self.assertEqual(ended["reason"], "what it starts from cannot be used any more")
+            self.assertIn("there is no version 1 that can be read any more",
+                          tried.log("coordinator"))
+            self.play(tried, init_version=2)  # and it goes on
+
     def test_a_derived_file_knows_its_parent_and_a_job_starts_from_it(self):
         with fleet.Fleet() as tried:
             self.begin(tried)
@@ -128,8 +145,9 @@ class LineageTest(fleet.Case):
 
             start = self.play(tried, WIDER, init=path)["start_version"]
             row = self.shown(tried, start)
-            self.assertEqual((row["parent"], row["parent_digest"]), (0, other.digest()))
             self.assertEqual(self.exported(tried, start).params, other.params)
+            self.assert_child(tried, start, 2)  # and not of the file, which it is
+            self.assertEqual(row["model_digest"], other.digest())
 
             for map_, spec, status, word in [("0:0", "2 - dense", 2, "dense"),
                                              ("0-0", WIDER, 2, "OLD:NEW"), ("0:1", WIDER, 5, "0.")]:
@@ -139,6 +157,23 @@ class LineageTest(fleet.Case):
             self.assertEqual(tried.try_ctl("models", "derive", 99, "--spec", WIDER, "--map",
                                            "0:0").returncode, 2)
             self.assertEqual(tried.try_ctl("models", "derive", 2).returncode, 2)
+
+    def test_an_exported_file_says_of_which_version_it_is(self):
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            self.play(tried, rounds=2)
+            self.exported(tried, 2)
+            path = tried.root / "v2.safetensors"
+            start = self.play(tried, init=path)["start_version"]
+            self.assert_child(tried, start, 2)
+            start = self.play(tried, WIDER, init=path, init_map="0:0")["start_version"]
+            self.assert_child(tried, start, 2)
+            with fleet.Fleet() as other:  # which knows no such version, but its digest
+                self.begin(other)
+                start = self.play(other, init=path)["start_version"]
+                row = self.shown(other, start)
+                self.assertEqual((row["parent"], row["parent_digest"]),
+                                 (0, fleet.Model(path).digest()))
 
     def test_a_simulation_has_no_versions_to_start_from(self):
         scenario = fleet.SOURCE / "simulations/scenarios/digits-off.ini"

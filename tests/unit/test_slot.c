@@ -101,6 +101,28 @@ static void two_models_with_one_number_are_a_fork(void **state)
     assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_FORKED);
 }
 
+static void a_child_of_another_model_with_our_number_is_a_fork(void **state)
+{
+    (void)state;
+    const struct trib_slot slot = {.manifest = manifest};
+    manifest.version = 8;
+    manifest.parent = 7;
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_INSTALLED); // as signed before parents
+    memcpy(manifest.parent_digest, manifest.digest, sizeof(manifest.parent_digest));
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_INSTALLED);
+    manifest.parent_digest[31] ^= 1;
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_FORKED);
+    manifest.parent = 6; // one that we do not have
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_INSTALLED);
+    manifest.parent = 7;
+    manifest.generation = 3; // after a restore there may be another version 7
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_INSTALLED);
+    manifest.generation = 2;
+    const struct trib_slot empty = {.params = NULL};
+    manifest.parent = 0; // made from a file
+    assert_int_equal(judge(&empty, seed), TRIB_CODE_MODEL_INSTALLED);
+}
+
 static void only_the_pinned_key_signs(void **state)
 {
     (void)state;
@@ -312,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(only_newer_versions_are_wanted, set_up),
         cmocka_unit_test_setup(two_models_with_one_number_are_a_fork, set_up),
+        cmocka_unit_test_setup(a_child_of_another_model_with_our_number_is_a_fork, set_up),
         cmocka_unit_test_setup(only_the_pinned_key_signs, set_up),
         cmocka_unit_test_setup(a_foreign_population_is_refused, set_up),
         cmocka_unit_test_setup(a_specification_must_parse_and_match, set_up),
