@@ -1,5 +1,6 @@
 #include "coordinator/publish.h"
 #include "tests/unit/files.h"
+#include "tests/unit/old_manifest.h"
 
 #include <math.h>
 #include <string.h>
@@ -97,6 +98,25 @@ static void a_version_reads_back_the_same(void **state)
                         read->announcement.manifest_size);
     assert_memory_equal(read->announcement.signature, version->announcement.signature,
                         TRIB_SIGNATURE_SIZE);
+    trib_version_destroy(read);
+}
+
+static void a_version_from_before_there_were_parents_reads_back_the_same(void **state)
+{
+    (void)state;
+    static struct trib_msg_new_version old;
+    static struct trib_identity then = {.release_seed = {42}};
+    struct trib_version *read;
+    old_manifest(&old);
+    trib_sign_public(then.release_seed, then.release_key);
+    assert_int_equal(trib_version_write(files_dir, version), TRIB_OK); // the same parameters
+    assert_int_equal(
+        trib_version_read(files_dir, &then, old.manifest, old.manifest_size, old.signature, &read),
+        TRIB_OK);
+    // What it sends to devices is what was signed then, byte for byte.
+    assert_int_equal(read->announcement.manifest_size, old.manifest_size);
+    assert_memory_equal(read->announcement.manifest, old.manifest, old.manifest_size);
+    assert_memory_equal(read->announcement.signature, old.signature, TRIB_SIGNATURE_SIZE);
     trib_version_destroy(read);
 }
 
@@ -223,6 +243,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_manifest_says_what_the_parameters_are_and_is_signed,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_version_reads_back_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_version_from_before_there_were_parents_reads_back_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_flipped_bit_of_the_parameters_is_found, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_is_cut_short_or_gone_is_not_a_version, set_up,

@@ -1,5 +1,6 @@
 #include "client/slot.h"
 #include "tests/unit/files.h"
+#include "tests/unit/old_manifest.h"
 
 #include "common/base/bytes.h"
 
@@ -121,6 +122,29 @@ static void a_child_of_another_model_with_our_number_is_a_fork(void **state)
     const struct trib_slot empty = {.params = NULL};
     manifest.parent = 0; // made from a file
     assert_int_equal(judge(&empty, seed), TRIB_CODE_MODEL_INSTALLED);
+}
+
+static void a_version_from_before_there_were_parents_is_taken(void **state)
+{
+    (void)state;
+    static const uint8_t none[TRIB_DIGEST_SIZE];
+    struct trib_slot slot = {.params = NULL};
+    struct trib_msg_manifest got;
+    struct trib_model got_model;
+    old_manifest(&announced);
+    assert_int_equal(trib_slot_judge(&slot, &enrolment, &announced, &got, &got_model),
+                     TRIB_CODE_MODEL_INSTALLED);
+    assert_int_equal(got.version, 7);
+    assert_int_equal(got.parent, 6);
+    assert_memory_equal(got.parent_digest, none, sizeof(none));
+    assert_memory_equal(got.digest, manifest.digest, sizeof(got.digest));
+    // Its child knows it by its digest.
+    slot.manifest = got;
+    manifest = got;
+    manifest.version = 8;
+    manifest.parent = 7;
+    memcpy(manifest.parent_digest, got.digest, sizeof(got.digest));
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_INSTALLED);
 }
 
 static void only_the_pinned_key_signs(void **state)
@@ -335,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup(only_newer_versions_are_wanted, set_up),
         cmocka_unit_test_setup(two_models_with_one_number_are_a_fork, set_up),
         cmocka_unit_test_setup(a_child_of_another_model_with_our_number_is_a_fork, set_up),
+        cmocka_unit_test_setup(a_version_from_before_there_were_parents_is_taken, set_up),
         cmocka_unit_test_setup(only_the_pinned_key_signs, set_up),
         cmocka_unit_test_setup(a_foreign_population_is_refused, set_up),
         cmocka_unit_test_setup(a_specification_must_parse_and_match, set_up),
