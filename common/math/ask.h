@@ -20,8 +20,8 @@ enum trib_tally_kind {
     TRIB_TALLY_NONE = 0, // not a tally round: train
     TRIB_TALLY_NEWTON = 1,
     TRIB_TALLY_EVALUATION = 2, // aside.h, ranked_users.h
-    TRIB_TALLY_PREPARE = 3,    // a pass of a pipeline, which says itself what to count (common/data)
-    TRIB_TALLY_BASELINE = 4,   // yardstick.h
+    TRIB_TALLY_PREPARE = 3,  // a pass of a pipeline, which says itself what to count (common/data)
+    TRIB_TALLY_BASELINE = 4, // yardstick.h
 };
 enum {
     TRIB_TALLY_KINDS = 5
