@@ -130,6 +130,7 @@ static enum trib_err use_values(struct aggregation *a, const double *values, con
                                                .params = base,
                                                .pipeline = a->job->pipeline,
                                                .evaluator = a->job->evaluator,
+                                               .newton = a->job->newton,
                                                .values = beside,
                                                .value_count = a->beside_count,
                                                .slices = slices.slices,
@@ -416,6 +417,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     if (op->version) {
         trib_jobs_set_head(server, op->version);
         op->version = NULL;
+        trib_newton_path_take(active->newton);
         take_moments(server, op->row.version);
         if (op->row.has_value) {
             trib_job_observe(&active->job, op->row.value, &active->plateau);

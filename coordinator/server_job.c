@@ -27,6 +27,7 @@ void trib_jobs_free(struct trib_active_job *job)
     trib_evaluator_destroy(job->evaluator);
     trib_pipeline_close(job->pipeline);
     trib_moments_destroy(job->moments);
+    trib_newton_path_destroy(job->newton);
     free(job);
 }
 
@@ -178,6 +179,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         err = trib_gate_begin(&active->job, active->evaluator);
     if (!err)
         err = trib_job_moments(&active->job, &active->moments);
+    if (!err)
+        err = trib_newton_path_create(&active->job, &active->newton);
     if (err)
         goto out;
     resolved = resolved_text(conf);
@@ -707,6 +710,9 @@ static void take_ended(void *user, const struct trib_store_round *round)
         recall_pass(active, round);
     if (trib_round_key_pass(round->number) == TRIB_PASS_BASELINE)
         recall_baseline(active, round);
+    if (active->newton && round->state == TRIB_ROUND_COMMITTED &&
+        strcmp(round->result.kind, trib_tally_kind_text(TRIB_TALLY_NEWTON)) == 0)
+        (void)trib_newton_path_recall(active->newton, round->result.tally);
     if (strcmp(round->result.reason, TRIB_ROUND_NEWTON_REFUSED) == 0)
         active->newton_is_off = true;
 }
@@ -725,6 +731,21 @@ static enum trib_err recover_moments(const struct trib_server *server,
     active->moments_version = server->head->manifest.version;
     return trib_moments_read(active->moments, server->updates_dir, active->id,
                              active->moments_version);
+}
+
+// The parameters that the last good step began from.
+static enum trib_err recover_newton(struct trib_server *server, struct trib_active_job *active)
+{
+    struct trib_version *version;
+    if (!active->newton || active->newton->good.version == 0)
+        return TRIB_OK;
+    enum trib_err err = trib_jobs_read_version(server, active->newton->good.version, &version);
+    if (err)
+        return err;
+    memcpy(active->newton->good.params, trib_version_params(version),
+           active->job.model.param_count * sizeof(float));
+    trib_version_destroy(version);
+    return TRIB_OK;
 }
 
 enum trib_err trib_jobs_recover(struct trib_server *server)
@@ -760,6 +781,8 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
         err = trib_store_rounds(server->store, active->id, 0, UINT32_MAX, take_ended, active);
     if (!err)
         err = recover_moments(server, active);
+    if (!err)
+        err = recover_newton(server, active);
     if (err) {
         trib_jobs_free(active);
         goto out;

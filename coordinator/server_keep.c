@@ -26,8 +26,8 @@ static void read_row(void *user, const struct trib_store_version *row)
                           row->manifest_size, row->signature, &reading->version);
 }
 
-static enum trib_err read_number(struct trib_server *server, uint64_t number,
-                                 struct trib_version **ret_version)
+enum trib_err trib_jobs_read_version(struct trib_server *server, uint64_t number,
+                                     struct trib_version **ret_version)
 {
     struct reading reading = {.server = server};
     enum trib_err err = trib_store_versions(server->store, number - 1, 1, read_row, &reading);
@@ -74,11 +74,11 @@ static enum trib_err take_before(struct trib_server *server, const struct trib_s
                                  uint64_t job, struct trib_kept *kept)
 {
     struct trib_version *version;
-    enum trib_err err = read_number(server, row->start_version, &version);
+    enum trib_err err = trib_jobs_read_version(server, row->start_version, &version);
     if (!err && version->manifest.job == job && strcmp(version->manifest.kind, "initial") == 0 &&
         row->start_version > 1) {
         trib_version_destroy(version);
-        err = read_number(server, row->start_version - 1, &version);
+        err = trib_jobs_read_version(server, row->start_version - 1, &version);
     }
     if (err)
         return err;

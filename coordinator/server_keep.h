@@ -20,6 +20,9 @@ TRIB_CHECKED enum trib_err trib_jobs_keep(struct trib_server *server,
                                           const struct trib_active_job *active,
                                           const struct trib_store_job *row, const float *average,
                                           struct trib_kept *ret_kept);
+// A version by its number, on the thread of the store. TRIB_ERR_STATE: there is none.
+TRIB_CHECKED enum trib_err trib_jobs_read_version(struct trib_server *server, uint64_t number,
+                                                  struct trib_version **ret_version);
 void trib_kept_fini(struct trib_kept *kept);
 
 #endif // TRIB_COORDINATOR_SERVER_KEEP_H

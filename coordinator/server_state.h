@@ -155,11 +155,12 @@ struct trib_active_job {
     bool has_linear;                          // it was counted
     struct trib_store_job row;                // texts are NULL here
     struct trib_privacy_spent spent;
-    struct trib_moments *moments; // of the strategy, for the newest version; NULL: it needs none
-    uint64_t moments_version;     // whose they are on the disk; 0: nobody's
-    struct trib_plateau plateau;  // of the learning rate: what the durable rounds showed
-    struct trib_stop stop;        // the same, for when the job ends
-    bool newton_is_off;           // a round refused its step
+    struct trib_moments *moments;    // of the strategy, for the newest version; NULL: it needs none
+    uint64_t moments_version;        // whose they are on the disk; 0: nobody's
+    struct trib_plateau plateau;     // of the learning rate: what the durable rounds showed
+    struct trib_stop stop;           // the same, for when the job ends
+    bool newton_is_off;              // a round refused its step
+    struct trib_newton_path *newton; // of a job with newton; else NULL
     bool is_failed;          // found at the start: what a pass counted leaves nothing to go on with
     uint64_t measured;       // newest round whose version devices were asked to measure
     bool is_starting;        // its first version is being made

@@ -193,42 +193,15 @@ void trib_tally_use_fini(struct trib_tally_use *use)
     trib_pipeline_step_fini(&use->step);
 }
 
-static void put_newton(const struct trib_newton_report *report, size_t coefficients,
-                       struct trib_buf *json)
+static enum trib_err use_newton(const struct trib_job *job, const double *values,
+                                const struct trib_tally_base *base, float *ret_next,
+                                struct trib_tally_use *use)
 {
-    const bool is_step = report->outcome == TRIB_NEWTON_STEP;
-    trib_json_open(json, NULL, '{');
-    trib_json_text(json, "refused", is_step ? NULL : trib_newton_outcome_text(report->outcome));
-    trib_json_real(json, "rows", report->rows);
-    trib_json_real(json, "loss", report->loss);
-    trib_json_real(json, "condition", report->condition);
-    if (is_step) {
-        trib_json_real(json, "decrement", report->decrement);
-        trib_json_open(json, "coefficients", '[');
-        for (size_t i = 0; i < coefficients; i++)
-            trib_json_real(json, NULL, report->coefficients[i]);
-        trib_json_close(json, ']');
-    }
-    trib_json_close(json, '}');
-}
-
-static enum trib_err use_newton(const struct trib_job *job, const double *values, const float *base,
-                                float *ret_next, struct trib_tally_use *use)
-{
-    struct trib_newton_report report;
     enum trib_err err =
-        trib_newton_step(&job->model, values, base, job->config.weight_decay, ret_next, &report);
-    if (err)
-        return err;
-    use->has_version = report.outcome == TRIB_NEWTON_STEP;
-    use->newton_is_off = !use->has_version;
-    if (use->newton_is_off)
-        TRIB_WARN("id=newton-refused the step is refused: %s (condition %.3g, %.0f rows); the job "
-                  "goes on with fedavg",
-                  trib_newton_outcome_text(report.outcome), report.condition, report.rows);
-    put_newton(&report, (size_t)job->model.inputs + 1, &use->json);
-    trib_newton_report_fini(&report);
-    return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+        trib_newton_path_step(base->newton, job, values, base->params, base->version, ret_next,
+                              &use->has_version, &use->json);
+    use->newton_is_off = !err && !use->has_version;
+    return err;
 }
 
 // NaN: the coordinator does not measure it.
@@ -375,7 +348,7 @@ enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib
     enum trib_err err = TRIB_ERR_STATE;
     switch (shape->kind) {
     case TRIB_TALLY_NONE: break;
-    case TRIB_TALLY_NEWTON: err = use_newton(job, values, base->params, ret_next, &use); break;
+    case TRIB_TALLY_NEWTON: err = use_newton(job, values, base, ret_next, &use); break;
     case TRIB_TALLY_EVALUATION: err = use_evaluation(job, values, base, &use); break;
     case TRIB_TALLY_PREPARE: err = use_pass(base, values, &use); break;
     case TRIB_TALLY_BASELINE:

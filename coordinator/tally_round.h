@@ -20,6 +20,7 @@
 #include "common/math/ask.h"
 #include "common/math/metrics.h"
 #include "coordinator/job.h"
+#include "coordinator/newton_path.h"
 #include "coordinator/pipeline.h"
 #include "tributary/err.h"
 
@@ -89,6 +90,7 @@ struct trib_tally_base {
     const float *params;                  // (param_count)
     const struct trib_pipeline *pipeline; // of the job; NULL: none
     struct trib_evaluator *evaluator;     // of the job; NULL: none
+    struct trib_newton_path *newton;      // of a job with newton; else NULL
     // What the coordinator measured of it on rows of its own, to be reported beside.
     const struct trib_evaluation_value *values; // (value_count), borrowed
     size_t value_count;

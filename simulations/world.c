@@ -141,6 +141,8 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
     if (!err)
         err = trib_job_moments(world->job, &world->moments);
     if (!err)
+        err = trib_newton_path_create(world->job, &world->newton);
+    if (!err)
         err = create_workers(world, threads);
     if (!err && trib_world_is_masked(world) && scenario->config.inprocess_masks)
         err = trib_cohort_create(world->clients, (uint32_t)scenario->policy.min_cohort, world->pool,
@@ -197,6 +199,7 @@ void trib_world_destroy(struct trib_world *world)
     free(world->initial);
     free(world->best);
     trib_moments_destroy(world->moments);
+    trib_newton_path_destroy(world->newton);
     (void)pthread_cond_destroy(&world->changed);
     (void)pthread_mutex_destroy(&world->lock);
     free(world);
@@ -302,6 +305,7 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
         .params = world->params,
         .values = beside,
         .evaluator = world->evaluator,
+        .newton = world->newton,
         .value_count =
             world->state.is_evaluated ? headlines(&world->state.held_out.validation, beside) : 0,
     };
@@ -345,6 +349,7 @@ static void take_version(struct trib_world *world, const struct trib_held_out *h
     const struct trib_job *job = world->job;
     if (world->moments)
         trib_moments_take(world->moments);
+    trib_newton_path_take(world->newton);
     trib_world_adopt(world, held_out);
     world->state.committed++;
     world->versioned = world->round_number;

@@ -61,7 +61,8 @@ struct trib_world {
     float *best;    // of the best version so far; NULL: the last one stays
     bool has_best;
     double best_value;
-    bool has_linear; // the linear baseline was counted
+    bool has_linear;                 // the linear baseline was counted
+    struct trib_newton_path *newton; // of a job with newton; else NULL
 
     // The round being played. Workers hold the lock for all of it but training.
     pthread_mutex_t lock;

@@ -95,7 +95,7 @@ class Scenario:
                 for r in self.rounds] + [self.digest]
 
 
-class NewtonTest(fleet.Case):
+class Played(fleet.Case):
     def both_modes(self, scenario, *sets):
         plays = [Scenario(self, scenario, mode, *sets) for mode in ["inprocess", "processes"]]
         self.assertEqual(plays[0].outcome(), plays[1].outcome())
@@ -113,6 +113,8 @@ class NewtonTest(fleet.Case):
                         "[privacy]\nmode = off\n")
         return path
 
+
+class NewtonTest(Played):
     def test_the_shipped_line_is_found_and_is_that_of_all_rows(self):
         # Which rows are held out is the simulator's business: here a copy names them.
         with open(fleet.SOURCE / "simulations/data/linear.csv", newline="") as file:
@@ -222,6 +224,116 @@ class NewtonTest(fleet.Case):
                     self.assertNotEqual(round(slope, 6), 0.5)  # there is noise in it
 
 
+def objective(rows, at, ridge):
+    """The mean log-loss with its penalty, its gradient and its curvature."""
+    size = len(at)
+    value = ridge / 2 * sum(b * b for b in at)
+    gradient = [ridge * b for b in at]
+    hessian = [[ridge * (i == j) for j in range(size)] for i in range(size)]
+    for row in rows:
+        x = list(row[:-1]) + [1.0]
+        score = sum(b * v for b, v in zip(at, x))
+        p = 1 / (1 + math.exp(-score)) if score > -700 else 0.0
+        value += (math.log1p(math.exp(-abs(score))) + max(score, 0) - row[-1] * score) / len(rows)
+        for i in range(size):
+            gradient[i] -= (row[-1] - p) * x[i] / len(rows)
+            for j in range(size):
+                hessian[i][j] += p * (1 - p) * x[i] * x[j] / len(rows)
+    return value, gradient, hessian
+
+
+def damped_newton(rows, start, ridge, rounds, halves):
+    """Whole steps, halved when the loss rose; the parameters after each round, as float32."""
+    at, good, best, path = list(start), None, None, []
+    for _ in range(rounds):
+        value, gradient, hessian = objective(rows, at, ridge)
+        if halves and good and value - best > 1e-9 * (1 + abs(best)):
+            coefficients = [(a + b) / 2 for a, b in zip(good, at)]
+        else:
+            good, best = at, value
+            coefficients = [b - d for b, d in zip(at, solve(hessian, gradient))]
+        path.append(coefficients)
+        at = list(map(to_float32, coefficients))
+    return path
+
+
+FAR = [6.0, -5.0, 4.0]  # from which whole steps go from bad to worse
+RIDGE = 0.002
+FAR_ROUNDS = 30
+
+
+def far_rows():
+    draw = random.Random(12)
+    rows = []
+    for _ in range(200):
+        x = [round(draw.uniform(-2, 2), 3) for _ in range(2)]
+        rows.append((*map(to_float32, x), int(x[1] - x[0] + draw.gauss(0, 1) > 0)))
+    return rows
+
+
+def write_start(path):
+    """FAR as a safetensors file of `2 - dense 1 sigmoid`."""
+    header = json.dumps({"0.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]},
+                         "0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}})
+    header += " " * (-len(header) % 8)
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + struct.pack("<3f", *FAR))
+
+
+class HalvingTest(Played):
+    def test_a_start_that_is_far_off_is_reached_by_halving(self):
+        rows = far_rows()
+        values = [objective(rows, at, RIDGE)[0]
+                  for at in [FAR, *damped_newton(rows, FAR, RIDGE, 3, False)]]
+        self.assertGreater(values[3], 20 * values[0], values)  # whole steps get lost
+        expected = damped_newton(rows, FAR, RIDGE, FAR_ROUNDS, True)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            path = self.write_scenario(folder, "2 - dense 1 sigmoid", rows, rows[:50],
+                                       rounds=FAR_ROUNDS, weight_decay=RIDGE)
+            write_start(folder / "start.safetensors")
+            played = self.both_modes(path, f"model.init={folder / 'start.safetensors'}")
+        tallies = [r["tally"] for r in played.rounds]
+        self.assertGreater(sum(tally["halved"] for tally in tallies), 2)
+        for tally, wanted in zip(tallies, expected):
+            for got, value in zip(tally["coefficients"], wanted):
+                self.assertLess(abs(got - value), 1e-8 * (1 + abs(value)))
+        _, gradient, _ = objective(rows, tallies[-1]["coefficients"], RIDGE)
+        self.assertLess(max(map(abs, gradient)), 1e-9)  # at the optimum
+
+    def test_halving_goes_on_after_a_restart(self):
+        if not fleet.crash_points("tributary-coordinator"):
+            self.skipTest("a build without -Dcrash_points=true")
+        rows = far_rows()
+        lines = [",".join(map(str, row)) for row in rows]
+        outcomes = []
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for i in range(2):
+                tried.add_device(f"d{i}", lines[i * 100:i * 100 + 100], scale=1)
+                tried.start_device(f"d{i}")
+            tried.wait_connected(2)
+            start = tried.root / "start.safetensors"
+            write_start(start)
+            for time in [0, 2, 3, 4, 5, 6]:
+                tried.end("coordinator")
+                tried.start_coordinator({"TRIB_CRASH": f"round.ended:{time}"} if time else {})
+                path = tried.write_job("2 - dense 1 sigmoid", lines[:50], scale=1,
+                                       strategy="newton", rounds=12, cohort=2, select_ms=20000,
+                                       weight_decay=RIDGE)
+                path.write_text(path.read_text().replace("[model]\n", f"[model]\ninit = {start}\n"))
+                tried.try_ctl("jobs", "submit", path)
+                if time:
+                    process = tried.processes.pop("coordinator")
+                    self.assertEqual(process.wait(fleet.PATIENCE_S), -signal.SIGKILL)
+                    tried.start_coordinator()
+                job = tried.ctl("jobs", "ls")[-1]["job"]
+                tried.wait_for_job(job)
+                tallies = [r["tally"] for r in tried.ctl("rounds", "ls", "--job", job)]
+                outcomes.append([(tally["halved"], tally["coefficients"]) for tally in tallies])
+                self.assertEqual(outcomes[-1], outcomes[0], time)
+        self.assertGreater(sum(halved for halved, _ in outcomes[0][:6]), 2)
+
+
 class Newtons(fleet.Fleet):
     """Devices with rows of a line, and jobs that take turns so that each begins anew."""
 
@@ -249,8 +361,10 @@ class Newtons(fleet.Fleet):
                               privacy=self.privacy)
 
     def outcome(self, job):
-        return ([(r["state"], r["kind"], r["tally"]) for r in
-                 self.ctl("rounds", "ls", "--job", job)], self.model_digest())
+        rounds = self.ctl("rounds", "ls", "--job", job)
+        for r in rounds:
+            del r["tally"]["good"]["version"]  # versions are counted over all jobs
+        return ([(r["state"], r["kind"], r["tally"]) for r in rounds], self.model_digest())
 
 
 class RestartTest(fleet.TurnsCase):
