@@ -35,6 +35,8 @@ enum trib_err trib_job_check_gate(struct trib_conf *conf, const struct trib_job_
                                   const struct trib_model *model)
 {
     const bool is_evaluated = config->eval_every > 0;
+    if (config->equal_shares && !config->stratify_by)
+        return trib_conf_reject(conf, "round", "equal_shares", "wants stratify_by = group");
     if (config->keep == TRIB_JOB_KEEP_BEST && !is_evaluated)
         return trib_conf_reject(conf, "round", "eval_every", "must not be 0 with keep = best");
     if (config->beat_baseline && !is_evaluated)

@@ -92,7 +92,9 @@ struct trib_job_config {
     int baseline;        // enum trib_job_baseline
     bool beat_baseline;
     double baseline_margin;
-    int keep; // enum trib_job_keep
+    int keep;        // enum trib_job_keep
+    int stratify_by; // index of none|group
+    bool equal_shares;
     // [strategy]
     int strategy;             // enum trib_job_strategy; the robust ones are refused
     double beta1, beta2, tau; // moments.h

@@ -16,6 +16,7 @@
 #define TRIB_LOG_MODULE "round"
 
 enum {
+    GROUPS_MAX = 256, // of devices, that are told apart
     REOPEN_MS = 10000 // after a round could not be opened, e.g. because the disk is full
 };
 
@@ -145,6 +146,51 @@ static bool may_be_asked(const struct trib_server *server, const struct trib_pee
     return !peer->row.is_revoked && (!is_masked(server) || trib_secagg_is_rostered(server, peer));
 }
 
+// The groups of the devices at the first `count` places of an order, as numbers by first appearance;
+// what comes behind the last of GROUPS_MAX is one group with it.
+static uint32_t number_groups(struct trib_peer *const *sorted, const uint32_t *order, size_t count,
+                              uint32_t *groups)
+{
+    const char *names[GROUPS_MAX];
+    uint32_t group_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = sorted[order[i]]->row.group;
+        uint32_t g = 0;
+        while (g < group_count && strcmp(names[g], name) != 0)
+            g++;
+        if (g == group_count && group_count < GROUPS_MAX)
+            names[group_count++] = name;
+        groups[i] = g < GROUPS_MAX ? g : GROUPS_MAX - 1;
+    }
+    return group_count;
+}
+
+// Those that are there come first, each group of them with its share.
+static enum trib_err stratify(const struct trib_server *server, struct trib_peer *const *sorted,
+                              uint32_t *order, size_t count)
+{
+    const uint64_t now_ms = trib_clock_mono_ms();
+    uint32_t *groups = trib_alloc_array(count ? count : 1, sizeof(*groups));
+    uint32_t *absent = trib_alloc_array(count ? count : 1, sizeof(*absent));
+    enum trib_err err = groups && absent ? TRIB_OK : TRIB_ERR_NOMEM;
+    size_t present = 0, missing = 0;
+    for (size_t i = 0; !err && i < count; i++) {
+        if (trib_server_is_present(server, sorted[order[i]], now_ms))
+            order[present++] = order[i];
+        else
+            absent[missing++] = order[i];
+    }
+    if (!err && missing > 0)
+        memcpy(order + present, absent, missing * sizeof(*order));
+    if (!err)
+        err = trib_sampler_stratify(order, groups, present,
+                                    number_groups(sorted, order, present, groups),
+                                    server->job->job.config.equal_shares);
+    free(groups);
+    free(absent);
+    return err;
+}
+
 // The devices that may be asked, in the order drawn for this round.
 static enum trib_err draw_candidates(struct trib_server *server, struct trib_round_run *run)
 {
@@ -162,10 +208,15 @@ static enum trib_err draw_candidates(struct trib_server *server, struct trib_rou
             sorted[able++] = peer;
     }
     trib_sampler_draw(server->job->job.config.round_seed, run->number, order, able);
+    if (server->job->job.config.stratify_by)
+        err = stratify(server, sorted, order, able);
+    else
+        err = TRIB_OK;
+    if (err)
+        goto out;
     for (size_t i = 0; i < able; i++)
         run->candidates[i] = sorted[order[i]];
     run->candidate_count = able;
-    err = TRIB_OK;
 
 out:
     free(sorted);

@@ -123,6 +123,9 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
     if (has_test && s->data.test_fraction > 0)
         return trib_conf_reject(&s->conf, "data", "test_fraction",
                                 "must be 0 when there is a test file");
+    if (s->job_config.stratify_by)
+        return trib_conf_reject(&s->conf, "round", "stratify_by",
+                                "the devices of a simulation have no groups");
     if (s->config.test_on == TRIB_TEST_ON_DEVICES && s->job_config.beat_baseline)
         return trib_conf_reject(&s->conf, "round", "beat_baseline",
                                 "wants data.test_on = coordinator, which measures the baseline");

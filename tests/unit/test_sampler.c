@@ -66,12 +66,76 @@ static void every_device_is_equally_likely_at_every_place(void **state)
     }
 }
 
+// Groups of 70, 20 and 10 of a hundred, by the device's number.
+static uint32_t group_of(uint32_t device)
+{
+    return device % 10 < 7 ? 0 : device % 10 < 9 ? 1 : 2;
+}
+
+enum {
+    FLEET = 1000
+};
+
+static void stratified(uint64_t round, bool is_equal, uint32_t order[static FLEET])
+{
+    uint32_t groups[FLEET];
+    trib_sampler_draw(5, round, order, FLEET);
+    for (size_t i = 0; i < FLEET; i++)
+        groups[i] = group_of(order[i]);
+    assert_int_equal(trib_sampler_stratify(order, groups, FLEET, 3, is_equal), TRIB_OK);
+}
+
+static void groups_have_their_shares_of_every_cohort(void **state)
+{
+    (void)state;
+    static const double shares[2][3] = {{0.7, 0.2, 0.1}, {1 / 3.0, 1 / 3.0, 1 / 3.0}};
+    bool seen[FLEET] = {false};
+    uint32_t order[FLEET], plain[FLEET], groups[FLEET];
+    for (uint64_t round = 1; round <= 20; round++) {
+        for (int is_equal = 0; is_equal < 2; is_equal++) {
+            size_t counted[3] = {0};
+            stratified(round, is_equal, order);
+            for (size_t i = 0; i < 300; i++) { // as long as the smallest has devices left
+                counted[group_of(order[i])]++;
+                for (int g = 0; g < 3 && i >= 99; g++) {
+                    const double share = (double)counted[g] / (double)(i + 1);
+                    assert_true(share < shares[is_equal][g] + 0.01);
+                    assert_true(share > shares[is_equal][g] - 0.01);
+                }
+            }
+        }
+    }
+    for (size_t i = 0; i < FLEET;
+         i++) { // and everyone has a place, the smallest group used up or not
+        assert_false(seen[order[i]]);
+        seen[order[i]] = true;
+    }
+    // Within a group the order is that of the draw.
+    trib_sampler_draw(5, 20, plain, FLEET);
+    for (uint32_t g = 0; g < 3; g++) {
+        size_t at = 0;
+        for (size_t i = 0; i < FLEET; i++) {
+            if (group_of(plain[i]) != g)
+                continue;
+            while (group_of(order[at]) != g)
+                at++;
+            assert_int_equal(order[at++], plain[i]);
+        }
+    }
+    memset(groups, 0, sizeof(groups)); // one group: nothing changes
+    memcpy(order, plain, sizeof(order));
+    assert_int_equal(trib_sampler_stratify(order, groups, FLEET, 1, false), TRIB_OK);
+    assert_memory_equal(order, plain, sizeof(order));
+    assert_int_equal(trib_sampler_stratify(order, groups, 0, 0, false), TRIB_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draws_are_those_of_the_documented_generator),
         cmocka_unit_test(every_draw_asks_each_device_once),
         cmocka_unit_test(every_device_is_equally_likely_at_every_place),
+        cmocka_unit_test(groups_have_their_shares_of_every_cohort),
     };
     return RUN_TESTS(tests);
 }

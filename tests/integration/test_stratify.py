@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Rounds in which each group of devices has its share."""
+import fleet
+
+SPEC = "64 - dense 10 softmax"
+GROUPS = ["town"] * 6 + ["country"] * 2
+
+
+class StratifyTest(fleet.Case):
+    def begin(self, tried):
+        keys = [fleet.run("tributary-client", "keygen", "--state", tried.root / f"d{i}")
+                .stdout.strip() for i in range(len(GROUPS))]
+        (tried.dir / "allow.txt").write_text(
+            "".join(f"{key} d{i} {GROUPS[i]}\n" for i, key in enumerate(keys)))
+        with open(tried.dir / "tributary.ini", "a") as file:
+            file.write("[enrol]\nallow_list = allow.txt\n")
+        tried.start_coordinator()
+        self.rows = fleet.digits()
+        for i in range(len(GROUPS)):
+            done = tried.enrol(f"tcp://127.0.0.1:{tried.port}", f"d{i}", "--key", tried.key)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            tried.write_data(f"d{i}", self.rows[200 + 50 * i:250 + 50 * i])
+            tried.start_device(f"d{i}")
+        tried.wait_connected(len(GROUPS))
+
+    def countries(self, tried, **keys):
+        """How many devices of the country each round counted."""
+        job = tried.submit(SPEC, self.rows[:200], rounds=6, cohort=4, **keys)
+        tried.wait_for_job(job)
+        counted = []
+        for r in tried.ctl("rounds", "ls", "--job", job):
+            leases = tried.ctl("rounds", "show", r["id"])
+            names = [row["device"] for row in leases if row.get("lease") == "COUNTED"
+                     or row.get("lease") == "counted"]
+            self.assertEqual(len(names), 4, leases)
+            counted.append(sum(GROUPS[int(name[1:])] == "country" for name in names))
+        return counted
+
+    def test_groups_have_their_shares(self):
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            self.assertEqual(self.countries(tried, stratify_by="group"), [1] * 6)
+            self.assertEqual(self.countries(tried, stratify_by="group", equal_shares="yes"),
+                             [2] * 6)
+            self.assertNotEqual(self.countries(tried), [1] * 6)  # as they are drawn
+            alone = tried.write_job(SPEC, self.rows[:200], rounds=1, cohort=4, equal_shares="yes")
+            refused = tried.try_ctl("jobs", "submit", alone)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("round.equal_shares: wants stratify_by", refused.stderr)
+
+
+if __name__ == "__main__":
+    fleet.main()
