@@ -437,8 +437,11 @@ static enum trib_err load_slot(struct trib_client *client)
     }
     const bool has_rows = data->train[0] || !trib_data_is_file(data);
     const bool is_pinned = has_rows && data->pipeline == TRIB_PIPELINE_OWN;
-    return trib_slot_load(client->dir, &client->enrolment,
-                          is_pinned ? client->prepare_digest : NULL, &client->slot);
+    err = trib_slot_load(client->dir, &client->enrolment, is_pinned ? client->prepare_digest : NULL,
+                         &client->slot);
+    if (!err)
+        trib_client_tell_version(client);
+    return err;
 }
 
 static enum trib_err load(struct trib_client *client, const char *url)

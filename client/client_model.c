@@ -94,6 +94,7 @@ static void fetch_done(struct trib_client *client)
         report_install(client, &fetch->manifest, TRIB_CODE_MODEL_DIGEST);
     } else if (!err) {
         fetch->params = NULL; // the slot's now
+        trib_client_tell_version(client);
         report_install(client, &client->slot.manifest, TRIB_CODE_MODEL_INSTALLED);
         if (trainer->published)
             trainer->published(client->config.trainer_user, client->slot.manifest.version,

@@ -1,5 +1,8 @@
 // Rows that come in while the client runs.
+#include <inttypes.h>
+
 #include "client/client_state.h"
+#include "client/counter_store.h"
 #include "client/watermark.h"
 #include "common/base/log.h"
 
@@ -66,5 +69,34 @@ enum trib_err trib_client_push(struct trib_client *client, const char *text, siz
         err = trib_inlet_push(client->inlet, text, size, &result.rows, &result.malformed);
     if (!err)
         *ret_result = result;
+    return err;
+}
+
+// ---- Counters
+
+void trib_client_tell_version(struct trib_client *client)
+{
+    if (trib_counter_store_version(client->dir, client->slot.manifest.version))
+        TRIB_WARN("what is counted now is counted under the version before %" PRIu64,
+                  client->slot.manifest.version);
+}
+
+enum trib_err trib_client_count(struct trib_client *client, const char *name, uint64_t successes,
+                                uint64_t trials)
+{
+    char why[256];
+    enum trib_err err =
+        trib_counter_store_trials(client->dir, name, successes, trials, why, sizeof(why));
+    if (err)
+        TRIB_WARN("%s", why);
+    return err;
+}
+
+enum trib_err trib_client_count_number(struct trib_client *client, const char *name, double number)
+{
+    char why[256];
+    enum trib_err err = trib_counter_store_number(client->dir, name, number, why, sizeof(why));
+    if (err)
+        TRIB_WARN("%s", why);
     return err;
 }

@@ -11,7 +11,6 @@
 
 #include "common/base/buf.h"
 #include "common/base/bytes.h"
-#include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
@@ -39,7 +38,7 @@ struct totals {
 
 struct counter_file {
     uint64_t version; // installed; 0: none
-    struct trib_counters counters;
+    struct trib_counter_list counters;
     size_t count;
     struct totals totals[TRIB_COUNTER_STORE_VERSIONS]; // the oldest first
 };
@@ -201,7 +200,7 @@ static bool is_same(const struct trib_counter *a, const struct trib_counter *b)
            !(a->low > b->low) && !(a->high < b->high) && !(a->high > b->high);
 }
 
-static bool are_same(const struct trib_counters *a, const struct trib_counters *b)
+static bool are_same(const struct trib_counter_list *a, const struct trib_counter_list *b)
 {
     bool same = a->count == b->count;
     for (size_t c = 0; same && c < a->count; c++)
@@ -210,7 +209,7 @@ static bool are_same(const struct trib_counters *a, const struct trib_counters *
 }
 
 // Totals in the places of other counters; those of counters that are not among them go.
-static void move_totals(const struct counter_file *from, const struct trib_counters *counters,
+static void move_totals(const struct counter_file *from, const struct trib_counter_list *counters,
                         struct totals *to, size_t v)
 {
     to->version = from->totals[v].version;
@@ -223,15 +222,16 @@ static void move_totals(const struct counter_file *from, const struct trib_count
     }
 }
 
-enum trib_err trib_counter_store_declare(const char *dir, const struct trib_counters *counters)
+enum trib_err trib_counter_store_declare(const char *dir, const struct trib_counter_list *counters,
+                                         uint64_t version)
 {
     struct opened o;
     enum trib_err err = open_file(dir, &o);
     if (err)
         return err;
-    if (!are_same(&o.file.counters, counters)) {
+    if (o.file.version != version || !are_same(&o.file.counters, counters)) {
         struct counter_file next = {
-            .version = o.file.version, .counters = *counters, .count = o.file.count};
+            .version = version, .counters = *counters, .count = o.file.count};
         for (size_t v = 0; v < next.count; v++)
             move_totals(&o.file, counters, &next.totals[v], v);
         err = save(o.path, &next);
@@ -243,7 +243,11 @@ enum trib_err trib_counter_store_declare(const char *dir, const struct trib_coun
 enum trib_err trib_counter_store_version(const char *dir, uint64_t version)
 {
     struct opened o;
-    enum trib_err err = open_file(dir, &o);
+    char path[TRIB_PATH_MAX + 1];
+    enum trib_err err = trib_path_join(path, dir, "counters");
+    if (err || !trib_file_exists(path))
+        return err;
+    err = open_file(dir, &o);
     if (err)
         return err;
     if (o.file.version != version) {
@@ -298,7 +302,6 @@ static enum trib_err add(const char *dir, const char *name, bool is_sum, const s
         err = total->n > totals_max ? TRIB_ERR_LIMIT : TRIB_OK;
         if (err)
             (void)snprintf(why, why_size, "counter '%s' is full", name);
-        TRIB_CRASH_POINT("counters.before_save");
         if (!err && save(o.path, &o.file)) {
             (void)snprintf(why, why_size, "%s cannot be written", o.path);
             err = TRIB_ERR_IO;
@@ -330,7 +333,7 @@ enum trib_err trib_counter_store_number(const char *dir, const char *name, doubl
 
 // ---- Collecting
 
-enum trib_err trib_counter_store_sum(const char *dir, const struct trib_counters *counters,
+enum trib_err trib_counter_store_sum(const char *dir, const struct trib_counter_list *counters,
                                      uint64_t newest, struct trib_tally *tally)
 {
     struct opened o;

@@ -21,10 +21,13 @@ enum {
     TRIB_COUNTER_STORE_VERSIONS = 16
 };
 
-// These are declared from now on. Totals of those declared before in the same way stay.
+// These are declared from now on, and this version is installed. Totals of those declared before in
+// the same way stay.
 TRIB_CHECKED enum trib_err trib_counter_store_declare(const char *dir,
-                                                      const struct trib_counters *counters);
-// This version is installed: what is counted from now on is counted under it.
+                                                      const struct trib_counter_list *counters,
+                                                      uint64_t version);
+// This version is installed: what is counted from now on is counted under it. Nothing before anything
+// was declared.
 TRIB_CHECKED enum trib_err trib_counter_store_version(const char *dir, uint64_t version);
 
 // Counts, durably. A rate: n trials, `sum` of them successes; a sum: n numbers of this sum and sum of
@@ -39,7 +42,7 @@ TRIB_CHECKED enum trib_err trib_counter_store_number(const char *dir, const char
 // The totals of `newest` and the versions before it into the tally (trib_counters_values). What was
 // declared in another way than `counters` says is not in it.
 TRIB_CHECKED enum trib_err trib_counter_store_sum(const char *dir,
-                                                  const struct trib_counters *counters,
+                                                  const struct trib_counter_list *counters,
                                                   uint64_t newest, struct trib_tally *tally);
 
 #endif // TRIB_CLIENT_COUNTER_STORE_H

@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "client/counter_store.h"
 #include "client/enrol.h"
 #include "client/inlet.h"
 #include "client/privacy_report.h"
@@ -225,6 +228,40 @@ static int cmd_push(const struct trib_command *command, int argc, char **argv)
     return exit_code(err);
 }
 
+static int cmd_count(const struct trib_command *command, int argc, char **argv)
+{
+    char why[256] = "";
+    char *slash, *end;
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command, .operand_min = 3, .operand_max = 3};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    trib_crypto_init();
+    enum trib_err err;
+    errno = 0;
+    slash = strchr(argv[2], '/');
+    if (slash) {
+        const unsigned long long successes = strtoull(argv[2], &end, 10);
+        char *rest;
+        const unsigned long long trials = strtoull(slash + 1, &rest, 10);
+        const bool is_good = end == slash && end != argv[2] && *rest == '\0' && rest != slash + 1 &&
+                             errno == 0 && !strchr(argv[2], '-');
+        err = is_good
+                  ? trib_counter_store_trials(argv[0], argv[1], successes, trials, why, sizeof(why))
+                  : TRIB_ERR_INVAL;
+    } else {
+        const double number = strtod(argv[2], &end);
+        const bool is_good = end != argv[2] && *end == '\0' && isfinite(number);
+        err = is_good ? trib_counter_store_number(argv[0], argv[1], number, why, sizeof(why))
+                      : TRIB_ERR_INVAL;
+    }
+    if (err)
+        (void)fprintf(stderr, "%s: %s\n", argv[0],
+                      why[0] ? why : "want SUCCESSES/TRIALS or a number");
+    return err == TRIB_ERR_REFUSED ? TRIB_EXIT_USAGE : exit_code(err);
+}
+
 static void print_status(const struct trib_state_enrolment *enrolment, const struct trib_slot *slot,
                          const char *sign_key, bool has_spool, bool as_json)
 {
@@ -332,6 +369,9 @@ static const struct trib_command commands[] = {
     {"run", "DIR", "take part until SIGTERM", cmd_run},
     {"push", "DIR [FILE|-]",
      "put rows, one a line, into the device's store ([data] format = store)", cmd_push},
+    {"count", "DIR NAME SUCCESSES/TRIALS|NUMBER",
+     "count for the application, under the installed version (round.counters of the job)",
+     cmd_count},
     {"status", "DIR", "what is installed, what waits", cmd_status},
     {"privacy", "DIR", "what was spent of this device's privacy, for whom, and what is left",
      cmd_privacy},

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/counter_store.h"
 #include "client/local.h"
 #include "client/watermark.h"
 #include "common/base/alloc.h"
@@ -186,6 +187,8 @@ bool trib_trainer_can(const struct trib_trainer *trainer, const struct trib_task
 {
     // A program that was built before there was such a callback has a shorter struct.
     const size_t needed = offsetof(struct trib_trainer, tally) + sizeof(trainer->tally);
+    if (task->msg.fit.tally.kind == TRIB_TALLY_COUNTERS)
+        return true; // nothing of it is the trainer's
     if (trib_task_is_tally(task))
         return trainer->struct_size >= needed && trainer->tally;
     const uint32_t mode = task->msg.fit.mode;
@@ -200,6 +203,7 @@ struct trib_ask trib_task_ask(const struct trib_task *task)
     return (struct trib_ask){.kind = (enum trib_tally_kind)tally->kind,
                              .model = &task->model,
                              .validation_fraction = task->msg.fit.validation_fraction,
+                             .counters = &task->counters,
                              .ranking = {.k = tally->ranking_k,
                                          .negatives = tally->ranking_negatives,
                                          .relevant = tally->ranking_relevant,
@@ -227,8 +231,11 @@ static bool count_words(struct trib_task *task)
 // Can this way of training be done here, and is there memory for it? Says why not.
 static bool can_train(struct trib_task *task, uint64_t memory_max)
 {
+    char why[256]; // known to whoever declared them
     const struct trib_msg_task *msg = &task->msg;
-    const bool is_countable = count_words(task);
+    const bool has_counters =
+        trib_counters_parse(msg->fit.counters, &task->counters, why, sizeof(why)) == TRIB_OK;
+    const bool is_countable = has_counters && count_words(task);
     if (!can_fit(&msg->fit) || !is_countable) {
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: it asks for a way of training that "
                   "this device does not know; a newer client may",
@@ -457,9 +464,9 @@ static enum trib_code encode_tally(const struct trib_task *task, int32_t *words)
     return code;
 }
 
-// Count at `base`; the words are the caller's.
+// Count at `base`, or take what the application counted; the words are the caller's.
 static enum trib_code count(struct trib_task *task, const struct trib_trainer *trainer, void *user,
-                            const float *base, int32_t **ret_words)
+                            const float *base, const char *dir, int32_t **ret_words)
 {
     struct trib_tally tally = {0};
     int32_t *words = trib_alloc_aligned(task->word_count, sizeof(*words));
@@ -467,7 +474,10 @@ static enum trib_code count(struct trib_task *task, const struct trib_trainer *t
     if (!words || trib_tally_init(&tally, task->msg.fit.tally.values))
         return TRIB_CODE_DECLINED_FAILED;
     task->tally = &tally;
-    enum trib_err err = trainer->tally(user, task, base, task->model.param_count);
+    enum trib_err err =
+        task->msg.fit.tally.kind == TRIB_TALLY_COUNTERS
+            ? trib_counter_store_sum(dir, &task->counters, task->msg.base_version, &tally)
+            : trainer->tally(user, task, base, task->model.param_count);
     enum trib_code code = TRIB_CODE_ACCEPTED;
     if (err == TRIB_ERR_LIMIT && task->encoding.mode == TRIB_PRIVACY_OFF)
         code = TRIB_CODE_DECLINED_RANGE;
@@ -574,9 +584,12 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
     int32_t *words = NULL;
     if (load_local(task, dir, &local))
         goto out;
+    if (task->counters.count > 0 &&
+        trib_counter_store_declare(dir, &task->counters, task->msg.base_version))
+        goto out;
     if (task->msg.fit.mode != TRIB_MODE_BATCH && trib_watermark_load(dir, &task->mark))
         goto out;
-    code = trib_task_is_tally(task) ? count(task, trainer, user, base, &words)
+    code = trib_task_is_tally(task) ? count(task, trainer, user, base, dir, &words)
                                     : learn(task, trainer, user, base, &examples, &words);
     if (code == TRIB_CODE_ACCEPTED && !trib_task_is_tally(task))
         code = keep_local(task, dir, &local);

@@ -21,17 +21,18 @@ struct trib_task {
     struct trib_msg_task msg;
     struct trib_model model;
     struct trib_encoding encoding;
-    struct trib_secagg_plan secagg; // mode distributed
-    float *local;                   // owned: the model's local part, to be trained; NULL: none
-    size_t word_count;              // coordinates of the update
-    struct trib_tally *tally;       // a tally round's, while the trainer counts; else NULL
-    const char *device;             // borrowed: our name
-    struct trib_ledger *ledger;     // borrowed; NULL only with mode off
-    struct trib_charge charge;      // what it is charged
-    struct trib_data_mark mark;     // how far counted updates went; all 0 in mode batch
-    struct trib_data_mark claim;    // how far this one goes
-    bool has_claim;                 // with a packed update it is written down (watermark.h)
-    const int *stop;                // borrowed, atomic: non-zero asks the trainer to stop
+    struct trib_secagg_plan secagg;    // mode distributed
+    float *local;                      // owned: the model's local part, to be trained; NULL: none
+    size_t word_count;                 // coordinates of the update
+    struct trib_tally *tally;          // a tally round's, while the trainer counts; else NULL
+    const char *device;                // borrowed: our name
+    struct trib_ledger *ledger;        // borrowed; NULL only with mode off
+    struct trib_charge charge;         // what it is charged
+    struct trib_data_mark mark;        // how far counted updates went; all 0 in mode batch
+    struct trib_data_mark claim;       // how far this one goes
+    bool has_claim;                    // with a packed update it is written down (watermark.h)
+    struct trib_counter_list counters; // that the task declares
+    const int *stop;                   // borrowed, atomic: non-zero asks the trainer to stop
 };
 
 // Is this a task that this device can and may do? TRIB_CODE_ACCEPTED, or why it is declined (said

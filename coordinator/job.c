@@ -210,10 +210,20 @@ bool trib_job_evaluates_on_devices(const struct trib_job *job, uint64_t number)
     return every > 0 && number > 0 && (number % every == 0 || number == job->config.rounds);
 }
 
+bool trib_job_counts(const struct trib_job *job, uint64_t number)
+{
+    const uint64_t every = job->config.count_every;
+    return every > 0 && number > 0 && (number % every == 0 || number == job->config.rounds);
+}
+
+static uint64_t times(const struct trib_job_config *config, uint64_t every)
+{
+    return every > 0 ? (config->rounds + every - 1) / every : 0;
+}
+
 uint64_t trib_job_device_evaluations(const struct trib_job_config *config)
 {
-    const uint64_t every = config->evaluate_on_devices;
-    return every > 0 ? (config->rounds + every - 1) / every : 0;
+    return times(config, config->evaluate_on_devices) + times(config, config->count_every);
 }
 
 double trib_job_rate(const struct trib_job *job, uint64_t number,

@@ -75,6 +75,8 @@ struct trib_job_config {
     double trunk_rate;
     uint64_t eval_every;          // rounds between evaluations; 0: never
     uint64_t evaluate_on_devices; // rounds between measurements on devices; 0: never
+    trib_conf_text counters;      // counters.h; "": none
+    uint64_t count_every;         // rounds between their collections; 0: never
     uint64_t round_seed;          // cohorts and local shuffles
     uint64_t select_ms;
     uint64_t report_ms;
@@ -204,6 +206,7 @@ struct trib_job {
     struct trib_schedule schedule; // of the learning rate, over rounds or steps
     struct trib_job_tally tallies[TRIB_TALLY_KINDS];
     struct trib_evaluator_plan held_out;
+    struct trib_counter_list counters;
 };
 
 // Add the tables of [model] [round] [strategy] [privacy] [secagg]; defaults go to `config`.
@@ -263,6 +266,7 @@ void trib_job_observe(const struct trib_job *job, double value, struct trib_plat
 
 // Is the version of round `number` to be measured on devices too? And how often that is in all.
 bool trib_job_evaluates_on_devices(const struct trib_job *job, uint64_t number);
+bool trib_job_counts(const struct trib_job *job, uint64_t number); // the same of counters
 uint64_t trib_job_device_evaluations(const struct trib_job_config *config);
 
 // What the strategy remembers between rounds; NULL: nothing.

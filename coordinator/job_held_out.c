@@ -74,10 +74,26 @@ static enum trib_err check_threshold(struct trib_conf *conf, const struct trib_j
     return TRIB_OK;
 }
 
+static enum trib_err check_counters(struct trib_conf *conf, const struct trib_job_config *config,
+                                    struct trib_job *job)
+{
+    char why[256];
+    if (trib_counters_parse(config->counters, &job->counters, why, sizeof(why)))
+        return trib_conf_reject(conf, "round", "counters", "%s", why);
+    if (job->counters.count > 0 && config->count_every == 0)
+        return trib_conf_reject(conf, "round", "counters",
+                                "wants a count_every: nobody would collect them");
+    if (job->counters.count == 0 && config->count_every > 0)
+        return trib_conf_reject(conf, "round", "count_every", "wants counters");
+    return TRIB_OK;
+}
+
 enum trib_err trib_job_check_held_out(struct trib_conf *conf, const struct trib_job_config *config,
                                       struct trib_job *job)
 {
-    enum trib_err err = check_ranking(conf, config, job);
+    enum trib_err err = check_counters(conf, config, job);
+    if (!err)
+        err = check_ranking(conf, config, job);
     if (!err)
         err = check_metric(conf, "target_metric", config->target_metric, job);
     if (!err)

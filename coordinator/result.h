@@ -15,7 +15,7 @@
 enum {
     TRIB_RESULT_METRICS_SIZE = 4096, // some 35 values twice, with intervals
     TRIB_RESULT_PRIVACY_SIZE = 640,
-    TRIB_RESULT_TALLY_SIZE = 16384, // the coefficients of newton.h fit
+    TRIB_RESULT_TALLY_SIZE = 65536, // the coefficients of newton.h and the arms of all counters fit
 };
 
 // The kind (ask.h) whose object is called "device_metrics" in reports, and not "tally".

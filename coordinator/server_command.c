@@ -322,6 +322,7 @@ static const struct command {
     {"rounds", "ls", trib_cmd_rounds_ls},
     {"rounds", "show", trib_cmd_rounds_show},
     {"rounds", "measured", trib_cmd_rounds_measured},
+    {"rounds", "counted", trib_cmd_rounds_counted},
     {"models", "ls", trib_cmd_models_ls},
     {"models", "show", trib_cmd_models_show},
     {"models", "export", trib_cmd_models_export},

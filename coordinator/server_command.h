@@ -72,6 +72,7 @@ void trib_cmd_roster_load(struct trib_admin_call *call);
 void trib_cmd_rounds_ls(struct trib_admin_call *call);
 void trib_cmd_rounds_show(struct trib_admin_call *call);
 void trib_cmd_rounds_measured(struct trib_admin_call *call);
+void trib_cmd_rounds_counted(struct trib_admin_call *call);
 void trib_cmd_models_ls(struct trib_admin_call *call);
 void trib_cmd_models_show(struct trib_admin_call *call);
 void trib_cmd_models_export(struct trib_admin_call *call);

@@ -42,7 +42,7 @@ static void put_lease(void *user, const struct trib_store_lease *lease, const ch
 
 // ---- What devices measured
 
-// A row for each of the objects in "metrics".
+// A row of an object whose only text is its name.
 static void put_metric(struct trib_json_reader *reader, struct trib_admin_reply *reply)
 {
     (void)trib_admin_row_add(reply);
@@ -61,27 +61,40 @@ static void put_metric(struct trib_json_reader *reader, struct trib_admin_reply 
     }
 }
 
-// The object of tally_round.h, as we made it.
-static void put_measured(void *user, const struct trib_store_round *round)
+// A row for each object of the array of this name: reports are as we made them.
+static void put_objects(struct trib_query *q, const char *report, const char *array)
 {
-    struct trib_query *q = user;
     struct trib_json_reader reader;
-    bool is_in_metrics = false;
-    if (strcmp(round->result.kind, TRIB_RESULT_EVALUATION) != 0)
-        return;
-    trib_json_reader_init(&reader, round->result.tally, strlen(round->result.tally));
+    bool is_in_array = false;
+    trib_json_reader_init(&reader, report, strlen(report));
     for (;;) {
         const enum trib_json_event event = trib_json_next(&reader);
         if (event == TRIB_JSON_END || event == TRIB_JSON_WRONG)
             break;
         if (event == TRIB_JSON_OPEN_ARRAY)
-            is_in_metrics = strcmp((const char *)reader.key.data, "metrics") == 0;
+            is_in_array = strcmp((const char *)reader.key.data, array) == 0;
         else if (event == TRIB_JSON_CLOSE_ARRAY)
-            is_in_metrics = false;
-        else if (event == TRIB_JSON_OPEN_OBJECT && is_in_metrics)
+            is_in_array = false;
+        else if (event == TRIB_JSON_OPEN_OBJECT && is_in_array)
             put_metric(&reader, &q->reply);
     }
     trib_json_reader_fini(&reader);
+}
+
+// tally_round.h
+static void put_measured(void *user, const struct trib_store_round *round)
+{
+    struct trib_query *q = user;
+    if (strcmp(round->result.kind, TRIB_RESULT_EVALUATION) == 0)
+        put_objects(q, round->result.tally, "metrics");
+}
+
+// count_report.h
+static void put_counted(void *user, const struct trib_store_round *round)
+{
+    struct trib_query *q = user;
+    if (strcmp(round->result.kind, trib_tally_kind_text(TRIB_TALLY_COUNTERS)) == 0)
+        put_objects(q, round->result.tally, "counters");
 }
 
 static enum trib_err ask_measured(struct trib_query *q, struct trib_store *store)
@@ -90,6 +103,15 @@ static enum trib_err ask_measured(struct trib_query *q, struct trib_store *store
     if (!err && q->reply.row_count == 0)
         trib_admin_fail(&q->reply, TRIB_EXIT_USAGE,
                         "in round %" PRIu64 " no device measured anything", q->a);
+    return err;
+}
+
+static enum trib_err ask_counted(struct trib_query *q, struct trib_store *store)
+{
+    enum trib_err err = trib_store_round_get(store, q->a, put_counted, q);
+    if (!err && q->reply.row_count == 0)
+        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE,
+                        "in round %" PRIu64 " no application's counts were collected", q->a);
     return err;
 }
 
@@ -126,4 +148,9 @@ void trib_cmd_rounds_show(struct trib_admin_call *call)
 void trib_cmd_rounds_measured(struct trib_admin_call *call)
 {
     ask_of_round(call, ask_measured);
+}
+
+void trib_cmd_rounds_counted(struct trib_admin_call *call)
+{
+    ask_of_round(call, ask_counted);
 }

@@ -436,6 +436,8 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     sweep(server, run->id);
     if (run->pass == TRIB_PASS_EVALUATION)
         active->measured = run->number;
+    if (run->pass == TRIB_PASS_COUNTERS)
+        active->counted = run->number;
     if (run->pass == TRIB_PASS_PREPARE)
         active->passes_tried = run->number;
     if (run->pass == TRIB_PASS_BASELINE) {

@@ -706,6 +706,8 @@ static void take_ended(void *user, const struct trib_store_round *round)
     struct trib_active_job *active = user;
     if (trib_round_key_pass(round->number) == TRIB_PASS_EVALUATION)
         active->measured = trib_round_key_number(round->number);
+    if (trib_round_key_pass(round->number) == TRIB_PASS_COUNTERS)
+        active->counted = trib_round_key_number(round->number);
     if (trib_round_key_pass(round->number) == TRIB_PASS_PREPARE)
         recall_pass(active, round);
     if (trib_round_key_pass(round->number) == TRIB_PASS_BASELINE)

@@ -119,6 +119,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         task->fit.tally = tally_of(job, &run->shape);
     } else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
+    memcpy(task->fit.counters, job->config.counters, sizeof(task->fit.counters));
     if (active->pipeline)
         (void)snprintf(task->fit.prepare, sizeof(task->fit.prepare), "%s", active->pipeline->text);
     (void)snprintf(task->population, sizeof(task->population), "%.*s", TRIB_NAME_MAX,
@@ -449,12 +450,23 @@ static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
            now_ms - active->short_since_ms >= active->job.config.select_ms;
 }
 
-bool trib_rounds_measures(const struct trib_server *server)
+// What is done with the newest version before the job goes on; main: nothing more.
+static enum trib_round_pass pass_of_version(const struct trib_server *server)
 {
     const struct trib_active_job *active = server->job;
     const uint64_t done = active->row.rounds_done;
-    return trib_job_evaluates_on_devices(&active->job, done) && active->measured < done &&
-           server->head->manifest.job == active->id && server->head->manifest.round_number == done;
+    if (server->head->manifest.job != active->id || server->head->manifest.round_number != done)
+        return TRIB_PASS_MAIN;
+    if (trib_job_evaluates_on_devices(&active->job, done) && active->measured < done)
+        return TRIB_PASS_EVALUATION;
+    if (trib_job_counts(&active->job, done) && active->counted < done)
+        return TRIB_PASS_COUNTERS;
+    return TRIB_PASS_MAIN;
+}
+
+bool trib_rounds_measures(const struct trib_server *server)
+{
+    return pass_of_version(server) != TRIB_PASS_MAIN;
 }
 
 // The pass of the pipeline that comes next; false: it is fitted, or there is none.
@@ -476,7 +488,7 @@ static uint64_t next_key(const struct trib_server *server, bool is_measuring)
         return trib_round_key(TRIB_PASS_PREPARE, active->passes_tried + 1);
     if (wants_baseline(active))
         return trib_round_key(TRIB_PASS_BASELINE, active->baselines_tried + 1);
-    return is_measuring ? trib_round_key(TRIB_PASS_EVALUATION, active->row.rounds_done)
+    return is_measuring ? trib_round_key(pass_of_version(server), active->row.rounds_done)
                         : trib_round_key(TRIB_PASS_MAIN, active->row.rounds_done + 1);
 }
 

@@ -163,6 +163,7 @@ struct trib_active_job {
     struct trib_newton_path *newton; // of a job with newton; else NULL
     bool is_failed;          // found at the start: what a pass counted leaves nothing to go on with
     uint64_t measured;       // newest round whose version devices were asked to measure
+    uint64_t counted;        // the same of counters
     bool is_starting;        // its first version is being made
     uint64_t short_since_ms; // fewer devices than a cohort are there since then; 0: enough
     bool roster_is_short;    // and was said to be
@@ -287,7 +288,7 @@ void trib_rounds_free(struct trib_server *server);
 TRIB_CHECKED enum trib_err trib_jobs_take_step(struct trib_active_job *job,
                                                struct trib_pipeline_step *step);
 
-// Is the newest version to be measured on devices before the job goes on or ends?
+// Is the newest version to be measured, or counters collected, on devices before the job goes on or ends?
 bool trib_rounds_measures(const struct trib_server *server);
 void trib_rounds_open(struct trib_server *server);  // when there are devices enough
 void trib_rounds_offer(struct trib_server *server); // to as many as the round wants

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/math/aside.h"
 #include "common/math/newton.h"
+#include "coordinator/count_report.h"
 #include "coordinator/gate.h"
 #include "coordinator/result.h"
 
@@ -96,7 +97,8 @@ static enum trib_err plan_tally(struct trib_conf *conf, const struct trib_privac
     const struct trib_ask ask = {.kind = kind,
                                  .model = &job->model,
                                  .validation_fraction = job->config.validation_fraction,
-                                 .ranking = job->held_out.ranking};
+                                 .ranking = job->held_out.ranking,
+                                 .counters = &job->counters};
     struct trib_job_tally *tally = &job->tallies[kind];
     struct trib_privacy_config config = *privacy;
     char why[256];
@@ -128,6 +130,8 @@ enum trib_err trib_job_check_tallies(struct trib_conf *conf,
     }
     if (!err && trib_job_wants_linear(job))
         err = plan_tally(conf, privacy, TRIB_TALLY_BASELINE, job);
+    if (!err && job->counters.count > 0)
+        err = plan_tally(conf, privacy, TRIB_TALLY_COUNTERS, job);
     return err;
 }
 
@@ -148,6 +152,8 @@ enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_p
         return TRIB_TALLY_PREPARE;
     if (pass == TRIB_PASS_BASELINE)
         return TRIB_TALLY_BASELINE;
+    if (pass == TRIB_PASS_COUNTERS)
+        return TRIB_TALLY_COUNTERS;
     return job->config.strategy == TRIB_JOB_NEWTON && !newton_is_off ? TRIB_TALLY_NEWTON
                                                                      : TRIB_TALLY_NONE;
 }
@@ -326,6 +332,17 @@ static enum trib_err use_evaluation(const struct trib_job *job, const double *va
     return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 
+static enum trib_err use_counters(const struct trib_job *job, const double *values,
+                                  const struct trib_tally_base *base, struct trib_tally_use *use)
+{
+    trib_count_report(job, values, base, &use->json);
+    if (!use->json.failed && use->json.size >= TRIB_RESULT_TALLY_SIZE) {
+        TRIB_ERROR("what was counted is too long for a round's report");
+        return TRIB_ERR_DATA;
+    }
+    return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+}
+
 static enum trib_err use_pass(const struct trib_tally_base *base, const double *values,
                               struct trib_tally_use *use)
 {
@@ -354,6 +371,7 @@ enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib
     case TRIB_TALLY_BASELINE:
         err = trib_gate_use_linear(job, values, base->evaluator, &use.json);
         break;
+    case TRIB_TALLY_COUNTERS: err = use_counters(job, values, base, &use); break;
     }
     if (err)
         trib_tally_use_fini(&use);

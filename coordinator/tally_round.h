@@ -31,6 +31,7 @@ enum trib_round_pass {
     TRIB_PASS_PREPARE =
         2, // a pass of the pipeline's statistics, before all others; numbers count tries
     TRIB_PASS_BASELINE = 3, // counts what a linear baseline is made of; numbers count tries
+    TRIB_PASS_COUNTERS = 4, // collects what applications counted, when that version is there
 };
 uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number);
 enum trib_round_pass trib_round_key_pass(uint64_t key);

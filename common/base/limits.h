@@ -40,6 +40,7 @@ enum {
     TRIB_HYPER_MAX = 16,               // named numbers in a task
     TRIB_METRICS_MAX = 24,             // named numbers in an evaluation
     TRIB_TALLY_VALUES_MAX = 1 << 20,   // sums of a tally round
+    TRIB_COUNTERS_TEXT_MAX = 511,      // bytes of the declaration of counters in a task
     TRIB_TALLY_REQUEST_MAX = 8 << 10,  // bytes of what it asks for
     TRIB_PIPELINE_TEXT_MAX = 12 << 10, // bytes of a preparation pipeline in a task
 

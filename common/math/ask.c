@@ -17,6 +17,7 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     case TRIB_TALLY_EVALUATION: return "evaluation";
     case TRIB_TALLY_PREPARE: return "prepare";
     case TRIB_TALLY_BASELINE: return "baseline";
+    case TRIB_TALLY_COUNTERS: return "counters";
     }
     return "unknown";
 }
@@ -38,6 +39,7 @@ size_t trib_ask_values(const struct trib_ask *ask)
         return trib_newton_fits(ask->model) ? trib_newton_values(ask->model) : 0;
     case TRIB_TALLY_EVALUATION: return evaluation_values(ask);
     case TRIB_TALLY_BASELINE: return trib_yardstick_values(ask->model);
+    case TRIB_TALLY_COUNTERS: return ask->counters ? trib_counters_values(ask->counters) : 0;
     }
     return 0;
 }
@@ -84,7 +86,8 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
     enum trib_err err = TRIB_ERR_REFUSED;
     switch (ask->kind) {
     case TRIB_TALLY_NONE:
-    case TRIB_TALLY_PREPARE: break;
+    case TRIB_TALLY_PREPARE:
+    case TRIB_TALLY_COUNTERS: break;
     case TRIB_TALLY_NEWTON:
         err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
         break;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/math/counters.h"
 #include "common/math/model.h"
 #include "common/math/net.h"
 #include "common/math/ranked_users.h"
@@ -22,9 +23,10 @@ enum trib_tally_kind {
     TRIB_TALLY_EVALUATION = 2, // aside.h, ranked_users.h
     TRIB_TALLY_PREPARE = 3,  // a pass of a pipeline, which says itself what to count (common/data)
     TRIB_TALLY_BASELINE = 4, // yardstick.h
+    TRIB_TALLY_COUNTERS = 5, // counters.h; not of rows: whoever keeps the totals adds them
 };
 enum {
-    TRIB_TALLY_KINDS = 5
+    TRIB_TALLY_KINDS = 6
 };
 const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton", ...
 
@@ -34,6 +36,7 @@ struct trib_ask {
     double validation_fraction;       // as in train.h
     struct trib_ranking_plan ranking; // of an evaluation: behind its other values stand the sums of
                                       // the device's users; k = 0: no
+    const struct trib_counter_list *counters; // of counters, borrowed; NULL: none
 };
 
 // How many values it has; 0: a kind that we do not know, or not for such a model.

@@ -67,10 +67,10 @@ static bool parse_one(const char *item, struct trib_counter *ret_counter)
     return true;
 }
 
-enum trib_err trib_counters_parse(const char *text, struct trib_counters *ret_counters, char *why,
-                                  size_t why_size)
+enum trib_err trib_counters_parse(const char *text, struct trib_counter_list *ret_counters,
+                                  char *why, size_t why_size)
 {
-    struct trib_counters counters = {.count = 0};
+    struct trib_counter_list counters = {.count = 0};
     while (*text == ' ')
         text++;
     while (*text) {
@@ -105,7 +105,7 @@ enum trib_err trib_counters_parse(const char *text, struct trib_counters *ret_co
     return TRIB_OK;
 }
 
-const struct trib_counter *trib_counters_find(const struct trib_counters *counters,
+const struct trib_counter *trib_counters_find(const struct trib_counter_list *counters,
                                               const char *name)
 {
     for (size_t i = 0; i < counters->count; i++) {
@@ -124,12 +124,12 @@ void trib_arm_add(struct trib_arm *arm, const struct trib_arm *other)
     arm->squares += other->squares;
 }
 
-size_t trib_counters_values(const struct trib_counters *counters)
+size_t trib_counters_values(const struct trib_counter_list *counters)
 {
     return counters->count ? TRIB_COUNTER_VERSIONS * (1 + TRIB_ARM_VALUES * counters->count) : 0;
 }
 
-size_t trib_counters_place(const struct trib_counters *counters, size_t version, size_t counter)
+size_t trib_counters_place(const struct trib_counter_list *counters, size_t version, size_t counter)
 {
     assert(version < TRIB_COUNTER_VERSIONS && counter < counters->count);
     return version * (1 + TRIB_ARM_VALUES * counters->count) + 1 + TRIB_ARM_VALUES * counter;

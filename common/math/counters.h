@@ -30,16 +30,17 @@ struct trib_counter {
     double low, high; // of the numbers; a rate: 0 and 1
 };
 
-struct trib_counters {
+struct trib_counter_list {
     size_t count; // 0: none is declared
     struct trib_counter list[TRIB_COUNTERS_MAX];
 };
 
 // "" declares none. TRIB_ERR_INVAL with a text in `why`.
-TRIB_CHECKED enum trib_err trib_counters_parse(const char *text, struct trib_counters *ret_counters,
-                                               char *why, size_t why_size);
+TRIB_CHECKED enum trib_err trib_counters_parse(const char *text,
+                                               struct trib_counter_list *ret_counters, char *why,
+                                               size_t why_size);
 // NULL: it is not declared.
-const struct trib_counter *trib_counters_find(const struct trib_counters *counters,
+const struct trib_counter *trib_counters_find(const struct trib_counter_list *counters,
                                               const char *name);
 
 // What was counted: trials or numbers, their sum (successes), and the sum of their squares.
@@ -50,9 +51,10 @@ void trib_arm_add(struct trib_arm *arm, const struct trib_arm *other);
 
 // Values of a collection, for version after version, the newest first: the devices that counted
 // anything under it, then n, sum and squares of each counter.
-size_t trib_counters_values(const struct trib_counters *counters);
+size_t trib_counters_values(const struct trib_counter_list *counters);
 // Where an arm's values begin.
-size_t trib_counters_place(const struct trib_counters *counters, size_t version, size_t counter);
+size_t trib_counters_place(const struct trib_counter_list *counters, size_t version,
+                           size_t counter);
 
 // The share of successes or the mean of the numbers; NaN: nothing was counted.
 double trib_arm_value(const struct trib_arm *arm);

@@ -134,8 +134,9 @@ struct trib_msg_fit {
     uint32_t shift;
     uint64_t frozen_layers, trunk_layers;
     double trunk_rate;
-    bool is_strange;                          // unpacked: it has fields that we do not know
-    char prepare[TRIB_PIPELINE_TEXT_MAX + 1]; // a pipeline's text; "": there is none
+    bool is_strange;                           // unpacked: it has fields that we do not know
+    char prepare[TRIB_PIPELINE_TEXT_MAX + 1];  // a pipeline's text; "": there is none
+    char counters[TRIB_COUNTERS_TEXT_MAX + 1]; // "": applications count nothing
     struct trib_msg_tally tally;
 };
 

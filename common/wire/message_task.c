@@ -77,7 +77,7 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
            fit->patience == 0 && fit->class_weights == 0 && fit->personal_epochs == 0 &&
-           fit->tally.kind == 0 && fit->mode == 0 && !fit->prepare[0] &&
+           fit->tally.kind == 0 && fit->mode == 0 && !fit->prepare[0] && !fit->counters[0] &&
            !trib_msg_fit_has_ways(fit);
 }
 
@@ -140,6 +140,7 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
     out->mode = (Tributary__V1__LearningMode)msg->mode;
     out->prepare = trib_field_bytes((const uint8_t *)msg->prepare, strlen(msg->prepare));
+    out->counters = trib_field_bytes((const uint8_t *)msg->counters, strlen(msg->counters));
     out->sampling = (Tributary__V1__Sampling)msg->sampling;
     out->sampling_ratio = msg->sampling_ratio;
     out->smote_neighbours = msg->smote_neighbours;
@@ -153,13 +154,14 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->trunk_rate = msg->trunk_rate;
 }
 
-static bool take_pipeline(const ProtobufCBinaryData *in, struct trib_msg_fit *out)
+// `room` has one byte more, for the NUL.
+static bool take_text(const ProtobufCBinaryData *in, size_t size_max, char *room)
 {
-    if (in->len > TRIB_PIPELINE_TEXT_MAX || (in->len > 0 && memchr(in->data, 0, in->len)))
+    if (in->len > size_max || (in->len > 0 && memchr(in->data, 0, in->len)))
         return false;
     if (in->len > 0)
-        memcpy(out->prepare, in->data, in->len);
-    out->prepare[in->len] = '\0';
+        memcpy(room, in->data, in->len);
+    room[in->len] = '\0';
     return true;
 }
 
@@ -212,7 +214,9 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
            trib_field_is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
            (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
             (in->lr_step >= 1 && in->lr_gamma > 0)) &&
-           take_tally(in->tally, out) && take_pipeline(&in->prepare, out) && take_ways(in);
+           take_tally(in->tally, out) && take_ways(in) &&
+           take_text(&in->prepare, TRIB_PIPELINE_TEXT_MAX, out->prepare) &&
+           take_text(&in->counters, TRIB_COUNTERS_TEXT_MAX, out->counters);
 }
 
 void trib_msg_task_pack(const struct trib_msg_task *msg, struct trib_buf *buf)

@@ -68,6 +68,10 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_text(hash, "prepare");
         put_text(hash, fit->prepare);
     }
+    if (fit->counters[0]) {
+        put_text(hash, "counters");
+        put_text(hash, fit->counters);
+    }
     if (trib_msg_fit_has_ways(fit)) {
         put_text(hash, "ways");
         put_ways(hash, fit);
@@ -113,5 +117,7 @@ void trib_training_digest(const struct trib_msg_task *task,
         put_double(&hash, task->hyper[i].value);
     }
     put_fit(&hash, &task->fit);
+    if (task->fit.counters[0] && task->fit.tally.kind) // the version is what is counted
+        put_u64(&hash, task->base_version);
     trib_hash_final(&hash, ret_digest, TRIB_DIGEST_SIZE);
 }

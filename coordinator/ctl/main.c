@@ -63,9 +63,10 @@ static int ask(struct trib_admin_request *request, bool as_json)
     if (err)
         return explain(err);
     size_t words = request->word_count; // "devices ls" is a table, however many there are
-    bool as_table = words >= 2 && (strcmp(request->words[1], "ls") == 0 ||
-                                   strcmp(request->words[1], "selection") == 0 ||
-                                   strcmp(request->words[1], "measured") == 0);
+    bool as_table =
+        words >= 2 &&
+        (strcmp(request->words[1], "ls") == 0 || strcmp(request->words[1], "selection") == 0 ||
+         strcmp(request->words[1], "measured") == 0 || strcmp(request->words[1], "counted") == 0);
     show(&reply, as_table, as_json);
     int code = (int)reply.exit_code;
     if (code)
@@ -438,6 +439,7 @@ static const struct trib_command commands[] = {
     {"roster load", "FILE", "take the signed roster, all of it or nothing", cmd_roster_load},
     {"rounds ls", "", "every round that has ended", cmd_list},
     {"rounds show", "ID", "who was asked, counted, refused, and why", cmd_one},
+    {"rounds counted", "ID", "what applications counted, by version and group", cmd_one},
     {"rounds measured", "ID", "what devices measured on the rows they keep aside", cmd_one},
     {"models ls", "", "every version", cmd_list},
     {"models show", "VERSION", "one version, or latest", cmd_one},

@@ -7,7 +7,7 @@
 static void declarations_are_read_and_others_refused_by_name(void **state)
 {
     (void)state;
-    struct trib_counters c;
+    struct trib_counter_list c;
     char why[256];
     assert_int_equal(trib_counters_parse("clicks:rate, minutes:sum:-0.5:60", &c, why, sizeof(why)),
                      TRIB_OK);
