@@ -47,8 +47,6 @@ static void put_difference(const struct trib_counter *counter, const struct arm 
 {
     char name[2 * ARM_NAME_SIZE + 4];
     struct trib_arm both = arm->total;
-    if (!(arm->total.n > 0) || !(from->total.n > 0))
-        return;
     trib_arm_add(&both, &from->total);
     (void)snprintf(name, sizeof(name), "%s - %s", arm->name, from->name);
     put(counter, name, &both, arm->devices + from->devices,
@@ -100,9 +98,11 @@ static void put_counter(const struct trib_job *job, const double *values,
     struct arm versions[TRIB_COUNTER_VERSIONS];
     struct arm groups[GROUPS_SHOWN];
     const size_t count = versions_of(counters, values, base->version, c, versions);
-    const size_t group_count = base->slice_count < GROUPS_SHOWN ? base->slice_count : GROUPS_SHOWN;
-    for (size_t g = 0; g < group_count; g++)
-        groups[g] = group_of(counters, &base->slices[g], c);
+    size_t group_count = 0;
+    for (size_t g = 0; g < base->slice_count && group_count < GROUPS_SHOWN; g++) {
+        groups[group_count] = group_of(counters, &base->slices[g], c);
+        group_count += groups[group_count].total.n > 0;
+    }
     for (size_t v = 0; v < count; v++)
         put_arm(counter, &versions[v], is_exact, json);
     for (size_t g = 0; g < group_count; g++)

@@ -605,7 +605,7 @@ static uint32_t collect_members(struct trib_server *server, struct trib_aggregat
 // Is what was counted to be told by groups of devices, too?
 static bool is_sliced(const struct trib_round_run *run)
 {
-    return run->shape.kind == TRIB_TALLY_EVALUATION &&
+    return (run->shape.kind == TRIB_TALLY_EVALUATION || run->shape.kind == TRIB_TALLY_COUNTERS) &&
            run->shape.privacy->encoding.mode == TRIB_PRIVACY_OFF;
 }
 
