@@ -6,6 +6,7 @@
 //     model.safetensors      the installed model with its signed manifest (slot.h)
 //     local.part       0600  the model's part that is the device's own (local.h)
 //     spool.update     0600  a finished update that waits to be acknowledged (spool.h)
+//     counters         0600  what the application counted (counter_store.h), with counters.lock
 //     privacy.ledger   0600  what was spent of the privacy budget, with privacy.head
 //                            (common/privacy/ledger_file.h)
 //     lock                   held while a client runs: two with one key would look like a clone

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What applications count on devices: an A/B trial whose uplift was planted, versions and groups apart,
 whoever is killed; and what was not declared."""
+import ctypes
 import random
 import signal
 import subprocess
@@ -11,6 +12,13 @@ GROUPS = ["a", "a", "b", "b"]
 CHANCES = {"a": 0.10, "b": 0.16}
 TRIALS = 2000  # of a device
 SPEC = "64 - dense 10 softmax"
+
+
+class Config(ctypes.Structure):
+    """The beginning of struct trib_client_config, with room for the rest."""
+    _fields_ = [("struct_size", ctypes.c_uint32), ("state_dir", ctypes.c_char_p),
+                ("coordinator_url", ctypes.c_char_p), ("trainer", ctypes.c_void_p),
+                ("rest", ctypes.c_char * 512)]
 
 
 class CountersTest(fleet.Case):
@@ -134,6 +142,36 @@ class CountersTest(fleet.Case):
             self.assertGreaterEqual(counted["n"], acknowledged + 1)
             self.assertLessEqual(counted["n"], acknowledged + unknown + 1)
             self.assertEqual(counted["value"], 1)
+
+    def test_a_program_counts_by_the_library(self):
+        if fleet.is_sanitized():
+            self.skipTest("the library wants its sanitizer to be loaded first")
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            version, _, _ = self.learn(tried)
+            tried.end("d2")
+            library = ctypes.CDLL(fleet.BUILD / "client/libtributary.so")
+            library.trib_trainer_builtin.restype = ctypes.c_void_p
+            config = Config()
+            library.trib_client_config_init(ctypes.byref(config))
+            config.state_dir = str(tried.root / "d2").encode()
+            config.trainer = library.trib_trainer_builtin()
+            client = ctypes.c_void_p()
+            self.assertEqual(library.trib_client_create(ctypes.byref(config),
+                                                        ctypes.byref(client)), 0)
+            number = ctypes.c_double(2.5)
+            trials = ctypes.c_uint64(3), ctypes.c_uint64(10)
+            self.assertEqual(library.trib_client_count(client, b"clicks", *trials), 0)
+            self.assertEqual(library.trib_client_count_number(client, b"minutes", number), 0)
+            self.assertNotEqual(library.trib_client_count(client, b"astrology", *trials), 0)
+            library.trib_client_destroy(client)
+            tried.start_device("d2")
+            tried.wait_connected(len(GROUPS))
+            _, _, got = self.learn(tried)
+        clicks, minutes = got[f"clicks: version {version}"], got[f"minutes: version {version}"]
+        self.assertEqual((clicks["n"], clicks["value"], clicks["devices"]), (10, 0.3, 1))
+        self.assertEqual((minutes["n"], minutes["value"]), (1, 2.5))
+        self.assertIsNone(minutes["low"])  # of one number nothing is known
 
     def test_with_privacy_totals_are_noised_and_have_no_intervals(self):
         with fleet.Fleet() as tried:
