@@ -2,6 +2,7 @@
 """What applications count on devices: an A/B trial whose uplift was planted, versions and groups apart,
 whoever is killed; and what was not declared."""
 import ctypes
+import pathlib
 import random
 import signal
 import subprocess
@@ -150,7 +151,8 @@ class CountersTest(fleet.Case):
             self.begin(tried)
             version, _, _ = self.learn(tried)
             tried.end("d2")
-            library = ctypes.CDLL(fleet.BUILD / "client/libtributary.so")
+            library = ctypes.CDLL(
+                str(pathlib.Path(fleet.program("tributary-client")).parent / "libtributary.so"))
             library.trib_trainer_builtin.restype = ctypes.c_void_p
             config = Config()
             library.trib_client_config_init(ctypes.byref(config))
