@@ -121,6 +121,30 @@ static enum trib_err file_header(const struct trib_version *version, struct trib
     return trib_model_file_header(&version->model, &card, ret_header);
 }
 
+enum trib_err trib_version_header(const uint8_t *manifest, size_t manifest_size,
+                                  const uint8_t signature[static TRIB_SIGNATURE_SIZE],
+                                  struct trib_buf *ret_header)
+{
+    char why[256];
+    struct trib_version *version = trib_alloc(sizeof(*version));
+    if (!version)
+        return TRIB_ERR_NOMEM;
+    struct trib_msg_new_version *announcement = &version->announcement;
+    enum trib_err err = TRIB_ERR_CORRUPT;
+    if (manifest_size > sizeof(announcement->manifest) ||
+        trib_msg_manifest_unpack(manifest, manifest_size, &version->manifest) ||
+        trib_model_parse(version->manifest.spec, &version->model, why, sizeof(why)))
+        goto out;
+    memcpy(announcement->manifest, manifest, manifest_size);
+    announcement->manifest_size = manifest_size;
+    memcpy(announcement->signature, signature, TRIB_SIGNATURE_SIZE);
+    err = file_header(version, ret_header);
+
+out:
+    trib_version_destroy(version);
+    return err;
+}
+
 enum trib_err trib_version_write(const char *dir, const struct trib_version *version)
 {
     char path[TRIB_PATH_MAX + 1];

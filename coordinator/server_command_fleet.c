@@ -1,4 +1,4 @@
-// tributaryctl devices ..., models ...
+// tributaryctl devices ...
 #include "coordinator/server_command.h"
 
 #include <inttypes.h>
@@ -6,17 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
 
 #define TRIB_LOG_MODULE "command"
 
 enum {
-    EXPORT_STEP = 4 << 20, // bytes of a model file in one answer
     TOKEN_USES_MAX = 1000000,
 };
 
@@ -258,140 +255,4 @@ void trib_cmd_devices_revoke(struct trib_admin_call *call)
     q->peer = peer;
     q->op.finish = revoke_answer;
     trib_query_submit(q);
-}
-
-// ---- models
-
-static void put_version(struct trib_admin_reply *reply, const struct trib_store_version *v)
-{
-    char hex[TRIB_DIGEST_TEXT_SIZE];
-    char when[TRIB_CLOCK_TEXT_SIZE];
-    trib_hex_encode(v->digest, TRIB_DIGEST_SIZE, hex);
-    trib_clock_text(v->created_ms, when);
-    (void)trib_admin_row_add(reply);
-    trib_admin_number(reply, "version", v->version);
-    trib_admin_number(reply, "generation", v->generation);
-    trib_admin_number(reply, "parent", v->parent);
-    trib_admin_text(reply, "kind", v->kind);
-    trib_admin_number(reply, "job", v->job);
-    trib_admin_number(reply, "round", v->round_number);
-    if (v->has_value)
-        trib_admin_real(reply, "value", v->value);
-    else
-        trib_admin_text(reply, "value", NULL);
-    trib_admin_text(reply, "created", when);
-    trib_admin_text(reply, "model_digest", hex);
-}
-
-static void put_model(void *user, const struct trib_store_version *v)
-{
-    put_version(&((struct trib_query *)user)->reply, v);
-}
-
-static enum trib_err ask_models(struct trib_query *q, struct trib_store *store)
-{
-    return trib_store_versions(store, q->a, q->b, put_model, q);
-}
-
-void trib_cmd_models_ls(struct trib_admin_call *call)
-{
-    struct trib_query *q = trib_query_create(call, ask_models);
-    if (!q)
-        return;
-    q->a = trib_command_number(call, "--after", 0);
-    q->b = trib_command_limit(call);
-    trib_query_submit(q);
-}
-
-// What its signed manifest says that it was made from.
-static void put_parent(struct trib_admin_reply *reply, const struct trib_store_version *v)
-{
-    static const uint8_t none[TRIB_DIGEST_SIZE];
-    struct trib_msg_manifest manifest;
-    char hex[TRIB_DIGEST_TEXT_SIZE];
-    bool is_known = !trib_msg_manifest_unpack(v->manifest, v->manifest_size, &manifest) &&
-                    memcmp(manifest.parent_digest, none, sizeof(none)) != 0;
-    if (is_known)
-        trib_hex_encode(manifest.parent_digest, TRIB_DIGEST_SIZE, hex);
-    trib_admin_text(reply, "parent_digest", is_known ? hex : NULL);
-}
-
-static void put_model_whole(void *user, const struct trib_store_version *v)
-{
-    struct trib_query *q = user;
-    if (v->version != q->a + 1)
-        return;
-    q->found = true;
-    memcpy(q->digest, v->digest, sizeof(q->digest));
-    put_version(&q->reply, v);
-    put_parent(&q->reply, v);
-    trib_admin_text(&q->reply, "spec", v->spec);
-    trib_admin_number(&q->reply, "params", v->params);
-    trib_admin_json(&q->reply, "metrics", v->metrics && *v->metrics ? v->metrics : NULL);
-}
-
-static enum trib_err ask_model(struct trib_query *q, struct trib_store *store)
-{
-    enum trib_err err = trib_store_versions(store, q->a, 1, put_model_whole, q);
-    if (!err && !q->found)
-        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no version %" PRIu64, q->a + 1);
-    return err;
-}
-
-// A piece of the model's file, from offset b on.
-static enum trib_err ask_model_bytes(struct trib_query *q, struct trib_store *store)
-{
-    char path[TRIB_PATH_MAX + 1];
-    uint8_t first[8];
-    enum trib_err err = ask_model(q, store);
-    if (err || !q->found)
-        return err;
-    err = trib_version_path(q->op.server->dir, q->digest, path);
-    if (!err)
-        err = trib_file_read_at(path, 0, first, sizeof(first));
-    if (err)
-        return err;
-    uint64_t size = 8 + trib_load_le64(first) +
-                    trib_admin_find_number(&q->reply.rows[0], "params") * sizeof(float);
-    uint64_t left = q->b < size ? size - q->b : 0;
-    size_t step = left < EXPORT_STEP ? (size_t)left : EXPORT_STEP;
-    trib_admin_number(&q->reply, "size", size);
-    if (step == 0)
-        return TRIB_OK;
-    q->reply.body = trib_alloc(step);
-    if (!q->reply.body)
-        return TRIB_ERR_NOMEM;
-    q->reply.body_size = step;
-    return trib_file_read_at(path, q->b, q->reply.body, step);
-}
-
-static void model_query(struct trib_admin_call *call,
-                        enum trib_err (*ask)(struct trib_query *, struct trib_store *))
-{
-    struct trib_server *server = trib_admin_server(call);
-    const char *word = trib_command_word(call, 2);
-    uint64_t version = server->head ? server->head->manifest.version : 0;
-    if (strcmp(word, "latest") != 0 && !trib_command_parse(word, &version))
-        version = 0;
-    if (version == 0) {
-        trib_command_fail(call, TRIB_EXIT_USAGE,
-                          "want the number of a version, or latest (models ls)");
-        return;
-    }
-    struct trib_query *q = trib_query_create(call, ask);
-    if (!q)
-        return;
-    q->a = version - 1;
-    q->b = trib_command_number(call, "--offset", 0);
-    trib_query_submit(q);
-}
-
-void trib_cmd_models_show(struct trib_admin_call *call)
-{
-    model_query(call, ask_model);
-}
-
-void trib_cmd_models_export(struct trib_admin_call *call)
-{
-    model_query(call, ask_model_bytes);
 }

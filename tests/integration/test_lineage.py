@@ -60,6 +60,8 @@ class LineageTest(fleet.Case):
             self.assert_child(tried, 6, 5)
             self.assertEqual(self.exported(tried, 5).params, self.exported(tried, 2).params)
             self.assertNotEqual(self.exported(tried, 5).params, self.exported(tried, 4).params)
+            for version in [2, 5]:  # two versions of the same parameters
+                self.assertEqual(self.exported(tried, version).metadata["version"], str(version))
             # The device holds a manifest with the parent in it, and took its signature for good.
             fleet.wait_until(lambda: tried.status()["on_newest_version"] == 1, "it is installed")
 
