@@ -347,7 +347,6 @@ static enum trib_err keep_prepare(struct trib_commit_op *commit_op)
         const struct trib_msg_manifest *from = &kept.source->manifest;
         op->manifest.parent = from->version;
         memcpy(op->manifest.parent_digest, from->digest, TRIB_DIGEST_SIZE);
-        memcpy(op->manifest.parent_digest, from->digest, TRIB_DIGEST_SIZE);
         memcpy(op->manifest.prepare_digest, from->prepare_digest, TRIB_DIGEST_SIZE);
     }
     err = make_version(op, kept.source ? &kept.source->model : &op->job->job.model, kept.params,
