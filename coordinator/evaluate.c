@@ -44,15 +44,18 @@ static enum trib_err check_rows(const struct trib_dataset *dataset, const struct
 }
 
 // Rows of one side of the split, copied.
-static enum trib_err select_side(const struct trib_dataset *dataset, double test_share,
-                                 bool is_test, struct trib_dataset **ret_side)
+static enum trib_err select_side(const struct trib_dataset *dataset,
+                                 const struct trib_evaluator_plan *plan, bool is_test,
+                                 struct trib_dataset **ret_side)
 {
     size_t count = 0;
     uint32_t *rows = trib_alloc_array(dataset->rows, sizeof(*rows));
     if (!rows)
         return TRIB_ERR_NOMEM;
     for (size_t r = 0; r < dataset->rows; r++) {
-        if (trib_train_validates(r, test_share) == is_test)
+        const bool reports = plan->test_last > 0 ? r + plan->test_last >= dataset->rows
+                                                 : trib_train_validates(r, plan->test_share);
+        if (reports == is_test)
             rows[count++] = (uint32_t)r;
     }
     enum trib_err err =
@@ -76,17 +79,18 @@ static enum trib_err take_rows(struct trib_evaluator *evaluator, struct trib_dat
 {
     const struct trib_evaluator_plan *plan = &evaluator->plan;
     enum trib_err err = TRIB_OK;
-    if (plan->test_share > 0) {
-        err = select_side(*dataset, plan->test_share, true, &evaluator->test);
+    if (plan->test_share > 0 || plan->test_last > 0) {
+        err = select_side(*dataset, plan, true, &evaluator->test);
         if (!err)
-            err = select_side(*dataset, plan->test_share, false, &evaluator->dataset);
+            err = select_side(*dataset, plan, false, &evaluator->dataset);
     } else {
         evaluator->dataset = *dataset;
         *dataset = NULL;
     }
     if (err == TRIB_ERR_DATA)
         (void)snprintf(why, why_size, "%s: %zu held-out rows are too few to keep %g of them apart",
-                       (*dataset)->name, (*dataset)->rows, plan->test_share);
+                       (*dataset)->name, (*dataset)->rows,
+                       plan->test_last > 0 ? (double)plan->test_last : plan->test_share);
     if (!err && plan->goal.goal != TRIB_GOAL_NONE && !has_two_classes(evaluator->dataset)) {
         (void)snprintf(why, why_size, "%s: no threshold can be chosen on rows of one class",
                        evaluator->dataset->name);

@@ -16,6 +16,7 @@ struct trib_evaluator_plan {
     const char *primary;             // metric, static; NULL: the usual one (metrics.h)
     struct trib_threshold_goal goal; // of two classes; TRIB_GOAL_NONE: one half
     double test_share;               // of the held-out rows that only report, in [0, 1)
+    uint64_t test_last;              // or so many, the last of them; 0: test_share says it
     // Of a recommender. Validation rows judge with the test rows seen, and the other way about; the
     // coordinator does not know the rows that devices learn from.
     struct trib_ranking_plan ranking;

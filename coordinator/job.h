@@ -85,6 +85,7 @@ struct trib_job_config {
     int primary_metric;            // the same; TRIB_JOB_METRIC_NONE: accuracy, or mse
     trib_conf_text threshold_goal; // threshold.h; only of two classes
     double test_share;             // of the held-out rows: they only report
+    uint64_t test_last;            // rows, instead
     uint64_t ranking_k;            // of a recommender; 0: its users are not ranked
     double ranking_relevant;
     uint64_t ranking_negatives;

@@ -56,6 +56,9 @@ static enum trib_err check_threshold(struct trib_conf *conf, const struct trib_j
 {
     struct trib_threshold_goal *goal = &job->held_out.goal;
     job->held_out.test_share = config->test_share;
+    job->held_out.test_last = config->test_last;
+    if (config->test_share > 0 && config->test_last > 0)
+        return trib_conf_reject(conf, "round", "test_last", "cannot go with test_share");
     if (config->primary_metric != TRIB_JOB_METRIC_NONE)
         job->held_out.primary = trib_job_metric_name(config->primary_metric);
     if (trib_threshold_goal_parse(config->threshold_goal, goal))

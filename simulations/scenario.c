@@ -20,6 +20,10 @@
 static const struct trib_conf_key split_keys[] = {
     KEY("data", "stratified", TRIB_CONF_BOOL, stratified, "no",
         "each label has its share of the held-out rows, to the nearest row", 0, 0, NULL),
+    KEY("data", "validation_fraction", TRIB_CONF_REAL, validation_fraction, "0",
+        "share of the rows held out to choose by, besides those of test_fraction, which then only "
+        "report",
+        0, 0.9, NULL),
     KEY("data", "test_on", TRIB_CONF_CHOICE, test_on, "coordinator",
         "devices: rows are dealt out first, and each device measures on some of its own", 0, 0,
         "coordinator|devices"),
@@ -140,6 +144,15 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
                                 "devices wants a test_fraction instead of a test file");
     if (s->config.test_on == TRIB_TEST_ON_DEVICES && s->data.prepare[0])
         return trib_conf_reject(&s->conf, "data", "test_on", "devices works without data.prepare");
+    if (s->config.validation_fraction > 0 &&
+        (s->data.test_fraction == 0 || s->config.test_on == TRIB_TEST_ON_DEVICES ||
+         s->data.prepare[0] || s->job_config.test_share > 0))
+        return trib_conf_reject(&s->conf, "data", "validation_fraction",
+                                "goes with a test_fraction, and without test_on = devices, "
+                                "data.prepare and round.test_share");
+    if (s->config.validation_fraction + s->data.test_fraction > 0.95)
+        return trib_conf_reject(&s->conf, "data", "validation_fraction",
+                                "and test_fraction leave too little to learn from");
     if (s->config.stratified && s->data.test_fraction == 0)
         return trib_conf_reject(&s->conf, "data", "stratified", "is for a test_fraction above 0");
     if (s->data.split_by == TRIB_SPLIT_BY_ID && !s->data.schema[0])

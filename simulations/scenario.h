@@ -30,8 +30,9 @@ enum trib_test_on {
 // The values of the simulator's own keys.
 struct trib_scenario_config {
     // [data]
-    bool stratified; // of data.test_fraction
-    int test_on;     // enum trib_test_on
+    bool stratified;            // of data.test_fraction
+    double validation_fraction; // of the rows, held out to choose by
+    int test_on;                // enum trib_test_on
     // [partition]
     int kind; // enum trib_partition_kind
     uint64_t clients;

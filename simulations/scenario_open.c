@@ -31,7 +31,9 @@ enum {
 static enum trib_err find_sides(struct opening *o)
 {
     const struct trib_scenario *s = o->s;
-    const struct trib_split split = {.seed = s->data.split_seed, .test = s->data.test_fraction};
+    const struct trib_split split = {.seed = s->data.split_seed,
+                                     .test = s->data.test_fraction,
+                                     .validation = s->config.validation_fraction};
     struct trib_dataset *dataset = o->all.dataset;
     enum trib_err err = trib_data_identify(&s->data, TRIB_SPLIT_BY_PLACE, dataset);
     if (err)
@@ -54,6 +56,20 @@ static size_t take_side(struct opening *o, uint8_t side)
     return count;
 }
 
+// Rows to choose by, and behind them those that only report.
+static size_t take_held_out(struct opening *o)
+{
+    size_t count = take_side(o, TRIB_SIDE_VALIDATION);
+    const size_t choosing = count;
+    for (size_t row = 0; row < o->all.dataset->rows; row++) {
+        if (o->sides[row] == TRIB_SIDE_TEST)
+            o->rows[count++] = (uint32_t)row;
+    }
+    if (o->s->config.validation_fraction > 0)
+        o->s->job_config.test_last = count - choosing;
+    return count;
+}
+
 // Rows of the fold that is measured on leave the training rows.
 static void cut_rows(struct opening *o)
 {
@@ -72,7 +88,7 @@ static enum trib_err open_test(struct opening *o)
     char why[TRIB_PATH_MAX + 256];
     enum trib_err err;
     if (s->cut.folds > 0 || s->data.test_fraction > 0) {
-        size_t count = take_side(o, s->cut.folds > 0 ? CUT : TRIB_SIDE_TEST);
+        size_t count = s->cut.folds > 0 ? take_side(o, CUT) : take_held_out(o);
         err = trib_dataset_select(o->all.dataset, o->rows, count, o->scale, &s->test);
     } else {
         err = trib_rows_open_test(&s->data, s->config.kind == TRIB_PARTITION_FILES, &s->job.model,

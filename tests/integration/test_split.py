@@ -79,6 +79,28 @@ class SplitTest(fleet.Case):
         self.assertEqual(self.held_out(),
                          sum(number(7, who.encode() + b"\0") < 0.25 for _, _, who, _ in few))
 
+    def test_rows_to_choose_by_lie_beside_those_that_report(self):
+        rows = [row(i) for i in range(160)]
+        places = [number(7, who.encode() + b"\0") for _, _, who, _ in rows]
+        keys = {"data__split_seed": 7, "data__validation_fraction": 0.3}
+        digests = []
+        for mode in ("inprocess", "processes"):
+            digests.append(self.run_it(rows, mode, **keys)["model_digest"])
+            lines = (self.dir / "out/rounds.jsonl").read_text().splitlines()
+            test = json.loads(lines[-1])["metrics"]["test"]
+            self.assertEqual(test["rows"], sum(place < 0.25 for place in places))
+            self.assertEqual(self.held_out(), sum(place < 0.55 for place in places))
+        self.assertEqual(*digests)
+        # What came of it can be played again, and the rows that report are those of no key at all.
+        again = fleet.run("tributary-sim", "run", self.dir / "out/scenario.ini", "--mode",
+                          "inprocess", "--json", "--out", self.dir / "again")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual(json.loads(again.stdout.splitlines()[-1])["model_digest"], digests[0])
+        for bad in ({"round__test_share": 0.5}, {"data__test_fraction": 0, "data__test": "rows.csv"},
+                    {"data__test_on": "devices"}):
+            self.assertIn("data.validation_fraction",
+                          self.run_it(rows, status=2, **{**keys, **bad}))
+
     def test_each_label_has_its_share_when_stratified(self):
         rows = [(i / 64, 0, f"p{i}", int(i < 12)) for i in range(60)]
         self.run_it(rows, data__stratified="yes")

@@ -102,6 +102,28 @@ static void test_rows_choose_nothing(void **state)
     trib_evaluator_destroy(second);
 }
 
+static void the_last_rows_report(void **state)
+{
+    (void)state;
+    const struct trib_model model = parsed("1 - dense 1 sigmoid");
+    const struct trib_evaluator_plan plan = {.test_last = 100};
+    const struct trib_evaluator_plan all = {.test_last = ROWS};
+    struct trib_dataset *dataset = drawn(ROWS, 11);
+    struct trib_held_out held_out;
+    double right = 0;
+    char why[256];
+    for (size_t r = ROWS - 100; r < ROWS; r++)
+        right += (dataset->x[r] >= 0) == (dataset->y[r] > 0);
+    struct trib_evaluator *evaluator = taken(dataset, &model, &plan);
+    assert_int_equal(trib_evaluator_run(evaluator, params, &held_out), TRIB_OK);
+    assert_true(held_out.validation.rows == ROWS - 100 && held_out.test.rows == 100);
+    assert_true(fabs(held_out.test.accuracy - right / 100) < 1e-12);
+    trib_evaluator_destroy(evaluator);
+    assert_int_equal(
+        trib_evaluator_take(drawn(ROWS, 11), &model, &all, &evaluator, why, sizeof(why)),
+        TRIB_ERR_DATA); // nothing to choose by
+}
+
 static void without_a_share_all_rows_validate(void **state)
 {
     (void)state;
@@ -143,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_threshold_is_chosen_on_validation_rows_only),
         cmocka_unit_test(test_rows_choose_nothing),
+        cmocka_unit_test(the_last_rows_report),
         cmocka_unit_test(without_a_share_all_rows_validate),
         cmocka_unit_test(rows_that_cannot_be_used_so_are_refused),
     };
