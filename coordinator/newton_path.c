@@ -122,7 +122,7 @@ static enum trib_err halve(const struct trib_newton_point *good, const struct tr
 }
 
 enum trib_err trib_newton_path_step(struct trib_newton_path *path, const struct trib_job *job,
-                                    const double *values, const float *base, uint64_t version,
+                                    const double *values, const struct trib_newton_base *base,
                                     float *ret_next, bool *ret_is_step, struct trib_buf *json)
 {
     const struct trib_model *model = &job->model;
@@ -130,18 +130,19 @@ enum trib_err trib_newton_path_step(struct trib_newton_path *path, const struct 
     const size_t size = trib_newton_values(model);
     struct trib_newton_report report = {.rows = values[size - 2],
                                         .loss = values[size - 1] / values[size - 2]};
-    const double objective = report.loss + ridge / 2 * square_sum(base, model->param_count);
+    const double objective = report.loss + ridge / 2 * square_sum(base->params, model->param_count);
     const struct trib_newton_point *good = &path->good;
     const bool is_same = report.rows >= good->rows && report.rows <= good->rows;
     const bool is_halved = job->config.privacy_mode == TRIB_PRIVACY_OFF && good->version > 0 &&
                            is_same &&
                            objective - good->objective > tolerance * (1 + fabs(good->objective));
     // `ret_next` may be `base`
-    set_point(&path->pending, is_halved ? good->version : version,
-              is_halved ? good->objective : objective, report.rows, is_halved ? good->params : base,
-              model->param_count);
-    enum trib_err err = is_halved ? halve(good, model, base, ret_next, &report)
-                                  : trib_newton_step(model, values, base, ridge, ret_next, &report);
+    set_point(&path->pending, is_halved ? good->version : base->version,
+              is_halved ? good->objective : objective, report.rows,
+              is_halved ? good->params : base->params, model->param_count);
+    enum trib_err err =
+        is_halved ? halve(good, model, base->params, ret_next, &report)
+                  : trib_newton_step(model, values, base->params, ridge, ret_next, &report);
     if (err)
         return err;
     *ret_is_step = report.outcome == TRIB_NEWTON_STEP;

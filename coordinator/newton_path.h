@@ -42,11 +42,17 @@ TRIB_CHECKED enum trib_err trib_newton_path_create(const struct trib_job *job,
                                                    struct trib_newton_path **ret_path);
 void trib_newton_path_destroy(struct trib_newton_path *path); // NULL is fine
 
-// The next version from the values that were counted at `base` (its number is `version`), and the
-// round's report. False in *ret_is_step: refused. `path` has something pending afterwards.
+// What a tally was counted at.
+struct trib_newton_base {
+    uint64_t version;
+    const float *params; // (param_count), borrowed
+};
+
+// The next version from the values that were counted at `base`, and the round's report; `ret_next` may
+// be the base's parameters. False in *ret_is_step: refused. `path` has something pending afterwards.
 TRIB_CHECKED enum trib_err trib_newton_path_step(struct trib_newton_path *path,
                                                  const struct trib_job *job, const double *values,
-                                                 const float *base, uint64_t version,
+                                                 const struct trib_newton_base *base,
                                                  float *ret_next, bool *ret_is_step,
                                                  struct trib_buf *json);
 // The round is durable: what was pending holds. NULL is fine.

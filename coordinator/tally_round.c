@@ -203,9 +203,9 @@ static enum trib_err use_newton(const struct trib_job *job, const double *values
                                 const struct trib_tally_base *base, float *ret_next,
                                 struct trib_tally_use *use)
 {
-    enum trib_err err =
-        trib_newton_path_step(base->newton, job, values, base->params, base->version, ret_next,
-                              &use->has_version, &use->json);
+    const struct trib_newton_base at = {.version = base->version, .params = base->params};
+    enum trib_err err = trib_newton_path_step(base->newton, job, values, &at, ret_next,
+                                              &use->has_version, &use->json);
     use->newton_is_off = !err && !use->has_version;
     return err;
 }
