@@ -1,5 +1,5 @@
-// counter_store.h - what the application of a device has counted, by model version; the file `counters`
-// of the state directory.
+// counter_store.h - what the application of a device has counted, by model version; the file
+// `counters` of the state directory.
 //
 // The file holds which counters are declared (by the newest task that said so), the version that is
 // installed, and totals for each version, from the first on: what a collection sends are these
@@ -26,12 +26,12 @@ enum {
 TRIB_CHECKED enum trib_err trib_counter_store_declare(const char *dir,
                                                       const struct trib_counter_list *counters,
                                                       uint64_t version);
-// This version is installed: what is counted from now on is counted under it. Nothing before anything
-// was declared.
+// This version is installed: what is counted from now on is counted under it. Nothing before
+// anything was declared.
 TRIB_CHECKED enum trib_err trib_counter_store_version(const char *dir, uint64_t version);
 
-// Counts, durably. A rate: n trials, `sum` of them successes; a sum: n numbers of this sum and sum of
-// squares. TRIB_ERR_REFUSED: not declared; TRIB_ERR_INVAL: not such a counter, or numbers that
+// Counts, durably. A rate: n trials, `sum` of them successes; a sum: n numbers of this sum and sum
+// of squares. TRIB_ERR_REFUSED: not declared; TRIB_ERR_INVAL: not such a counter, or numbers that
 // cannot be; TRIB_ERR_LIMIT: more than 2^53; each with a text in `why`. TRIB_ERR_IO.
 TRIB_CHECKED enum trib_err trib_counter_store_trials(const char *dir, const char *name,
                                                      uint64_t successes, uint64_t trials, char *why,

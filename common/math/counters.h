@@ -1,5 +1,5 @@
-// counters.h - numbers that an application counts on devices (docs/operating.md, Counters): which there
-// are, the totals of an arm (a version, a group of devices), and how far two arms lie apart.
+// counters.h - numbers that an application counts on devices (docs/operating.md, Counters): which
+// there are, the totals of an arm (a version, a group of devices), and how far two arms lie apart.
 //
 // A declaration is one text, at most COUNTERS_MAX of
 //
@@ -58,14 +58,15 @@ size_t trib_counters_place(const struct trib_counter_list *counters, size_t vers
 
 // The share of successes or the mean of the numbers; NaN: nothing was counted.
 double trib_arm_value(const struct trib_arm *arm);
-// Of a rate Wilson's interval (1927); of numbers the normal law's, not cut. Two-sided, of confidence
-// 0.95, for trials that are independent; those of one device, or user, make it too narrow.
+// Of a rate Wilson's interval (1927); of numbers the normal law's, not cut. Two-sided, of
+// confidence 0.95, for trials that are independent; those of one device, or user, make it too
+// narrow.
 struct trib_interval trib_arm_interval(const struct trib_counter *counter,
                                        const struct trib_arm *arm);
-// Of the value of `arm` less that of `from`. Of rates Newcombe 1998, method 10: with d the difference,
-// and p, l, u and q, m, v the shares and Wilson ends of both, d - sqrt((p - l)^2 + (v - q)^2) and
-// d + sqrt((u - p)^2 + (q - m)^2). Of numbers Welch 1938 with the normal law: d -+ 1.96 times the
-// root of the sum of both squared standard errors.
+// Of the value of `arm` less that of `from`. Of rates Newcombe 1998, method 10: with d the
+// difference, and p, l, u and q, m, v the shares and Wilson ends of both, d - sqrt((p - l)^2 + (v
+// - q)^2) and d + sqrt((u - p)^2 + (q - m)^2). Of numbers Welch 1938 with the normal law: d -+
+// 1.96 times the root of the sum of both squared standard errors.
 struct trib_interval trib_arm_difference(const struct trib_counter *counter,
                                          const struct trib_arm *arm, const struct trib_arm *from);
 

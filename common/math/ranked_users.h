@@ -1,22 +1,23 @@
-// ranked_users.h - a recommender measured user by user: the items it would show first, against those
-// that a user liked.
+// ranked_users.h - a recommender measured user by user: the items it would show first, against
+// those that a user liked.
 //
 // A recommender is a model of one output that begins with `factors`, where all rows are one user's,
-// or with `bilinear UxI`, where the rows whose first U numbers are the same bits are one user's, and the
-// other I numbers are the item.
+// or with `bilinear UxI`, where the rows whose first U numbers are the same bits are one user's,
+// and the other I numbers are the item.
 //
 // Rows are of two kinds. Held rows judge: an item is relevant to a user if a held row of both has a
-// label of at least `relevant`. Seen rows are those that the model may have learnt from: their items
-// are left out for that user. A user's candidates are all known items but those that it has seen.
-// Known are all items of `factors`, and with `bilinear` those of all rows. Users without a relevant
-// candidate are not counted.
+// label of at least `relevant`. Seen rows are those that the model may have learnt from: their
+// items are left out for that user. A user's candidates are all known items but those that it has
+// seen. Known are all items of `factors`, and with `bilinear` those of all rows. Users without a
+// relevant candidate are not counted.
 //
 // With `negatives` = n > 0 the candidates are the relevant ones and n of the others, drawn without
 // replacement from the seed and the user's relevant items, the same for every version. Such numbers
-// are higher than those of all candidates, and may order models in another way (Krichene & Rendle 2020).
+// are higher than those of all candidates, and may order models in another way (Krichene & Rendle
+// 2020).
 //
-// Items of equal score count with the mean over all their orders (recommend.h). The gain of a relevant
-// item is 1.
+// Items of equal score count with the mean over all their orders (recommend.h). The gain of a
+// relevant item is 1.
 #ifndef TRIB_MATH_RANKED_USERS_H
 #define TRIB_MATH_RANKED_USERS_H
 

@@ -18,8 +18,9 @@
 //
 // Ownership: the library copies every string and key it is given and never frees what is yours.
 // Pointers handed to a callback are borrowed and end with the callback.
-// Threads: one thread at a time per client; only trib_client_push and trib_client_count may be called from any
-// thread, and trib_client_stop also from a signal handler. Trainer callbacks run on one worker thread that the library owns.
+// Threads: one thread at a time per client; only trib_client_push and trib_client_count may be
+// called from any thread, and trib_client_stop also from a signal handler. Trainer callbacks run
+// on one worker thread that the library owns.
 #ifndef TRIB_CLIENT_H
 #define TRIB_CLIENT_H
 
@@ -112,8 +113,8 @@ struct trib_trainer {
     // The modes that `train` knows besides batch: the sum of 1 << TRIB_MODE_... 0: no other.
     uint32_t modes;
 
-    // Rows were pushed (trib_client_push, or the socket): learn from them now, on the worker thread,
-    // while no task runs. Optional.
+    // Rows were pushed (trib_client_push, or the socket): learn from them now, on the worker
+    // thread, while no task runs. Optional.
     void (*arrived)(void *user);
 };
 
@@ -146,17 +147,16 @@ TRIB_API TRIB_CHECKED enum trib_err trib_client_push(struct trib_client *client,
                                                      size_t size,
                                                      struct trib_push_result *ret_result);
 
-// ---- What your application counts ----------------------------------------------------------------
+// ---- What your application counts ---------------------------------------------------------------
 
 // Counters that the job declares (round.counters; docs/operating.md): how often something that the
 // model suggested was taken, how long it was used, how satisfied somebody was. They are counted
 // under the model version that is installed when you call, on the disk before the call returns,
-// and only totals leave the device, in rounds of their own. May be called from any thread; each call
-// waits for the disk, so add trials up where they are many.
-// TRIB_ERR_REFUSED: no such counter is declared (the log names it; none is known before the device had a
-// task of the job); TRIB_ERR_INVAL: it is of the other kind, or the numbers cannot be; TRIB_ERR_LIMIT:
-// the total is full; TRIB_ERR_IO: the disk.
-// A rate: `trials` of which `successes` succeeded.
+// and only totals leave the device, in rounds of their own. May be called from any thread; each
+// call waits for the disk, so add trials up where they are many. TRIB_ERR_REFUSED: no such counter
+// is declared (the log names it; none is known before the device had a task of the job);
+// TRIB_ERR_INVAL: it is of the other kind, or the numbers cannot be; TRIB_ERR_LIMIT: the total is
+// full; TRIB_ERR_IO: the disk. A rate: `trials` of which `successes` succeeded.
 TRIB_API TRIB_CHECKED enum trib_err trib_client_count(struct trib_client *client, const char *name,
                                                       uint64_t successes, uint64_t trials);
 // A sum: one number, within the range that is declared.
