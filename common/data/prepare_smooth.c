@@ -8,12 +8,15 @@ enum {
     BY_MEAN,
     BY_MEDIAN,
     BY_EWMA,
+    BY_SAVGOL, // the end of the parabola nearest to the window (Savitzky and Golay 1964)
 
     WINDOW_MAX = 256,
+    DEGREE = 2,
+    SAVGOL_WINDOW_MIN = DEGREE + 2, // a parabola goes through any three values
 };
 
 static const struct trib_prepare_key keys[] = {
-    TRIB_PREPARE_KEY("by", TRIB_PREPARE_CHOICE, by, "mean", 0, 0, "mean|median|ewma"),
+    TRIB_PREPARE_KEY("by", TRIB_PREPARE_CHOICE, by, "mean", 0, 0, "mean|median|ewma|savgol"),
     TRIB_PREPARE_KEY("window", TRIB_PREPARE_INT, window, "5", 1, WINDOW_MAX, NULL),
     TRIB_PREPARE_KEY("alpha", TRIB_PREPARE_REAL, alpha, "0.3", 1e-6, 1, NULL),
 };
@@ -31,6 +34,8 @@ static size_t memory_size(const struct trib_prepare_step *step)
 
 static enum trib_err settle(const struct trib_prepare_parser *p, struct trib_prepare_step *step)
 {
+    if (step->options.by == BY_SAVGOL && step->options.window < SAVGOL_WINDOW_MIN)
+        return trib_prepare_wrong(p, "by = savgol wants a window of %d or more", SAVGOL_WINDOW_MIN);
     for (size_t i = 0; i < step->input_count; i++)
         p->prepare->variables[step->inputs[i]].column = SIZE_MAX; // no longer whole numbers
     return TRIB_OK;
@@ -61,6 +66,45 @@ static double median_of(const double *values, size_t count)
     return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
 }
 
+// The least squares polynomial of the values, oldest first, at the last of them: the sum over k of
+// <p_k, values> p_k(1) / <p_k, p_k>, where the p_k are orthogonal on the points, which lie evenly from
+// -1 to 1 (Forsythe 1957; the middle terms of the recurrence are 0 because the points are symmetric).
+// With fewer than three values the degree is as high as they determine.
+static double savgol_of(const double *values, size_t count)
+{
+    double before[WINDOW_MAX] = {0}; // p_(k-1), then p_k
+    double p[WINDOW_MAX];
+    double norm_before = 1, end = 0;
+    for (size_t i = 0; i < count; i++)
+        p[i] = 1;
+    for (size_t k = 0; k <= DEGREE && k < count; k++) {
+        double norm = 0, product = 0;
+        for (size_t i = 0; i < count; i++) {
+            norm += p[i] * p[i];
+            product += p[i] * values[i];
+        }
+        end += product * p[count - 1] / norm;
+        for (size_t i = 0; count > 1 && i < count; i++) {
+            const double at = 2 * (double)i / (double)(count - 1) - 1;
+            const double next = at * p[i] - norm / norm_before * before[i];
+            before[i] = p[i];
+            p[i] = next;
+        }
+        norm_before = norm;
+    }
+    return end;
+}
+
+// `seen` values were written in turn; the last of them is the newest.
+static double savgol_of_ring(const double *ring, size_t window, size_t seen)
+{
+    double values[WINDOW_MAX];
+    const size_t count = seen < window ? seen : window;
+    for (size_t i = 0; i < count; i++)
+        values[i] = ring[(seen - count + i) % window];
+    return savgol_of(values, count);
+}
+
 static double smoothed(const struct trib_prepare_options *o, struct memory *memory, double x)
 {
     if (o->by == BY_EWMA) { // s = alpha x + (1 - alpha) s
@@ -72,6 +116,8 @@ static double smoothed(const struct trib_prepare_options *o, struct memory *memo
     const size_t seen = (size_t)memory->count;
     memory->values[seen % o->window] = x;
     memory->count++;
+    if (o->by == BY_SAVGOL)
+        return savgol_of_ring(memory->values, o->window, seen + 1);
     const size_t count = seen + 1 < o->window ? seen + 1 : o->window;
     return o->by == BY_MEAN ? mean_of(memory->values, count) : median_of(memory->values, count);
 }

@@ -47,6 +47,37 @@ static void smoothing_is_what_its_formula_says(void **state)
     }
 }
 
+// The weights of five points are those of the tables: (3, -5, -3, 9, 31) / 35. A parabola stays as it
+// is, also when the window has gone round, and a missing value leaves no trace.
+static void savgol_is_the_end_of_a_parabola(void **state)
+{
+    (void)state;
+    static const double rows[][2] = {{4, 0}, {-2, 0}, {RIG_NAN, 0}, {7, 0}, {1, 0}, {6, 0}, {0, 0}};
+    const double wanted[] = {4,
+                             -2,
+                             7,
+                             1 - (-4 + 3 * -2 - 3 * 7 + 1) / 20.0,
+                             (3 * 4 - 5 * -2 - 3 * 7 + 9 * 1 + 31 * 6) / 35.0,
+                             (3 * -2 - 5 * 7 - 3 * 1 + 9 * 6 + 31 * 0) / 35.0};
+    struct trib_schema *schema = rig_schema("[column a]\n");
+    struct trib_prepare *prepare =
+        rig_parse(schema, "[step smooth]\ncolumns = a\nby = savgol\nwindow = 5\n");
+    double parabola[40][2];
+    float x[40];
+    assert_int_equal(rig_apply(prepare, &rows[0][0], 7, 2, x), 6);
+    for (size_t i = 0; i < 6; i++)
+        assert_float_equal(x[i], wanted[i], 1e-5);
+    for (size_t i = 0; i < 40; i++) {
+        parabola[i][0] = 3 - 0.5 * (double)i + 0.25 * (double)(i * i);
+        parabola[i][1] = 0;
+    }
+    assert_int_equal(rig_apply(prepare, &parabola[0][0], 40, 2, x), 40);
+    for (size_t i = 0; i < 40; i++)
+        assert_float_equal(x[i], parabola[i][0], 1e-4);
+    trib_prepare_destroy(prepare);
+    trib_schema_destroy(schema);
+}
+
 enum {
     SINE_ROWS = 4000
 };
@@ -55,7 +86,7 @@ static void smoothing_a_noisy_sine_gains_signal(void **state)
 {
     (void)state;
     static const char *const ways[] = {"by = mean\nwindow = 7", "by = median\nwindow = 7",
-                                       "by = ewma\nalpha = 0.3"};
+                                       "by = ewma\nalpha = 0.3", "by = savgol\nwindow = 31"};
     static double rows[SINE_ROWS][2];
     static double sine[SINE_ROWS];
     struct trib_rng rng;
@@ -66,7 +97,7 @@ static void smoothing_a_noisy_sine_gains_signal(void **state)
         rows[r][0] = sine[r] + 0.5 * trib_rng_normal(&rng);
         noise += (rows[r][0] - sine[r]) * (rows[r][0] - sine[r]);
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         static float x[SINE_ROWS];
         char text[128];
         double left = 0;
@@ -302,6 +333,8 @@ static void what_these_steps_do_not_take_is_refused(void **state)
         {"[step time]\ncolumns = a\nhour = yes\n", "p.ini:1: column 'a' is no time"},
         {"[step smooth]\ncolumns = at\n", "p.ini:2: column 'at' is not a feature"},
         {"[step smooth]\ncolumns = a\nwindow = 0\n", "p.ini:3: window must be from 1"},
+        {"[step smooth]\ncolumns = a\nby = savgol\nwindow = 3\n",
+         "by = savgol wants a window of 4 or more"},
         {"[step hash]\ncolumns = home\n", "p.ini:2: column 'home' is local-only: hash would"},
     };
     struct trib_schema *schema = rig_schema("[column at]\ntype = time\nrole = time\n[column a]\n"
@@ -321,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(smoothing_is_what_its_formula_says),
+        cmocka_unit_test(savgol_is_the_end_of_a_parabola),
         cmocka_unit_test(smoothing_a_noisy_sine_gains_signal),
         cmocka_unit_test(a_million_rows_lose_their_duplicates_and_no_others),
         cmocka_unit_test(a_duplicate_has_the_same_label_and_all_columns),
