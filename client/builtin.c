@@ -22,7 +22,8 @@ static bool wants_stop(void *user)
     return trib_task_should_stop(user);
 }
 
-// Both parts of a model with a local one in one vector, that behind the common one. NULL: no memory.
+// Both parts of a model with a local one in one vector, that behind the common one. NULL: no
+// memory.
 static float *join(struct trib_task *task, const float *params)
 {
     const size_t count = task->model.param_count;

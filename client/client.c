@@ -424,8 +424,8 @@ void trib_client_stop(struct trib_client *client)
 
 // ---- Life
 
-// A device whose [data] names rows takes what was learnt with the features that it makes of them; one
-// with a trainer and rows of its own decides itself.
+// A device whose [data] names rows takes what was learnt with the features that it makes of them;
+// one with a trainer and rows of its own decides itself.
 static enum trib_err load_slot(struct trib_client *client)
 {
     char why[TRIB_PATH_MAX + 256];

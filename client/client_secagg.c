@@ -184,7 +184,8 @@ static void begin_masked_upload(struct trib_client *client)
     trib_client_begin_upload(client);
 }
 
-// The budget is charged, and the rows are claimed, before the shares leave: with them the others could finish without us.
+// The budget is charged, and the rows are claimed, before the shares leave: with them the others
+// could finish without us.
 static enum trib_code charge(struct trib_client *client, const struct trib_masked_answer *answer)
 {
     struct trib_part *part = &client->part;

@@ -128,7 +128,8 @@ void trib_client_drop_upload(struct trib_client *client);
 // Give back to the budget what nothing was sent for, and forget it.
 void trib_client_refund(struct trib_client *client, uint64_t *reservation);
 
-// ---- client_work.c: tasks, from the question to what came of them. False: the record makes no sense.
+// ---- client_work.c: tasks, from the question to what came of them. False: the record makes no
+// sense.
 void trib_client_worker_init(struct trib_client *client);
 bool trib_client_take_task(struct trib_client *client, const struct trib_record *record);
 bool trib_client_take_round_end(struct trib_client *client, const struct trib_record *record);
@@ -145,8 +146,8 @@ void trib_client_fetch_drop(struct trib_client *client);
 TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);
 // What is counted (counter_store.h) is counted under the installed version from now on.
 void trib_client_tell_version(struct trib_client *client);
-// End the claim that `has_claim` says there is (watermark.h), and forget it. False: it cannot be written
-// down, and is not forgotten.
+// End the claim that `has_claim` says there is (watermark.h), and forget it. False: it cannot be
+// written down, and is not forgotten.
 TRIB_CHECKED bool trib_client_settle(struct trib_client *client, bool *has_claim, bool is_counted);
 
 // ---- client_secagg.c: a part in a masked round. False: the record makes no sense.

@@ -17,9 +17,9 @@
 
 #define TRIB_LOG_MODULE "counters"
 
-// magic 8 | BLAKE2b-256 of what follows | version | counters | versions | name 24, is_sum, low, high
-// of each counter | number, and n, sum, squares of each counter, of each version. All numbers are 8
-// bytes, little-endian.
+// magic 8 | BLAKE2b-256 of what follows | version | counters | versions | name 24, is_sum, low,
+// high of each counter | number, and n, sum, squares of each counter, of each version. All numbers
+// are 8 bytes, little-endian.
 enum {
     MAGIC_SIZE = 8,
     DIGEST_AT = MAGIC_SIZE,

@@ -79,8 +79,8 @@ static enum trib_err open_rows(const struct trib_data_config *config, const char
     return trib_data_open(config, config->train, config->train_labels, 0, ret_dataset);
 }
 
-// Rows on the test side are dropped before anything can learn from them. *first is the number of a row,
-// and follows it (or the next one that stays).
+// Rows on the test side are dropped before anything can learn from them. *first is the number of a
+// row, and follows it (or the next one that stays).
 static enum trib_err set_aside(const struct trib_data_config *config, struct trib_dataset *dataset,
                                size_t *first)
 {

@@ -1,5 +1,5 @@
-// feed.h - the rows of the built-in trainer: what the [data] section of client.ini names, read again
-// where more may have come since.
+// feed.h - the rows of the built-in trainer: what the [data] section of client.ini names, read
+// again where more may have come since.
 #ifndef TRIB_CLIENT_FEED_H
 #define TRIB_CLIENT_FEED_H
 
@@ -20,7 +20,8 @@ TRIB_CHECKED enum trib_err trib_feed_read(struct trib_dataset *dataset,
                                           struct trib_data_news *ret_news, bool *ret_is_borrowed);
 
 // Are there new rows, and do they fit the task's model? In mode online: how many make whole steps.
-// TRIB_ERR_REFUSED: there are none, or the data set is unfit; TRIB_ERR_DATA: they do not fit. Logged.
+// TRIB_ERR_REFUSED: there are none, or the data set is unfit; TRIB_ERR_DATA: they do not fit.
+// Logged.
 TRIB_CHECKED enum trib_err trib_feed_check(const struct trib_data_news *news,
                                            const struct trib_task *task, size_t *ret_rows);
 

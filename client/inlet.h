@@ -25,8 +25,8 @@ struct trib_inlet;
 
 struct trib_inlet_options {
     const struct trib_data_config *config; // format store; copied
-    // Called, with nothing locked, after rows came that can be read; from the inlet's thread or that
-    // of trib_inlet_push. NULL: nobody wants to know.
+    // Called, with nothing locked, after rows came that can be read; from the inlet's thread or
+    // that of trib_inlet_push. NULL: nobody wants to know.
     void (*arrived)(void *user);
     void *user;
 };

@@ -11,9 +11,9 @@
 //     88      4n    before: where that training began
 //     88+4n   4n    after: where it ended
 //
-// A round whose update was lost before it was durable is trained a second time, and then begins where
-// it began the first time: so a kill changes nothing of what is sent. No message and no spool holds
-// anything of this file.
+// A round whose update was lost before it was durable is trained a second time, and then begins
+// where it began the first time: so a kill changes nothing of what is sent. No message and no spool
+// holds anything of this file.
 #ifndef TRIB_CLIENT_LOCAL_H
 #define TRIB_CLIENT_LOCAL_H
 

@@ -389,8 +389,8 @@ int main(int argc, char **argv)
         .count = sizeof(commands) / sizeof(commands[0]),
     };
 #if defined(__GLIBC__)
-    // Vectors of a round's size go back to the system when they are freed. Left to itself the library
-    // learns from the first of them to keep the others.
+    // Vectors of a round's size go back to the system when they are freed. Left to itself the
+    // library learns from the first of them to keep the others.
     (void)mallopt(M_MMAP_THRESHOLD, VECTOR_SIZE_MIN);
     // And one arena for all threads: the first vector of a thread would stay in one of its own.
     (void)mallopt(M_ARENA_MAX, 1);

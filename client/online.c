@@ -82,8 +82,8 @@ static bool is_of(const struct trib_online *o, const struct trib_task *task)
            memcmp(o->start.digest, task->mark.digest, sizeof(o->start.digest)) == 0;
 }
 
-// Take a step for each whole batch of the rows behind the copy's mark. `asked` is the task that wants
-// it; NULL: rows came, and they are as those were that a task began with.
+// Take a step for each whole batch of the rows behind the copy's mark. `asked` is the task that
+// wants it; NULL: rows came, and they are as those were that a task began with.
 static enum trib_err catch_up(struct trib_dataset *dataset, const struct trib_task *asked)
 {
     struct trib_online *o = dataset->online;

@@ -39,8 +39,8 @@ bool trib_policy_check(const struct trib_policy *policy, char *ret_word, size_t 
 bool trib_policy_allows(const struct trib_policy *policy, const struct trib_encoding *encoding,
                         char *why, size_t size);
 
-// May it take part in secure aggregation with these numbers? They come from a coordinator that may be
-// hostile (secagg_plan.h says what must hold in any case).
+// May it take part in secure aggregation with these numbers? They come from a coordinator that may
+// be hostile (secagg_plan.h says what must hold in any case).
 bool trib_policy_allows_plan(const struct trib_policy *policy, const struct trib_secagg_plan *plan,
                              char *why, size_t size);
 

@@ -2,8 +2,8 @@
 //
 // A new version is taken only if its manifest is signed by the pinned release key, is of our
 // population, has a specification that matches its digest and size, and is newer by (generation,
-// version), and makes its features as this device does. The file is written beside the old one and renamed over it: a kill at any moment leaves
-// the old model or the new one, never half of one.
+// version), and makes its features as this device does. The file is written beside the old one and
+// renamed over it: a kill at any moment leaves the old model or the new one, never half of one.
 #ifndef TRIB_CLIENT_SLOT_H
 #define TRIB_CLIENT_SLOT_H
 
@@ -23,8 +23,8 @@ struct trib_slot {
     // Somebody reads the parameters on another thread: they are left to him by the installation of
     // another version, which frees them otherwise.
     bool is_lent;
-    // Digest of the pipeline that the device's rows go through (all 0: none), borrowed; a version whose
-    // manifest has another is refused. NULL: any will do.
+    // Digest of the pipeline that the device's rows go through (all 0: none), borrowed; a version
+    // whose manifest has another is refused. NULL: any will do.
     const uint8_t *prepare_digest;
 };
 

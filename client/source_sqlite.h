@@ -18,8 +18,9 @@
 #include "tributary/err.h"
 
 // All rows of config->query. `wants_positions`: it is an error if there are none. TRIB_ERR_INVAL:
-// the query is no single SELECT, lacks a column, or is refused; TRIB_ERR_DATA: positions that do not
-// go up; TRIB_ERR_TIMEOUT; TRIB_ERR_IO: the database cannot be read. Each logged with its reason.
+// the query is no single SELECT, lacks a column, or is refused; TRIB_ERR_DATA: positions that do
+// not go up; TRIB_ERR_TIMEOUT; TRIB_ERR_IO: the database cannot be read. Each logged with its
+// reason.
 TRIB_CHECKED enum trib_err trib_sqlite_read(const struct trib_data_config *config, uint64_t after,
                                             bool wants_positions,
                                             struct trib_dataset **ret_dataset);

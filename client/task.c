@@ -210,8 +210,8 @@ struct trib_ask trib_task_ask(const struct trib_task *task)
                                          .seed = task->msg.seed}};
 }
 
-// How many coordinates the update has. False: the task wants something counted that this device does
-// not know, or in another way.
+// How many coordinates the update has. False: the task wants something counted that this device
+// does not know, or in another way.
 static bool count_words(struct trib_task *task)
 {
     const struct trib_msg_tally *tally = &task->msg.fit.tally;

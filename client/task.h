@@ -49,8 +49,8 @@ struct trib_ask trib_task_ask(const struct trib_task *task);
 // How the task is to be trained, as the built-in trainer takes it.
 struct trib_train_options trib_task_options(const struct trib_msg_task *msg);
 
-// What a task came to: with mode distributed the noised words, before their masks and in memory only;
-// otherwise the finished update, durable.
+// What a task came to: with mode distributed the noised words, before their masks and in memory
+// only; otherwise the finished update, durable.
 struct trib_task_result {
     int32_t *words; // owned, (word_count of the task); or NULL
     struct trib_msg_upload_begin begin;
@@ -63,8 +63,8 @@ void trib_task_result_fini(struct trib_task_result *result, size_t word_count); 
 // *ret_reservation (0 with mode off), or why nothing may be sent.
 enum trib_code trib_task_reserve(const struct trib_task *task, uint64_t *ret_reservation);
 
-// Train from `base` (param_count floats) and the device's local part, if the model has one, or count,
-// and encode; keep the local part; charge, pack, and make the update durable in `dir`,
+// Train from `base` (param_count floats) and the device's local part, if the model has one, or
+// count, and encode; keep the local part; charge, pack, and make the update durable in `dir`,
 // unless it is to be masked. Runs on the worker thread. TRIB_CODE_ACCEPTED: *ret_result; otherwise
 // the reason, and nothing is sent.
 enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *trainer, void *user,

@@ -24,9 +24,9 @@ struct trib_aggregate_member {
     const uint32_t *checksums; // CRC32C of each 64 KiB of the slot; every byte is checked again
 };
 
-// What is done to sums before they become a mean: masks taken out, noise put in. `sums` are those of
-// `count` coordinates from `begin` on, always the same blocks (trib_aggregate_block). From several
-// threads at once.
+// What is done to sums before they become a mean: masks taken out, noise put in. `sums` are those
+// of `count` coordinates from `begin` on, always the same blocks (trib_aggregate_block). From
+// several threads at once.
 typedef void (*trib_aggregate_finish_fn)(void *user, size_t begin, size_t count, int64_t *sums);
 
 struct trib_aggregate_plan {

@@ -1,8 +1,8 @@
 // curve.h - what the learning curve of a job says, in one word and one sentence of advice.
 //
 // From the rounds' reports: the held-out loss of each evaluated round, the loss of the baseline
-// beside it (gate.h), and what devices measured last on the rows they learn from and those they keep
-// aside (aside.h). Judged in this order:
+// beside it (gate.h), and what devices measured last on the rows they learn from and those they
+// keep aside (aside.h). Judged in this order:
 //
 //     too_short      fewer than 4 evaluated rounds
 //     overfitting    train - validation is above 0.05; or the loss ends more than a tenth of all that

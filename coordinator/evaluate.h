@@ -52,9 +52,9 @@ TRIB_CHECKED enum trib_err trib_evaluator_take(struct trib_dataset *dataset,
                                                size_t why_size);
 void trib_evaluator_destroy(struct trib_evaluator *evaluator); // NULL is fine
 
-// From now on what is measured stands beside a baseline: the best constant, made from the validation
-// rows. A linear one with these parameters (trib_yardstick_model) takes its place when it is better
-// by the primary metric. TRIB_ERR_DATA: not finite.
+// From now on what is measured stands beside a baseline: the best constant, made from the
+// validation rows. A linear one with these parameters (trib_yardstick_model) takes its place when
+// it is better by the primary metric. TRIB_ERR_DATA: not finite.
 TRIB_CHECKED enum trib_err trib_evaluator_add_prior(struct trib_evaluator *evaluator);
 TRIB_CHECKED enum trib_err trib_evaluator_add_linear(struct trib_evaluator *evaluator,
                                                      const float *params,
@@ -63,8 +63,8 @@ TRIB_CHECKED enum trib_err trib_evaluator_add_linear(struct trib_evaluator *eval
 void trib_evaluator_take_baseline(struct trib_evaluator *evaluator,
                                   const struct trib_yardstick *baseline);
 
-// How much better than the baseline, by the primary metric: above 0 is better, whatever its direction.
-// NaN: there is no baseline.
+// How much better than the baseline, by the primary metric: above 0 is better, whatever its
+// direction. NaN: there is no baseline.
 double trib_held_out_lift(const struct trib_held_out *held_out);
 
 // One thread at a time. TRIB_ERR_DATA: the model's outputs are not finite.
@@ -74,8 +74,8 @@ TRIB_CHECKED enum trib_err trib_evaluator_run(struct trib_evaluator *evaluator, 
 char *trib_evaluator_text(const struct trib_evaluator *evaluator,
                           const struct trib_held_out *held_out);
 
-// The same without matrices: {"loss":...,"test":{"rows":...,"loss":...},"baseline":{...}}, the latter
-// two if there are rows for it, and a baseline.
+// The same without matrices: {"loss":...,"test":{"rows":...,"loss":...},"baseline":{...}}, the
+// latter two if there are rows for it, and a baseline.
 void trib_held_out_json(const struct trib_held_out *held_out, struct trib_buf *buf);
 
 #endif // TRIB_COORDINATOR_EVALUATE_H

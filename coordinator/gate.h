@@ -1,12 +1,13 @@
 // gate.h - what a job's version must be better than, and which version stays when the job ends.
 //
-// [round] baseline = prior is measured by the coordinator alone; linear is counted once by the devices
-// of a tally round before the first one (yardstick.h). Whichever is better on the validation rows
-// stands beside every evaluation.
+// [round] baseline = prior is measured by the coordinator alone; linear is counted once by the
+// devices of a tally round before the first one (yardstick.h). Whichever is better on the
+// validation rows stands beside every evaluation.
 //
 // When a job is done the version that is to stay is the last one (with privacy on the mean of the
-// last ones), or with keep = best the best evaluated one. With beat_baseline = yes it must be better
-// than the baseline, by baseline_margin or more; if it is not, what was there before the job stays.
+// last ones), or with keep = best the best evaluated one. With beat_baseline = yes it must be
+// better than the baseline, by baseline_margin or more; if it is not, what was there before the job
+// stays.
 #ifndef TRIB_COORDINATOR_GATE_H
 #define TRIB_COORDINATOR_GATE_H
 

@@ -1,4 +1,5 @@
-// job.h - what a training job is told: the keys of its file, their checks, and what follows from them.
+// job.h - what a training job is told: the keys of its file, their checks, and what follows from
+// them.
 //
 // A job file holds a scenario's [model] [round] [strategy] [privacy] [secagg] and the held-out half
 // of [data] (docs/operating.md). The simulator adds its own tables to the same struct trib_conf.
@@ -240,8 +241,8 @@ void trib_job_adversary(const struct trib_job *job, enum trib_roster_kind roster
                         size_t size);
 
 // What a round's report says of privacy, as a JSON object: mode, unit, adversary, ledger, what it
-// cost by its plan, and with mode distributed who was needed and who was there. Empty with mode off.
-// `rms`: root mean square per coordinate of the mean that was published, NaN: none was.
+// cost by its plan, and with mode distributed who was needed and who was there. Empty with mode
+// off. `rms`: root mean square per coordinate of the mean that was published, NaN: none was.
 struct trib_buf;
 void trib_job_privacy_json(const struct trib_job *job, const struct trib_privacy_plan *plan,
                            enum trib_roster_kind roster, const struct trib_privacy_spent *spent,
@@ -275,8 +276,8 @@ struct trib_moments;
 TRIB_CHECKED enum trib_err trib_job_moments(const struct trib_job *job,
                                             struct trib_moments **ret_moments);
 
-// The next version from the mean delta of a round; `moments` are the job's. TRIB_ERR_DATA if a value
-// is not finite. `ret_next` may be `mean`.
+// The next version from the mean delta of a round; `moments` are the job's. TRIB_ERR_DATA if a
+// value is not finite. `ret_next` may be `mean`.
 TRIB_CHECKED enum trib_err trib_job_step(const struct trib_job *job, struct trib_moments *moments,
                                          const float *base, const float *mean, float *ret_next);
 

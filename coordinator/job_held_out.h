@@ -1,5 +1,5 @@
-// job_held_out.h - what of a job's configuration says how a version is measured, and what is counted
-// under it.
+// job_held_out.h - what of a job's configuration says how a version is measured, and what is
+// counted under it.
 #ifndef TRIB_COORDINATOR_JOB_HELD_OUT_H
 #define TRIB_COORDINATOR_JOB_HELD_OUT_H
 

@@ -1,5 +1,5 @@
-// job_origin.h - what the first parameters of a job come from: a version of this coordinator, a file, or
-// nothing but a seed.
+// job_origin.h - what the first parameters of a job come from: a version of this coordinator, a
+// file, or nothing but a seed.
 #ifndef TRIB_COORDINATOR_JOB_ORIGIN_H
 #define TRIB_COORDINATOR_JOB_ORIGIN_H
 
@@ -22,9 +22,10 @@ struct trib_job_versions {
     const struct trib_identity *identity;
 };
 
-// The parameters that the job starts from (param_count), and what they come from: this version, or with 0
-// what model.init and model.seed say. On the thread of the store. TRIB_ERR_INVAL, TRIB_ERR_DATA, TRIB_ERR_CORRUPT with a text in `why` that begins with the key:
-// model.init or model.init_version is not there, is broken, or does not fit the model.
+// The parameters that the job starts from (param_count), and what they come from: this version, or
+// with 0 what model.init and model.seed say. On the thread of the store. TRIB_ERR_INVAL,
+// TRIB_ERR_DATA, TRIB_ERR_CORRUPT with a text in `why` that begins with the key: model.init or
+// model.init_version is not there, is broken, or does not fit the model.
 TRIB_CHECKED enum trib_err trib_job_start(const struct trib_job *job, uint64_t version,
                                           const struct trib_job_versions *versions,
                                           float *ret_params, struct trib_job_origin *ret_origin,

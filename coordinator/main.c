@@ -1,4 +1,5 @@
-// tributary-coordinator - the service: one process, one fleet port, one admin socket, one directory.
+// tributary-coordinator - the service: one process, one fleet port, one admin socket, one
+// directory.
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

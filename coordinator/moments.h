@@ -46,8 +46,9 @@ TRIB_CHECKED enum trib_err trib_moments_create(const struct trib_moments_options
                                                size_t count, struct trib_moments **ret_moments);
 void trib_moments_destroy(struct trib_moments *moments); // NULL is fine
 
-// The next version, and the moments that go with it, which wait for trib_moments_take: a version that
-// is not committed leaves no trace. All vectors have `count` floats; `ret_next` may be `base` or `mean`.
+// The next version, and the moments that go with it, which wait for trib_moments_take: a version
+// that is not committed leaves no trace. All vectors have `count` floats; `ret_next` may be `base`
+// or `mean`.
 // TRIB_ERR_DATA if a value is not finite.
 TRIB_CHECKED enum trib_err trib_moments_step(struct trib_moments *moments, const float *base,
                                              const float *mean, double server_learning_rate,

@@ -1,15 +1,15 @@
 // newton_path.h - the way of Newton's method from version to version: whole steps, halved where one
 // went too far (Dennis & Schnabel 1983, section 6.3).
 //
-// Far from the optimum a whole step may raise the loss. What a version's loss is says the tally that is
-// counted at it, one round later: with F the mean loss with its penalty, a the last version that was
-// good and x the newest one,
+// Far from the optimum a whole step may raise the loss. What a version's loss is says the tally
+// that is counted at it, one round later: with F the mean loss with its penalty, a the last version
+// that was good and x the newest one,
 //
 //     F(x) <= F(a)    x is good: the next version is x + d, a whole step from x, and a := x
 //     F(x) >  F(a)    the next version is (a + x) / 2: half of the way from a
 //
-// up to 1e-9 (1 + F), which float32 versions may miss it by. Only with privacy off, and when both were
-// counted over as many rows: other devices have another F.
+// up to 1e-9 (1 + F), which float32 versions may miss it by. Only with privacy off, and when both
+// were counted over as many rows: other devices have another F.
 //
 // The report of each round names a, F(a) and its rows, and a's parameters are those of its version:
 // so a restart goes on with the same numbers.
@@ -48,8 +48,9 @@ struct trib_newton_base {
     const float *params; // (param_count), borrowed
 };
 
-// The next version from the values that were counted at `base`, and the round's report; `ret_next` may
-// be the base's parameters. False in *ret_is_step: refused. `path` has something pending afterwards.
+// The next version from the values that were counted at `base`, and the round's report; `ret_next`
+// may be the base's parameters. False in *ret_is_step: refused. `path` has something pending
+// afterwards.
 TRIB_CHECKED enum trib_err trib_newton_path_step(struct trib_newton_path *path,
                                                  const struct trib_job *job, const double *values,
                                                  const struct trib_newton_base *base,
@@ -58,8 +59,8 @@ TRIB_CHECKED enum trib_err trib_newton_path_step(struct trib_newton_path *path,
 // The round is durable: what was pending holds. NULL is fine.
 void trib_newton_path_take(struct trib_newton_path *path);
 
-// After a restart: what the report of the last durable round says, but for the parameters; the version
-// that is to bring them, or 0.
+// After a restart: what the report of the last durable round says, but for the parameters; the
+// version that is to bring them, or 0.
 uint64_t trib_newton_path_recall(struct trib_newton_path *path, const char *report);
 
 #endif // TRIB_COORDINATOR_NEWTON_PATH_H

@@ -79,8 +79,8 @@ TRIB_CHECKED enum trib_err trib_peers_token_add(struct trib_peers *peers,
                                                 const struct trib_store_token *token);
 void trib_peers_revoke(struct trib_peers *peers, struct trib_peer *peer, uint64_t wall_ms);
 
-// ---- Keys that asked and wait for an operator: in memory only, forgotten with the process and after
-// seven days, so that strangers cannot fill a disk
+// ---- Keys that asked and wait for an operator: in memory only, forgotten with the process and
+// after seven days, so that strangers cannot fill a disk
 enum {
     TRIB_PENDING_MAX = 1000,
     TRIB_PENDING_PER_SOURCE = 5,

@@ -1,9 +1,9 @@
 // pipeline.h - the preparation pipeline of a job (common/data/prepare.h): its text, which goes with
 // every task, and what becomes of it when a pass of its statistics has been counted.
 //
-// A pass is a tally round (TRIB_PASS_PREPARE). Its values take the pipeline one pass further; the new
-// text is a part of the round's report, so that it is durable with the round and a restart goes on
-// from the last one.
+// A pass is a tally round (TRIB_PASS_PREPARE). Its values take the pipeline one pass further; the
+// new text is a part of the round's report, so that it is durable with the round and a restart goes
+// on from the last one.
 #ifndef TRIB_COORDINATOR_PIPELINE_H
 #define TRIB_COORDINATOR_PIPELINE_H
 
@@ -30,14 +30,15 @@ struct trib_pipeline_step {
     struct trib_dataset *held_out; // its features, when it is fitted and values waited; or NULL
 };
 
-// What `config` names; *ret_pipeline is NULL when it names none. `has_test`: held-out rows are wanted.
-// An error with a text in `why`.
+// What `config` names; *ret_pipeline is NULL when it names none. `has_test`: held-out rows are
+// wanted. An error with a text in `why`.
 TRIB_CHECKED enum trib_err trib_pipeline_open(const struct trib_data_config *config, bool has_test,
                                               struct trib_pipeline **ret_pipeline, char *why,
                                               size_t why_size);
 void trib_pipeline_close(struct trib_pipeline *pipeline); // NULL is fine
 
-// From the values of a pass. The pipeline stays as it is. TRIB_ERR_DATA: they cannot be used, logged.
+// From the values of a pass. The pipeline stays as it is. TRIB_ERR_DATA: they cannot be used,
+// logged.
 TRIB_CHECKED enum trib_err trib_pipeline_count(const struct trib_pipeline *pipeline,
                                                const double *values,
                                                struct trib_pipeline_step *ret_step);

@@ -37,7 +37,8 @@ void trib_version_destroy(struct trib_version *version); // NULL is fine
 TRIB_CHECKED enum trib_err trib_version_write(const char *dir, const struct trib_version *version);
 
 // What comes before the parameters in the file of a version. The file itself may be that of another
-// version with the same parameters, which wrote it later. TRIB_ERR_CORRUPT: it is no manifest of ours.
+// version with the same parameters, which wrote it later. TRIB_ERR_CORRUPT: it is no manifest of
+// ours.
 TRIB_CHECKED enum trib_err trib_version_header(const uint8_t *manifest, size_t manifest_size,
                                                const uint8_t signature[static TRIB_SIGNATURE_SIZE],
                                                struct trib_buf *ret_header);

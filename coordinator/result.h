@@ -50,8 +50,8 @@ void trib_result_set_privacy(struct trib_round_result *result, const struct trib
 
 void trib_result_set_tally(struct trib_round_result *result, const struct trib_buf *json);
 
-// A number in the JSON text of a round: the member `name`, of the object `object` in it when that is not
-// NULL. NaN: there is none.
+// A number in the JSON text of a round: the member `name`, of the object `object` in it when that
+// is not NULL. NaN: there is none.
 double trib_result_member(const char *json, const char *object, const char *name);
 // The same of a text, cut to `size` with its NUL; empty: there is none.
 void trib_result_text(const char *json, const char *object, const char *name, char *ret_text,

@@ -1,4 +1,5 @@
-// round.h - one training round, as a state machine without sockets, clock, disk, heap or randomness.
+// round.h - one training round, as a state machine without sockets, clock, disk, heap or
+// randomness.
 //
 // The server feeds it events and carries out what it asks for; the simulator does the same with a
 // virtual clock. Every rule about rounds is here and can be tested in microseconds.
@@ -49,10 +50,12 @@
 //        |         |         +-----> REFUSED       (TAKEN may be skipped: a finished update says it all)
 //        +---------+---------------> REFUSED | EXPIRED | RELEASED
 //
-// PENDING and COUNTED together never exceed `goal`, so nothing durable is ever turned away: a further
-// update is answered TRIB_ERR_LIMIT and waits until a pending one failed or the round is sealed.
-// COMMITTED and ABANDONED are final. An event that does not belong to the present state is answered
-// TRIB_ERR_STATE and changes nothing, because a late device is normal and must not disturb the round.
+// PENDING and COUNTED together never exceed `goal`, so nothing durable is ever turned away: a
+// further update is answered TRIB_ERR_LIMIT and waits until a pending one failed or the round is
+// sealed. COMMITTED and ABANDONED are final. An event that does not belong to the present state is
+// answered
+// TRIB_ERR_STATE and changes nothing, because a late device is normal and must not disturb the
+// round.
 //
 // Invariants, asserted after every step:
 //   (1) the counts of lease states add up to member_count

@@ -1,8 +1,9 @@
 // selection.h - which version of a job is the best: the rule, played over what is stored.
 //
-// The versions of a job come in their order with the primary metric on the validation rows. The best is
-// the first one that no other is better than: an equal one that comes later changes nothing. Rows that
-// only report (round.test_share) have no say, and neither has a version that was not evaluated.
+// The versions of a job come in their order with the primary metric on the validation rows. The
+// best is the first one that no other is better than: an equal one that comes later changes
+// nothing. Rows that only report (round.test_share) have no say, and neither has a version that was
+// not evaluated.
 #ifndef TRIB_COORDINATOR_SELECTION_H
 #define TRIB_COORDINATOR_SELECTION_H
 

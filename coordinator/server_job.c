@@ -469,8 +469,8 @@ static bool is_of_head(const struct trib_server *server)
            memcmp(server->head->model.arch_digest, job->model.arch_digest, TRIB_DIGEST_SIZE) == 0;
 }
 
-// A version says by which pipeline its features were made, and devices train on no other. A job with
-// another one begins with a version of its own, of the same parameters.
+// A version says by which pipeline its features were made, and devices train on no other. A job
+// with another one begins with a version of its own, of the same parameters.
 static bool fits_head_pipeline(const struct trib_server *server)
 {
     static const uint8_t none[TRIB_DIGEST_SIZE];

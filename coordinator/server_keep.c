@@ -68,8 +68,8 @@ static enum trib_err take_best(struct trib_server *server, const struct trib_act
     return TRIB_OK;
 }
 
-// What was there before the job: what it went on from, or what was the newest when it drew parameters
-// of its own; those, where there was nothing.
+// What was there before the job: what it went on from, or what was the newest when it drew
+// parameters of its own; those, where there was nothing.
 static enum trib_err take_before(struct trib_server *server, const struct trib_store_job *row,
                                  uint64_t job, struct trib_kept *kept)
 {

@@ -1,4 +1,5 @@
-// Opening a round: who may be asked, in which order, with which task; and offers to further devices.
+// Opening a round: who may be asked, in which order, with which task; and offers to further
+// devices.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,8 +148,8 @@ static bool may_be_asked(const struct trib_server *server, const struct trib_pee
     return !peer->row.is_revoked && (!is_masked(server) || trib_secagg_is_rostered(server, peer));
 }
 
-// The groups of the devices at the first `count` places of an order, as numbers by first appearance;
-// what comes behind the last of GROUPS_MAX is one group with it.
+// The groups of the devices at the first `count` places of an order, as numbers by first
+// appearance; what comes behind the last of GROUPS_MAX is one group with it.
 static uint32_t number_groups(struct trib_peer *const *sorted, const uint32_t *order, size_t count,
                               uint32_t *groups)
 {

@@ -1,4 +1,5 @@
-// Rounds under secure aggregation: what is sent when a phase of round.h begins, and what comes back.
+// Rounds under secure aggregation: what is sent when a phase of round.h begins, and what comes
+// back.
 //
 //     KEYS         OPEN to all that train; ADVERT from each
 //     SHARES       KEYS (everybody's adverts) to U1; SHARES from each

@@ -283,12 +283,13 @@ TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
 
 // ---- server_open.c
-// Take the pipeline of a job one pass further; when it is fitted the job can evaluate. TRIB_ERR_DATA:
-// it cannot, logged.
+// Take the pipeline of a job one pass further; when it is fitted the job can evaluate.
+// TRIB_ERR_DATA: it cannot, logged.
 TRIB_CHECKED enum trib_err trib_jobs_take_step(struct trib_active_job *job,
                                                struct trib_pipeline_step *step);
 
-// Is the newest version to be measured, or counters collected, on devices before the job goes on or ends?
+// Is the newest version to be measured, or counters collected, on devices before the job goes on or
+// ends?
 bool trib_rounds_measures(const struct trib_server *server);
 void trib_rounds_open(struct trib_server *server);  // when there are devices enough
 void trib_rounds_offer(struct trib_server *server); // to as many as the round wants

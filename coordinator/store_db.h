@@ -16,8 +16,8 @@ struct trib_db_reader {
     void *user;
 };
 
-// Statements are string constants: each is prepared once. Values are bound by a word, a letter each:
-// i uint64_t, r double, t const char * (NULL allowed), b const void * and size_t.
+// Statements are string constants: each is prepared once. Values are bound by a word, a letter
+// each: i uint64_t, r double, t const char * (NULL allowed), b const void * and size_t.
 TRIB_CHECKED enum trib_err trib_db_run(struct trib_store *store, const char *sql, const char *kinds,
                                        ...);
 // TRIB_ERR_STATE unless exactly one row was changed.

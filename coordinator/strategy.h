@@ -12,8 +12,8 @@
 TRIB_CHECKED enum trib_err trib_strategy_fedavg(const float *base, const float *mean, size_t count,
                                                 double server_learning_rate, float *ret_next);
 
-// Tail averaging (docs/privacy-math.md 7): the mean of versions, summed in double in the order in which they
-// are added. `sums` has `count` doubles, zero at the start.
+// Tail averaging (docs/privacy-math.md 7): the mean of versions, summed in double in the order in
+// which they are added. `sums` has `count` doubles, zero at the start.
 void trib_strategy_tail_add(double *sums, const float *version, size_t count);
 void trib_strategy_tail_finish(const double *sums, size_t count, size_t versions, float *ret_mean);
 

@@ -53,8 +53,8 @@ TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf,
                                                   const struct trib_privacy_config *privacy,
                                                   struct trib_job *job);
 
-// The next pass of the job's pipeline counts so many values. Only with privacy off: a sum of values has
-// to be exact, or noised by a plan of its own.
+// The next pass of the job's pipeline counts so many values. Only with privacy off: a sum of values
+// has to be exact, or noised by a plan of its own.
 void trib_job_set_prepare(struct trib_job *job, size_t values);
 
 // The kind of a round of this pass. `newton_is_off`: an earlier round of the job refused a step.

@@ -1,5 +1,5 @@
-// bench_fleet.h - a real coordinator and real client processes for measurements: state in folders of
-// their own, removed in the end.
+// bench_fleet.h - a real coordinator and real client processes for measurements: state in folders
+// of their own, removed in the end.
 #ifndef TRIB_SIMULATIONS_BENCH_FLEET_H
 #define TRIB_SIMULATIONS_BENCH_FLEET_H
 

@@ -52,7 +52,8 @@ static const struct target targets[] = {
     {CNN, 50, 1.2e3, 1.7e3},
 };
 
-// 4 for each product of the first layer that learns (its inputs need no gradient), 6 for the others.
+// 4 for each product of the first layer that learns (its inputs need no gradient), 6 for the
+// others.
 static double flops_per_sample(const struct trib_model *model)
 {
     double flops = 0;

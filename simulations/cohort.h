@@ -2,8 +2,8 @@
 // as between real ones, without sockets.
 //
 // Devices train one after another (or on threads), so that no more than a worker's share of memory
-// is in use: keys and shares are dealt out first, and each device's words are masked as soon as they
-// are there. What comes out is what real devices would have made.
+// is in use: keys and shares are dealt out first, and each device's words are masked as soon as
+// they are there. What comes out is what real devices would have made.
 #ifndef TRIB_SIMULATIONS_COHORT_H
 #define TRIB_SIMULATIONS_COHORT_H
 

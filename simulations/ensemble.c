@@ -47,8 +47,8 @@ static void side_fini(struct side *side)
 
 // ---- Rows
 
-// A row's place depends on what it is alone, and not on what made it a held-out one (split.h). Those in the
-// first members->share of places choose, the others measure.
+// A row's place depends on what it is alone, and not on what made it a held-out one (split.h).
+// Those in the first members->share of places choose, the others measure.
 static enum trib_err pick(const struct trib_dataset *all, const struct trib_members *members,
                           bool is_to_choose, struct side *side)
 {
@@ -173,7 +173,8 @@ static enum trib_err choose(struct trib_members *members, struct side *validatio
     return err;
 }
 
-// Some of the held-out rows choose the weights, or did so when the file was made, and the others measure.
+// Some of the held-out rows choose the weights, or did so when the file was made, and the others
+// measure.
 static enum trib_err combine(const struct options *o, const struct trib_scenario *s,
                              struct trib_members *members, bool is_weighted)
 {

@@ -7,8 +7,8 @@
 //     WEIGHT DIGEST PATH
 //
 // SEED and SHARE say by which of the held-out rows the weights were chosen: those measure nothing.
-// WEIGHT is at least 0, and all add up to 1; DIGEST is the member's (trib_model_digest); PATH goes to the
-// end of the line, a relative one from the folder of the file.
+// WEIGHT is at least 0, and all add up to 1; DIGEST is the member's (trib_model_digest); PATH goes
+// to the end of the line, a relative one from the folder of the file.
 #ifndef TRIB_SIMULATIONS_ENSEMBLE_H
 #define TRIB_SIMULATIONS_ENSEMBLE_H
 

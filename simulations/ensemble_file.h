@@ -1,5 +1,5 @@
-// ensemble_file.h - the members of an ensemble: read from model files, or from the file of an ensemble
-// (ensemble.h), and written as one.
+// ensemble_file.h - the members of an ensemble: read from model files, or from the file of an
+// ensemble (ensemble.h), and written as one.
 #ifndef TRIB_SIMULATIONS_ENSEMBLE_FILE_H
 #define TRIB_SIMULATIONS_ENSEMBLE_FILE_H
 
@@ -24,12 +24,12 @@ struct trib_members {
     double share;
 };
 
-// Read a model and make it the last member. TRIB_ERR_DATA, logged: it cannot be used alone, or with those
-// that are there: other inputs, outputs or classes. TRIB_ERR_LIMIT, logged: too many.
+// Read a model and make it the last member. TRIB_ERR_DATA, logged: it cannot be used alone, or with
+// those that are there: other inputs, outputs or classes. TRIB_ERR_LIMIT, logged: too many.
 TRIB_CHECKED enum trib_err trib_members_add(struct trib_members *members, const char *path);
 
-// All that the file of an ensemble names, with their weights. TRIB_ERR_DATA, logged with file and line:
-// not such a file, or a member that is not the one it was.
+// All that the file of an ensemble names, with their weights. TRIB_ERR_DATA, logged with file and
+// line: not such a file, or a member that is not the one it was.
 TRIB_CHECKED enum trib_err trib_members_read(struct trib_members *members, const char *path);
 
 // Paths of members in the folder of `path`, or below it, are written from there, others whole.

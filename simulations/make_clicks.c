@@ -9,8 +9,8 @@
 #include "simulations/make.h"
 #include "simulations/make_parts.h"
 
-// Standard deviations of what a click's log odds are made of, in units of `sharpness`. The part that
-// is linear in the features is the smaller one.
+// Standard deviations of what a click's log odds are made of, in units of `sharpness`. The part
+// that is linear in the features is the smaller one.
 static const double click_linear = 0.5, click_crossed = 1, click_sharpness = 3, click_offset = -0.4;
 static const double click_shared =
     0.6; // of a user's numbers: what the device's users have in common
@@ -49,7 +49,8 @@ static void draw_direction(struct trib_rng *rng, size_t count, double *ret_value
         ret_values[i] /= length;
 }
 
-// log odds = sharpness (linear part + sum over k of (taste_k . u) (trait_k . v) / sqrt(rank)) + offset
+// log odds = sharpness (linear part + sum over k of (taste_k . u) (trait_k . v) / sqrt(rank)) +
+// offset
 static double click_chance(const struct trib_make *s, const struct click_world *w,
                            const double *item)
 {

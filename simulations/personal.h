@@ -11,14 +11,14 @@
 
 struct trib_personal;
 
-// Local parts as devices begin with them. `scenario` is borrowed and must outlive it; features of its
-// held-out rows are divided by `scale`, 1: they are already.
+// Local parts as devices begin with them. `scenario` is borrowed and must outlive it; features of
+// its held-out rows are divided by `scale`, 1: they are already.
 TRIB_CHECKED enum trib_err trib_personal_create(const struct trib_scenario *scenario, double scale,
                                                 struct trib_personal **ret_personal);
 void trib_personal_destroy(struct trib_personal *personal); // NULL is fine
 
-// A device's local part (local_count); NULL when the model has none. Devices may be used from several
-// threads, each from one.
+// A device's local part (local_count); NULL when the model has none. Devices may be used from
+// several threads, each from one.
 float *trib_personal_local(struct trib_personal *personal, size_t device);
 
 // Measure the common part `params` with every device's local part on its held-out rows, all rows

@@ -51,8 +51,8 @@ static struct trib_dataset view_device(const struct trib_scenario *s, size_t dev
 
 // ---- Fitting
 
-// A pass is a round (coordinator/pipeline.h), so its devices are those that are drawn for a round of this
-// number; who has no rows declines, and another takes its place.
+// A pass is a round (coordinator/pipeline.h), so its devices are those that are drawn for a round
+// of this number; who has no rows declines, and another takes its place.
 static enum trib_err add_devices(const struct trib_scenario *s, const uint32_t *order, double today,
                                  double *totals, struct trib_tally *tally)
 {

@@ -7,8 +7,8 @@
 #include "tributary/err.h"
 
 // Load the schema and the pipeline that the scenario names, and check that the pipeline makes what
-// the model takes. With privacy on it must be fitted. Without a pipeline nothing happens. TRIB_ERR_INVAL: conf.error, or logged when
-// that is empty.
+// the model takes. With privacy on it must be fitted. Without a pipeline nothing happens.
+// TRIB_ERR_INVAL: conf.error, or logged when that is empty.
 TRIB_CHECKED enum trib_err trib_scenario_load_pipeline(struct trib_scenario *scenario);
 
 // Every pass as a coordinator has it counted: the devices of its round, added up exactly.

@@ -94,7 +94,8 @@ static enum trib_err write_weights_schema(const struct trib_dataset *train, cons
     return err;
 }
 
-// With a pipeline the programs get the rows as they are written and the schema, and the job the text.
+// With a pipeline the programs get the rows as they are written and the schema, and the job the
+// text.
 enum trib_err trib_processes_write_pipeline(const struct trib_processes *p)
 {
     struct trib_buf schema = {0};

@@ -1,4 +1,5 @@
-// processes_parts.h - what the files of a run as processes share: its state, and the files it writes.
+// processes_parts.h - what the files of a run as processes share: its state, and the files it
+// writes.
 #ifndef TRIB_SIMULATIONS_PROCESSES_PARTS_H
 #define TRIB_SIMULATIONS_PROCESSES_PARTS_H
 

@@ -17,8 +17,8 @@ struct trib_rows {
 };
 
 // Read data.train. `is_glob`: it is a pattern, and each file a device, in the order of their names.
-// `column` (csv, jsonl; NULL: none) becomes the groups and is removed from the features; with a schema
-// it has a role that is none. Errors are logged; the rows fit the model.
+// `column` (csv, jsonl; NULL: none) becomes the groups and is removed from the features; with a
+// schema it has a role that is none. Errors are logged; the rows fit the model.
 TRIB_CHECKED enum trib_err trib_rows_open(const struct trib_data_config *config, bool is_glob,
                                           const char *column, const struct trib_model *model,
                                           struct trib_rows *ret_rows);

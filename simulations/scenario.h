@@ -47,8 +47,8 @@ struct trib_scenario_config {
     bool inprocess_masks; // no: leave out the masks, which cancel: the same bytes, sooner
 };
 
-// With folds: learn from all rows but those of one fold (or all devices but its), and have its rows in
-// the place of the held-out ones, which then nobody looks at.
+// With folds: learn from all rows but those of one fold (or all devices but its), and have its rows
+// in the place of the held-out ones, which then nobody looks at.
 struct trib_scenario_cut {
     uint64_t folds; // 0: none; at most TRIB_FOLDS_MAX
     uint64_t fold;  // from 0
@@ -84,13 +84,13 @@ TRIB_CHECKED enum trib_err trib_scenario_load(struct trib_scenario *scenario, co
                                               const char *const *overrides, size_t override_count);
 
 // Read and deal out the data. `is_scaled`: divide features by data.scale, or make them by
-// data.prepare; otherwise they stay as they are written, which is what files for devices want. TRIB_ERR_DATA: the data are not usable,
-// logged; TRIB_ERR_INVAL: conf.error, or logged when that is empty; TRIB_ERR_PRIVACY: the devices
-// refuse the job, logged.
+// data.prepare; otherwise they stay as they are written, which is what files for devices want.
+// TRIB_ERR_DATA: the data are not usable, logged; TRIB_ERR_INVAL: conf.error, or logged when that
+// is empty; TRIB_ERR_PRIVACY: the devices refuse the job, logged.
 TRIB_CHECKED enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled);
 
-// What trib_job_check says of [model] [round] [strategy] [privacy] when there are so many devices; 0:
-// their number is not known yet.
+// What trib_job_check says of [model] [round] [strategy] [privacy] when there are so many devices;
+// 0: their number is not known yet.
 TRIB_CHECKED enum trib_err trib_scenario_check_job(struct trib_scenario *scenario,
                                                    uint64_t devices);
 

@@ -155,7 +155,8 @@ static enum trib_err part_devices(const struct opening *o, const struct trib_par
     return TRIB_OK;
 }
 
-// Deal out all rows, and then set some of each device's aside. Which they are is the same as without.
+// Deal out all rows, and then set some of each device's aside. Which they are is the same as
+// without.
 static enum trib_err open_on_devices(struct opening *o)
 {
     struct trib_scenario *s = o->s;
@@ -204,8 +205,8 @@ out:
     return err;
 }
 
-// Devices of the fold that is measured on leave the fleet, and their rows with them. The others move
-// up: the names of the devices are those of their new places.
+// Devices of the fold that is measured on leave the fleet, and their rows with them. The others
+// move up: the names of the devices are those of their new places.
 static enum trib_err cut_devices(struct opening *o)
 {
     struct trib_scenario *s = o->s;
@@ -291,8 +292,8 @@ static enum trib_err deal_and_select(struct opening *o)
     if (!err)
         err = trib_dataset_select(o->all.dataset, s->partition.rows,
                                   s->partition.starts[s->partition.clients], o->scale, &s->train);
-    // As the devices' own programs do: they know nothing of ids and places in the scenario's files, and
-    // know a row by its values before a pipeline made features of them.
+    // As the devices' own programs do: they know nothing of ids and places in the scenario's files,
+    // and know a row by its values before a pipeline made features of them.
     if (!err)
         err = trib_split_identify(s->train, TRIB_SPLIT_BY_ROW);
     if (!err && s->prepare && o->is_scaled) {

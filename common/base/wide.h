@@ -1,8 +1,8 @@
 // wide.h - loops that are compiled twice: for any machine, and for wider vectors where it has them.
 //
-// The loop is an inline function with TRIB_INLINE; two functions call it, one of them with TRIB_WIDE,
-// and trib_is_wide() says which to call. Both give the same bits: integers are exact, and floating
-// point is done element by element, which no width of vectors changes.
+// The loop is an inline function with TRIB_INLINE; two functions call it, one of them with
+// TRIB_WIDE, and trib_is_wide() says which to call. Both give the same bits: integers are exact,
+// and floating point is done element by element, which no width of vectors changes.
 #ifndef TRIB_BASE_WIDE_H
 #define TRIB_BASE_WIDE_H
 

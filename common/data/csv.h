@@ -31,7 +31,8 @@ TRIB_CHECKED enum trib_err trib_csv_parse(const char *name, const char *text, si
                                           const struct trib_csv_options *options,
                                           struct trib_dataset **ret_dataset);
 
-// Write rows as features, the weight if the data set has them, and the label; no header. Every float reads back as the same bits.
+// Write rows as features, the weight if the data set has them, and the label; no header. Every
+// float reads back as the same bits.
 TRIB_CHECKED enum trib_err trib_csv_write(const char *path, const struct trib_dataset *dataset,
                                           const uint32_t *rows, size_t count);
 

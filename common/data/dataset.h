@@ -53,8 +53,8 @@ void trib_dataset_free(struct trib_dataset *dataset); // NULL is fine
 
 struct trib_samples trib_dataset_samples(const struct trib_dataset *dataset);
 
-// Do the rows fit the model: not `unfit`, as many features (or values still), every label one of its classes? TRIB_ERR_DATA with
-// a text that names file, line and column.
+// Do the rows fit the model: not `unfit`, as many features (or values still), every label one of
+// its classes? TRIB_ERR_DATA with a text that names file, line and column.
 TRIB_CHECKED enum trib_err trib_dataset_check(const struct trib_dataset *dataset,
                                               const struct trib_model *model, char *why,
                                               size_t why_size);

@@ -101,8 +101,8 @@ static enum trib_err make_room(struct trib_intake *intake)
     return err;
 }
 
-// The identity of the row in `fields`, over all its id columns; when they are empty that of its values,
-// which are those of row `at` of the data set.
+// The identity of the row in `fields`, over all its id columns; when they are empty that of its
+// values, which are those of row `at` of the data set.
 static uint64_t identity_of(const struct trib_intake *intake, size_t at)
 {
     struct trib_hash hash;

@@ -25,8 +25,8 @@ struct trib_intake_options {
     double max_bad_share; // of the rows: with more the data set has no rows and `unfit` says why
     bool keeps_values;    // for a pipeline: values (trib_schema_values) in the place of features
     bool has_positions;   // rows have a 64-bit number of their own (`position`)
-    // Fill the data set's `owners` by this column of the schema; a row without a value there is bad.
-    // NULL: there are none.
+    // Fill the data set's `owners` by this column of the schema; a row without a value there is
+    // bad. NULL: there are none.
     const struct trib_column *owner;
 };
 

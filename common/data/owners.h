@@ -1,7 +1,7 @@
 // owners.h - whom each row belongs to: the values of a column, numbered in their order.
 //
-// Numbers are told apart by what they are (7 and 07 are one), all else by the text. Ranks follow the
-// numbers, or the bytes of the texts, so that they do not depend on the order of the rows.
+// Numbers are told apart by what they are (7 and 07 are one), all else by the text. Ranks follow
+// the numbers, or the bytes of the texts, so that they do not depend on the order of the rows.
 #ifndef TRIB_DATA_OWNERS_H
 #define TRIB_DATA_OWNERS_H
 

@@ -1,5 +1,5 @@
-// prepare.h - the preparation pipeline: what is done to rows between the columns of a schema and the
-// features of a model, as a text that goes with the model (docs/data.md).
+// prepare.h - the preparation pipeline: what is done to rows between the columns of a schema and
+// the features of a model, as a text that goes with the model (docs/data.md).
 //
 //     [step impute]                  one section for each step, in their order
 //     columns = age | hours          which variables; at first these are the columns
@@ -96,8 +96,8 @@ TRIB_CHECKED enum trib_err trib_prepare_bounds(const struct trib_prepare *prepar
                                                double *ret_bounds, char *why, size_t why_size);
 
 // The totals of all devices (sum_count). What deserves a word is logged with the name of its
-// column: constant, without any value. TRIB_ERR_DATA: totals are not finite, or so large that what is
-// found is not, logged; the pipeline is then of no more use.
+// column: constant, without any value. TRIB_ERR_DATA: totals are not finite, or so large that what
+// is found is not, logged; the pipeline is then of no more use.
 TRIB_CHECKED enum trib_err trib_prepare_advance(struct trib_prepare *prepare, const double *totals);
 
 // ---- Rows

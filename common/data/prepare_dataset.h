@@ -1,6 +1,7 @@
 // prepare_dataset.h - the rows of one device through a pipeline, as data sets.
 //
-// Both want a data set that holds values (trib_intake_options.keeps_values) of the pipeline's schema.
+// Both want a data set that holds values (trib_intake_options.keeps_values) of the pipeline's
+// schema.
 #ifndef TRIB_DATA_PREPARE_DATASET_H
 #define TRIB_DATA_PREPARE_DATASET_H
 
@@ -25,8 +26,9 @@ TRIB_CHECKED enum trib_err trib_prepare_totals(const struct trib_prepare *prepar
                                                const struct trib_dataset *values, double today,
                                                double *ret_totals);
 
-// The features of its rows, those that are left out missing; `unfit` says when none is left. The weight
-// of a row is that of its column times what steps make of it. `report`: what happened is added to it.
+// The features of its rows, those that are left out missing; `unfit` says when none is left. The
+// weight of a row is that of its column times what steps make of it. `report`: what happened is
+// added to it.
 TRIB_CHECKED enum trib_err trib_prepare_dataset(const struct trib_prepare *prepare,
                                                 const struct trib_dataset *values, double today,
                                                 struct trib_prepare_report *report,

@@ -8,7 +8,8 @@
 
 enum {
     // Bits of a filter for each row it holds, and bits that a row sets: a full filter takes a new
-    // row for an old one with probability (1 - exp(-16/24))^16 = 3e-5 (Bloom 1970), two of them twice that.
+    // row for an old one with probability (1 - exp(-16/24))^16 = 3e-5 (Bloom 1970), two of them
+    // twice that.
     BITS_PER_ROW = 24,
     PROBES = 16,
 };
@@ -18,8 +19,8 @@ static const struct trib_prepare_key keys[] = {
     TRIB_PREPARE_KEY("seed", TRIB_PREPARE_INT, seed, "0", 0, 9007199254740991, NULL),
 };
 
-// Two filters: rows go into one until it holds `window`, which then stands in for the past while the
-// other is filled. So the last `window` rows are always known, and twice as many at most.
+// Two filters: rows go into one until it holds `window`, which then stands in for the past while
+// the other is filled. So the last `window` rows are always known, and twice as many at most.
 struct memory {
     uint64_t held;   // rows of the filter that is filled
     uint64_t filled; // which of them that is

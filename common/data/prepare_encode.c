@@ -235,8 +235,8 @@ static double edge_of(const struct trib_prepare_step *step, size_t input, size_t
     }
 }
 
-// The number of edges that are not above the value: between two equal edges there is nothing, what is
-// infinite is in the first bin or the last.
+// The number of edges that are not above the value: between two equal edges there is nothing, what
+// is infinite is in the first bin or the last.
 static bool apply_bin(const struct trib_prepare_step *step, void *state,
                       struct trib_prepare_row *row)
 {

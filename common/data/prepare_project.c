@@ -17,8 +17,8 @@ enum {
 
 // ---- Covariances: two passes, as for the moments of one variable
 //
-// Pass 0: n, sums of x_i. Pass 1: n, sums of d_i, sums of d_i d_k for i <= k, with d = x - mean. Rows
-// in which a value is missing do not count. Found: n, then the means.
+// Pass 0: n, sums of x_i. Pass 1: n, sums of d_i, sums of d_i d_k for i <= k, with d = x - mean.
+// Rows in which a value is missing do not count. Found: n, then the means.
 
 static size_t covariance_sums(size_t count, size_t pass)
 {

@@ -67,9 +67,10 @@ static double median_of(const double *values, size_t count)
 }
 
 // The least squares polynomial of the values, oldest first, at the last of them: the sum over k of
-// <p_k, values> p_k(1) / <p_k, p_k>, where the p_k are orthogonal on the points, which lie evenly from
-// -1 to 1 (Forsythe 1957; the middle terms of the recurrence are 0 because the points are symmetric).
-// With fewer than three values the degree is as high as they determine.
+// <p_k, values> p_k(1) / <p_k, p_k>, where the p_k are orthogonal on the points, which lie evenly
+// from
+// -1 to 1 (Forsythe 1957; the middle terms of the recurrence are 0 because the points are
+// symmetric). With fewer than three values the degree is as high as they determine.
 static double savgol_of(const double *values, size_t count)
 {
     double before[WINDOW_MAX] = {0}; // p_(k-1), then p_k

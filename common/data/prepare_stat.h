@@ -24,10 +24,10 @@ void trib_moments_bounds(size_t pass, double size, double span, double *ret_boun
 // ---- Quantiles of a variable: exact order statistics of float32 values in three passes
 //
 // The values' bits, made to sort as the values do, are found from the top: 11 of them in pass 0, 11
-// and 10 in the next, each by a histogram of those values that share the bits found so far. Quantile q
-// of n values is the smallest that at least q n of them do not exceed (type 1 of Hyndman and Fan
-// 1996); 0 is the least of them. What is found is the shortest decimal that is this float32, so that
-// a value that was written with up to six digits comes back as it was written.
+// and 10 in the next, each by a histogram of those values that share the bits found so far.
+// Quantile q of n values is the smallest that at least q n of them do not exceed (type 1 of Hyndman
+// and Fan 1996); 0 is the least of them. What is found is the shortest decimal that is this
+// float32, so that a value that was written with up to six digits comes back as it was written.
 enum {
     TRIB_QUANTILE_PASSES = 3,
     TRIB_QUANTILE_BINS = 1 << 11,

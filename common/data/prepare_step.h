@@ -1,8 +1,8 @@
 // prepare_step.h - inside the pipeline: variables, steps, and what a kind of step has to bring.
 //
-// A pipeline works on a vector of variables. The first are the columns of the schema; a step changes
-// variables in place, or takes some out and puts others in their place. `order` lists those that are
-// features, in the order that they have in the model.
+// A pipeline works on a vector of variables. The first are the columns of the schema; a step
+// changes variables in place, or takes some out and puts others in their place. `order` lists those
+// that are features, in the order that they have in the model.
 #ifndef TRIB_DATA_PREPARE_STEP_H
 #define TRIB_DATA_PREPARE_STEP_H
 

@@ -25,8 +25,8 @@ struct trib_row_files {
     size_t count, capacity;
 };
 
-// The segments of a folder. One that goes away meanwhile is left out; a folder that is not there has
-// none.
+// The segments of a folder. One that goes away meanwhile is left out; a folder that is not there
+// has none.
 TRIB_CHECKED enum trib_err trib_row_files_list(const char *dir, struct trib_row_files *ret_files);
 void trib_row_files_fini(struct trib_row_files *files);
 TRIB_CHECKED enum trib_err trib_row_files_add(struct trib_row_files *files, uint64_t first,

@@ -28,7 +28,8 @@ TRIB_CHECKED enum trib_err trib_row_stream_create(const struct trib_row_stream_o
 void trib_row_stream_destroy(struct trib_row_stream *stream);
 
 // Take the next bytes. TRIB_ERR_INVAL: the header does not name every column (trib_row_stream_why);
-// TRIB_ERR_IO: the store failed. The rows that were whole are in the store then, and wait for the next flush.
+// TRIB_ERR_IO: the store failed. The rows that were whole are in the store then, and wait for the
+// next flush.
 TRIB_CHECKED enum trib_err trib_row_stream_put(struct trib_row_stream *stream, const void *data,
                                                size_t size, uint64_t now_ms);
 // No more bytes come: a last line without its end is a row.

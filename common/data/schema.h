@@ -102,8 +102,8 @@ void trib_schema_destroy(struct trib_schema *schema);
 // SIZE_MAX if there is no such column.
 size_t trib_schema_find(const struct trib_schema *schema, const char *name);
 
-// Which of `count` fields, the names in a header, each column is (ret_places: schema->count, from 0).
-// SIZE_MAX, or the first column that none of them names.
+// Which of `count` fields, the names in a header, each column is (ret_places: schema->count, from
+// 0). SIZE_MAX, or the first column that none of them names.
 size_t trib_schema_places(const struct trib_schema *schema, const struct trib_field *names,
                           size_t count, size_t *ret_places);
 
@@ -141,9 +141,9 @@ bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *
                      struct trib_findings *findings, float *ret_x, float *ret_y, float *ret_weight);
 
 // The same check for a pipeline (prepare.h), which decides itself what becomes of the values: of
-// every column (schema->count) the number as it is written, without offset and scale; the index of a
-// category's value (value_count: unlisted); a text's number (below); NaN: missing, which only labels
-// and weights must not be.
+// every column (schema->count) the number as it is written, without offset and scale; the index of
+// a category's value (value_count: unlisted); a text's number (below); NaN: missing, which only
+// labels and weights must not be.
 bool trib_schema_values(const struct trib_schema *schema, const struct trib_field *fields,
                         struct trib_findings *findings, double *ret_values);
 

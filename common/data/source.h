@@ -82,9 +82,9 @@ TRIB_CHECKED enum trib_err trib_data_open(const struct trib_data_config *config,
                                           const char *labels_path, double scale,
                                           struct trib_dataset **ret_dataset);
 
-// The same for a file with a schema, with whom each row belongs to (dataset.h) by the column that is
-// called `owner`, or has that number from 1. TRIB_ERR_INVAL: there is no such column, it is a feature
-// or the label, or a pipeline makes the features, logged.
+// The same for a file with a schema, with whom each row belongs to (dataset.h) by the column that
+// is called `owner`, or has that number from 1. TRIB_ERR_INVAL: there is no such column, it is a
+// feature or the label, or a pipeline makes the features, logged.
 TRIB_CHECKED enum trib_err trib_data_open_owned(const struct trib_data_config *config,
                                                 const char *path, const char *owner, double scale,
                                                 struct trib_dataset **ret_dataset);
@@ -104,7 +104,8 @@ bool trib_data_keeps_values(const struct trib_data_config *config,
                             const struct trib_prepare *prepare);
 
 // What a reader of rows ends with: features of the values where the pipeline is there (NULL: none),
-// and for a pipeline that comes with a job the schema to read it with, which is then the data set's.
+// and for a pipeline that comes with a job the schema to read it with, which is then the data
+// set's.
 TRIB_CHECKED enum trib_err trib_data_finish(const struct trib_data_config *config,
                                             const struct trib_prepare *prepare, const char *path,
                                             struct trib_schema **schema,
@@ -149,8 +150,8 @@ size_t trib_data_news_count(const struct trib_data_news *news);                /
 // Where the first `count` new rows end. `count` is at least 1.
 void trib_data_news_mark(const struct trib_data_news *news, size_t count,
                          struct trib_data_mark *ret_mark);
-// The schema and the pipeline that the keys name; NULL: none. The caller destroys the pipeline first.
-// Errors are logged with file and line; TRIB_ERR_INVAL also: a pipeline without a schema.
+// The schema and the pipeline that the keys name; NULL: none. The caller destroys the pipeline
+// first. Errors are logged with file and line; TRIB_ERR_INVAL also: a pipeline without a schema.
 TRIB_CHECKED enum trib_err trib_data_load(const struct trib_data_config *config,
                                           struct trib_schema **ret_schema,
                                           struct trib_prepare **ret_prepare);

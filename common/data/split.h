@@ -53,9 +53,10 @@ double trib_split_number(uint64_t seed, uint64_t identity);
 enum trib_side trib_split_side(const struct trib_split *split, uint64_t identity);
 
 // The sides of `count` rows so that each label has its share on each side, to the nearest row (rows
-// with one identity stay together, under the label of the first of them, and may move a border). Within a label the rows with the smallest
-// numbers are the test rows. Where the borders lie depends on all rows: this is for data that stay
-// as they are. `labels` and `ids` have `count` elements.
+// with one identity stay together, under the label of the first of them, and may move a border).
+// Within a label the rows with the smallest numbers are the test rows. Where the borders lie
+// depends on all rows: this is for data that stay as they are. `labels` and `ids` have `count`
+// elements.
 TRIB_CHECKED enum trib_err trib_split_stratified(const struct trib_split *split,
                                                  const uint64_t *ids, const float *labels,
                                                  size_t count, uint8_t *ret_sides);

@@ -23,7 +23,8 @@ struct trib_table_options {
     const struct trib_column *owner; // intake.h
 };
 
-// `ret_findings` is initialised here and the caller's to end, also after an error; NULL: not wanted.
+// `ret_findings` is initialised here and the caller's to end, also after an error; NULL: not
+// wanted.
 // TRIB_ERR_INVAL: the header does not name every column, logged; TRIB_ERR_IO: unreadable.
 TRIB_CHECKED enum trib_err trib_table_read(const char *path, const struct trib_schema *schema,
                                            const struct trib_table_options *options,

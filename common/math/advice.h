@@ -1,5 +1,5 @@
-// advice.h - how devices should go over rows that keep coming (docs/data.md, Data that grow): all of
-// them each time, the new ones, or each once as it comes.
+// advice.h - how devices should go over rows that keep coming (docs/data.md, Data that grow): all
+// of them each time, the new ones, or each once as it comes.
 //
 // The table of docs/models.md (Which mode), as a function.
 #ifndef TRIB_MATH_ADVICE_H

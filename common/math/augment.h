@@ -51,7 +51,8 @@ TRIB_CHECKED enum trib_err trib_augment_create(const struct trib_augment_options
                                                struct trib_augment **ret_augment);
 void trib_augment_destroy(struct trib_augment *augment); // NULL is fine
 
-// Look at the rows that are learnt from, `rows` (count) in samples: which features are 0 or 1 in all.
+// Look at the rows that are learnt from, `rows` (count) in samples: which features are 0 or 1 in
+// all.
 void trib_augment_begin(struct trib_augment *augment, const struct trib_samples *samples,
                         const uint32_t *rows, size_t count);
 

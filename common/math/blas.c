@@ -20,10 +20,11 @@ static struct trib_kernels kernels;
 
 static __typeof__(cblas_sgemm) *openblas_sgemm;
 
-// Debian's OpenBLAS does not know newer CPU families and falls back to its SSE3 kernels ("Prescott"),
-// 4.5 to 7 times slower (OpenMathLib/OpenBLAS #4267), or to those for AVX2 ("Haswell") where there is
-// AVX-512. What to ask for instead, by the CPU's features, never by its model number: a wrong answer
-// would be an illegal instruction.
+// Debian's OpenBLAS does not know newer CPU families and falls back to its SSE3 kernels
+// ("Prescott"),
+// 4.5 to 7 times slower (OpenMathLib/OpenBLAS #4267), or to those for AVX2 ("Haswell") where there
+// is AVX-512. What to ask for instead, by the CPU's features, never by its model number: a wrong
+// answer would be an illegal instruction.
 static const char *better_core_type(void)
 {
 #if defined(__x86_64__)

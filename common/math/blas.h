@@ -1,9 +1,9 @@
 // blas.h - the one seam to OpenBLAS, as a set of kernels of its own (kernels.h).
 //
-// It is there in builds with -Dblas=openblas, and loaded only when TRIB_KERNEL=openblas asks for it.
-// Its products are on one thread: parallelism is across clients, never inside a small product
-// (docs/architecture.md). What it has no words for, and everything but products, is done by the best
-// set of our own.
+// It is there in builds with -Dblas=openblas, and loaded only when TRIB_KERNEL=openblas asks for
+// it. Its products are on one thread: parallelism is across clients, never inside a small product
+// (docs/architecture.md). What it has no words for, and everything but products, is done by the
+// best set of our own.
 #ifndef TRIB_MATH_BLAS_H
 #define TRIB_MATH_BLAS_H
 
@@ -18,7 +18,8 @@ const struct trib_kernels *trib_blas_kernels(const struct trib_kernels *own);
 // "SkylakeX": the processor that the library works for; "" when it is not loaded.
 const char *trib_blas_core(void);
 
-// Do several threads multiply at once? Otherwise they take turns: the results are right all the same.
+// Do several threads multiply at once? Otherwise they take turns: the results are right all the
+// same.
 bool trib_blas_is_concurrent(void);
 
 #endif // TRIB_MATH_BLAS_H

@@ -37,7 +37,8 @@ static void rotate_columns(double *a, size_t n, size_t p, size_t q, const double
     }
 }
 
-// The rotation that makes a[p][q] 0, by the smaller of the two angles (Golub & Van Loan, alg. 8.5.1).
+// The rotation that makes a[p][q] 0, by the smaller of the two angles (Golub & Van Loan, alg.
+// 8.5.1).
 static void make_zero(double *a, size_t n, size_t p, size_t q, double *vectors)
 {
     const double off = a[p * n + q];

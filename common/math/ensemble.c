@@ -80,8 +80,8 @@ static void multiply_errors(const double *errors, size_t rows, size_t members,
     }
 }
 
-// Move weight from the member by which the error falls slowest to the one by which it falls fastest.
-// False when that gains nothing more.
+// Move weight from the member by which the error falls slowest to the one by which it falls
+// fastest. False when that gains nothing more.
 static bool move_weight(const double *products, size_t members, double *weights)
 {
     double slopes[TRIB_ENSEMBLE_MAX];

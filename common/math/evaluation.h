@@ -29,10 +29,11 @@ TRIB_CHECKED enum trib_err trib_evaluate_decided(struct trib_net *net, const flo
                                                  struct trib_confusion *confusion,
                                                  struct trib_evaluation *ret_evaluation);
 
-// The same, with the threshold one half, over rows that lie with several owners, each with parameters
-// of its own: as one set of rows, in the order of the parts. `parts` fills in the rows of a part (0 or
-// more) and returns its parameters, both good until the next call; it is asked twice for each part.
-// `ret_losses` (count): the mean loss of each part, NaN for one without rows; NULL: not wanted.
+// The same, with the threshold one half, over rows that lie with several owners, each with
+// parameters of its own: as one set of rows, in the order of the parts. `parts` fills in the rows
+// of a part (0 or more) and returns its parameters, both good until the next call; it is asked
+// twice for each part. `ret_losses` (count): the mean loss of each part, NaN for one without rows;
+// NULL: not wanted.
 // TRIB_ERR_DATA: there are no rows at all, or outputs are not finite.
 typedef const float *(*trib_part_fn)(void *user, size_t part, struct trib_samples *ret_samples);
 TRIB_CHECKED enum trib_err trib_evaluate_parts(struct trib_net *net, trib_part_fn parts, void *user,
@@ -40,9 +41,9 @@ TRIB_CHECKED enum trib_err trib_evaluate_parts(struct trib_net *net, trib_part_f
                                                double *ret_losses,
                                                struct trib_evaluation *ret_evaluation);
 
-// The same of outputs (rows, outputs of the model) that are there already, probabilities or values, with
-// the threshold one half. The loss is that of these outputs: -log of the label's probability, which
-// counts as TRIB_PROBABILITY_CLIP if it is below, or half the squared error.
+// The same of outputs (rows, outputs of the model) that are there already, probabilities or values,
+// with the threshold one half. The loss is that of these outputs: -log of the label's probability,
+// which counts as TRIB_PROBABILITY_CLIP if it is below, or half the squared error.
 TRIB_CHECKED enum trib_err trib_evaluate_outputs(const struct trib_model *model,
                                                  const float *outputs,
                                                  const struct trib_samples *samples,

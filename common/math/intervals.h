@@ -1,4 +1,5 @@
-// intervals.h - how far a metric of held-out rows may be from that of the population they come from.
+// intervals.h - how far a metric of held-out rows may be from that of the population they come
+// from.
 //
 // Two-sided intervals of confidence 0.95 for rows that are drawn independently; rows of one device,
 // or near copies of each other, make them too narrow.
@@ -16,8 +17,8 @@ struct trib_interval {
 // A share of rows, e.g. accuracy: Wilson 1927 (the score interval). No rows: none.
 struct trib_interval trib_interval_share(double share, double rows);
 
-// A mean of numbers that are not negative, and its standard error: mean -+ 1.96 errors, cut at 0 (the
-// normal law: for a hundred rows or more).
+// A mean of numbers that are not negative, and its standard error: mean -+ 1.96 errors, cut at 0
+// (the normal law: for a hundred rows or more).
 struct trib_interval trib_interval_mean(double mean, double error);
 
 // ROC-AUC of so many positive and negative rows: Hanley & McNeil 1982, eq. 2, cut to [0, 1].

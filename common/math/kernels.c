@@ -16,8 +16,8 @@ struct set {
 };
 
 #if defined(__x86_64__)
-// By features, never by model: a wrong answer would be an illegal instruction. The library that does
-// the asking also looks whether the system saves the registers.
+// By features, never by model: a wrong answer would be an illegal instruction. The library that
+// does the asking also looks whether the system saves the registers.
 static bool has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -21,12 +21,13 @@ enum {
 };
 
 enum {
-    // Sums longer than this are made in spans of at most that, each folded and added to c: so the rows
-    // of a strip stay in the first cache. Part of the order of summation, so the same for each set.
+    // Sums longer than this are made in spans of at most that, each folded and added to c: so the
+    // rows of a strip stay in the first cache. Part of the order of summation, so the same for each
+    // set.
     SPAN_MAX = 1536,
     SPAN = 1024,
-    // Columns are done in chunks, as many as have no more bytes of b than this: it stays in the second
-    // cache for all rows.
+    // Columns are done in chunks, as many as have no more bytes of b than this: it stays in the
+    // second cache for all rows.
     CHUNK_SIZE = 262144,
 };
 

@@ -6,8 +6,8 @@
 #include "common/math/lanes.h"
 
 // e^z for z <= 0: with n = z / ln 2 rounded and f = z - n ln 2, |f| <= ln 2 / 2, it is 2^n e^f, and
-// e^f = 1 + f + f^2 P(f). P is of degree 4, fitted by us for the least greatest relative error, which
-// is 3.1e-9; rounding adds about 2^-23.
+// e^f = 1 + f + f^2 P(f). P is of degree 4, fitted by us for the least greatest relative error,
+// which is 3.1e-9; rounding adds about 2^-23.
 ALWAYS_INLINE vec exp_of(vec z)
 {
     const vec to_integer = splat(0x1.8p23f); // adding it leaves no bits for a fraction

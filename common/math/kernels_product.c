@@ -1,4 +1,5 @@
-// The products that broadcast elements of a along rows of b. Compiled once for each instruction set.
+// The products that broadcast elements of a along rows of b. Compiled once for each instruction
+// set.
 #include "common/math/kernels_sets.h"
 
 #include <assert.h>
@@ -13,8 +14,9 @@ enum {
     SPAN_MAX = 512,
     SPAN = 384,
     SPAN_ROWS = 14,
-    // Columns are done in chunks, as many as have no more bytes of b than this: it stays in the second
-    // cache for all rows, while c, which may be a large layer's weights, passes by in long runs.
+    // Columns are done in chunks, as many as have no more bytes of b than this: it stays in the
+    // second cache for all rows, while c, which may be a large layer's weights, passes by in long
+    // runs.
     CHUNK_SIZE = 131072,
 };
 

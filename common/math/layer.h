@@ -29,9 +29,9 @@ struct trib_layer_pass {
     const float *a;     // (rows, outputs): what came of z after the activation
     const float *delta; // (rows, outputs): dLoss/dz
     float *below;       // (rows, inputs): dLoss/dx, written; NULL: nobody wants it
-    // Of the whole model: only the layer's tensors are written. It becomes keep * gradient + factor *
-    // dLoss/dw. Layers that do not take steps get factor 1, keep 0; to the others `gradient` may be
-    // `params` themselves, when they are done with these.
+    // Of the whole model: only the layer's tensors are written. It becomes keep * gradient + factor
+    // * dLoss/dw. Layers that do not take steps get factor 1, keep 0; to the others `gradient` may
+    // be `params` themselves, when they are done with these.
     float *gradient;
     float factor, keep;
     const float *gate; // (rows, inputs): `below` is 0 where this is not positive; NULL: nowhere

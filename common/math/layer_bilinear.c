@@ -1,7 +1,7 @@
 // bilinear UxI [bias] [ACTIVATION]: weight w (U, I), bias b (1) if asked for.
 //
-// The input is a vector u of U numbers (of a user) and then a vector v of I numbers (of an item); the
-// one output is u^T w v + b: every pair of numbers has a weight (Chu & Park 2009, equation 2).
+// The input is a vector u of U numbers (of a user) and then a vector v of I numbers (of an item);
+// the one output is u^T w v + b: every pair of numbers has a weight (Chu & Park 2009, equation 2).
 
 #include <inttypes.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 // (The convolution of LeCun et al. 1998, section II.A, with a kernel that is not mirrored.)
 //
 // Inside, the channels come last: a picture with its border of zeros, and the weights as
-// (kh, kw, in, out), so that what one output adds up is kh runs of kw * in numbers that lie one behind
-// the other. No picture is copied out window by window: the products walk over the windows.
+// (kh, kw, in, out), so that what one output adds up is kh runs of kw * in numbers that lie one
+// behind the other. No picture is copied out window by window: the products walk over the windows.
 
 #include <assert.h>
 #include <inttypes.h>

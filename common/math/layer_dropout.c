@@ -1,7 +1,7 @@
 // dropout P: no parameters.
 //
-// Inverted dropout (Srivastava et al. 2014, section 10): a value stays with probability 1 - P and is
-// then divided by it, so that evaluation needs no factor.
+// Inverted dropout (Srivastava et al. 2014, section 10): a value stays with probability 1 - P and
+// is then divided by it, so that evaluation needs no factor.
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,9 +4,9 @@
 //
 //     mean + b_i + c + q_i . p            (Koren, Bell & Volinsky 2009, equation 4)
 //
-// with q, b of the item and the mean common to all devices, and p (K) and c of the device's user local:
-// weight q (N, K), bias b (N), mean (1); local user.weight p (K), user.bias c (1). p and c begin at 0,
-// so that a user of whom nothing is known yet gets what is known of the item.
+// with q, b of the item and the mean common to all devices, and p (K) and c of the device's user
+// local: weight q (N, K), bias b (N), mean (1); local user.weight p (K), user.bias c (1). p and c
+// begin at 0, so that a user of whom nothing is known yet gets what is known of the item.
 
 #include <assert.h>
 #include <inttypes.h>

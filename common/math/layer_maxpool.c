@@ -1,7 +1,7 @@
 // maxpool K: the largest of each K x K square of each channel; no parameters.
 //
-// Squares do not overlap, and rows and columns at the far edges that fill no square are dropped. The
-// derivative goes to the largest, of several equal ones to the first in row-major order (the
+// Squares do not overlap, and rows and columns at the far edges that fill no square are dropped.
+// The derivative goes to the largest, of several equal ones to the first in row-major order (the
 // subsampling of LeCun et al. 1998, with a maximum in place of a mean).
 
 #include <assert.h>

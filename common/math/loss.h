@@ -1,5 +1,5 @@
-// loss.h - what a model's outputs cost, in double and from the logits, so that nothing overflows and
-// no logarithm is taken of 0.
+// loss.h - what a model's outputs cost, in double and from the logits, so that nothing overflows
+// and no logarithm is taken of 0.
 #ifndef TRIB_MATH_LOSS_H
 #define TRIB_MATH_LOSS_H
 

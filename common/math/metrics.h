@@ -1,7 +1,8 @@
-// metrics.h - how good a model is on held-out rows: the metrics by name, and which problem has which.
+// metrics.h - how good a model is on held-out rows: the metrics by name, and which problem has
+// which.
 //
-// docs/models.md has the formula of each. Counts are integers and long sums are double in row order,
-// so that the same rows always give the same numbers.
+// docs/models.md has the formula of each. Counts are integers and long sums are double in row
+// order, so that the same rows always give the same numbers.
 #ifndef TRIB_MATH_METRICS_H
 #define TRIB_MATH_METRICS_H
 

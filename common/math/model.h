@@ -7,10 +7,10 @@
 //            | factors NxK [ACTIVATION]
 //     ACTIVATION := relu | tanh | sigmoid | softmax | linear
 //
-// A layer with the word `local` behind it is of the device alone: its parameters are not in the flat
-// vector, have no place in files and messages, and are not in the architecture's parameter count.
-// Whoever trains or predicts has both parts in one vector, the common one (param_count) and behind it
-// the local one (local_count).
+// A layer with the word `local` behind it is of the device alone: its parameters are not in the
+// flat vector, have no place in files and messages, and are not in the architecture's parameter
+// count. Whoever trains or predicts has both parts in one vector, the common one (param_count) and
+// behind it the local one (local_count).
 //
 // Parameters lie layer by layer: weights row-major, (out, in) or (out, in, kernel height, kernel
 // width), then the bias (out); maxpool and dropout have none. A picture is flattened as (channels,
@@ -57,8 +57,8 @@ enum {
     TRIB_LAYER_DIMENSIONS_MAX = 4,
 };
 
-// What the numbers of a row are between two layers: C x H x W, row-major, or just C of them. Between
-// two layers that work on pictures they lie as H x W x C.
+// What the numbers of a row are between two layers: C x H x W, row-major, or just C of them.
+// Between two layers that work on pictures they lie as H x W x C.
 struct trib_shape {
     bool is_picture;       // false: height = width = 1
     bool is_channels_last; // H x W x C
@@ -124,15 +124,15 @@ TRIB_CHECKED enum trib_err trib_model_parse(const char *text, struct trib_model 
                                             char *why, size_t why_size);
 
 // Initial parameters: weights uniform in +-sqrt(6/(in+out)) (Glorot & Bengio 2010, eq. 16), or
-// +-sqrt(6/in) before relu (He et al. 2015, eq. 10 with a uniform law), in and out the layer's fans;
-// bias 0. The same seed gives the same bytes on every machine.
+// +-sqrt(6/in) before relu (He et al. 2015, eq. 10 with a uniform law), in and out the layer's
+// fans; bias 0. The same seed gives the same bytes on every machine.
 void trib_model_init(const struct trib_model *model, uint64_t seed, float *ret_params);
 
 // Floats of both parts.
 size_t trib_model_total(const struct trib_model *model);
 
-// The local part (local_count) of a device that has none yet: drawn like the rest, for the device of
-// this name.
+// The local part (local_count) of a device that has none yet: drawn like the rest, for the device
+// of this name.
 void trib_model_init_local(const struct trib_model *model, uint64_t seed, const char *device,
                            float *ret_local);
 

@@ -96,7 +96,8 @@ static enum trib_err find_model(const struct trib_tensors *tensors, struct trib_
     return TRIB_OK;
 }
 
-// A program computes what the model says; a model with a local part says nothing without a device's.
+// A program computes what the model says; a model with a local part says nothing without a
+// device's.
 static enum trib_err check_whole(const struct trib_model *model, enum trib_model_format format,
                                  char *why, size_t why_size)
 {

@@ -1,4 +1,5 @@
-// model_file.h - models as files of other programs: read safetensors or npz, write these, ONNX or C.
+// model_file.h - models as files of other programs: read safetensors or npz, write these, ONNX or
+// C.
 //
 //     safetensors  the model file itself           npz  NumPy's arrays (npz.h)
 //     onnx         for ONNX runtimes (onnx.h)      c    one C99 file (c_export.h)
@@ -49,21 +50,22 @@ TRIB_CHECKED enum trib_err trib_model_file_export(const struct trib_buf *from,
 TRIB_CHECKED enum trib_err trib_model_file_load(const char *path, const struct trib_model *model,
                                                 float *ret_params, char *why, size_t why_size);
 
-// The model that the file at `path` says it is of, and its parameters (param_count, the caller's to free).
-// Errors as above.
+// The model that the file at `path` says it is of, and its parameters (param_count, the caller's to
+// free). Errors as above.
 TRIB_CHECKED enum trib_err trib_model_file_open(const char *path, struct trib_model *ret_model,
                                                 float **ret_params, char *why, size_t why_size);
 
-// As trib_model_file_load, of a file of another architecture: layers go where `map` says (trib_tensors_map); the other
-// parameters stay as they are. TRIB_ERR_INVAL: the map makes no sense.
+// As trib_model_file_load, of a file of another architecture: layers go where `map` says
+// (trib_tensors_map); the other parameters stay as they are. TRIB_ERR_INVAL: the map makes no
+// sense.
 TRIB_CHECKED enum trib_err trib_model_file_map(const char *path, const struct trib_model *model,
                                                const char *map, float *params, char *why,
                                                size_t why_size);
 
-// A safetensors file of the model of `spec`, made from a whole file of another architecture: layers go
-// where `map` says, all else is drawn from `seed`. Its texts are spec, digest, parent (the digest that the
-// first file says it has) and map. TRIB_ERR_INVAL with a text in `why`: the spec or the map makes no
-// sense; TRIB_ERR_DATA: the file cannot be read, or an array does not fit.
+// A safetensors file of the model of `spec`, made from a whole file of another architecture: layers
+// go where `map` says, all else is drawn from `seed`. Its texts are spec, digest, parent (the
+// digest that the first file says it has) and map. TRIB_ERR_INVAL with a text in `why`: the spec or
+// the map makes no sense; TRIB_ERR_DATA: the file cannot be read, or an array does not fit.
 TRIB_CHECKED enum trib_err trib_model_file_derive(const struct trib_buf *from, const char *spec,
                                                   const char *map, uint64_t seed,
                                                   struct trib_buf *ret_file, char *why,

@@ -213,8 +213,8 @@ static int layer_under(const struct trib_net *net, uint32_t l, const struct trib
     return (int)l - 1;
 }
 
-// What becomes of the gradient: vector = keep * vector + factor * gradient, and where that vector is
-// not the parameters but they are to move, `params` do so.
+// What becomes of the gradient: vector = keep * vector + factor * gradient, and where that vector
+// is not the parameters but they are to move, `params` do so.
 struct destination {
     float *vector;
     float factor, keep;

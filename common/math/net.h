@@ -45,8 +45,8 @@ double trib_net_gradient(struct trib_net *net, const float *params, const float 
                          size_t rows, float *ret_gradient);
 
 // Rows of which each counts as often as its weight says: their losses and gradients are multiplied
-// by it, and a mean is still taken over the number of rows, so that the means of batches of one size
-// add up to the mean of all rows, whatever the weights in each batch.
+// by it, and a mean is still taken over the number of rows, so that the means of batches of one
+// size add up to the mean of all rows, whatever the weights in each batch.
 struct trib_batch {
     const float *x;       // (rows, inputs)
     const float *y;       // (rows)

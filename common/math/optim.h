@@ -1,4 +1,5 @@
-// optim.h - how a gradient becomes a step: optimisers, penalties, clipping, learning-rate schedules.
+// optim.h - how a gradient becomes a step: optimisers, penalties, clipping, learning-rate
+// schedules.
 //
 // All of it is elementwise over the flat parameters, biases too, in float32 and in index order: for
 // one build the same input gives the same bits. Formulas and sources: docs/models.md.
@@ -54,8 +55,8 @@ void trib_optim_destroy(struct trib_optim *optim);
 bool trib_optim_is_plain(const struct trib_optim_options *options);
 
 // From now on step through these spans only (at most TRIB_LAYERS_MAX, ascending, apart). At first
-// there is one over everything, with a factor of 1. What is in no span or in one of factor 0 does not
-// count for clip_norm either.
+// there is one over everything, with a factor of 1. What is in no span or in one of factor 0 does
+// not count for clip_norm either.
 void trib_optim_set_spans(struct trib_optim *optim, const struct trib_optim_span *spans,
                           size_t count);
 

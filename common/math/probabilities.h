@@ -1,7 +1,7 @@
 // probabilities.h - how good the probabilities are that a model gives the classes of one row.
 //
-// The means of these numbers over rows are the log-loss, the Brier score and the top-k accuracy of a
-// model. `p` (classes) holds the probability of each class; a model of one sigmoid output is two
+// The means of these numbers over rows are the log-loss, the Brier score and the top-k accuracy of
+// a model. `p` (classes) holds the probability of each class; a model of one sigmoid output is two
 // classes, 1 - p and p.
 #ifndef TRIB_MATH_PROBABILITIES_H
 #define TRIB_MATH_PROBABILITIES_H

@@ -142,8 +142,8 @@ static double distance(const float *a, const float *b, size_t inputs)
     return sum;
 }
 
-// The nearest rows of the class to its `index`-th, by insertion into a short sorted list; of rows at
-// the same distance the first. In large classes every n-th row is looked at.
+// The nearest rows of the class to its `index`-th, by insertion into a short sorted list; of rows
+// at the same distance the first. In large classes every n-th row is looked at.
 static void find_neighbours(struct trib_resample *r, const struct class *class, size_t index)
 {
     const size_t inputs = r->samples->inputs;

@@ -1,8 +1,8 @@
 // resample.h - against imbalance: which rows an epoch visits, and rows made up between neighbours.
 //
-// All of it is of one device's own rows, those it learns from. A class that is there with n rows gets
-// a number of visits t in each epoch, with `ratio` r in (0, 1] and n_max, n_min of the largest and
-// smallest class:
+// All of it is of one device's own rows, those it learns from. A class that is there with n rows
+// gets a number of visits t in each epoch, with `ratio` r in (0, 1] and n_max, n_min of the largest
+// and smallest class:
 //
 //     over    t = max(n, round(r n_max)); each row n times into t, what is left over drawn anew
 //     smote   the same, but what exceeds n are points between a row and one of its nearest

@@ -58,9 +58,9 @@ TRIB_CHECKED enum trib_err trib_safetensors_data_offset(
 TRIB_CHECKED enum trib_err trib_safetensors_find(const char *header, const char *name,
                                                  char *ret_value, size_t capacity);
 
-// The arrays and texts of any safetensors file of float32, borrowed from `data`. `ret_tensors` is to
-// be empty; the caller ends it with trib_tensors_fini, also after an error. TRIB_ERR_DATA with a text
-// in `why`.
+// The arrays and texts of any safetensors file of float32, borrowed from `data`. `ret_tensors` is
+// to be empty; the caller ends it with trib_tensors_fini, also after an error. TRIB_ERR_DATA with a
+// text in `why`.
 struct trib_tensors;
 TRIB_CHECKED enum trib_err trib_safetensors_read(const uint8_t *data, size_t size,
                                                  struct trib_tensors *ret_tensors, char *why,

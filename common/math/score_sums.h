@@ -72,7 +72,8 @@ struct trib_score_values {
     double top_k, log_loss, brier;
     double log_loss_error, brier_error; // standard errors of the two means
     // Expected calibration error (Naeini et al. 2015, of class 1; Guo et al. 2017, eq. 5, of the
-    // predicted class where there are more than two): sum over bins of |hits - sum of scores| / rows.
+    // predicted class where there are more than two): sum over bins of |hits - sum of scores| /
+    // rows.
     double ece;
     // Several classes: the mean of each against the rest. NaN if a class has no rows.
     double roc_auc;

@@ -63,9 +63,10 @@ TRIB_CHECKED enum trib_err trib_tensors_params(const struct trib_tensors *tensor
                                                char *why, size_t why_size);
 
 // Of a model with another architecture: `map` is a list like "0:0,1:2" of pairs OLD:NEW. The arrays
-// `OLD.weight`, ... become the parameters of layer NEW of `model` (from 0); what it does not name stays
-// in `params` as it is. TRIB_ERR_INVAL: not such a list, or a layer that has nothing to learn, or twice
-// the same NEW; TRIB_ERR_DATA: an array is missing, of another shape or not finite. Text in `why`.
+// `OLD.weight`, ... become the parameters of layer NEW of `model` (from 0); what it does not name
+// stays in `params` as it is. TRIB_ERR_INVAL: not such a list, or a layer that has nothing to
+// learn, or twice the same NEW; TRIB_ERR_DATA: an array is missing, of another shape or not finite.
+// Text in `why`.
 TRIB_CHECKED enum trib_err trib_tensors_map(const struct trib_tensors *tensors,
                                             const struct trib_model *model, const char *map,
                                             float *params, char *why, size_t why_size);

@@ -40,8 +40,8 @@ struct trib_train_options {
     double trunk_rate; // above 0
 };
 
-// The layers of a list like "0,1,4" as bits. TRIB_ERR_INVAL with a text in `why`: not such a list, or a
-// layer that the model does not have or that has nothing to learn.
+// The layers of a list like "0,1,4" as bits. TRIB_ERR_INVAL with a text in `why`: not such a list,
+// or a layer that the model does not have or that has nothing to learn.
 TRIB_CHECKED enum trib_err trib_train_layers_parse(const char *text, const struct trib_model *model,
                                                    uint64_t *ret_layers, char *why,
                                                    size_t why_size);
@@ -61,15 +61,16 @@ void trib_train_space_destroy(struct trib_trainer_space *space);
 // Train with another rate from now on.
 void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate);
 
-// How many vectors of param_count + local_count floats such a space has at most: plain steps are taken in place.
+// How many vectors of param_count + local_count floats such a space has at most: plain steps are
+// taken in place.
 size_t trib_train_vectors(const struct trib_train_options *options);
 
-// Is the row with this identity (trib_samples.ids) kept aside? It depends on nothing else, so that a
-// row never changes its side.
+// Is the row with this identity (trib_samples.ids) kept aside? It depends on nothing else, so that
+// a row never changes its side.
 bool trib_train_validates(uint64_t id, double validation_fraction);
 
-// The rows to learn from before those kept aside, in `order` (rows); returns how many they are. When
-// one side would be empty all are learnt from.
+// The rows to learn from before those kept aside, in `order` (rows); returns how many they are.
+// When one side would be empty all are learnt from.
 size_t trib_train_split(const struct trib_samples *samples, double validation_fraction,
                         uint32_t *order);
 
@@ -91,8 +92,8 @@ struct trib_train_report trib_train_report(const struct trib_trainer_space *spac
 // With options.is_online they are visited once, in their order, as trib_train_partial does.
 // *ret_loss is the mean training loss of the last epoch, each batch before its step.
 //
-// With rows kept aside (when there is at least one on either side) their loss is measured after each
-// epoch, and `params` end as those of the best one.
+// With rows kept aside (when there is at least one on either side) their loss is measured after
+// each epoch, and `params` end as those of the best one.
 // TRIB_ERR_STOPPED: asked to; TRIB_ERR_DATA: the loss is no longer finite; `params` are then not to
 // be used. `samples` has at least one row, and its rows fit the model (trib_dataset_check).
 TRIB_CHECKED enum trib_err trib_train(struct trib_trainer_space *space,
@@ -106,14 +107,15 @@ TRIB_CHECKED enum trib_err trib_train(struct trib_trainer_space *space,
 //     whenever rows arrived: trib_train_partial(space, &samples, &rng, params, &loss);
 //
 // A step for each batch of the rows in their order; the last one may be smaller. The optimiser goes
-// on where the last call left it, so with options.batch = 1, k calls of one row are the same bits as
-// one call of k rows. Wants options that can go on. TRIB_ERR_DATA: a loss was not finite; `params` are then not to be used.
+// on where the last call left it, so with options.batch = 1, k calls of one row are the same bits
+// as one call of k rows. Wants options that can go on. TRIB_ERR_DATA: a loss was not finite;
+// `params` are then not to be used.
 enum {
     TRIB_ONLINE_BATCH_MAX = 4096 // rows of a step: they wait until it is full
 };
 
-// One epoch, a batch of 1 to TRIB_ONLINE_BATCH_MAX, no schedule, and nothing that looks at all rows:
-// validation, equal classes, sampling, augmentation.
+// One epoch, a batch of 1 to TRIB_ONLINE_BATCH_MAX, no schedule, and nothing that looks at all
+// rows: validation, equal classes, sampling, augmentation.
 bool trib_train_can_go_on(const struct trib_train_options *options);
 
 void trib_train_begin(struct trib_trainer_space *space, const float *params);

@@ -1,5 +1,5 @@
-// visits.h - what an epoch looks at when that is not just its rows: rows drawn more or less often or
-// made up (resample.h), and changed on the way (augment.h).
+// visits.h - what an epoch looks at when that is not just its rows: rows drawn more or less often
+// or made up (resample.h), and changed on the way (augment.h).
 //
 // Rows that are kept aside to measure on never come here.
 #ifndef TRIB_MATH_VISITS_H

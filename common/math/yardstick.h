@@ -1,13 +1,14 @@
 // yardstick.h - models so simple that another one must be better: a constant, and a linear one.
 //
-// Both are parameters of `N - dense K <last activation>`, so that they are measured by the code that
-// measures the model itself (evaluation.h), with the same metrics.
+// Both are parameters of `N - dense K <last activation>`, so that they are measured by the code
+// that measures the model itself (evaluation.h), with the same metrics.
 //
 // prior   says of every row what is said best of rows that one knows nothing of: the shares of the
 //         classes, or the mean of the labels. It is made from the very rows that it is measured on:
 //         no other constant has a smaller loss or squared miss there, wherever it were learnt, so that
 //         the bar is never too low, and no device is asked anything.
-// linear  from sums over the rows of a fleet, in one go. Regression: least squares. Classes: Gaussian
+// linear  from sums over the rows of a fleet, in one go. Regression: least squares. Classes:
+// Gaussian
 //         classes of one covariance (Hastie, Tibshirani & Friedman 2009, section 4.3), with
 //         S = within-class covariance, m_k mean and r_k share of class k:
 //

@@ -1,9 +1,10 @@
-// accountant.h - what a round and a job cost in privacy, by the two ledgers that are proven for fleets.
+// accountant.h - what a round and a job cost in privacy, by the two ledgers that are proven for
+// fleets.
 //
-// Unit: one device (zero-out adjacency). Two ledgers with proven reductions (docs/privacy-math.md 1.3, 5):
-// pure epsilon adds up; rho of zero-concentrated differential privacy (Bun & Steinke 2016) adds up
-// and turns into (epsilon, delta) at the end. Discrete Laplace noise of scale t on integers with
-// sum |q| <= s1 and sum q^2 <= s2^2 costs pure epsilon s1/t and, by the dual-norm bound, rho.
+// Unit: one device (zero-out adjacency). Two ledgers with proven reductions (docs/privacy-math.md
+// 1.3, 5): pure epsilon adds up; rho of zero-concentrated differential privacy (Bun & Steinke 2016)
+// adds up and turns into (epsilon, delta) at the end. Discrete Laplace noise of scale t on integers
+// with sum |q| <= s1 and sum q^2 <= s2^2 costs pure epsilon s1/t and, by the dual-norm bound, rho.
 #ifndef TRIB_PRIVACY_ACCOUNTANT_H
 #define TRIB_PRIVACY_ACCOUNTANT_H
 

@@ -186,8 +186,8 @@ struct plain_norms {
     uint64_t low, high; // of the squares, halved so that neither sum can overflow
 };
 
-// To nearest, ties to even: adding this to a double below 2^51 leaves no bits for a fraction. What is
-// larger stays large, and what is not finite stays so.
+// To nearest, ties to even: adding this to a double below 2^51 leaves no bits for a fraction. What
+// is larger stays large, and what is not finite stays so.
 static const double no_fraction = 0x1.8p52;
 
 // Words of coordinates that do not fit are 0.

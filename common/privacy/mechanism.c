@@ -37,8 +37,8 @@ enum trib_err trib_delta_check(double delta, char *why, size_t why_size)
     return TRIB_ERR_INVAL;
 }
 
-// Both forms keep the digits of the result near 0 and far from it: e^loss - 1 is -1 in a double from
-// e^-37 on, while the losses go on.
+// Both forms keep the digits of the result near 0 and far from it: e^loss - 1 is -1 in a double
+// from e^-37 on, while the losses go on.
 double trib_loss_sampled(double q, double loss)
 {
     if (loss > 1)

@@ -5,8 +5,8 @@
 // the memory later learns nothing about noise already used.
 //
 // The samplers never round, so their laws hold exactly if the stream is uniform; that is what the
-// proof of docs/privacy-math.md 2.3 needs. Their running time depends on what they draw: nothing may be sent
-// before a whole vector is drawn.
+// proof of docs/privacy-math.md 2.3 needs. Their running time depends on what they draw: nothing
+// may be sent before a whole vector is drawn.
 //
 // A struct trib_noise belongs to one thread. It is a secret: finish with trib_noise_fini.
 #ifndef TRIB_PRIVACY_NOISE_H

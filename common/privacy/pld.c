@@ -366,7 +366,8 @@ static double epsilon_of(const struct sums *sums, double delta)
 }
 
 // Connecting the dots keeps E 1 and E e^-loss of each cell and so raises E e^(s loss) by a share of
-// s (s + 1) step^2 / 12 at most: over all rounds, epsilon by rounds (s + 1) step^2 / 12 at the tilt s.
+// s (s + 1) step^2 / 12 at most: over all rounds, epsilon by rounds (s + 1) step^2 / 12 at the tilt
+// s.
 static enum trib_err choose_cells(const struct release *r, enum direction direction, double rounds,
                                   double delta, uint32_t *ret_cells)
 {

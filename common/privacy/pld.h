@@ -20,8 +20,8 @@ enum {
 
 // The smallest epsilon >= 0 at delta of a checked mechanism and delta, the larger of both
 // directions. cells: of the grid over the losses of one release, at most TRIB_PLD_CELLS_MAX; 0: as
-// many as keep the excess near 2e-4 of epsilon (below 2e-3). TRIB_ERR_LIMIT: a release leaks more than
-// TRIB_MECHANISM_LOSS_MAX, or the rounds do not fit the largest transform. TRIB_ERR_NOMEM.
+// many as keep the excess near 2e-4 of epsilon (below 2e-3). TRIB_ERR_LIMIT: a release leaks more
+// than TRIB_MECHANISM_LOSS_MAX, or the rounds do not fit the largest transform. TRIB_ERR_NOMEM.
 TRIB_CHECKED enum trib_err trib_pld_epsilon(const struct trib_mechanism *mechanism, uint32_t cells,
                                             double delta, double *ret_epsilon);
 

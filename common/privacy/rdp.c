@@ -73,8 +73,9 @@ static double grid_point(const struct grid *grid, uint64_t panel, int index, dou
 
 // ---- Laplace with sampling
 
-// E over p0 of (1 - q + q L)^power - 1, as the mean of f = (1 - q + q L)^power - 1 - power q (L - 1):
-// the mean of L is 1, so the last term adds nothing, and f is never negative and keeps its digits.
+// E over p0 of (1 - q + q L)^power - 1, as the mean of f = (1 - q + q L)^power - 1 - power q (L -
+// 1): the mean of L is 1, so the last term adds nothing, and f is never negative and keeps its
+// digits.
 static double excess_term(double q, double power, double loss)
 {
     return expm1(power * trib_loss_sampled(q, loss)) - power * q * expm1(loss);
@@ -113,7 +114,8 @@ static double laplace_log_moment(double shift, double q, double power)
 // ---- Gaussian with sampling
 
 // Of the two directions E over p0 of (1 - q + q L)^alpha is the larger one (Mironov, Talwar & Zhang
-// 2019, Theorem 5). At integer orders a binomial sum (their 3.3); E L^k = e^((k^2 - k) / 2 sigma^2).
+// 2019, Theorem 5). At integer orders a binomial sum (their 3.3); E L^k = e^((k^2 - k) / 2
+// sigma^2).
 static double gaussian_log_moment_sum(double scale, double q, unsigned order)
 {
     struct log_sum total = {.top = -HUGE_VAL};
@@ -195,7 +197,8 @@ double trib_rdp_of(const struct trib_mechanism *m, double order)
 // Zhu & Wang 2019, Theorem 6: e^((alpha - 1) R') <= (1 - q)^(alpha - 1) (alpha q - q + 1)
 //   + C(alpha, 2) q^2 (1 - q)^(alpha - 2) e^R(2)
 //   + 3 sum over l = 3 .. alpha of C(alpha, l) q^l (1 - q)^(alpha - l) e^((l - 1) R(l)).
-// As an excess over 1 while it is small: without the exponentials and with factor 1 it adds up to 1.
+// As an excess over 1 while it is small: without the exponentials and with factor 1 it adds up to
+// 1.
 double trib_rdp_sampled_any(double q, unsigned order, trib_rdp_curve_fn curve, void *user)
 {
     assert(order >= 2 && order <= TRIB_RDP_ORDER_MAX);

@@ -20,9 +20,9 @@ extern const uint16_t trib_rdp_orders[TRIB_RDP_ORDERS];
 double trib_rdp_laplace(double loss, double order);
 double trib_rdp_gaussian(double scale, double order);
 
-// One release of a checked mechanism with its sampling: the larger of the two directions. Exact, but
-// for sampled Gaussian noise at a fractional order: an upper bound, infinite where it converges too
-// slowly (the ledger uses integer orders). order in (1, 1024]; Laplace: 1/scale at most
+// One release of a checked mechanism with its sampling: the larger of the two directions. Exact,
+// but for sampled Gaussian noise at a fractional order: an upper bound, infinite where it converges
+// too slowly (the ledger uses integer orders). order in (1, 1024]; Laplace: 1/scale at most
 // TRIB_MECHANISM_LOSS_MAX.
 double trib_rdp_of(const struct trib_mechanism *mechanism, double order);
 
@@ -32,8 +32,8 @@ double trib_rdp_of(const struct trib_mechanism *mechanism, double order);
 typedef double (*trib_rdp_curve_fn)(void *user, double order);
 double trib_rdp_sampled_any(double q, unsigned order, trib_rdp_curve_fn curve, void *user);
 
-// The epsilon at delta that a total R at one order gives (Canonne, Kamath & Steinke 2020, Prop. 12);
-// may be negative.
+// The epsilon at delta that a total R at one order gives (Canonne, Kamath & Steinke 2020, Prop.
+// 12); may be negative.
 double trib_rdp_epsilon(double rdp, double order, double delta);
 // The smallest over trib_rdp_orders, at least 0, of `rounds` releases with this RDP per round.
 double trib_rdp_epsilon_best(const double rdp[TRIB_RDP_ORDERS], uint64_t rounds, double delta);

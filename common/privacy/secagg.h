@@ -139,9 +139,9 @@ struct trib_secagg_member_options {
     const uint8_t *test_seed;     // 32 bytes: predictable secrets, for tests; else NULL
 };
 
-// Fresh secrets for one round. TRIB_ERR_PRIVACY: a plan that protects nobody (trib_secagg_plan_check),
-// a header without parameters or words, or a cohort that can never reach cohort_min. TRIB_ERR_INVAL:
-// a name or population that is none.
+// Fresh secrets for one round. TRIB_ERR_PRIVACY: a plan that protects nobody
+// (trib_secagg_plan_check), a header without parameters or words, or a cohort that can never reach
+// cohort_min. TRIB_ERR_INVAL: a name or population that is none.
 TRIB_CHECKED enum trib_err trib_secagg_member_create(
     const struct trib_secagg_member_options *options, struct trib_secagg_member **ret_member);
 void trib_secagg_member_destroy(struct trib_secagg_member *member); // wipes; NULL is fine
@@ -210,8 +210,8 @@ const struct trib_secagg_entry *trib_secagg_hub_entry(const struct trib_secagg_h
 uint32_t trib_secagg_hub_tag(const struct trib_secagg_hub *hub, uint32_t member);
 uint32_t trib_secagg_hub_find(const struct trib_secagg_hub *hub, uint32_t tag); // UINT32_MAX: none
 
-// R1: what a member sealed for its neighbours. TRIB_ERR_DATA: not the right number of bytes. A second
-// time changes nothing.
+// R1: what a member sealed for its neighbours. TRIB_ERR_DATA: not the right number of bytes. A
+// second time changes nothing.
 TRIB_CHECKED enum trib_err trib_secagg_hub_shares(struct trib_secagg_hub *hub, uint32_t member,
                                                   const uint8_t *sealed, size_t size);
 // Fixes U2. TRIB_ERR_STATE: fewer than T, or somebody has too few neighbours left.

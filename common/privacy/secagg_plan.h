@@ -28,8 +28,8 @@ struct trib_secagg_plan {
     uint32_t neighbour_threshold; // t of Shamir's scheme; T when everybody is a neighbour
 };
 
-// T = threshold_frac n rounded up, D = n - T, c = colluders_frac n rounded up. The graph is complete
-// up to TRIB_SECAGG_COMPLETE_MAX members, and wherever the sparse one would have no fewer
+// T = threshold_frac n rounded up, D = n - T, c = colluders_frac n rounded up. The graph is
+// complete up to TRIB_SECAGG_COMPLETE_MAX members, and wherever the sparse one would have no fewer
 // neighbours. TRIB_ERR_INVAL with a text for people in `why` when no sound numbers follow.
 TRIB_CHECKED enum trib_err trib_secagg_plan_make(uint64_t members, double threshold_frac,
                                                  double colluders_frac,

@@ -1,8 +1,8 @@
 // shamir.h - Shamir's secret sharing (1979) over the scalars of ed25519, a field of about 2^252.
 //
 // A polynomial is `threshold` scalars, lowest degree first: the secret, then uniform ones. Any
-// `threshold` of its values at different points above 0 give the secret; fewer say nothing about it.
-// Scalars are 32 bytes, little-endian. Secrets are handled in constant time; points are public.
+// `threshold` of its values at different points above 0 give the secret; fewer say nothing about
+// it. Scalars are 32 bytes, little-endian. Secrets are handled in constant time; points are public.
 #ifndef TRIB_PRIVACY_SHAMIR_H
 #define TRIB_PRIVACY_SHAMIR_H
 

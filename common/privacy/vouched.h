@@ -1,9 +1,9 @@
 // vouched.h - which members' roster signatures were found good before.
 //
 // A roster's signature on a device does not change from round to round, and each round brings those
-// of the whole cohort; to verify one takes as long as the rest of what is checked of an entry. What is
-// remembered is a digest of everything that was verified: the roster key, population, name, key and
-// signature. Bounded; any thread.
+// of the whole cohort; to verify one takes as long as the rest of what is checked of an entry. What
+// is remembered is a digest of everything that was verified: the roster key, population, name, key
+// and signature. Bounded; any thread.
 #ifndef TRIB_PRIVACY_VOUCHED_H
 #define TRIB_PRIVACY_VOUCHED_H
 

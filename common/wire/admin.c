@@ -236,8 +236,8 @@ void trib_admin_list(const struct trib_admin_row *row, struct trib_buf *buf)
     }
 }
 
-// A table is for people: JSON texts and the kind of event are for --json, and so is a column in which
-// no row has anything.
+// A table is for people: JSON texts and the kind of event are for --json, and so is a column in
+// which no row has anything.
 static bool is_shown(const struct trib_admin_reply *reply, const char *name)
 {
     bool has_value = false;

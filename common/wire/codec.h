@@ -15,8 +15,9 @@ static inline size_t trib_codec_size(size_t count, unsigned word_bits)
 
 // Each word must fit; asserts that it does (the encoder made it so). `out` has trib_codec_size.
 void trib_codec_pack(const int32_t *words, size_t count, unsigned word_bits, uint8_t *out);
-// The same where the words lie: what trib_codec_pack would have written, in the words' own memory, which
-// becomes smaller and may move. Takes `words` (from trib_alloc*); what is left of them is wiped.
+// The same where the words lie: what trib_codec_pack would have written, in the words' own memory,
+// which becomes smaller and may move. Takes `words` (from trib_alloc*); what is left of them is
+// wiped.
 uint8_t *trib_codec_pack_in_place(int32_t *words, size_t count, unsigned word_bits);
 void trib_codec_unpack(const uint8_t *in, size_t count, unsigned word_bits, int32_t *words);
 

@@ -10,8 +10,8 @@ struct trib_advise_options {
     const char *drift;                // or NULL
 };
 
-// What is not given comes from `measured`, a coordinator's answer; NULL: it was not asked. Fills the
-// reply's row, or its error.
+// What is not given comes from `measured`, a coordinator's answer; NULL: it was not asked. Fills
+// the reply's row, or its error.
 void trib_ctl_advise(const struct trib_advise_options *options,
                      const struct trib_admin_reply *measured, struct trib_admin_reply *reply);
 

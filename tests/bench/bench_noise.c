@@ -2,7 +2,8 @@
 //
 //     ninja -C build tests/bench/bench_noise && build/tests/bench/bench_noise
 //
-// Not a test: figures of a shared machine decide nothing. docs/privacy-math.md 2.3 and 3.3 quote it.
+// Not a test: figures of a shared machine decide nothing. docs/privacy-math.md 2.3 and 3.3 quote
+// it.
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 // A hostile coordinator against one member of three: the input is a play of steps. Each begins with
-// a byte for its kind and one for how it is made, and then has a size (2 bytes) and that many bytes:
+// a byte for its kind and one for how it is made, and then has a size (2 bytes) and that many
+// bytes:
 //
 //     how 0   the bytes as they are        how 1   what an honest coordinator would say here, with
 //                                                  the bytes xored over it, from a place they name

@@ -1,6 +1,6 @@
 // A schema up to a NUL, a pipeline up to the next, and then doubles: the values of rows, and totals
-// that a fleet might send. What parses is canonical, is fitted after the passes it says, and makes as
-// many finite numbers as it says, whatever it is told.
+// that a fleet might send. What parses is canonical, is fitted after the passes it says, and makes
+// as many finite numbers as it says, whatever it is told.
 #include <math.h>
 #include <string.h>
 

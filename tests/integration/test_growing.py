@@ -2,6 +2,7 @@
 """Learning from data that grow: each row in one counted update, whatever is killed or refused."""
 import json
 import pathlib
+import shutil
 import signal
 import struct
 import tempfile
@@ -151,6 +152,81 @@ class GrowingTest(fleet.Case):
             self.assertTrue(any(all(abs(a - b) < 1e-5 for a, b in zip(got, wanted))
                                 for wanted in orders), got)
 
+    def test_a_counted_claim_that_cannot_be_written_down_is_not_forgotten(self):
+        with Growing() as tried:
+            tried.begin("incremental")
+            tried.push(0)
+            device = tried.start_device("d0", {"TRIB_CRASH": "spool.durable:1"})
+            tried.wait_connected(1)
+            job = tried.submit_next()
+            device.wait(fleet.PATIENCE_S)
+            in_the_way = tried.folder / "watermark.tmp"
+            in_the_way.mkdir()  # as when a disk is full: no new file
+            device = tried.start_device("d0")
+            tried.wait_for_job(job)
+            fleet.wait_until(lambda: "id=claim-open" in tried.log("d0"), "it is said")
+            self.assertTrue((tried.folder / "spool.update").exists())
+            tried.push(1)
+            job = tried.submit_next()  # nothing is trained as long as it is not settled
+            in_the_way.rmdir()
+            tried.kill("d0")
+            tried.start_device("d0")  # and not after a start either: the update is offered again
+            tried.wait_for_job(job)
+            self.assertIn("receipt=DUPLICATE", tried.log("d0"))
+            self.assert_learnt(tried, [0, 1])
+
+    def test_rows_are_not_used_again_when_nobody_knows_any_more(self):
+        if fleet.is_sanitized():
+            self.skipTest("a thousand rounds, which say the same without sanitizers")
+        with Growing() as tried:
+            tried.begin("incremental")
+            tried.push(0)
+            device = tried.start_device("d0", {"TRIB_CRASH": "upload.begin:1"})
+            tried.wait_connected(1)
+            job = tried.submit_next(report_ms=1000)
+            device.wait(fleet.PATIENCE_S)
+            tried.processes.pop("d0")
+            tried.wait_for_job(job)
+            tried.add_device("other", [row(1).strip()], modes="off", scale=1)
+            tried.start_device("other")
+            tried.wait_connected(1)
+            path = tried.root / "job" / "many.ini"
+            path.write_text(self.many(tried))
+            tried.wait_for_job(tried.ctl("jobs", "submit", path)[0]["job"])
+            tried.kill("other")
+            tried.push(2)
+            tried.start_device("d0")
+            fleet.wait_until(lambda: "receipt=STALE" in tried.log("d0"), "nobody knows")
+            before = tried.params()
+            tried.wait_for_job(tried.submit_next())
+            # Row 2 alone: the weight of row 0 stays as it was.
+            after = tried.params()
+            self.assertEqual(after[0], before[0])
+            self.assertNotEqual(after[2], before[2])
+
+    def many(self, tried):
+        text = tried.text.format(init="", report_ms=60000)
+        return text.replace("rounds = 1\n", "rounds = 1002\neval_every = 0\n").replace(
+            "mode = incremental", "mode = batch")
+
+    def test_rows_of_a_store_that_was_made_anew_are_new(self):
+        with Growing() as tried:
+            tried.begin("incremental")
+            for j in range(2):
+                tried.push(j)
+                if j == 0:
+                    tried.start_device("d0")
+                    tried.wait_connected(1)
+                tried.wait_for_job(tried.submit_next())
+            fleet.wait_until(lambda: not (tried.folder / "spool.update").exists(), "a receipt")
+            tried.kill("d0")
+            shutil.rmtree(tried.folder / "rows")
+            tried.push(2)
+            tried.start_device("d0")
+            tried.wait_for_job(tried.submit_next())
+            self.assertIn("id=data-changed", tried.log("d0"))
+            self.assert_learnt(tried, [0, 1, 2])
+
     def test_a_device_without_new_rows_declines(self):
         with Growing() as tried:
             tried.begin("incremental")
@@ -197,8 +273,19 @@ class ModesTest(fleet.Case):
             self.skipTest("a build without -Dtest_noise=true refuses predictable noise")
         self.assertEqual(done.returncode, 0, done.stderr)
         events = [json.loads(line) for line in done.stdout.splitlines()]
-        self.assertEqual([e["accepted"] for e in events if e["event"] == "round"], [20] * 4)
+        rounds = [e for e in events if e["event"] == "round"]
+        self.measured = [e for e in rounds if e.get("kind") == "evaluation"]
+        self.assertEqual([e["accepted"] for e in rounds if e not in self.measured], [20] * 4)
         return events[-1]["model_digest"]
+
+    def test_measuring_looks_at_all_rows_and_uses_none_up(self):
+        sets = ["round.mode=incremental", "privacy.mode=off"]
+        plain = self.play("inprocess", *sets, "round.validation_fraction=0.2")
+        self.assertEqual(self.measured, [])
+        sets += ["round.validation_fraction=0.2", "round.evaluate_on_devices=1"]
+        for where in ["inprocess", "processes"]:
+            self.assertEqual(self.play(where, *sets), plain, where)
+            self.assertEqual([e["accepted"] for e in self.measured], [20] * 4, where)
 
     def test_each_mode_gives_the_same_model_in_both(self):
         digests = set()

@@ -143,6 +143,22 @@ class PrepareTest(fleet.Case):
                 self.assertEqual(kinds.count("prepare"), 12)  # none was counted twice
         self.assertEqual(len(digests), 1)
 
+    def test_a_second_job_is_not_stopped_by_the_pipeline_of_the_first(self):
+        rows = csv(60)
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.prepare_fleet(tried, rows, ("a", "b"), "pipeline = job\n")
+            for _ in range(2):
+                job = tried.wait_for_job(self.submit(tried, rows, FEATURES, self.dir / "p.ini",
+                                                     cohort=2, rounds=1))
+                kinds = [entry["kind"] for entry in tried.ctl("rounds", "ls", "--job", job["job"])]
+                self.assertEqual((kinds.count("prepare"), len(kinds)), (12, 13))
+            # It goes on from what the first learnt, as a version of its own.
+            start = tried.ctl("models", "show", job["start_version"])[0]
+            before = tried.ctl("models", "show", start["version"] - 1)[0]
+            self.assertEqual((start["kind"], start["parent"]), ("initial", before["version"]))
+            self.assertEqual(start["model_digest"], before["model_digest"])
+
     def test_who_cannot_count_a_pass_declines_and_says_why(self):
         rows = csv(60)
         with fleet.Fleet() as tried:

@@ -1,5 +1,5 @@
-// allocations.h - counts allocations: a test that includes it is linked with --wrap for each of these
-// functions (meson.build, `counted`).
+// allocations.h - counts allocations: a test that includes it is linked with --wrap for each of
+// these functions (meson.build, `counted`).
 #ifndef TRIB_TESTS_UNIT_ALLOCATIONS_H
 #define TRIB_TESTS_UNIT_ALLOCATIONS_H
 

@@ -184,8 +184,8 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     free(values);
 }
 
-// A model that predicts the sign of the one feature; labels of the rows learnt from follow it, those
-// kept aside do so in `share` of the cases.
+// A model that predicts the sign of the one feature; labels of the rows learnt from follow it,
+// those kept aside do so in `share` of the cases.
 static struct trib_aside_report gap_of(double share, bool classifies)
 {
     const struct trib_model model =
@@ -225,6 +225,26 @@ static void a_model_that_knows_its_rows_by_heart_is_flagged(void **state)
         assert_close(memoriser.train, 1, 1e-9);
         assert_true(memoriser.validation < 0.95);
         assert_string_equal(memoriser.gap_metric, classifies ? "accuracy" : "r2");
+    }
+}
+
+// Equal targets have no spread, and what rounding leaves of it is none either.
+static void constant_targets_have_no_spread(void **state)
+{
+    (void)state;
+    const struct trib_model model = parse("3 - dense 1 linear");
+    float params[4] = {0, 0, 0, 1};
+    fill(1, 0);
+    for (int i = 0; i < 200; i++) {
+        for (size_t r = 0; r < ROWS; r++)
+            y[r] = 0.1F + (float)i * 0.37F;
+        double *values = gather(&model, params);
+        struct trib_aside_report report;
+        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
+        for (size_t m = 0; m < report.metric_count; m++)
+            if (strcmp(report.metrics[m].name, "r2") == 0)
+                assert_true(report.metrics[m].value >= 0 && report.metrics[m].value <= 1);
+        free(values);
     }
 }
 
@@ -268,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_fleet_measures_what_one_machine_does),
         cmocka_unit_test(intervals_hold_the_value_and_narrow_with_the_rows),
         cmocka_unit_test(a_model_that_knows_its_rows_by_heart_is_flagged),
+        cmocka_unit_test(constant_targets_have_no_spread),
         cmocka_unit_test(noise_does_not_make_counts_negative_and_no_rows_are_said),
         cmocka_unit_test(outputs_that_are_not_finite_are_refused),
     };

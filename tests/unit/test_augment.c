@@ -189,7 +189,7 @@ static void shares_of_mixup_have_the_law_of_beta(void **state)
     enum {
         DRAWS = 20000
     };
-    static const double alphas[] = {0.2, 0.5, 1};
+    static const double alphas[] = {1e-12, 0.2, 0.5, 1};
     const struct trib_model model = parsed("2 - dense 2 softmax");
     for (size_t a = 0; a < sizeof(alphas) / sizeof(alphas[0]); a++) {
         const struct trib_augment_options options = {.mixup = alphas[a]};

@@ -55,7 +55,8 @@ static void assert_near(double value, double wanted)
         fail_msg("%.9g, wanted %.9g", value, wanted);
 }
 
-// Newcombe 1998, table II, method 10: (a) 56/70 less 48/80, (e) 9/10 less 3/10, (h) 10/10 less 0/10.
+// Newcombe 1998, table II, method 10: (a) 56/70 less 48/80, (e) 9/10 less 3/10, (h) 10/10 less
+// 0/10.
 static void differences_of_rates_are_those_of_the_paper(void **state)
 {
     (void)state;
@@ -103,7 +104,8 @@ static void intervals_of_means_hold_what_they_say(void **state)
         held += mean.low <= 0 && mean.high >= 0; // not cut at 0
         apart += d.low <= 1 && d.high >= 1;
     }
-    // 95 % of 2000 are 1900, and 4 standard deviations of that 39; the normal law is a little short.
+    // 95 % of 2000 are 1900, and 4 standard deviations of that 39; the normal law is a little
+    // short.
     assert_in_range(held, 1850, 1950);
     assert_in_range(apart, 1850, 1950);
 }

@@ -91,7 +91,7 @@ static void probabilities_of_zero_and_bad_numbers(void **state)
     const double sure[] = {0, 1, 0, 1, 0, 0};
     assert_int_equal(trib_ensemble_fit_likelihood(sure, 3, 2, weights), TRIB_OK);
     assert_true(weights[1] > 1 - 1e-6);
-    static const double bad[] = {-0.1, 1.1, NAN, INFINITY};
+    static const double bad[] = {-0.1, 1.1, (double)NAN, (double)INFINITY};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const double row[] = {0.5, bad[i]};
         assert_int_equal(trib_ensemble_fit_likelihood(row, 1, 2, weights), TRIB_ERR_DATA);
@@ -138,7 +138,8 @@ static void errors_weigh_by_their_precision(void **state)
     }
 }
 
-// Two members are unsure of class 0 and one is sure of class 1. Labels would vote 2 to 1 for class 0.
+// Two members are unsure of class 0 and one is sure of class 1. Labels would vote 2 to 1 for class
+// 0.
 static void probabilities_are_averaged_and_not_labels(void **state)
 {
     (void)state;

@@ -49,8 +49,8 @@ static void what_does_not_exist_has_no_interval(void **state)
     assert_true(isnan(trib_interval_auc(0.5, 0, 1).low));
 }
 
-// Of 2,000 samples 95 in 100 cover the truth; by chance alone the share is within 0.02 of that in all
-// but one of 10,000 seeds.
+// Of 2,000 samples 95 in 100 cover the truth; by chance alone the share is within 0.02 of that in
+// all but one of 10,000 seeds.
 static void shares_are_covered_as_often_as_stated(void **state)
 {
     (void)state;

@@ -273,7 +273,8 @@ static void assert_gradient(const char *spec, uint64_t seed, bool is_weighted)
     double loss = is_weighted ? trib_net_gradient_weighted(net, params, &batch, NULL, gradient)
                               : trib_net_gradient(net, params, x, y, ROWS, gradient);
     assert_true(fabs(loss - reference_mean(&model, exact, &batch)) < 1e-5 * (1 + loss));
-    // The training loss has exponentials in float32 (kernels.h gives the bound), evaluation in double.
+    // The training loss has exponentials in float32 (kernels.h gives the bound), evaluation in
+    // double.
     assert_true(fabs(loss * ROWS - trib_net_loss_weighted(net, params, &batch)) < 1e-6 * ROWS);
     for (size_t i = 0; i < model.param_count; i++) {
         const double h = 1e-6, here = exact[i];

@@ -147,8 +147,8 @@ static void a_file_that_goes_through_npz_is_the_same_file(void **state)
     trib_buf_fini(&last);
 }
 
-// Whatever a damaged file is taken for, it is taken apart within its bytes (the sanitizers look) and
-// refused with a reason unless its arrays are whole.
+// Whatever a damaged file is taken for, it is taken apart within its bytes (the sanitizers look)
+// and refused with a reason unless its arrays are whole.
 static void no_truncation_is_a_model(void **state)
 {
     (void)state;

@@ -609,6 +609,24 @@ static void balanced_classes_are_like_repeated_rows(void **state)
     assert_true(apart > 0.01);
 }
 
+// A class weighs what its rows weigh: two rows of weight 3 are as much as six of 1.
+static void balanced_classes_count_the_weights_of_rows(void **state)
+{
+    (void)state;
+    float x[16], y[8], weights[8], balanced[PARAMS], plain[PARAMS];
+    uint64_t seed = 4;
+    for (int i = 0; i < 16; i++)
+        x[i] = small(&seed);
+    for (int r = 0; r < 8; r++) {
+        y[r] = r >= 6;
+        weights[r] = r >= 6 ? 3 : 1;
+    }
+    const struct trib_samples rows = {x, y, 8, 2, weights, NULL};
+    train_rows(&rows, true, balanced);
+    train_rows(&rows, false, plain);
+    assert_memory_equal(balanced, plain, sizeof(plain));
+}
+
 static void a_row_of_weight_zero_is_like_no_row(void **state)
 {
     (void)state;
@@ -684,6 +702,7 @@ int main(void)
         cmocka_unit_test(a_row_keeps_its_side_and_the_share_is_met),
         cmocka_unit_test(too_few_rows_to_keep_any_are_all_learnt_from),
         cmocka_unit_test(balanced_classes_are_like_repeated_rows),
+        cmocka_unit_test(balanced_classes_count_the_weights_of_rows),
         cmocka_unit_test(a_row_of_weight_zero_is_like_no_row),
         cmocka_unit_test(nothing_is_allocated_while_training),
     };

@@ -352,8 +352,8 @@ static void an_l1_clip_beyond_the_l2_clip_changes_nothing(void **state)
     assert_true(with.noise_multiplier == without.noise_multiplier);
 }
 
-// The published figure against what the samplers do: shares of 30 of 20, all of the noise of each of
-// 30, or one noise on the sum.
+// The published figure against what the samplers do: shares of 30 of 20, all of the noise of each
+// of 30, or one noise on the sum.
 static void the_noise_on_the_mean_is_what_is_said(void **state)
 {
     (void)state;
@@ -381,7 +381,8 @@ static void the_noise_on_the_mean_is_what_is_said(void **state)
         }
         for (int i = 0; i < COORDINATES; i++)
             squares += pow(words[i] * encoding.grid / DEVICES, 2);
-        // The estimate of a deviation from N draws of excess kurtosis 3 is off by about 1.1/sqrt(N).
+        // The estimate of a deviation from N draws of excess kurtosis 3 is off by about
+        // 1.1/sqrt(N).
         assert_close(sqrt(squares / COORDINATES), trib_privacy_noise_std(&encoding, DEVICES), 0.04);
     }
     trib_noise_fini(&noise);

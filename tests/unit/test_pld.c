@@ -66,7 +66,8 @@ static void composed_gaussian_releases_are_one(void **state)
     }
 }
 
-// Two Laplace releases: the loss of the sum, integrated. With a shift of e0 one loss is l = 2x - e0.
+// Two Laplace releases: the loss of the sum, integrated. With a shift of e0 one loss is l = 2x -
+// e0.
 static double two_laplace_delta(double e0, double epsilon)
 {
     enum {

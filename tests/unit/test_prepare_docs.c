@@ -1,5 +1,5 @@
-// The examples of docs/data.md: each block of steps that holds rows ("# a = 1 2") makes of them what it
-// says ("# -> a = 0.5 1").
+// The examples of docs/data.md: each block of steps that holds rows ("# a = 1 2") makes of them
+// what it says ("# -> a = 0.5 1").
 #include "tests/unit/prepare_rig.h"
 
 #include "common/base/file.h"
@@ -135,7 +135,8 @@ static void run_example(const struct example *example)
     trib_schema_destroy(schema);
 }
 
-// Blocks are indented by four blanks; steps that blank lines part are one example until it has rows.
+// Blocks are indented by four blanks; steps that blank lines part are one example until it has
+// rows.
 static void every_example_of_the_page_is_true(void **state)
 {
     (void)state;

@@ -75,8 +75,8 @@ static void make_rows(double rows[ROWS][COLUMNS])
     }
 }
 
-// The leading eigenvectors of the pooled covariance by orthogonal iteration, in long double: another
-// way than the library's.
+// The leading eigenvectors of the pooled covariance by orthogonal iteration, in long double:
+// another way than the library's.
 static void pooled_subspace(double rows[ROWS][COLUMNS], long double q[COMPONENTS][WIDE])
 {
     long double mean[WIDE] = {0};

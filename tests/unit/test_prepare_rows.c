@@ -47,8 +47,8 @@ static void smoothing_is_what_its_formula_says(void **state)
     }
 }
 
-// The weights of five points are those of the tables: (3, -5, -3, 9, 31) / 35. A parabola stays as it
-// is, also when the window has gone round, and a missing value leaves no trace.
+// The weights of five points are those of the tables: (3, -5, -3, 9, 31) / 35. A parabola stays as
+// it is, also when the window has gone round, and a missing value leaves no trace.
 static void savgol_is_the_end_of_a_parabola(void **state)
 {
     (void)state;

@@ -118,6 +118,38 @@ static void test_rows_are_dropped_and_nothing_else(void **state)
     trib_dataset_free(dataset);
 }
 
+// Of a data set whose features a pipeline is still to make: values, label and owner stay together.
+static void values_are_dropped_with_their_rows(void **state)
+{
+    (void)state;
+    enum {
+        ROWS = 200,
+        COLUMNS = 3
+    };
+    const struct trib_split split = {.seed = 4, .test = 0.3};
+    struct trib_dataset *dataset;
+    assert_int_equal(trib_dataset_create(ROWS, 0, false, "values", &dataset), TRIB_OK);
+    assert_int_equal(trib_dataset_add_values(dataset, COLUMNS), TRIB_OK);
+    assert_int_equal(trib_dataset_add_owners(dataset), TRIB_OK);
+    for (size_t r = 0; r < ROWS; r++) {
+        for (size_t c = 0; c < COLUMNS; c++)
+            dataset->values[r * COLUMNS + c] = (double)(r * COLUMNS + c);
+        dataset->y[r] = (float)r;
+        dataset->owners[r] = (uint32_t)r;
+    }
+    assert_int_equal(trib_split_identify(dataset, TRIB_SPLIT_BY_PLACE), TRIB_OK);
+    trib_split_drop_test(&split, dataset);
+    assert_true(dataset->rows > 100 && dataset->rows < 180);
+    for (size_t r = 0; r < dataset->rows; r++) {
+        const size_t place = (size_t)dataset->y[r];
+        assert_true(trib_split_side(&split, place) != TRIB_SIDE_TEST);
+        assert_int_equal(dataset->owners[r], place);
+        for (size_t c = 0; c < COLUMNS; c++)
+            assert_true(dataset->values[r * COLUMNS + c] == (double)(place * COLUMNS + c));
+    }
+    trib_dataset_free(dataset);
+}
+
 static void each_label_has_its_share_when_stratified(void **state)
 {
     (void)state;
@@ -147,6 +179,12 @@ static void each_label_has_its_share_when_stratified(void **state)
 
     for (size_t i = 1; i < ROWS; i += 2) // every row twice: pairs stay together
         ids[i] = ids[i - 1], labels[i] = labels[i - 1];
+    assert_int_equal(trib_split_stratified(&split, ids, labels, ROWS, sides), TRIB_OK);
+    for (size_t i = 1; i < ROWS; i += 2)
+        assert_int_equal(sides[i], sides[i - 1]);
+
+    for (size_t i = 1; i < ROWS; i += 2) // also when they have two labels
+        labels[i] = labels[i - 1] > 0 ? 0 : 1;
     assert_int_equal(trib_split_stratified(&split, ids, labels, ROWS, sides), TRIB_OK);
     for (size_t i = 1; i < ROWS; i += 2)
         assert_int_equal(sides[i], sides[i - 1]);
@@ -234,6 +272,7 @@ int main(void)
         cmocka_unit_test(shares_of_a_hundred_thousand_rows_are_met),
         cmocka_unit_test(a_row_keeps_its_side_when_others_come_and_go),
         cmocka_unit_test(test_rows_are_dropped_and_nothing_else),
+        cmocka_unit_test(values_are_dropped_with_their_rows),
         cmocka_unit_test(each_label_has_its_share_when_stratified),
         cmocka_unit_test(folds_of_devices_are_even_in_any_order),
         cmocka_unit_test(the_id_column_says_who_a_row_is),

@@ -41,7 +41,8 @@ static void expansion_add(struct expansion *e, double x)
     assert_true(kept < 64);
 }
 
-// Rounded once: the parts from the largest on; a tie between two doubles is broken by the next part.
+// Rounded once: the parts from the largest on; a tie between two doubles is broken by the next
+// part.
 static double expansion_value(const struct expansion *e)
 {
     size_t n = e->count;

@@ -222,8 +222,8 @@ static void digits_are_learned(void **state)
 
     assert_int_equal(trib_csv_read(DIGITS, &csv, &digits), TRIB_OK);
     assert_int_equal(digits->rows, 1797);
-    // Every fifth row is held out. Rows by the same writer lie together in this file, so its end would
-    // ask another question, about hands never seen (0.91 to 0.92 with the same training).
+    // Every fifth row is held out. Rows by the same writer lie together in this file, so its end
+    // would ask another question, about hands never seen (0.91 to 0.92 with the same training).
     uint32_t learn_rows[1797], test_rows[1797];
     size_t learn_count = 0, test_count = 0;
     for (uint32_t r = 0; r < 1797; r++) {
@@ -260,8 +260,8 @@ static bool stop_after(void *user)
     return (*steps)-- == 0;
 }
 
-// partial_fit: k calls of one row are one call of k rows with batch 1, and the stretch that a call is
-// cut into does not show.
+// partial_fit: k calls of one row are one call of k rows with batch 1, and the stretch that a call
+// is cut into does not show.
 static void row_by_row_is_the_same_as_all_at_once(void **state)
 {
     (void)state;
@@ -324,6 +324,28 @@ static void row_by_row_is_the_same_as_all_at_once(void **state)
     }
 }
 
+// What a task of another program may ask for, and a step at a time cannot do.
+static void what_looks_at_all_rows_cannot_go_on(void **state)
+{
+    (void)state;
+    const struct trib_train_options good = {.epochs = 1, .batch = 4, .is_online = true};
+    struct trib_train_options bad[9];
+    assert_true(trib_train_can_go_on(&good));
+    for (size_t i = 0; i < 9; i++)
+        bad[i] = good;
+    bad[0].epochs = 2;
+    bad[1].batch = 0;
+    bad[2].batch = TRIB_ONLINE_BATCH_MAX + 1;
+    bad[3].validation_fraction = 0.1;
+    bad[4].are_classes_equal = true;
+    bad[5].schedule.kind = TRIB_SCHEDULE_STEP;
+    bad[6].resample.kind = TRIB_SAMPLING_OVER;
+    bad[7].augment.jitter = 0.1;
+    bad[8].is_online = false;
+    for (size_t i = 0; i < 9; i++)
+        assert_false(trib_train_can_go_on(&bad[i]));
+}
+
 static void training_stops_when_asked(void **state)
 {
     (void)state;
@@ -373,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_hidden_layer_learns_what_a_line_cannot),
         cmocka_unit_test(a_line_is_found_exactly),
         cmocka_unit_test(digits_are_learned),
+        cmocka_unit_test(what_looks_at_all_rows_cannot_go_on),
         cmocka_unit_test(row_by_row_is_the_same_as_all_at_once),
         cmocka_unit_test(training_stops_when_asked),
         cmocka_unit_test(divergence_is_an_error_and_not_a_model),

@@ -169,8 +169,8 @@ static struct trib_evaluation linear_of(const char *spec, float params[static 64
     return measured(&linear, params);
 }
 
-// Of two classes with means 2 e_0 and 2 e_1 (+ e_1 for x_0 / 2), one covariance and known shares the
-// rule of Bayes is linear: what is fitted must come near it, weights and constant.
+// Of two classes with means 2 e_0 and 2 e_1 (+ e_1 for x_0 / 2), one covariance and known shares
+// the rule of Bayes is linear: what is fitted must come near it, weights and constant.
 static void classes_are_told_apart_as_well_as_can_be(void **state)
 {
     (void)state;
