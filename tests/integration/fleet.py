@@ -230,6 +230,23 @@ class Fleet:
     def enrol(self, token, name, *options):
         return run("tributary-client", "enrol", token, *options, "--state", self.root / name)
 
+    def begin_groups(self, groups, rows):
+        """A coordinator, and a connected device d0, d1, ... for each group, by the allow-list."""
+        keys = [run("tributary-client", "keygen", "--state", self.root / f"d{i}").stdout.strip()
+                for i in range(len(groups))]
+        (self.dir / "allow.txt").write_text(
+            "".join(f"{key} d{i} {groups[i]}\n" for i, key in enumerate(keys)))
+        with open(self.dir / "tributary.ini", "a") as file:
+            file.write("[enrol]\nallow_list = allow.txt\n")
+        self.start_coordinator()
+        for i in range(len(groups)):
+            done = self.enrol(f"tcp://127.0.0.1:{self.port}", f"d{i}", "--key", self.key)
+            if done.returncode:
+                raise AssertionError(f"enrol d{i}: exit {done.returncode}: {done.stderr}")
+            self.write_data(f"d{i}", rows[i])
+            self.start_device(f"d{i}")
+        self.wait_connected(len(groups))
+
     def write_data(self, name, rows, scale=16, modes="off,local"):
         """A device's rows, and the file that says how to read them."""
         folder = self.root / name

@@ -24,20 +24,9 @@ class Config(ctypes.Structure):
 
 class CountersTest(fleet.Case):
     def begin(self, tried):
-        listed = tried.dir / "allow.txt"
-        keys = [fleet.run("tributary-client", "keygen", "--state", tried.root / f"d{i}")
-                .stdout.strip() for i in range(len(GROUPS))]
-        listed.write_text("".join(f"{key} d{i} {GROUPS[i]}\n" for i, key in enumerate(keys)))
-        with open(tried.dir / "tributary.ini", "a") as file:
-            file.write("[enrol]\nallow_list = allow.txt\n")
-        tried.start_coordinator()
         self.rows = fleet.digits()
-        for i in range(len(GROUPS)):
-            done = tried.enrol(f"tcp://127.0.0.1:{tried.port}", f"d{i}", "--key", tried.key)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            tried.write_data(f"d{i}", self.rows[200 + 60 * i:260 + 60 * i])
-            tried.start_device(f"d{i}")
-        tried.wait_connected(len(GROUPS))
+        tried.begin_groups(GROUPS, [self.rows[200 + 60 * i:260 + 60 * i]
+                                    for i in range(len(GROUPS))])
 
     def learn(self, tried, counters="clicks:rate, minutes:sum:0:60", **keys):
         """A round of a job, which makes a version and collects; what was collected, by name."""

@@ -8,20 +8,9 @@ GROUPS = ["town"] * 6 + ["country"] * 2
 
 class StratifyTest(fleet.Case):
     def begin(self, tried):
-        keys = [fleet.run("tributary-client", "keygen", "--state", tried.root / f"d{i}")
-                .stdout.strip() for i in range(len(GROUPS))]
-        (tried.dir / "allow.txt").write_text(
-            "".join(f"{key} d{i} {GROUPS[i]}\n" for i, key in enumerate(keys)))
-        with open(tried.dir / "tributary.ini", "a") as file:
-            file.write("[enrol]\nallow_list = allow.txt\n")
-        tried.start_coordinator()
         self.rows = fleet.digits()
-        for i in range(len(GROUPS)):
-            done = tried.enrol(f"tcp://127.0.0.1:{tried.port}", f"d{i}", "--key", tried.key)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            tried.write_data(f"d{i}", self.rows[200 + 50 * i:250 + 50 * i])
-            tried.start_device(f"d{i}")
-        tried.wait_connected(len(GROUPS))
+        tried.begin_groups(GROUPS, [self.rows[200 + 50 * i:250 + 50 * i]
+                                    for i in range(len(GROUPS))])
 
     def countries(self, tried, **keys):
         """How many devices of the country each round counted."""

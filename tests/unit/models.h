@@ -19,4 +19,9 @@ static inline float small(uint64_t *seed) // uniform in [-1, 1)
     return (float)((double)(int64_t)test_rand(seed) * 0x1p-63);
 }
 
+static inline double draw(uint64_t *seed) // uniform in [-1, 1)
+{
+    return (double)(test_rand(seed) >> 11) * 0x1p-52 - 1;
+}
+
 #endif // TRIB_TESTS_UNIT_MODELS_H

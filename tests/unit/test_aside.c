@@ -8,6 +8,7 @@
 #include "common/math/ask.h"
 #include "common/math/evaluation.h"
 #include "common/math/train.h"
+#include "tests/unit/models.h"
 
 enum {
     ROWS = 700,
@@ -17,19 +18,6 @@ enum {
 
 static const double fraction = 0.3;
 static float x[ROWS][INPUTS], y[ROWS];
-
-static struct trib_model parse(const char *spec)
-{
-    struct trib_model model;
-    char why[256];
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
-
-static double draw(uint64_t *seed)
-{
-    return (double)(test_rand(seed) >> 11) * 0x1p-52 - 1;
-}
 
 static void fill(uint64_t seed, uint32_t classes)
 {
@@ -125,7 +113,7 @@ static void a_fleet_measures_what_one_machine_does(void **state)
     static const char *const specs[] = {"3 - dense 1 sigmoid", "3 - dense 3 softmax",
                                         "3 - dense 7 tanh - dense 1 linear"};
     for (size_t i = 0; i < 3; i++) {
-        const struct trib_model model = parse(specs[i]);
+        const struct trib_model model = parsed(specs[i]);
         float *params = calloc(model.param_count, sizeof(*params));
         struct trib_aside_report report;
         assert_non_null(params);
@@ -160,7 +148,7 @@ static void a_fleet_measures_what_one_machine_does(void **state)
 static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("3 - dense 1 sigmoid");
+    const struct trib_model model = parsed("3 - dense 1 sigmoid");
     const float params[4] = {2, -2, 0, 0};
     struct trib_aside_report report;
     struct trib_interval interval = {(double)NAN, (double)NAN};
@@ -189,7 +177,7 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
 static struct trib_aside_report gap_of(double share, bool classifies)
 {
     const struct trib_model model =
-        parse(classifies ? "3 - dense 1 sigmoid" : "3 - dense 1 linear");
+        parsed(classifies ? "3 - dense 1 sigmoid" : "3 - dense 1 linear");
     const float params[4] = {1, 0, 0, 0};
     uint32_t order[ROWS];
     struct trib_aside_report report;
@@ -232,7 +220,7 @@ static void a_model_that_knows_its_rows_by_heart_is_flagged(void **state)
 static void constant_targets_have_no_spread(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("3 - dense 1 linear");
+    const struct trib_model model = parsed("3 - dense 1 linear");
     float params[4] = {0, 0, 0, 1};
     fill(1, 0);
     for (int i = 0; i < 200; i++) {
@@ -253,7 +241,7 @@ static void noise_does_not_make_counts_negative_and_no_rows_are_said(void **stat
     (void)state;
     static const char *const specs[] = {"3 - dense 1 sigmoid", "3 - dense 1 linear"};
     for (size_t i = 0; i < 2; i++) {
-        const struct trib_model model = parse(specs[i]);
+        const struct trib_model model = parsed(specs[i]);
         const size_t count = trib_aside_values(&model);
         double *values = calloc(count, sizeof(*values));
         struct trib_aside_report report;
@@ -264,14 +252,14 @@ static void noise_does_not_make_counts_negative_and_no_rows_are_said(void **stat
         assert_int_equal(trib_aside_read(&model, values, &report), TRIB_ERR_DATA);
         free(values);
     }
-    const struct trib_model wide = parse("3 - dense 4000 softmax"); // 16 million counts
+    const struct trib_model wide = parsed("3 - dense 4000 softmax"); // 16 million counts
     assert_int_equal(trib_aside_values(&wide), 0);
 }
 
 static void outputs_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("3 - dense 1 linear");
+    const struct trib_model model = parsed("3 - dense 1 linear");
     const struct trib_ask ask = {
         .kind = TRIB_TALLY_EVALUATION, .model = &model, .validation_fraction = fraction};
     const float params[4] = {(float)NAN, 0, 0, 0};

@@ -6,6 +6,7 @@
 
 #include "common/math/ask.h"
 #include "common/math/newton.h"
+#include "tests/unit/models.h"
 
 enum {
     ROWS = 400,
@@ -15,19 +16,6 @@ enum {
 };
 
 static float x[ROWS][INPUTS], y[ROWS], weights[ROWS];
-
-static struct trib_model parse(const char *spec)
-{
-    struct trib_model model;
-    char why[256];
-    assert_int_equal(trib_model_parse(spec, &model, why, sizeof(why)), TRIB_OK);
-    return model;
-}
-
-static double draw(uint64_t *seed)
-{
-    return (double)(test_rand(seed) >> 11) * 0x1p-52 - 1;
-}
 
 // Features of unlike sizes that hang together; labels 0 and 1, or numbers.
 static void fill(uint64_t seed, bool classifies)
@@ -132,7 +120,7 @@ static void assert_close(const double *got, const long double *expected, double 
 static void one_round_of_a_line_is_pooled_least_squares(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("4 - dense 1 linear");
+    const struct trib_model model = parsed("4 - dense 1 linear");
     const double ridges[] = {0, 0.01};
     for (size_t r = 0; r < 2; r++) {
         double values[P * (P + 1) / 2 + P + 2];
@@ -160,7 +148,7 @@ static void one_round_of_a_line_is_pooled_least_squares(void **state)
 static void eight_rounds_of_a_logistic_regression_are_pooled_reweighted_least_squares(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("4 - dense 1 sigmoid");
+    const struct trib_model model = parsed("4 - dense 1 sigmoid");
     const double ridges[] = {0, 0.001};
     for (size_t r = 0; r < 2; r++) {
         double values[P * (P + 1) / 2 + P + 2];
@@ -197,7 +185,7 @@ static void eight_rounds_of_a_logistic_regression_are_pooled_reweighted_least_sq
 static void what_is_counted_is_what_the_layout_says(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("2 - dense 1 linear");
+    const struct trib_model model = parsed("2 - dense 1 linear");
     const float two[2][2] = {{2, 3}, {0, -1}}, target[] = {5, 1}, weight[] = {1, 2};
     const float params[] = {1, 1, 0.5f}; // outputs 5.5 and -0.5
     const struct trib_samples samples = {
@@ -219,7 +207,7 @@ static void what_is_counted_is_what_the_layout_says(void **state)
 static void rows_kept_aside_are_not_counted(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("4 - dense 1 linear");
+    const struct trib_model model = parsed("4 - dense 1 linear");
     const struct trib_ask ask = {
         .kind = TRIB_TALLY_NEWTON, .model = &model, .validation_fraction = 0.25};
     const float params[P] = {0};
@@ -239,7 +227,7 @@ static void rows_kept_aside_are_not_counted(void **state)
 static void what_cannot_be_solved_is_refused_by_name(void **state)
 {
     (void)state;
-    const struct trib_model model = parse("4 - dense 1 linear");
+    const struct trib_model model = parsed("4 - dense 1 linear");
     double values[P * (P + 1) / 2 + P + 2];
     float params[P] = {1, 2, 3, 4, 5};
     const float before[P] = {1, 2, 3, 4, 5};
