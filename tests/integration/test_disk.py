@@ -11,7 +11,7 @@ SPEC = "2 - dense 1000 relu - dense 500 relu - dense 2 softmax"
 ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
 UPDATE = 504502 * 3  # bytes, words of 24 bits
 MODEL = 504502 * 4
-JOB = {"rounds": 30, "cohort": 1, "batch": 16, "learning_rate": 0.01}
+JOB = {"rounds": 12, "cohort": 1, "batch": 16, "learning_rate": 0.01, "local_epochs": 20}
 
 
 class Disks(fleet.Fleet):
@@ -28,18 +28,25 @@ class Disks(fleet.Fleet):
         """No file of this process may grow beyond so many bytes: to it the disk is full."""
         resource.prlimit(self.processes[name].pid, resource.RLIMIT_FSIZE, (size, UNLIMITED))
 
-    def stop_in_training(self, name):
+    def stop_in_training(self, name, job):
         """Stop a device whose round has its segment, and nothing of its update in it."""
+        begun = 0
+
         def is_stopped():
+            nonlocal begun
+            fleet.wait_until(lambda: self.log(name).count("begins at") > begun, f"{name} begins")
             self.processes[name].send_signal(signal.SIGSTOP)
             time.sleep(0.3)  # what it had sent arrives
             status = self.status()
             if status["round_state"] == "collecting" and status["uploads_in_flight"] == 0:
                 return True
+            begun = self.log(name).count("begins at")
             self.processes[name].send_signal(signal.SIGCONT)
             return False
 
-        fleet.wait_until(is_stopped, f"{name} trains")
+        while not is_stopped():
+            if self.ctl("jobs", "show", job)[0]["state"] != "active":
+                raise AssertionError(f"the job was over before {name} was stopped in training")
 
     def pause(self, job):
         self.ctl("jobs", "pause", job)
@@ -98,7 +105,7 @@ class DiskTest(fleet.Case):
         with Disks() as tried:
             tried.begin()
             job = tried.submit_job()
-            tried.stop_in_training("one")
+            tried.stop_in_training("one", job)
             tried.limit("coordinator", UPDATE // 2)
             tried.processes["one"].send_signal(signal.SIGCONT)
             fleet.wait_until(lambda: "seg: cannot write" in tried.log("coordinator"), "it fails")

@@ -162,7 +162,9 @@ class SecaggTest(fleet.Case):
         with Cohort() as tried:
             tried.begin()
             for point in ["secagg.shares", "secagg.upload"]:
-                job = self.crash(tried, point, spec=SPEC, report_ms=30000)
+                # The round waits for them, so that they are back in time however slow it all is.
+                job = self.crash(tried, point, spec=SPEC, report_ms=60000,
+                                 secagg={"phase_ms": 60000})
                 for name in VICTIMS:
                     tried.processes.pop(name)
                     tried.start_device(name)
