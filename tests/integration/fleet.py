@@ -62,6 +62,20 @@ def is_sanitized():
     return next(o["value"] for o in options if o["name"] == "b_sanitize") != "none"
 
 
+def sweep(test):
+    """Many runs of the same code for the sake of what comes out: once is enough, without sanitizers.
+    With them only when TRIB_SWEEPS is set (./check --sweeps)."""
+    test.is_sweep = True
+    return test
+
+
+def drop_sweeps():
+    module = sys.modules["__main__"]
+    for case in [value for value in vars(module).values() if isinstance(value, type)]:
+        for name in [n for n, value in vars(case).items() if getattr(value, "is_sweep", False)]:
+            delattr(case, name)
+
+
 def wait_until(is_true, what, patience_s=PATIENCE_S, step_s=0.01):
     """Ask until the answer is true, and return it."""
     until = time.monotonic() + patience_s
@@ -360,14 +374,29 @@ class TurnsCase(Case):
         return died
 
 
+class Timed(unittest.TextTestResult):
+    """Says how long each test took."""
+
+    def startTest(self, test):
+        self.begun = time.monotonic()
+        super().startTest(test)
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.stream.writeln(f"    {time.monotonic() - self.begun:.1f} s")
+
+
 def main():
     """Run the tests of the calling file: FILE.py BUILD_DIR [TEST]..."""
     global build
     if len(sys.argv) < 2:
         sys.exit(f"usage: {sys.argv[0]} BUILD_DIR [CLASS.TEST]...")
     build = pathlib.Path(sys.argv.pop(1)).resolve()
+    if is_sanitized() and not os.environ.get("TRIB_SWEEPS"):
+        drop_sweeps()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # clean up first
-    result = unittest.main(module="__main__", verbosity=2, exit=False).result
+    runner = unittest.TextTestRunner(resultclass=Timed, verbosity=2)
+    result = unittest.main(module="__main__", testRunner=runner, exit=False).result
     for test, why in result.skipped:
         print(f"{why}:\n[  SKIPPED ] {test.id().rsplit('.', 1)[1]}")
     sys.exit(0 if result.wasSuccessful() else 1)

@@ -87,6 +87,7 @@ class CentralTest(fleet.Case):
         for i in range(count):  # in float32, so to a few units in the last place
             self.assertAlmostEqual(made[i], base[i] + scale * sums[i], delta=1e-6)
 
+    @fleet.sweep
     def test_seeded_noise_gives_the_same_model_and_charge_wherever_it_dies(self):
         with Central() as tried:
             tried.begin()

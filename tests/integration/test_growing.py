@@ -126,6 +126,7 @@ class GrowingTest(fleet.Case):
     def test_no_row_is_used_twice_or_lost_after_a_kill(self):
         self.sweep("incremental")
 
+    @fleet.sweep
     def test_nor_in_mode_online(self):
         self.sweep("online")
 
@@ -287,6 +288,7 @@ class ModesTest(fleet.Case):
             self.assertEqual(self.play(where, *sets), plain, where)
             self.assertEqual([e["accepted"] for e in self.measured], [20] * 4, where)
 
+    @fleet.sweep
     def test_each_mode_gives_the_same_model_in_both(self):
         digests = set()
         for mode in ["batch", "incremental", "online"]:
@@ -314,6 +316,7 @@ class ScenarioTest(fleet.Case):
         self.assertEqual(done.returncode, status, done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
 
+    @fleet.sweep
     def test_it_reaches_what_a_cold_start_on_the_same_new_rows_does_not(self):
         warm = self.play("inprocess")
         self.assertGreaterEqual(warm["value"], 0.85)

@@ -22,6 +22,7 @@ class LayersTest(fleet.Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
 
+    @fleet.sweep
     def test_the_example_of_the_page_learns_the_digits(self):
         page = (pathlib.Path(fleet.SOURCE) / "docs/models.md").read_text()
         command, = re.findall(r"^    tributary-sim run (.*\\\n .*conv.*)$", page, re.MULTILINE)

@@ -104,6 +104,7 @@ class LedgerTest(fleet.Case):
             tried.train(2, mode="off", cohort=1)
             self.assertEqual(tried.privacy("d0")["entries"], [])
 
+    @fleet.sweep
     def test_a_crash_counts_as_spent_from_the_moment_the_charge_is_written(self):
         points = [point for point in fleet.crash_points("tributary-client")
                   if point.startswith(("ledger.", "budget."))]

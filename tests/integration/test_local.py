@@ -253,6 +253,7 @@ class LocalTest(fleet.Case):
             self.assertEqual(done.returncode, 2)
             self.assertIn("has a part that stays on the devices", done.stderr)
 
+    @fleet.sweep
     def test_a_device_killed_at_any_point_of_a_round_gives_the_same_model(self):
         points = {"local.durable", "spool.before", "spool.durable", "task.trained"}
         if not fleet.crash_points("tributary-client"):

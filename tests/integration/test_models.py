@@ -44,6 +44,7 @@ class ModelsTest(fleet.Case):
             tried.try_ctl("models", "export", 1, "--out", exported)
             self.assertNotEqual(fleet.Model(exported).digest(), digest)
 
+    @fleet.sweep
     def test_a_device_that_is_away_does_not_count_as_one_of_the_newest_version(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()

@@ -119,6 +119,7 @@ class PrepareTest(fleet.Case):
             "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\nprepare = {pipeline}\n"))
         return tried.ctl("jobs", "submit", path)[0]["job"]
 
+    @fleet.sweep
     def test_a_coordinator_that_dies_between_passes_goes_on_from_the_last(self):
         rows = csv(60)
         points = [None, "round.ended:1", "round.ended:5", "round.ended:12"]

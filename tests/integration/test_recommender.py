@@ -61,6 +61,7 @@ class RecommenderTest(fleet.Case):
             self.assertEqual(done.returncode, 2, words)
             self.assertIn(text, done.stderr)
 
+    @fleet.sweep
     def test_a_planted_matrix_is_found_as_well_as_with_all_rows_in_one_place(self):
         data = self.make("bilinear", "bilinear.csv")
         events = self.play(SCENARIOS / "bilinear.ini", f"data.train={data}")
@@ -97,6 +98,7 @@ class RecommenderTest(fleet.Case):
             self.assertEqual(done.returncode, 2, words)
             self.assertIn(text, done.stderr)
 
+    @fleet.sweep
     def test_the_click_network_beats_a_line_and_nears_the_truth(self):
         data = self.make("clicks", "clicks.csv")
         truth = {name: float(value) for name, value in

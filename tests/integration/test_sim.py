@@ -94,6 +94,7 @@ class SimTest(fleet.Case):
         run = self.play_both("breast-cancer")
         self.assertGreaterEqual(run.last["value"], 0.94)
 
+    @fleet.sweep
     def test_every_way_to_fit_gives_the_same_model_in_both_modes(self):
         ways = {
             "plain": [],
@@ -140,6 +141,7 @@ class SimTest(fleet.Case):
             self.assertGreater(told["noise_std"], 0)
             self.assertGreaterEqual(told["snr"], 0)
 
+    @fleet.sweep
     def test_masked_devices_learn_the_digits_at_epsilon_8(self):
         run = self.play("digits", "processes")
         self.assertGreaterEqual(run.rounds[0]["asked"], 60)
@@ -151,6 +153,7 @@ class SimTest(fleet.Case):
             self.assertEqual(told["survivors"], event["accepted"])
             self.assertAlmostEqual(told["noise_excess"], event["accepted"] / told["shares"])
 
+    @fleet.sweep
     def test_local_noise_leaves_most_of_the_model_and_says_what_it_costs(self):
         run = self.play("digits", "processes", *LOCAL)
         self.assertGreaterEqual(run.last["value"], 0.80)
@@ -179,6 +182,7 @@ class SimTest(fleet.Case):
             self.play_both("digits", *seeded, *settings(f"privacy.mode={mode}"),
                            "--accept-drowned-signal")
 
+    @fleet.sweep
     def test_silent_devices_are_the_same_ones_in_both_modes(self):
         run = self.play_both("digits-off", "--set", "faults.dropout=0.3", "--set",
                              "round.rounds=3", "--set", "round.min_accepted=1", "--set",
