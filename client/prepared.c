@@ -111,6 +111,23 @@ enum trib_err trib_prepared_features(const struct trib_task *task, bool is_borro
     return TRIB_OK;
 }
 
+// With privacy on each sum goes divided by what a row can add to it.
+static enum trib_err count_pass(const struct trib_prepare *pipeline,
+                                const struct trib_dataset *dataset, const struct trib_task *task,
+                                double *ret_totals)
+{
+    char why[512];
+    const double today = trib_prepare_today();
+    if (task->encoding.mode == TRIB_PRIVACY_OFF)
+        return trib_prepare_totals(pipeline, dataset, today, ret_totals);
+    enum trib_err err = trib_prepare_shares(pipeline, dataset, today, ret_totals, why, sizeof(why));
+    if (err != TRIB_ERR_INVAL)
+        return err;
+    TRIB_WARN("id=task-declined round=%" PRIu64 " declined: the job's pipeline: %s",
+              task->msg.round_number, why);
+    return TRIB_ERR_DATA;
+}
+
 // What the rows add to the pass that the pipeline is at.
 enum trib_err trib_prepared_count(struct trib_task *task, const struct trib_data_news *news)
 {
@@ -129,8 +146,7 @@ enum trib_err trib_prepared_count(struct trib_task *task, const struct trib_data
         err = TRIB_ERR_DATA;
     if (!err) {
         totals = trib_alloc_array(task->tally->count, sizeof(*totals));
-        err = totals ? trib_prepare_totals(pipeline, dataset, trib_prepare_today(), totals)
-                     : TRIB_ERR_NOMEM;
+        err = totals ? count_pass(pipeline, dataset, task, totals) : TRIB_ERR_NOMEM;
     }
     for (size_t i = 0; !err && i < task->tally->count; i++)
         err = trib_tally_add(task->tally, i, totals[i]);

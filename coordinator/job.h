@@ -199,6 +199,7 @@ struct trib_job_tally {
 struct trib_job {
     struct trib_job_config config;
     struct trib_model model;
+    struct trib_privacy_config asked; // what its plans are made from
     struct trib_privacy_plan privacy; // encoding, epsilon per round, predicted SNR
     uint32_t goal;                    // devices counted per round
     uint32_t offers;                  // devices asked per round, at least goal
@@ -215,10 +216,10 @@ struct trib_job {
 void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config);
 
 // Check what a table cannot. `population`: devices that could be asked, for the default delta.
-// TRIB_ERR_INVAL with conf->error naming file, line and key.
+// `passes`: of the job's pipeline, rounds that cost privacy beside those of the text. TRIB_ERR_INVAL with conf->error naming file, line and key.
 TRIB_CHECKED enum trib_err trib_job_check(struct trib_conf *conf,
                                           const struct trib_job_config *config, uint64_t population,
-                                          struct trib_job *ret_job);
+                                          uint64_t passes, struct trib_job *ret_job);
 
 // The parameters that the job starts from (param_count): those of model.init, or drawn from
 // model.seed. An error with a text in `why`: the file is not there, or does not fit the model.

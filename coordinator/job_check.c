@@ -396,11 +396,11 @@ static enum trib_err check_secagg(struct trib_conf *conf, const struct trib_job_
 }
 
 static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job_config *config,
-                                   uint64_t population, struct trib_job *job)
+                                   uint64_t population, uint64_t passes, struct trib_job *job)
 {
     char why[256];
     bool is_on = config->privacy_mode != TRIB_PRIVACY_OFF;
-    const uint64_t rounds = config->rounds + trib_job_device_evaluations(config);
+    const uint64_t rounds = config->rounds + trib_job_device_evaluations(config) + passes;
 
 #ifndef TRIB_WITH_TEST_NOISE
     if (config->test_seed != 0)
@@ -408,7 +408,7 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
                                 "makes the noise predictable; this build refuses it "
                                 "(meson option test_noise)");
 #endif
-    struct trib_privacy_config privacy = {
+    job->asked = (struct trib_privacy_config){
         .mode = (enum trib_privacy_mode)config->privacy_mode,
         .clip_l1 = config->clip_l1,
         .clip_l2 = is_on && config->clip_l2 == 0 ? 1.0 : config->clip_l2,
@@ -435,12 +435,12 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
                                 "cannot go with target_epsilon: one follows from the other");
     if (is_on && config->privacy_rounds != 0 && config->privacy_rounds < rounds)
         return trib_conf_reject(conf, "privacy", "rounds",
-                                "is less than round.rounds and the measurements on devices, "
+                                "is less than round.rounds and what is counted beside them, "
                                 "%" PRIu64 " in all: the target would be overspent",
                                 rounds);
-    if (trib_privacy_plan_make(&privacy, &job->privacy, why, sizeof(why)))
+    if (trib_privacy_plan_make(&job->asked, &job->privacy, why, sizeof(why)))
         return trib_conf_reject(conf, "privacy", "mode", "%s", why);
-    enum trib_err err = trib_job_check_tallies(conf, &privacy, job);
+    enum trib_err err = trib_job_check_tallies(conf, job);
     if (err)
         return err;
     if (job->privacy.secagg.threshold > job->accepted_min)
@@ -449,7 +449,7 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
 }
 
 enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_config *config,
-                             uint64_t population, struct trib_job *ret_job)
+                             uint64_t population, uint64_t passes, struct trib_job *ret_job)
 {
     struct trib_job job = {.config = *config};
 
@@ -469,7 +469,7 @@ enum trib_err trib_job_check(struct trib_conf *conf, const struct trib_job_confi
     if (!err)
         err = check_secagg(conf, config);
     if (!err)
-        err = check_privacy(conf, config, population, &job);
+        err = check_privacy(conf, config, population, passes, &job);
     if (err)
         return err;
     if (config->privacy_mode == TRIB_PRIVACY_OFF)

@@ -130,12 +130,12 @@ static enum trib_err finish(const struct trib_pipeline *pipeline, struct trib_pi
 }
 
 enum trib_err trib_pipeline_count(const struct trib_pipeline *pipeline, const double *values,
-                                  struct trib_pipeline_step *ret_step)
+                                  double noise, struct trib_pipeline_step *ret_step)
 {
     struct trib_pipeline_step step = {.text = NULL};
     enum trib_err err = parse(pipeline, pipeline->text, &step.prepare);
     if (!err)
-        err = trib_prepare_advance(step.prepare, values);
+        err = trib_prepare_advance(step.prepare, values, noise);
     if (!err)
         err = finish(pipeline, &step);
     if (err)

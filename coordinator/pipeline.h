@@ -37,10 +37,10 @@ TRIB_CHECKED enum trib_err trib_pipeline_open(const struct trib_data_config *con
                                               size_t why_size);
 void trib_pipeline_close(struct trib_pipeline *pipeline); // NULL is fine
 
-// From the values of a pass. The pipeline stays as it is. TRIB_ERR_DATA: they cannot be used,
+// From the values of a pass (`noise`: see trib_prepare_advance). The pipeline stays as it is. TRIB_ERR_DATA: they cannot be used,
 // logged.
 TRIB_CHECKED enum trib_err trib_pipeline_count(const struct trib_pipeline *pipeline,
-                                               const double *values,
+                                               const double *values, double noise,
                                                struct trib_pipeline_step *ret_step);
 void trib_pipeline_step_fini(struct trib_pipeline_step *step);
 // Go that step. `ret_held_out`: features to evaluate on, the caller's; NULL: there are none.

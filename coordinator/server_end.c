@@ -114,7 +114,7 @@ static enum trib_err apply_mean(struct aggregation *a, const float *base, float 
     return trib_job_step(job, a->job->moments, base, mean, mean);
 }
 
-static enum trib_err use_values(struct aggregation *a, const double *values, const float *base,
+static enum trib_err use_values(struct aggregation *a, double *values, const float *base,
                                 float *next)
 {
     struct trib_evaluation_value beside[TRIB_METRICS_MAX];
@@ -134,7 +134,8 @@ static enum trib_err use_values(struct aggregation *a, const double *values, con
                                                .values = beside,
                                                .value_count = a->beside_count,
                                                .slices = slices.slices,
-                                               .slice_count = slices.count};
+                                               .slice_count = slices.count,
+                                               .counted = a->plan.count};
     if (!err)
         err = trib_tally_round_use(&a->job->job, &a->shape, values, &counted_at, next, &a->use);
     trib_slices_fini(&slices);

@@ -75,21 +75,19 @@ static bool waits_for_pipeline(const struct trib_active_job *active)
 static enum trib_err follow_pipeline(struct trib_active_job *active)
 {
     const struct trib_prepare *prepare = active->pipeline->prepare;
-    if (!trib_prepare_is_fitted(prepare)) {
-        trib_job_set_prepare(&active->job, trib_prepare_sum_count(prepare));
-        return TRIB_OK;
-    }
-    trib_job_set_prepare(&active->job, 0);
-    return trib_prepare_digest(prepare, active->prepare_digest);
+    enum trib_err err = trib_job_set_prepare(&active->job, prepare);
+    return err || !trib_prepare_is_fitted(prepare)
+               ? err
+               : trib_prepare_digest(prepare, active->prepare_digest);
 }
 
-static enum trib_err open_pipeline(struct trib_active_job *active, struct trib_job_text *text)
+// Does the pipeline go with the job?
+static enum trib_err check_pipeline(struct trib_active_job *active, struct trib_job_text *text)
 {
     const struct trib_job *job = &active->job;
-    enum trib_err err = trib_pipeline_open(&active->data, job->config.eval_every > 0,
-                                           &active->pipeline, text->why, sizeof(text->why));
-    if (err || !active->pipeline)
-        return err;
+    char why[256];
+    if (!active->pipeline)
+        return TRIB_OK;
     const size_t features = trib_prepare_features(active->pipeline->prepare);
     if (features != job->model.inputs) {
         (void)snprintf(text->why, sizeof(text->why),
@@ -97,12 +95,10 @@ static enum trib_err open_pipeline(struct trib_active_job *active, struct trib_j
                        features, job->model.inputs);
         return TRIB_ERR_INVAL;
     }
-    if (waits_for_pipeline(active) && job->config.privacy_mode != TRIB_PRIVACY_OFF) {
-        (void)snprintf(text->why, sizeof(text->why),
-                       "%s: data.prepare: wants statistics of the fleet, which would leave the "
-                       "devices without noise: with privacy on name a pipeline that is fitted",
-                       text->name);
-        return TRIB_ERR_INVAL;
+    enum trib_err err = trib_job_check_prepare(job, active->pipeline->prepare, why, sizeof(why));
+    if (err) {
+        (void)snprintf(text->why, sizeof(text->why), "%s: data.prepare: %s", text->name, why);
+        return err;
     }
     return follow_pipeline(active);
 }
@@ -148,13 +144,21 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         err = trib_conf_reject(conf, "data", "format",
                                "must be csv, idx or jsonl: the others are "
                                "of devices");
-    if (!err)
-        err = trib_job_check(conf, &config, trib_peers_count(server->peers), &active->job);
     if (err) {
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;
     }
-    err = open_pipeline(active, text);
+    err = trib_pipeline_open(&active->data, config.eval_every > 0, &active->pipeline, text->why,
+                             sizeof(text->why));
+    if (err)
+        goto out;
+    err = trib_job_check(conf, &config, trib_peers_count(server->peers),
+                         active->pipeline ? active->pipeline->passes : 0, &active->job);
+    if (err) {
+        (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
+        goto out;
+    }
+    err = check_pipeline(active, text);
     if (!err && config.eval_every > 0 && !waits_for_pipeline(active))
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));
@@ -539,12 +543,23 @@ void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const 
     submit_end(server, state, reason, false);
 }
 
+// Passes that counted nothing in the end, and cost privacy all the same: so many of the rounds that
+// are to come are not played, or the target would be overspent.
+static uint64_t lost_passes(const struct trib_active_job *active)
+{
+    const struct trib_pipeline *pipeline = active->pipeline;
+    if (!pipeline || active->job.asked.mode == TRIB_PRIVACY_OFF)
+        return 0;
+    return active->passes_tried - (pipeline->passes - trib_prepare_passes_left(pipeline->prepare));
+}
+
 enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server)
 {
     const struct trib_active_job *active = server->job;
     const uint64_t now_ms = trib_clock_wall_ms(); // days may pass, and the machine sleep
     const uint64_t begun_ms = active->row.submitted_ms;
-    return trib_stop_rule(&active->stop, &active->job, active->row.rounds_done,
+    return trib_stop_rule(&active->stop, &active->job,
+                          active->row.rounds_done + lost_passes(active),
                           now_ms > begun_ms ? now_ms - begun_ms : 0);
 }
 

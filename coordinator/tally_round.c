@@ -3,8 +3,10 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/alloc.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/math/aside.h"
@@ -91,8 +93,20 @@ static enum trib_err check_evaluation(struct trib_conf *conf, const struct trib_
 static const struct trib_encoding exact = {
     .mode = TRIB_PRIVACY_OFF, .grid = 1, .word_bits = TRIB_TALLY_WORD_BITS};
 
-static enum trib_err plan_tally(struct trib_conf *conf, const struct trib_privacy_config *privacy,
-                                enum trib_tally_kind kind, struct trib_job *job)
+static enum trib_err plan_values(const struct trib_job *job, size_t values,
+                                 struct trib_privacy_plan *ret_plan, char *why, size_t why_size)
+{
+    struct trib_privacy_config config = job->asked;
+    assert(values > 0 && values <= TRIB_TALLY_VALUES_MAX);
+    config.params = values;
+    enum trib_err err = trib_privacy_plan_make(&config, ret_plan, why, why_size);
+    if (!err && config.mode == TRIB_PRIVACY_OFF)
+        ret_plan->encoding = exact;
+    return err;
+}
+
+static enum trib_err plan_tally(struct trib_conf *conf, enum trib_tally_kind kind,
+                                struct trib_job *job)
 {
     const struct trib_ask ask = {.kind = kind,
                                  .model = &job->model,
@@ -100,47 +114,82 @@ static enum trib_err plan_tally(struct trib_conf *conf, const struct trib_privac
                                  .ranking = job->held_out.ranking,
                                  .counters = &job->counters};
     struct trib_job_tally *tally = &job->tallies[kind];
-    struct trib_privacy_config config = *privacy;
     char why[256];
     tally->values = trib_ask_values(&ask);
-    assert(tally->values > 0 && tally->values <= TRIB_TALLY_VALUES_MAX);
-    config.params = tally->values;
-    if (trib_privacy_plan_make(&config, &tally->privacy, why, sizeof(why)))
+    if (plan_values(job, tally->values, &tally->privacy, why, sizeof(why)))
         return trib_conf_reject(conf, "privacy", "mode", "for the %s rounds: %s",
                                 trib_tally_kind_text(kind), why);
-    if (privacy->mode == TRIB_PRIVACY_OFF)
-        tally->privacy.encoding = exact;
     return TRIB_OK;
 }
 
-enum trib_err trib_job_check_tallies(struct trib_conf *conf,
-                                     const struct trib_privacy_config *privacy,
-                                     struct trib_job *job)
+enum trib_err trib_job_check_tallies(struct trib_conf *conf, struct trib_job *job)
 {
     enum trib_err err = TRIB_OK;
     if (job->config.strategy == TRIB_JOB_NEWTON) {
         err = check_newton(conf, job);
         if (!err)
-            err = plan_tally(conf, privacy, TRIB_TALLY_NEWTON, job);
+            err = plan_tally(conf, TRIB_TALLY_NEWTON, job);
     }
     if (!err && job->config.evaluate_on_devices > 0) {
         err = check_evaluation(conf, job);
         if (!err)
-            err = plan_tally(conf, privacy, TRIB_TALLY_EVALUATION, job);
+            err = plan_tally(conf, TRIB_TALLY_EVALUATION, job);
     }
     if (!err && trib_job_wants_linear(job))
-        err = plan_tally(conf, privacy, TRIB_TALLY_BASELINE, job);
+        err = plan_tally(conf, TRIB_TALLY_BASELINE, job);
     if (!err && job->counters.count > 0)
-        err = plan_tally(conf, privacy, TRIB_TALLY_COUNTERS, job);
+        err = plan_tally(conf, TRIB_TALLY_COUNTERS, job);
     return err;
 }
 
-void trib_job_set_prepare(struct trib_job *job, size_t values)
+// ---- Passes of a pipeline
+
+enum trib_err trib_job_check_prepare(const struct trib_job *job, const struct trib_prepare *prepare,
+                                     char *why, size_t why_size)
 {
-    struct trib_job_tally *tally = &job->tallies[TRIB_TALLY_PREPARE];
-    assert(job->config.privacy_mode == TRIB_PRIVACY_OFF || values == 0);
-    *tally = (struct trib_job_tally){.values = values, .privacy = job->privacy};
-    tally->privacy.encoding = exact;
+    size_t counts[TRIB_PREPARE_PASSES_MAX];
+    struct trib_privacy_plan plan;
+    if (job->asked.mode == TRIB_PRIVACY_OFF)
+        return TRIB_OK;
+    enum trib_err err = trib_prepare_check_bounds(prepare, counts, why, why_size);
+    for (size_t i = 0; !err && i < trib_prepare_passes_left(prepare); i++)
+        err = plan_values(job, counts[i], &plan, why, why_size);
+    return err;
+}
+
+enum trib_err trib_job_set_prepare(struct trib_job *job, const struct trib_prepare *prepare)
+{
+    struct trib_job_tally tally = {.values = trib_prepare_sum_count(prepare)};
+    char why[256];
+    if (!trib_prepare_is_fitted(prepare)) {
+        enum trib_err err = plan_values(job, tally.values, &tally.privacy, why, sizeof(why));
+        if (err) {
+            TRIB_ERROR("for the prepare rounds: %s", why);
+            return err;
+        }
+    }
+    job->tallies[TRIB_TALLY_PREPARE] = tally;
+    return TRIB_OK;
+}
+
+enum trib_err trib_job_pass_totals(const struct trib_job *job, const struct trib_prepare *prepare,
+                                   uint64_t counted, double *values, double *ret_noise)
+{
+    const struct trib_job_tally *tally = &job->tallies[TRIB_TALLY_PREPARE];
+    char why[256];
+    *ret_noise = 0;
+    if (tally->privacy.encoding.mode == TRIB_PRIVACY_OFF)
+        return TRIB_OK;
+    double *bounds = trib_alloc_array(tally->values, sizeof(*bounds));
+    enum trib_err err =
+        bounds ? trib_prepare_bounds(prepare, bounds, why, sizeof(why)) : TRIB_ERR_NOMEM;
+    for (size_t i = 0; !err && i < tally->values; i++)
+        values[i] *= bounds[i];
+    if (!err)
+        *ret_noise = trib_privacy_noise_std(&tally->privacy.encoding, counted) * (double)counted *
+                     job->config.tally_scale;
+    free(bounds);
+    return err;
 }
 
 enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_pass pass,
@@ -343,10 +392,14 @@ static enum trib_err use_counters(const struct trib_job *job, const double *valu
     return use->json.failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 
-static enum trib_err use_pass(const struct trib_tally_base *base, const double *values,
-                              struct trib_tally_use *use)
+static enum trib_err use_pass(const struct trib_job *job, double *values,
+                              const struct trib_tally_base *base, struct trib_tally_use *use)
 {
-    enum trib_err err = trib_pipeline_count(base->pipeline, values, &use->step);
+    double noise;
+    enum trib_err err =
+        trib_job_pass_totals(job, base->pipeline->prepare, base->counted, values, &noise);
+    if (!err)
+        err = trib_pipeline_count(base->pipeline, values, noise, &use->step);
     if (err)
         return err;
     trib_pipeline_report(&use->step, &use->json);
@@ -358,7 +411,7 @@ static enum trib_err use_pass(const struct trib_tally_base *base, const double *
 }
 
 enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib_round_shape *shape,
-                                   const double *values, const struct trib_tally_base *base,
+                                   double *values, const struct trib_tally_base *base,
                                    float *ret_next, struct trib_tally_use *ret_use)
 {
     struct trib_tally_use use = {.has_version = false};
@@ -367,7 +420,7 @@ enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib
     case TRIB_TALLY_NONE: break;
     case TRIB_TALLY_NEWTON: err = use_newton(job, values, base, ret_next, &use); break;
     case TRIB_TALLY_EVALUATION: err = use_evaluation(job, values, base, &use); break;
-    case TRIB_TALLY_PREPARE: err = use_pass(base, values, &use); break;
+    case TRIB_TALLY_PREPARE: err = use_pass(job, values, base, &use); break;
     case TRIB_TALLY_BASELINE:
         err = trib_gate_use_linear(job, values, base->evaluator, &use.json);
         break;

@@ -5,7 +5,8 @@
 // Only the task (a kind, and how many values), the update (sums instead of a delta) and the use of
 // the result differ. With privacy off an update is the limbs of tally.h, weight 1, so that the
 // sums are exact; with privacy on the values go, divided by privacy.tally_scale, through the same
-// clipping, rounding and noise as a delta, and cost what such a round costs.
+// clipping, rounding and noise as a delta, and cost what such a round costs. What a pipeline counts
+// is divided by its bounds first (common/data/prepare.h).
 //
 // A job's rounds come in passes, so that a round which makes no version does not take a number away
 // from one that does. In the store a round's number is trib_round_key.
@@ -47,15 +48,25 @@ struct trib_round_shape {
 };
 struct trib_round_shape trib_job_shape(const struct trib_job *job, enum trib_tally_kind kind);
 
-// The tallies that the job will ask for: their values and what they cost. `privacy` is what the
-// job's own plan was made from. TRIB_ERR_INVAL with conf->error.
-TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf,
-                                                  const struct trib_privacy_config *privacy,
-                                                  struct trib_job *job);
+// The tallies that the job will ask for: their values and what they cost, from job->asked.
+// TRIB_ERR_INVAL with conf->error.
+TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf, struct trib_job *job);
 
-// The next pass of the job's pipeline counts so many values. Only with privacy off: a sum of values
-// has to be exact, or noised by a plan of its own.
-void trib_job_set_prepare(struct trib_job *job, size_t values);
+// Can the passes of this pipeline be counted as the job's privacy wants it? TRIB_ERR_INVAL with a
+// text in `why`.
+TRIB_CHECKED enum trib_err trib_job_check_prepare(const struct trib_job *job,
+                                                  const struct trib_prepare *prepare, char *why,
+                                                  size_t why_size);
+// The next pass of the job's pipeline is the one that this is at; fitted: there is none any more.
+TRIB_CHECKED enum trib_err trib_job_set_prepare(struct trib_job *job,
+                                                const struct trib_prepare *prepare);
+// What a pass comes to when `counted` devices are in `values`, which are given as devices add them
+// up with privacy on, each divided by its bound: multiplied again. *ret_noise is for
+// trib_prepare_advance. With privacy off nothing happens.
+TRIB_CHECKED enum trib_err trib_job_pass_totals(const struct trib_job *job,
+                                                const struct trib_prepare *prepare,
+                                                uint64_t counted, double *values,
+                                                double *ret_noise);
 
 // The kind of a round of this pass. `newton_is_off`: an earlier round of the job refused a step.
 enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_pass pass,
@@ -97,14 +108,14 @@ struct trib_tally_base {
     size_t value_count;
     const struct trib_tally_slice *slices; // (slice_count), borrowed
     size_t slice_count;
+    uint64_t counted; // devices that are in the values
 };
 
-// Use the values of a round with this shape. The same values always give the same result.
+// Use the values of a round with this shape; they may be changed. The same values always give the same result.
 // `ret_next` may be the base's parameters.
 TRIB_CHECKED enum trib_err trib_tally_round_use(const struct trib_job *job,
                                                 const struct trib_round_shape *shape,
-                                                const double *values,
-                                                const struct trib_tally_base *base, float *ret_next,
-                                                struct trib_tally_use *ret_use);
+                                                double *values, const struct trib_tally_base *base,
+                                                float *ret_next, struct trib_tally_use *ret_use);
 
 #endif // TRIB_COORDINATOR_TALLY_ROUND_H

@@ -85,6 +85,7 @@ void trib_scenario_destroy(struct trib_scenario *scenario)
     trib_dataset_free(scenario->train);
     trib_dataset_free(scenario->test);
     trib_prepare_destroy(scenario->prepare);
+    trib_budgets_destroy(scenario->budgets);
     trib_schema_destroy(scenario->schema);
     free(scenario);
 }
@@ -209,7 +210,8 @@ enum trib_err trib_scenario_check_job(struct trib_scenario *s, uint64_t devices)
                                 (unsigned long long)devices);
     if (!trib_conf_is_set(&s->conf, "privacy", "send_tick_ms"))
         s->job_config.send_tick_ms = 0; // nobody watches the clock of a simulation
-    enum trib_err err = trib_job_check(&s->conf, &s->job_config, devices, &s->job);
+    const uint64_t passes = s->prepare ? trib_prepare_passes_left(s->prepare) : 0;
+    enum trib_err err = trib_job_check(&s->conf, &s->job_config, devices, passes, &s->job);
     if (!err && s->job_config.counters[0])
         return trib_conf_reject(
             &s->conf, "round", "counters",

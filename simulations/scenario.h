@@ -17,7 +17,9 @@
 #include "common/base/conf.h"
 #include "common/data/dataset.h"
 #include "common/data/source.h"
+#include "common/privacy/accountant.h"
 #include "coordinator/job.h"
+#include "simulations/budgets.h"
 #include "simulations/partition.h"
 #include "tributary/err.h"
 
@@ -74,6 +76,8 @@ struct trib_scenario {
     struct trib_dataset *train;      // the rows of d0000, then those of d0001, ...
     struct trib_dataset *test;       // with test_on = devices in the same order
     struct trib_partition held_out;  // of `test`, with as many devices; without it 0
+    struct trib_budgets *budgets;    // of the devices; owned; NULL with mode off
+    struct trib_privacy_spent spent; // on the passes of `prepare`
 };
 
 TRIB_CHECKED enum trib_err trib_scenario_create(struct trib_scenario **ret_scenario);

@@ -289,6 +289,8 @@ static enum trib_err deal_and_select(struct opening *o)
     enum trib_err err = split_and_deal(o);
     if (!err)
         err = trib_scenario_check_job(s, s->partition.clients);
+    if (!err && s->job.asked.mode != TRIB_PRIVACY_OFF)
+        err = trib_budgets_create(&s->policy, s->partition.clients, &s->budgets);
     if (!err)
         err = trib_dataset_select(o->all.dataset, s->partition.rows,
                                   s->partition.starts[s->partition.clients], o->scale, &s->train);

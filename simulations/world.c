@@ -67,11 +67,6 @@ static enum trib_err create_vectors(struct trib_world *world)
     world->params = trib_alloc_aligned(params, sizeof(*world->params));
     world->next = trib_alloc_aligned(params, sizeof(*world->next));
     world->mean = trib_alloc_aligned(params, sizeof(*world->mean));
-    if (world->job->privacy.encoding.mode != TRIB_PRIVACY_OFF) {
-        world->ledgers = trib_alloc_array(world->clients, sizeof(struct trib_ledger *));
-        if (!world->ledgers)
-            return TRIB_ERR_NOMEM;
-    }
     if (world->job->config.learning_mode != TRIB_JOB_MODE_BATCH) {
         world->used = trib_alloc_array(world->clients, sizeof(*world->used));
         if (!world->used)
@@ -134,6 +129,7 @@ enum trib_err trib_world_create(struct trib_scenario *scenario, unsigned threads
     world->scenario = scenario;
     world->job = &scenario->job;
     world->clients = scenario->partition.clients;
+    world->spent = scenario->spent;
     (void)pthread_mutex_init(&world->lock, NULL);
     (void)pthread_cond_init(&world->changed, NULL);
 
@@ -184,9 +180,6 @@ void trib_world_destroy(struct trib_world *world)
     trib_evaluator_destroy(world->evaluator);
     trib_personal_destroy(world->personal);
     trib_sums_fini(&world->sums);
-    for (size_t i = 0; world->ledgers && i < world->clients; i++)
-        trib_ledger_close(world->ledgers[i]);
-    free(world->ledgers);
     free(world->used);
     free(world->by_name);
     free(world->order);

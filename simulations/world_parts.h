@@ -30,7 +30,6 @@ struct trib_world {
     uint32_t *by_name;                // (clients) devices in the order of their names
     uint32_t *order;                  // (clients) this round's order, indices into by_name
     uint64_t *used;                   // (clients) rows in counted updates; NULL with mode batch
-    struct trib_ledger **ledgers;     // (clients) of devices that were asked; NULL with mode off
     struct trib_evaluator *evaluator; // NULL: devices measure
     struct trib_personal *personal;   // or NULL
     struct trib_pool *pool;

@@ -48,18 +48,18 @@ static struct trib_samples samples_of(const struct trib_world *world, uint64_t d
 // A device answers a task as a real one does: TRIB_CODE_NONE, or why it declines.
 static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_code *ret_code)
 {
-    const struct trib_ledger_options options = {.budget =
-                                                    trib_policy_budget(&world->scenario->policy)};
+    struct trib_budgets *budgets = world->scenario->budgets;
+    bool is_allowed;
     *ret_code = TRIB_CODE_NONE;
     if (samples_of(world, device).rows == 0) {
         *ret_code = TRIB_CODE_DECLINED_NO_DATA;
         return TRIB_OK;
     }
-    if (!world->ledgers)
+    if (!budgets)
         return TRIB_OK;
     enum trib_err err =
-        world->ledgers[device] ? TRIB_OK : trib_ledger_open(&options, &world->ledgers[device]);
-    if (!err && !trib_ledger_allows(world->ledgers[device], &world->shape.privacy->encoding))
+        trib_budgets_allow(budgets, &world->shape.privacy->encoding, device, &is_allowed);
+    if (!err && !is_allowed)
         *ret_code = TRIB_CODE_DECLINED_BUDGET;
     return err;
 }
@@ -68,13 +68,11 @@ static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_
 // is in one round at a time: so there is budget left, and the ledger is there.
 static enum trib_err charge(struct trib_world *world, uint64_t device)
 {
-    static const uint8_t whom[TRIB_LEDGER_WHOM_SIZE];
-    struct trib_charge cost;
-    uint64_t reservation;
-    if (!world->ledgers)
+    struct trib_budgets *budgets = world->scenario->budgets;
+    if (!budgets)
         return TRIB_OK;
-    trib_ledger_charge(&world->shape.privacy->encoding, 1, world->round_number, whom, &cost);
-    return trib_ledger_reserve(world->ledgers[device], &cost, &reservation);
+    return trib_budgets_charge(budgets, &world->shape.privacy->encoding, world->round_number,
+                               device);
 }
 
 // Ask devices in the order drawn until enough have taken. Some decline.

@@ -208,6 +208,11 @@ enum trib_err trib_prepare_schedule(struct trib_prepare *p)
     return TRIB_OK;
 }
 
+const char *trib_prepare_nothing(double noise)
+{
+    return noise > 0 ? "has nothing that stands out of the noise" : "has no value on any device";
+}
+
 bool trib_prepare_is_fitted(const struct trib_prepare *p)
 {
     for (size_t i = 0; i < p->step_count; i++) {
@@ -264,14 +269,14 @@ static bool are_finite(const double *numbers, size_t count)
 // What is found must be finite: sums of finite values
 // can be so large that a variance is not.
 static enum trib_err advance_step(const struct trib_prepare *p, struct trib_prepare_step *step,
-                                  const double *totals)
+                                  const double *totals, double noise)
 {
     const size_t size = (step->fitted_count + 1) * sizeof(double);
     double *before = trib_alloc(size);
     if (!before)
         return TRIB_ERR_NOMEM;
     memcpy(before, step->fitted, size);
-    enum trib_err err = step->kind->advance(p, step, totals);
+    enum trib_err err = step->kind->advance(p, step, totals, noise);
     if (!err && !are_finite(step->fitted, step->fitted_count)) {
         TRIB_ERROR("the statistics of the fleet are too large for step %s", step->kind->name);
         err = TRIB_ERR_DATA;
@@ -283,7 +288,7 @@ static enum trib_err advance_step(const struct trib_prepare *p, struct trib_prep
     return err;
 }
 
-enum trib_err trib_prepare_advance(struct trib_prepare *p, const double *totals)
+enum trib_err trib_prepare_advance(struct trib_prepare *p, const double *totals, double noise)
 {
     size_t first = 0;
     const size_t all = trib_prepare_sum_count(p);
@@ -296,7 +301,7 @@ enum trib_err trib_prepare_advance(struct trib_prepare *p, const double *totals)
         if (step->state != TRIB_PREPARE_ACTIVE)
             continue;
         const size_t count = step->kind->sum_count(step);
-        enum trib_err err = advance_step(p, step, totals + first);
+        enum trib_err err = advance_step(p, step, totals + first, noise);
         if (err)
             return err;
         first += count;
@@ -305,24 +310,61 @@ enum trib_err trib_prepare_advance(struct trib_prepare *p, const double *totals)
     return trib_prepare_schedule(p);
 }
 
-// As if every pass came: a step that is ready takes part in each until it has had all of its own.
+// ---- The passes to come: as if each had been counted
+//
+// Steps alone are copied; what was found stays with the pipeline, and nothing here looks at it.
+
+static enum trib_err begin_rehearsal(const struct trib_prepare *p, struct trib_prepare *ret_copy)
+{
+    *ret_copy = *p;
+    ret_copy->passes_left = 0;
+    ret_copy->steps = trib_alloc_array(p->step_count + 1, sizeof(*ret_copy->steps));
+    if (!ret_copy->steps)
+        return TRIB_ERR_NOMEM;
+    memcpy(ret_copy->steps, p->steps, p->step_count * sizeof(*ret_copy->steps));
+    return TRIB_OK;
+}
+
+// A step that is ready takes part in each pass until it has had all of its own.
+static enum trib_err rehearse_pass(struct trib_prepare *copy)
+{
+    for (size_t i = 0; i < copy->step_count; i++)
+        copy->steps[i].pass += copy->steps[i].state == TRIB_PREPARE_ACTIVE;
+    copy->passes_left++;
+    return trib_prepare_schedule(copy);
+}
+
 enum trib_err trib_prepare_count_passes(struct trib_prepare *p)
 {
-    struct trib_prepare copy = *p;
-    enum trib_err err = TRIB_OK;
-    copy.passes_left = 0;
-    copy.steps = trib_alloc_array(p->step_count + 1, sizeof(*copy.steps));
-    if (!copy.steps)
-        return TRIB_ERR_NOMEM;
-    memcpy(copy.steps, p->steps, p->step_count * sizeof(*copy.steps));
-    while (!err && !trib_prepare_is_fitted(&copy)) {
-        for (size_t i = 0; i < copy.step_count; i++)
-            copy.steps[i].pass += copy.steps[i].state == TRIB_PREPARE_ACTIVE;
-        copy.passes_left++;
-        err = trib_prepare_schedule(&copy);
-    }
+    struct trib_prepare copy;
+    enum trib_err err = begin_rehearsal(p, &copy);
+    if (err)
+        return err;
+    while (!err && !trib_prepare_is_fitted(&copy))
+        err = rehearse_pass(&copy);
     free(copy.steps);
     p->passes_left = copy.passes_left;
+    return err;
+}
+
+enum trib_err trib_prepare_check_bounds(const struct trib_prepare *p, size_t *ret_counts, char *why,
+                                        size_t why_size)
+{
+    struct trib_prepare copy;
+    (void)snprintf(why, why_size, "out of memory");
+    enum trib_err err = begin_rehearsal(p, &copy);
+    if (err)
+        return err;
+    while (!err && !trib_prepare_is_fitted(&copy)) {
+        const size_t count = trib_prepare_sum_count(&copy);
+        double *bounds = trib_alloc_array(count, sizeof(*bounds));
+        err = bounds ? trib_prepare_bounds(&copy, bounds, why, why_size) : TRIB_ERR_NOMEM;
+        free(bounds);
+        ret_counts[copy.passes_left] = count;
+        if (!err)
+            err = rehearse_pass(&copy);
+    }
+    free(copy.steps);
     return err;
 }
 

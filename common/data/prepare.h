@@ -95,10 +95,18 @@ size_t trib_prepare_sum_count(const struct trib_prepare *prepare);
 TRIB_CHECKED enum trib_err trib_prepare_bounds(const struct trib_prepare *prepare,
                                                double *ret_bounds, char *why, size_t why_size);
 
-// The totals of all devices (sum_count). What deserves a word is logged with the name of its
-// column: constant, without any value. TRIB_ERR_DATA: totals are not finite, or so large that what
-// is found is not, logged; the pipeline is then of no more use.
-TRIB_CHECKED enum trib_err trib_prepare_advance(struct trib_prepare *prepare, const double *totals);
+// Every pass that is still to come: ret_counts[TRIB_PREPARE_PASSES_MAX] gets the coordinates of
+// each. Errors as above, of any of them.
+TRIB_CHECKED enum trib_err trib_prepare_check_bounds(const struct trib_prepare *prepare,
+                                                     size_t *ret_counts, char *why,
+                                                     size_t why_size);
+
+// The totals of all devices (sum_count). `noise`: the standard deviation of what was added to each
+// for privacy, in multiples of its bound; 0: nothing was. What deserves a word is logged with the
+// name of its column: constant, without any value. TRIB_ERR_DATA: totals are not finite, or so
+// large that what is found is not, logged; the pipeline is then of no more use.
+TRIB_CHECKED enum trib_err trib_prepare_advance(struct trib_prepare *prepare, const double *totals,
+                                                double noise);
 
 // ---- Rows
 

@@ -45,6 +45,22 @@ enum trib_err trib_prepare_totals(const struct trib_prepare *prepare,
     return err;
 }
 
+enum trib_err trib_prepare_shares(const struct trib_prepare *prepare,
+                                  const struct trib_dataset *values, double today,
+                                  double *ret_shares, char *why, size_t why_size)
+{
+    const size_t count = trib_prepare_sum_count(prepare);
+    double *bounds = trib_alloc_array(count, sizeof(*bounds));
+    enum trib_err err =
+        bounds ? trib_prepare_bounds(prepare, bounds, why, why_size) : TRIB_ERR_NOMEM;
+    if (!err)
+        err = trib_prepare_totals(prepare, values, today, ret_shares);
+    for (size_t i = 0; !err && i < count; i++)
+        ret_shares[i] = bounds[i] > 0 ? ret_shares[i] / bounds[i] : 0;
+    free(bounds);
+    return err;
+}
+
 static void note_classes(const struct trib_dataset *dataset, struct trib_prepare_report *report)
 {
     size_t same = 0;

@@ -26,6 +26,12 @@ TRIB_CHECKED enum trib_err trib_prepare_totals(const struct trib_prepare *prepar
                                                const struct trib_dataset *values, double today,
                                                double *ret_totals);
 
+// The same for a sum with noise: each divided by what a row can add to it, so that one clip fits
+// them all. TRIB_ERR_INVAL: a coordinate has no bound; `why` as trib_prepare_bounds gives it.
+TRIB_CHECKED enum trib_err trib_prepare_shares(const struct trib_prepare *prepare,
+                                               const struct trib_dataset *values, double today,
+                                               double *ret_shares, char *why, size_t why_size);
+
 // The features of its rows, those that are left out missing; `unfit` says when none is left. The
 // weight of a row is that of its column times what steps make of it. `report`: what happened is
 // added to it.

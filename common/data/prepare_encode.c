@@ -206,7 +206,7 @@ static void bin_gather(const struct trib_prepare_step *step, const struct trib_p
 }
 
 static enum trib_err bin_advance(const struct trib_prepare *prepare, struct trib_prepare_step *step,
-                                 const double *totals)
+                                 const double *totals, double noise)
 {
     const size_t asks = step->options.bins - 1;
     double quantiles[256];
@@ -214,10 +214,11 @@ static enum trib_err bin_advance(const struct trib_prepare *prepare, struct trib
         quantiles[k] = (double)(k + 1) / (double)step->options.bins;
     for (size_t i = 0; i < step->input_count; i++) {
         double *fitted = step->fitted + i * trib_quantiles_fitted(asks);
-        trib_quantiles_advance(fitted, quantiles, asks, step->pass, totals + i * bin_sums(step));
+        trib_quantiles_advance(fitted, quantiles, asks, step->pass, totals + i * bin_sums(step),
+                               noise);
         if (step->pass == 0 && fitted[0] == 0)
-            TRIB_WARN("id=prepare-all-missing step=bin column=%s has no value on any device",
-                      trib_prepare_name(prepare, step, i));
+            TRIB_WARN("id=prepare-all-missing step=bin column=%s %s",
+                      trib_prepare_name(prepare, step, i), trib_prepare_nothing(noise));
     }
     return TRIB_OK;
 }

@@ -185,15 +185,15 @@ static void advance_mode(const struct trib_variable *v, double *fitted, const do
 }
 
 static enum trib_err advance(const struct trib_prepare *prepare, struct trib_prepare_step *step,
-                             const double *totals)
+                             const double *totals, double noise)
 {
     for (size_t i = 0; i < step->input_count; i++) {
         double *fitted = step->fitted + i * FITTED;
         const int method = method_of(step, i);
         if (method == WITH_MEAN)
-            trib_moments_advance(fitted, 0, totals);
+            trib_moments_advance(fitted, 0, totals, noise);
         else if (method == WITH_MEDIAN)
-            trib_quantiles_advance(fitted, half, 1, step->pass, totals);
+            trib_quantiles_advance(fitted, half, 1, step->pass, totals, noise);
         else
             advance_mode(&step->was[i], fitted, totals);
         // Noise, or no value at all, must not lead out of the range that later steps rely on.
@@ -201,9 +201,8 @@ static enum trib_err advance(const struct trib_prepare *prepare, struct trib_pre
             fitted[1] = fmin(fmax(fitted[1], step->was[i].min), step->was[i].max);
         totals += input_sums(step, i);
         if (step->pass == 0 && fitted[0] == 0)
-            TRIB_WARN("id=prepare-all-missing step=impute column=%s has no value on any device; %s "
-                      "stands for it",
-                      trib_prepare_name(prepare, step, i),
+            TRIB_WARN("id=prepare-all-missing step=impute column=%s %s; %s stands for it",
+                      trib_prepare_name(prepare, step, i), trib_prepare_nothing(noise),
                       step->was[i].levels ? "its first value" : "0, or the least it may be,");
     }
     return TRIB_OK;

@@ -132,7 +132,8 @@ static void find_limits(const struct trib_prepare_step *step, size_t input, doub
     *ret_high = has_spread ? high + reach : (double)INFINITY;
 }
 
-static void advance_input(struct trib_prepare_step *step, size_t input, const double *totals)
+static void advance_input(struct trib_prepare_step *step, size_t input, const double *totals,
+                          double noise)
 {
     const struct trib_prepare_options *o = &step->options;
     static const double half[] = {0.5};
@@ -141,24 +142,27 @@ static void advance_input(struct trib_prepare_step *step, size_t input, const do
     double *fitted = step->fitted + input * fitted_size(step);
     const bool is_far = step->pass >= TRIB_QUANTILE_PASSES; // mad: the distances
     if (uses_quantiles(step))
-        trib_quantiles_advance(fitted, o->by == BY_IQR ? quartiles : ends, 2, step->pass, totals);
+        trib_quantiles_advance(fitted, o->by == BY_IQR ? quartiles : ends, 2, step->pass, totals,
+                               noise);
     else if (o->by == BY_MAD)
         trib_quantiles_advance(fitted + (is_far ? MAD_FITTED : 0), half, 1,
-                               step->pass % TRIB_QUANTILE_PASSES, totals);
+                               step->pass % TRIB_QUANTILE_PASSES, totals, noise);
     else
-        trib_moments_advance(fitted, step->pass, totals);
+        trib_moments_advance(fitted, step->pass, totals, noise);
+    if (o->by == BY_ZSCORE)
+        trib_moments_confine(fitted, step->was[input].min, step->was[input].max);
 }
 
 static enum trib_err advance(const struct trib_prepare *prepare, struct trib_prepare_step *step,
-                             const double *totals)
+                             const double *totals, double noise)
 {
     for (size_t i = 0; i < step->input_count; i++) {
         double low, high;
         const char *name = trib_prepare_name(prepare, step, i);
-        advance_input(step, i, totals + i * input_sums(step));
+        advance_input(step, i, totals + i * input_sums(step), noise);
         if (step->pass == 0 && step->fitted[i * fitted_size(step)] == 0)
-            TRIB_WARN("id=prepare-all-missing step=outlier column=%s has no value on any device",
-                      name);
+            TRIB_WARN("id=prepare-all-missing step=outlier column=%s %s", name,
+                      trib_prepare_nothing(noise));
         if (step->pass + 1 < step->pass_count)
             continue;
         find_limits(step, i, &low, &high);

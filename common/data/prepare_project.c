@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/data/prepare_stat.h"
 #include "common/data/prepare_step.h"
 #include "common/math/eigen.h"
 
@@ -55,18 +56,21 @@ static void covariance_bounds(const struct trib_variable *variables, size_t coun
     }
 }
 
-static void take_means(double *fitted, size_t count, const double *totals)
+static void take_means(const struct trib_variable *variables, size_t count, const double *totals,
+                       double noise, double *fitted)
 {
-    fitted[0] = totals[0] > 0 ? totals[0] : 0;
-    for (size_t i = 0; i < count; i++)
-        fitted[1 + i] = fitted[0] > 0 ? totals[1 + i] / fitted[0] : 0;
+    fitted[0] = trib_noisy_rows(totals[0], noise);
+    for (size_t i = 0; i < count; i++) {
+        const double mean = fitted[0] > 0 ? totals[1 + i] / fitted[0] : 0;
+        fitted[1 + i] = fmin(fmax(mean, variables[i].min), variables[i].max);
+    }
 }
 
 // ret_covariance (count, count), over n; the means become exact.
-static void take_covariances(double *fitted, size_t count, const double *totals,
+static void take_covariances(double *fitted, size_t count, const double *totals, double noise,
                              double *ret_covariance)
 {
-    const double n = totals[0] > 0 ? totals[0] : 0;
+    const double n = trib_noisy_rows(totals[0], noise);
     const double *shift = totals + 1;
     const double *product = totals + 1 + count;
     for (size_t i = 0; i < count; i++) {
@@ -78,6 +82,12 @@ static void take_covariances(double *fitted, size_t count, const double *totals,
     }
     for (size_t i = 0; i < count; i++)
         fitted[1 + i] += n > 0 ? shift[i] / n : 0;
+}
+
+static const char *no_rows(double noise)
+{
+    return noise > 0 ? "the number of rows does not stand out of the noise"
+                     : "no row on any device has all of its columns";
 }
 
 // ---- pca: projections on the directions in which the numbers vary most
@@ -141,17 +151,16 @@ static void pca_gather(const struct trib_prepare_step *step, const struct trib_p
 }
 
 static enum trib_err pca_advance(const struct trib_prepare *prepare, struct trib_prepare_step *step,
-                                 const double *totals)
+                                 const double *totals, double noise)
 {
     const size_t d = step->input_count;
     const size_t k = step->options.components;
     (void)prepare;
     if (step->pass == 0) {
-        take_means(step->fitted, d, totals);
+        take_means(step->was, d, totals, noise, step->fitted);
         if (step->fitted[0] == 0)
-            TRIB_WARN(
-                "id=prepare-all-missing step=pca no row on any device has all of its columns; "
-                "its components are columns");
+            TRIB_WARN("id=prepare-all-missing step=pca %s; its components are columns",
+                      no_rows(noise));
         return TRIB_OK;
     }
     double *work = trib_alloc_array(2 * d * d + d, sizeof(*work));
@@ -159,7 +168,7 @@ static enum trib_err pca_advance(const struct trib_prepare *prepare, struct trib
         return TRIB_ERR_NOMEM;
     double *vectors = work + d * d;
     double *values = vectors + d * d;
-    take_covariances(step->fitted, d, totals, work);
+    take_covariances(step->fitted, d, totals, noise, work);
     trib_eigen_symmetric(work, d, values, vectors);
     memcpy(step->fitted + 1 + d, vectors, k * d * sizeof(double));
     memcpy(step->fitted + 1 + d + k * d, values, k * sizeof(double));
@@ -280,21 +289,21 @@ static const char *find_fault(const struct trib_prepare_step *step, const double
 }
 
 static enum trib_err select_advance(const struct trib_prepare *prepare,
-                                    struct trib_prepare_step *step, const double *totals)
+                                    struct trib_prepare_step *step, const double *totals,
+                                    double noise)
 {
     const size_t count = step->input_count + 1;
     double *stays = step->fitted + 1 + count;
     if (step->pass == 0) {
-        take_means(step->fitted, count, totals);
+        take_means(step->was, count, totals, noise, step->fitted);
         if (step->fitted[0] == 0)
-            TRIB_WARN("id=prepare-all-missing step=select no row on any device has all of its "
-                      "columns");
+            TRIB_WARN("id=prepare-all-missing step=select %s", no_rows(noise));
         return TRIB_OK;
     }
     double *covariance = trib_alloc_array(count * count, sizeof(*covariance));
     if (!covariance)
         return TRIB_ERR_NOMEM;
-    take_covariances(step->fitted, count, totals, covariance);
+    take_covariances(step->fitted, count, totals, noise, covariance);
     for (size_t i = 0; i < step->input_count; i++) {
         const char *fault = find_fault(step, covariance, stays, i);
         stays[i] = fault == NULL;

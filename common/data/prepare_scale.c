@@ -57,17 +57,19 @@ static void moments_gather(const struct trib_prepare_step *step, const struct tr
 }
 
 static enum trib_err advance_standardise(const struct trib_prepare *prepare,
-                                         struct trib_prepare_step *step, const double *totals)
+                                         struct trib_prepare_step *step, const double *totals,
+                                         double noise)
 {
     const size_t size = trib_moments_sums(step->pass);
     for (size_t i = 0; i < step->input_count; i++) {
         double *fitted = step->fitted + i * TRIB_MOMENTS_FITTED;
-        trib_moments_advance(fitted, step->pass, totals + i * size);
+        trib_moments_advance(fitted, step->pass, totals + i * size, noise);
+        trib_moments_confine(fitted, step->was[i].min, step->was[i].max);
         const char *name = trib_prepare_name(prepare, step, i);
         if (step->pass == 0 && fitted[0] == 0)
-            TRIB_WARN("id=prepare-all-missing step=standardise column=%s has no value on any "
-                      "device; mean 0 and scale 1 stand for it",
-                      name);
+            TRIB_WARN("id=prepare-all-missing step=standardise column=%s %s; mean %g and scale 1 "
+                      "stand for it",
+                      name, trib_prepare_nothing(noise), fitted[1]);
         else if (step->pass == 1 && fitted[2] == 0)
             TRIB_WARN("id=prepare-constant step=standardise column=%s has one value on all "
                       "devices; its scale is 1",
@@ -162,18 +164,20 @@ static void minmax_gather(const struct trib_prepare_step *step, const struct tri
 }
 
 static enum trib_err advance_minmax(const struct trib_prepare *prepare,
-                                    struct trib_prepare_step *step, const double *totals)
+                                    struct trib_prepare_step *step, const double *totals,
+                                    double noise)
 {
     static const double ends[ENDS] = {0, 1};
     const size_t size = trib_quantiles_sums(ENDS, step->pass);
     for (size_t i = 0; i < step->input_count; i++) {
         double *fitted = step->fitted + i * trib_quantiles_fitted(ENDS);
-        trib_quantiles_advance(fitted, ends, ENDS, step->pass, totals + i * size);
+        trib_quantiles_advance(fitted, ends, ENDS, step->pass, totals + i * size, noise);
         const char *name = trib_prepare_name(prepare, step, i);
         if (step->pass == 0 && fitted[0] == 0)
-            TRIB_WARN("id=prepare-all-missing step=minmax column=%s has no value on any device; "
-                      "the range 0 to 1 stands for it",
-                      name);
+            TRIB_WARN(
+                "id=prepare-all-missing step=minmax column=%s %s; the range 0 to 1 stands for "
+                "it",
+                name, trib_prepare_nothing(noise));
         else if (step->pass + 1 == TRIB_QUANTILE_PASSES && fitted[0] > 0 &&
                  trib_quantiles_value(fitted, 0) == trib_quantiles_value(fitted, 1))
             TRIB_WARN("id=prepare-constant step=minmax column=%s has one value on all devices; its "

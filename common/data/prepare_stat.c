@@ -5,10 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Noise can make a count negative.
-static double count_of(double total)
+// What is not above `least` is nothing: noise can make a count negative.
+static double count_of(double total, double least)
 {
-    return total > 0 ? total : 0;
+    return total > least ? total : 0;
+}
+
+double trib_noisy_rows(double total, double noise)
+{
+    return count_of(total, 3 * noise);
 }
 
 // ---- Moments
@@ -33,9 +38,9 @@ void trib_moments_gather(const double *fitted, size_t pass, double x,
     trib_prepare_sums_add(sums, first + 2, d * d);
 }
 
-void trib_moments_advance(double *fitted, size_t pass, const double *totals)
+void trib_moments_advance(double *fitted, size_t pass, const double *totals, double noise)
 {
-    const double n = count_of(totals[0]);
+    const double n = trib_noisy_rows(totals[0], noise);
     fitted[0] = n;
     if (pass == 0) {
         fitted[1] = n > 0 ? totals[1] / n : 0;
@@ -45,6 +50,12 @@ void trib_moments_advance(double *fitted, size_t pass, const double *totals)
     const double variance = n > 0 ? totals[2] / n - shift * shift : 0;
     fitted[1] += shift;
     fitted[2] = variance > 0 ? sqrt(variance) : 0;
+}
+
+void trib_moments_confine(double *fitted, double min, double max)
+{
+    fitted[1] = fmin(fmax(fitted[1], min), max);
+    fitted[2] = fmin(fitted[2], (max - min) / 2); // Popoviciu 1935
 }
 
 void trib_moments_bounds(size_t pass, double size, double span, double *ret_bounds)
@@ -124,9 +135,9 @@ void trib_quantiles_gather(const double *fitted, size_t asks, size_t pass, doubl
 static size_t find_bin(const double *histogram, size_t bins, double *rank)
 {
     double before = 0;
-    size_t last = bins / 2; // with noise there may be nothing to find
+    size_t last = bins / 2;
     for (size_t b = 0; b < bins; b++) {
-        const double count = count_of(histogram[b]);
+        const double count = count_of(histogram[b], 0);
         if (count == 0)
             continue;
         last = b;
@@ -140,24 +151,55 @@ static size_t find_bin(const double *histogram, size_t bins, double *rank)
     return last;
 }
 
+// The same of a histogram with noise; the rank is a share, and becomes one of the bin.
+static size_t find_noisy_bin(const double *histogram, size_t bins, double least, double *share)
+{
+    double all = 0, stands_out = 0, before = 0;
+    for (size_t b = 0; b < bins; b++) {
+        all += histogram[b];
+        stands_out += count_of(histogram[b], least);
+    }
+    const double rank = fmin(*share, 1) * stands_out;
+    const double place = fmin(*share, 1) * (double)bins;
+    size_t found = place < (double)bins ? (size_t)place : bins - 1;
+    double in_bin = place - (double)found;
+    for (size_t b = 0; b < bins && stands_out > 0 && stands_out >= all / 2; b++) {
+        const double count = count_of(histogram[b], least);
+        if (count == 0)
+            continue;
+        found = b;
+        in_bin = fmin(fmax((rank - before) / count, 0), 1);
+        if (before + count >= rank)
+            break;
+        before += count;
+    }
+    *share = in_bin;
+    return found;
+}
+
 void trib_quantiles_advance(double *fitted, const double *quantiles, size_t asks, size_t pass,
-                            const double *totals)
+                            const double *totals, double noise)
 {
     const unsigned bits = bits_of(pass);
     const size_t bins = (size_t)1 << bits;
+    const double least = noise * log(20 * (double)bins) / sqrt(2);
     if (pass == 0) {
         fitted[0] = 0;
         for (size_t b = 0; b < bins; b++)
-            fitted[0] += count_of(totals[b]);
+            fitted[0] += count_of(totals[b], least);
     }
     for (size_t i = 0; i < asks; i++) {
         double *value = &fitted[1 + i * TRIB_QUANTILE_FITTED];
         double *rank = value + 1;
         const double *histogram = totals + (pass == 0 ? 0 : i << bits);
-        if (pass == 0)
+        if (pass == 0 && noise > 0)
+            *rank = quantiles[i];
+        else if (pass == 0)
             *rank = fmax(1, ceil(quantiles[i] * fitted[0] - 1e-9)); // 0.95 * 20 is not above 19
         const uint64_t prefix = pass == 0 ? 0 : (uint64_t)*value;
-        const uint64_t key = prefix << bits | find_bin(histogram, bins, rank);
+        const size_t bin = noise > 0 ? find_noisy_bin(histogram, bins, least, rank)
+                                     : find_bin(histogram, bins, rank);
+        const uint64_t key = prefix << bits | bin;
         *value = pass + 1 < TRIB_QUANTILE_PASSES ? (double)key : value_of((uint32_t)key);
         if (pass + 1 == TRIB_QUANTILE_PASSES && (fitted[0] == 0 || !isfinite(*value)))
             *value = 0;

@@ -1,10 +1,15 @@
 // prepare_stat.h - the statistics that steps are made of, each as sums and what follows from them.
 //
-// They are given where their coordinates begin, and numbers to keep in what they have found.
+// They are given where their coordinates begin, and numbers to keep in what they have found. `noise`:
+// the standard deviation of what was added to each total, in multiples of what a row can add to it
+// (trib_prepare_bounds), so that of a count it is a number of rows; 0: totals are exact.
 #ifndef TRIB_DATA_PREPARE_STAT_H
 #define TRIB_DATA_PREPARE_STAT_H
 
 #include "common/data/prepare.h"
+
+// A number of rows; 0 when noise alone could have made it up.
+double trib_noisy_rows(double total, double noise);
 
 // ---- Moments of a variable: two passes, or the first alone for the mean
 //
@@ -17,7 +22,10 @@ enum {
 size_t trib_moments_sums(size_t pass);
 void trib_moments_gather(const double *fitted, size_t pass, double x,
                          struct trib_prepare_sums *sums, size_t first);
-void trib_moments_advance(double *fitted, size_t pass, const double *totals);
+void trib_moments_advance(double *fitted, size_t pass, const double *totals, double noise);
+// Back to where the moments of values between min and max can be, which noise leads out of. An end
+// that is infinite does not count.
+void trib_moments_confine(double *fitted, double min, double max);
 // `span`: the largest |x - y| of two values; `size`: the largest |x|.
 void trib_moments_bounds(size_t pass, double size, double span, double *ret_bounds);
 
@@ -28,6 +36,11 @@ void trib_moments_bounds(size_t pass, double size, double span, double *ret_boun
 // Quantile q of n values is the smallest that at least q n of them do not exceed (type 1 of Hyndman
 // and Fan 1996); 0 is the least of them. What is found is the shortest decimal that is this
 // float32, so that a value that was written with up to six digits comes back as it was written.
+//
+// With noise a bin counts only if it stands out of it: above noise * ln(20 bins) / sqrt(2), where
+// one of twenty histograms of nothing but Laplace noise reaches. Ranks are then shares of what is in
+// a bin, since no two passes agree on a number; and where less than half of a bin stands out, its
+// values are taken to be spread evenly.
 enum {
     TRIB_QUANTILE_PASSES = 3,
     TRIB_QUANTILE_BINS = 1 << 11,
@@ -39,7 +52,7 @@ size_t trib_quantiles_sums(size_t asks, size_t pass);
 void trib_quantiles_gather(const double *fitted, size_t asks, size_t pass, double x,
                            struct trib_prepare_sums *sums, size_t first);
 void trib_quantiles_advance(double *fitted, const double *quantiles, size_t asks, size_t pass,
-                            const double *totals);
+                            const double *totals, double noise);
 // After the last pass; 0 when there was no value (n of 0).
 double trib_quantiles_value(const double *fitted, size_t ask);
 

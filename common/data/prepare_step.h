@@ -127,7 +127,7 @@ struct trib_prepare_kind {
     void (*gather)(const struct trib_prepare_step *step, const struct trib_prepare_row *row,
                    struct trib_prepare_sums *sums, size_t first);
     enum trib_err (*advance)(const struct trib_prepare *prepare, struct trib_prepare_step *step,
-                             const double *totals);
+                             const double *totals, double noise);
     // Bytes that a run keeps for the step, zero at first.
     size_t (*state_size)(const struct trib_prepare_step *step);
     // False: the row is dropped.
@@ -173,6 +173,8 @@ void trib_prepare_remove(struct trib_prepare *prepare, size_t variable);
 TRIB_CHECKED enum trib_err trib_prepare_schedule(struct trib_prepare *prepare);
 // And passes_left from the states.
 TRIB_CHECKED enum trib_err trib_prepare_count_passes(struct trib_prepare *prepare);
+// What a column is said to have that has no values.
+const char *trib_prepare_nothing(double noise);
 const char *trib_prepare_name(const struct trib_prepare *prepare,
                               const struct trib_prepare_step *step, size_t input);
 

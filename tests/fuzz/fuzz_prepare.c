@@ -93,8 +93,10 @@ static bool play_pass(struct trib_prepare *prepare, const struct trib_schema *sc
     trib_prepare_sums_total(&sums, totals);
     for (size_t i = 0; next_number(numbers) > 1 && i < sums.count; i++)
         totals[i] = next_number(numbers);
+    const double number = next_number(numbers);
+    const double noise = isfinite(number) ? fabs(number) : 0; // of whatever size
     const size_t left = trib_prepare_passes_left(prepare);
-    const enum trib_err err = trib_prepare_advance(prepare, totals);
+    const enum trib_err err = trib_prepare_advance(prepare, totals, noise);
     require(err == TRIB_OK || err == TRIB_ERR_DATA);
     require(trib_prepare_passes_left(prepare) == left - (err == TRIB_OK));
     free(totals);

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import random
+import signal
 import tempfile
 
 import fleet
@@ -71,12 +72,12 @@ class PrepareTest(fleet.Case):
         self.runs = 0
 
     def play(self, mode="inprocess", status=0, features=FEATURES, keys="", privacy="off",
-             partition="clients = 4"):
+             partition="clients = 4", cohort=4):
         self.runs += 1
         scenario = self.dir / "scenario.ini"
         scenario.write_text(
             f"[model]\nspec = {features} - dense 2 softmax\n[partition]\n{partition}\n"
-            f"[round]\nrounds = 2\ncohort = 4\n[privacy]\nmode = {privacy}\n"
+            f"[round]\nrounds = 2\ncohort = {cohort}\n[privacy]\nmode = {privacy}\n"
             "[data]\ntrain = rows.csv\nheader = yes\ntest_fraction = 0.3\nschema = s.ini\n"
             f"prepare = p.ini\n{keys}")
         done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
@@ -94,6 +95,82 @@ class PrepareTest(fleet.Case):
         self.assertIn("pipeline: 0 of 12 passes are left", log)
         self.assertEqual(first["model_digest"], second["model_digest"])
         self.assertEqual(first["value"], second["value"])
+
+    def epsilon(self):
+        """Of the whole run that was played last."""
+        rows = (self.dir / f"run{self.runs}/rounds.jsonl").read_text().splitlines()
+        return json.loads(rows[-1])["epsilon"]
+
+    @fleet.sweep
+    def test_with_privacy_on_statistics_are_noised_and_paid_for(self):
+        (self.dir / "rows.csv").write_text(csv(2400))
+        noised = "noise_multiplier = 0.01\ntally_scale = 10\ntest_seed = {}\n[secagg]\n" \
+                 "threshold_frac = 0.9\nmax_colluders_frac = 0"
+        exact, _ = self.play(partition="clients = 24", cohort=24)
+        for privacy in ("local", "central", "distributed"):
+            with self.subTest(privacy=privacy):
+                runs = {}
+                for mode in ("inprocess", "processes"):
+                    done, said = self.play(mode, partition="clients = 24", cohort=24,
+                                           privacy=f"{privacy}\n{noised.format(3)}")
+                    runs[mode] = (done["model_digest"], self.epsilon())
+                    self.assertNotEqual(done["model_digest"], exact["model_digest"])
+                self.assertEqual(runs["inprocess"], runs["processes"])
+                again, _ = self.play(partition="clients = 24", cohort=24,
+                                     privacy=f"{privacy}\n{noised.format(4)}")
+                self.assertNotEqual(again["model_digest"], runs["inprocess"][0])
+                # What the twelve passes cost is a part of what the rounds say was spent.
+                (self.dir / "p.ini").write_text("[step hash]\ncolumns = home\nbuckets = 4\n")
+                self.play(partition="clients = 24", cohort=24, features=8,
+                          privacy=f"{privacy}\n{noised.format(3)}")
+                self.assertGreater(runs["inprocess"][1], 2 * self.epsilon())
+                (self.dir / "p.ini").write_text(PIPELINE)
+
+    def test_a_target_is_shared_by_passes_and_rounds(self):
+        target = "target_epsilon = 50\ntarget_delta = 1e-5\n"
+        for keys in ("", "test_seed = 1\n"):
+            with self.subTest(keys=keys):
+                self.play(privacy=f"local\n{target}{keys}")
+                self.assertLessEqual(self.epsilon(), 50)
+                self.assertGreater(self.epsilon(), 40)
+
+    def test_what_has_no_bound_gets_no_noise(self):
+        schema = self.dir / "s.ini"
+        schema.write_text(SCHEMA.replace("min = 0\nmax = 1000\n", ""))
+        (self.dir / "p.ini").write_text("[step impute]\ncolumns = size\n"
+                                        "[step hash]\ncolumns = home\nbuckets = 4\n")
+        self.play(features=8)
+        said = self.play(status=2, features=8, privacy="local\ntarget_epsilon = 100")
+        text = "step 1 (impute) adds up values that have no bound, which noise needs: declare min"
+        self.assertIn(f"data.prepare: {text}", said)
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            rows = csv(60).splitlines()
+            path = tried.write_job("8 - dense 2 softmax", rows, scale=1,
+                                   mode="local", privacy={"target_epsilon": 100})
+            path.write_text(path.read_text().replace(
+                "[data]\n", f"[data]\nschema = {schema}\nheader = yes\n"
+                f"prepare = {self.dir}/p.ini\n"))
+            self.assertIn(text, tried.try_ctl("jobs", "submit", path).stderr)
+
+    def test_a_pass_that_was_lost_takes_a_round_away(self):
+        rows = csv(60)
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.prepare_fleet(tried, rows, ("a", "b"), "pipeline = job\n")
+            tried.processes["b"].send_signal(signal.SIGSTOP)
+            job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=2, min_accepted=2,
+                              rounds=4, select_ms=500, report_ms=2000, mode="local",
+                              privacy={"noise_multiplier": 1})
+            fleet.wait_until(lambda: any(row["state"] == "abandoned"
+                                         for row in tried.ctl("rounds", "ls")), "a pass is lost")
+            tried.processes["b"].send_signal(signal.SIGCONT)
+            tried.wait_for_job(job)
+            rounds = tried.ctl("rounds", "ls")
+            lost = [row for row in rounds if row["state"] == "abandoned"]
+            self.assertEqual({row["kind"] for row in lost}, {"prepare"})
+            counted = [row["kind"] for row in rounds if row["state"] == "committed"]
+            self.assertEqual(counted, ["prepare"] * 12 + ["train"] * (4 - len(lost)))
 
     def test_a_pass_is_counted_by_the_cohort_that_is_drawn(self):
         partition = "clients = 7"  # a cohort has four
@@ -183,8 +260,6 @@ class PrepareTest(fleet.Case):
         self.assertIn(f"data.prepare: makes {FEATURES} features, the model takes 7", said)
         said = self.play(status=2, keys="scale = 2\n")
         self.assertIn("data.scale: must be 1 with data.prepare", said)
-        said = self.play(status=2, privacy="local\ntarget_epsilon = 100")
-        self.assertIn("data.prepare: wants statistics of the fleet", said)
         (self.dir / "p.ini").write_text("[step impute]\ncolumns = weight\n")
         self.assertIn("p.ini:2: there is no column 'weight'", self.play(status=2))
         (self.dir / "p.ini").unlink()

@@ -72,7 +72,7 @@ static inline void rig_fit(struct trib_prepare *prepare, const double *values, s
         }
         double *totals = calloc(all.count, sizeof(*totals));
         trib_prepare_sums_total(&all, totals);
-        assert_int_equal(trib_prepare_advance(prepare, totals), TRIB_OK);
+        assert_int_equal(trib_prepare_advance(prepare, totals, 0), TRIB_OK);
         assert_int_equal(trib_prepare_passes_left(prepare), left - 1);
         free(totals);
         trib_prepare_sums_fini(&all);

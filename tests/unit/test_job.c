@@ -15,7 +15,8 @@
 
 static char says[TRIB_CONF_ERROR_SIZE]; // what the last parse() said
 
-static enum trib_err parse(const char *text, uint64_t population, struct trib_job *ret_job)
+static enum trib_err parse_with(const char *text, uint64_t population, uint64_t passes,
+                                struct trib_job *ret_job)
 {
     struct trib_conf conf;
     struct trib_job_config config;
@@ -23,9 +24,14 @@ static enum trib_err parse(const char *text, uint64_t population, struct trib_jo
     trib_job_conf_add(&conf, &config);
     enum trib_err err = trib_conf_parse(&conf, text, strlen(text), "job.ini", ".");
     if (!err)
-        err = trib_job_check(&conf, &config, population, ret_job);
+        err = trib_job_check(&conf, &config, population, passes, ret_job);
     (void)snprintf(says, sizeof(says), "%s", err ? conf.error : "");
     return err;
+}
+
+static enum trib_err parse(const char *text, uint64_t population, struct trib_job *ret_job)
+{
+    return parse_with(text, population, 0, ret_job);
 }
 
 static struct trib_job good(const char *text)
@@ -218,6 +224,27 @@ static void newton_wants_a_model_that_it_fits_and_no_other_way_to_fit(void **sta
         {LINE OFF "tally_scale = 0\n", "job.ini:5: privacy.tally_scale"},
     };
     assert_refused(bad, sizeof(bad) / sizeof(bad[0]));
+}
+
+static void passes_have_their_share_of_the_target(void **state)
+{
+    (void)state;
+    static const char text[] = LINE "[round]\nrounds = 10\ncohort = 20\n"
+                                    "[privacy]\ntarget_epsilon = 8\n";
+    struct trib_job plain, passes, longer;
+    assert_int_equal(parse_with(text, 100, 0, &plain), TRIB_OK);
+    assert_int_equal(parse_with(text, 100, 5, &passes), TRIB_OK);
+    assert_int_equal(parse_with(LINE "[round]\nrounds = 15\ncohort = 20\n"
+                                     "[privacy]\ntarget_epsilon = 8\n",
+                                100, 0, &longer),
+                     TRIB_OK);
+    assert_true(passes.privacy.noise_multiplier > plain.privacy.noise_multiplier);
+    assert_true(passes.privacy.noise_multiplier == longer.privacy.noise_multiplier);
+    assert_int_equal(parse_with(LINE OFF "rounds = 12\n", 100, 5, &plain), TRIB_OK);
+    assert_int_equal(
+        parse_with(LINE "[privacy]\ntarget_epsilon = 8\nrounds = 12\n", 100, 5, &plain),
+        TRIB_ERR_INVAL);
+    assert_non_null(strstr(says, "is less than round.rounds and what is counted beside them, 15"));
 }
 
 static void a_tally_round_has_its_own_words_and_its_own_price(void **state)
@@ -652,6 +679,7 @@ int main(void)
         cmocka_unit_test(every_refusal_names_file_line_and_key),
         cmocka_unit_test(what_does_not_fit_together_in_training_is_refused),
         cmocka_unit_test(newton_wants_a_model_that_it_fits_and_no_other_way_to_fit),
+        cmocka_unit_test(passes_have_their_share_of_the_target),
         cmocka_unit_test(a_tally_round_has_its_own_words_and_its_own_price),
         cmocka_unit_test(the_number_of_a_round_in_the_store_holds_its_pass),
         cmocka_unit_test(a_job_says_how_to_fit),

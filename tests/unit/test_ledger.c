@@ -13,9 +13,13 @@
 #include "common/privacy/ledger_file.h"
 
 #ifdef __SANITIZE_ADDRESS__ // every file that is tried is a slow one
-enum { FLIP_STEP = 7 };
+enum {
+    FLIP_STEP = 7
+};
 #else
-enum { FLIP_STEP = 1 };
+enum {
+    FLIP_STEP = 1
+};
 #endif
 
 enum {

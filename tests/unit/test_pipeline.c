@@ -45,7 +45,7 @@ static void what_passes_find_is_in_reports_and_comes_back(void **state)
         struct trib_pipeline_step step;
         struct trib_pipeline_step again;
         struct trib_buf json = {0};
-        assert_int_equal(trib_pipeline_count(pipeline, passes[i], &step), TRIB_OK);
+        assert_int_equal(trib_pipeline_count(pipeline, passes[i], 0, &step), TRIB_OK);
         assert_int_equal(trib_prepare_passes_left(pipeline->prepare), 2 - i); // as it was
         trib_pipeline_report(&step, &json);
         assert_int_equal(trib_pipeline_recall(restarted, (const char *)json.data, &again), TRIB_OK);
@@ -98,7 +98,7 @@ static void values_that_cannot_be_used_change_nothing(void **state)
     struct trib_pipeline *pipeline = opened("[step standardise]\ncolumns = a\n");
     struct trib_pipeline_step step;
     trib_log_set_sink(drop_line, NULL);
-    assert_int_equal(trib_pipeline_count(pipeline, wild, &step), TRIB_ERR_DATA);
+    assert_int_equal(trib_pipeline_count(pipeline, wild, 0, &step), TRIB_ERR_DATA);
     trib_log_set_sink(NULL, NULL);
     assert_int_equal(trib_prepare_passes_left(pipeline->prepare), 2);
     trib_pipeline_close(pipeline);

@@ -70,7 +70,7 @@ static void a_text_written_and_read_again_is_the_same(void **state)
         for (size_t r = 0; r < 4; r++)
             trib_prepare_gather(run, rows[r], &sums);
         trib_prepare_sums_total(&sums, totals);
-        assert_int_equal(trib_prepare_advance(prepare, totals), TRIB_OK);
+        assert_int_equal(trib_prepare_advance(prepare, totals, 0), TRIB_OK);
         free(totals);
         trib_prepare_run_destroy(run);
         trib_prepare_sums_fini(&sums);
@@ -492,7 +492,7 @@ static void totals_that_are_not_finite_change_nothing(void **state)
     struct trib_prepare *prepare = rig_parse(schema, "[step standardise]\ncolumns = a\n");
     const double totals[] = {1, (double)INFINITY};
     rig_listen();
-    assert_int_equal(trib_prepare_advance(prepare, totals), TRIB_ERR_DATA);
+    assert_int_equal(trib_prepare_advance(prepare, totals, 0), TRIB_ERR_DATA);
     trib_log_set_sink(NULL, NULL);
     assert_non_null(strstr(rig_log, "the statistics of the fleet are not finite"));
     assert_int_equal(trib_prepare_passes_left(prepare), 2);
@@ -500,8 +500,8 @@ static void totals_that_are_not_finite_change_nothing(void **state)
     const double first[] = {2, 10};
     const double second[] = {1e-300, 1e300, 1e300};
     rig_listen();
-    assert_int_equal(trib_prepare_advance(prepare, first), TRIB_OK);
-    assert_int_equal(trib_prepare_advance(prepare, second), TRIB_ERR_DATA);
+    assert_int_equal(trib_prepare_advance(prepare, first, 0), TRIB_OK);
+    assert_int_equal(trib_prepare_advance(prepare, second, 0), TRIB_ERR_DATA);
     trib_log_set_sink(NULL, NULL);
     assert_non_null(strstr(rig_log, "are too large for step standardise"));
     assert_int_equal(trib_prepare_passes_left(prepare), 1);
@@ -549,7 +549,7 @@ static void no_row_adds_more_than_its_bound(void **state)
             trib_prepare_run_destroy(run);
             trib_prepare_sums_fini(&one);
         }
-        assert_int_equal(trib_prepare_advance(prepare, totals), TRIB_OK);
+        assert_int_equal(trib_prepare_advance(prepare, totals, 0), TRIB_OK);
         free(bounds);
         free(totals);
     }

@@ -251,7 +251,7 @@ static void covariances_have_bounds(void **state)
     assert_int_equal(trib_prepare_bounds(prepare, bounds, rig_why, sizeof(rig_why)), TRIB_OK);
     assert_memory_equal(bounds, first, sizeof(first));
     rig_listen();
-    assert_int_equal(trib_prepare_advance(prepare, zero), TRIB_OK);
+    assert_int_equal(trib_prepare_advance(prepare, zero, 0), TRIB_OK);
     trib_log_set_sink(NULL, NULL);
     assert_int_equal(trib_prepare_sum_count(prepare), 10);
     assert_int_equal(trib_prepare_bounds(prepare, bounds, rig_why, sizeof(rig_why)), TRIB_OK);
