@@ -118,7 +118,8 @@ class SimTest(fleet.Case):
         digests = {}
         for name, words in ways.items():
             with self.subTest(name):
-                run = self.play_both("digits-off", *settings("round.rounds=4", *words))
+                run = self.play_both("digits-off", *settings("round.rounds=4", "partition.clients=4",
+                                                              "round.cohort=4", *words))
                 self.assertGreaterEqual(run.last["value"], 0.8)
                 digests[name] = run.last["model_digest"]
         self.assertEqual(len(set(digests.values())), len(ways))  # and each makes a difference
