@@ -131,6 +131,12 @@ TRIB_CHECKED enum trib_err trib_prepare_run_create(const struct trib_prepare *pr
                                                    struct trib_prepare_run **ret_run);
 void trib_prepare_run_destroy(struct trib_prepare_run *run); // NULL is fine
 
+// These rows (rows, columns of the schema) are the ones that will come, in this order and all of
+// them once, so that steps which look ahead can. Without it they know the rows before only. Rows
+// are borrowed for the call.
+TRIB_CHECKED enum trib_err trib_prepare_foresee(struct trib_prepare_run *run, const double *rows,
+                                                size_t count);
+
 // Add a row to the statistics of the pass at hand. `values`: trib_schema_values.
 void trib_prepare_gather(struct trib_prepare_run *run, const double *values,
                          struct trib_prepare_sums *sums);

@@ -36,6 +36,8 @@ enum trib_err trib_prepare_totals(const struct trib_prepare *prepare,
     enum trib_err err = trib_prepare_sums_init(&sums, prepare);
     if (!err)
         err = trib_prepare_run_create(prepare, today, &run);
+    if (!err)
+        err = trib_prepare_foresee(run, values->values, values->rows);
     for (size_t r = 0; !err && r < values->rows; r++)
         trib_prepare_gather(run, row_of(values, r), &sums);
     if (!err)
@@ -150,6 +152,8 @@ enum trib_err trib_prepare_dataset(const struct trib_prepare *prepare,
     enum trib_err err = report->missing ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)
         err = trib_prepare_run_create(prepare, today, &run);
+    if (!err)
+        err = trib_prepare_foresee(run, values->values, values->rows);
     if (!err)
         err = create_like(values, features, &dataset);
     for (size_t r = 0; !err && r < values->rows; r++) {

@@ -16,6 +16,8 @@ enum {
     WITH_MODE,
     WITH_CONSTANT,
     WITH_FORWARD, // the last value before it; at the beginning the mean, or the mode of a category
+    WITH_INTERPOLATE, // on the line from the last value before it to the next behind it; where one of
+                      // them is not there the other, and without both the mean
 
     FITTED = 3,       // of each input: n, and what stands for a missing value
     MODE_SPAN = 4096, // whole numbers of which the mode is counted
@@ -25,14 +27,16 @@ static const double half[1] = {0.5};
 
 static const struct trib_prepare_key keys[] = {
     TRIB_PREPARE_KEY("with", TRIB_PREPARE_CHOICE, with, "mean", 0, 0,
-                     "drop|mean|median|mode|constant|forward"),
+                     "drop|mean|median|mode|constant|forward|interpolate"),
     TRIB_PREPARE_KEY("value", TRIB_PREPARE_TEXT, text, "", 0, 0, NULL),
     TRIB_PREPARE_KEY("indicator", TRIB_PREPARE_BOOL, indicator, "no", 0, 0, NULL),
 };
 
-// Of which statistic an input is made: `forward` falls back on one of the others.
+// Of which statistic an input is made: `forward` and `interpolate` fall back on one of the others.
 static int method_of(const struct trib_prepare_step *step, size_t input)
 {
+    if (step->options.with == WITH_INTERPOLATE)
+        return WITH_MEAN;
     if (step->options.with == WITH_FORWARD)
         return step->was[input].levels ? WITH_MODE : WITH_MEAN;
     return step->options.with;
@@ -85,7 +89,9 @@ static enum trib_err settle_input(const struct trib_prepare_parser *p,
     const struct trib_variable *was = &step->was[input];
     const int method = method_of(step, input);
     if (was->levels && (method == WITH_MEAN || method == WITH_MEDIAN))
-        return trib_prepare_wrong(p, "column '%s' is a category: it has neither mean nor median",
+        return trib_prepare_wrong(p,
+                                  "column '%s' is a category: it has neither mean nor median, and "
+                                  "nothing is between its values",
                                   was->name);
     if (method == WITH_MODE && !has_levels(p->prepare, was))
         return trib_prepare_wrong(p,
@@ -104,11 +110,9 @@ static enum trib_err settle_input(const struct trib_prepare_parser *p,
 
 static enum trib_err settle(const struct trib_prepare_parser *p, struct trib_prepare_step *step)
 {
-    static const size_t passes[] = {[WITH_MEAN] = 1,
-                                    [WITH_MEDIAN] = TRIB_QUANTILE_PASSES,
-                                    [WITH_MODE] = 1,
-                                    [WITH_CONSTANT] = 0,
-                                    [WITH_FORWARD] = 1};
+    static const size_t passes[] = {[WITH_MEAN] = 1,    [WITH_MEDIAN] = TRIB_QUANTILE_PASSES,
+                                    [WITH_MODE] = 1,    [WITH_CONSTANT] = 0,
+                                    [WITH_FORWARD] = 1, [WITH_INTERPOLATE] = 1};
     const struct trib_prepare_options *o = &step->options;
     if (o->text[0] && o->with != WITH_CONSTANT)
         return trib_prepare_wrong(p, "value is for with = constant");
@@ -224,9 +228,51 @@ static double constant_of(const struct trib_prepare *prepare, const struct trib_
     return (double)level;
 }
 
+static bool looks_ahead(const struct trib_prepare_step *step)
+{
+    return step->options.with == WITH_INTERPOLATE;
+}
+
+static bool remembers(const struct trib_prepare_step *step)
+{
+    return step->options.with == WITH_FORWARD || looks_ahead(step);
+}
+
+// One input, in place: `width` numbers from one row to the next.
+static void interpolate(double *values, size_t width, const double *places, size_t rows)
+{
+    size_t before = SIZE_MAX, gap = 0; // the last row with a value, the first without behind it
+    for (size_t r = 0; r <= rows; r++) {
+        const bool is_end = r == rows;
+        if (!is_end && (isnan(places[r]) || isnan(values[r * width])))
+            continue;
+        for (; gap < r; gap++) {
+            double *x = &values[gap * width];
+            if (is_end || before == SIZE_MAX) {
+                const size_t only = is_end ? before : r;
+                *x = only == SIZE_MAX ? (double)NAN : values[only * width];
+                continue;
+            }
+            const double all = places[r] - places[before];
+            const double share = all > 0 ? (places[gap] - places[before]) / all
+                                         : (double)(gap - before) / (double)(r - before);
+            *x = values[before * width] + share * (values[r * width] - values[before * width]);
+        }
+        before = r;
+        gap = r + 1;
+    }
+}
+
+static void foresee(const struct trib_prepare_step *step, double *inputs, const double *places,
+                    size_t rows)
+{
+    for (size_t i = 0; i < step->input_count; i++)
+        interpolate(inputs + i, step->input_count, places, rows);
+}
+
 static size_t state_size(const struct trib_prepare_step *step)
 {
-    return step->options.with == WITH_FORWARD ? step->input_count * sizeof(double[2]) : 0;
+    return remembers(step) ? step->input_count * sizeof(double[2]) : 0;
 }
 
 static double filling(const struct trib_prepare_step *step, const struct trib_prepare_row *row,
@@ -234,7 +280,9 @@ static double filling(const struct trib_prepare_step *step, const struct trib_pr
 {
     if (step->options.with == WITH_CONSTANT)
         return constant_of(row->prepare, step, input);
-    if (step->options.with == WITH_FORWARD && last[0] > 0)
+    if (row->ahead && !isnan(row->ahead[input]))
+        return row->ahead[input];
+    if (last && last[0] > 0)
         return last[1];
     return step->fitted[input * FITTED + 1];
 }
@@ -275,6 +323,8 @@ const struct trib_prepare_kind trib_prepare_impute = {
     .bounds = bounds,
     .gather = gather,
     .advance = advance,
+    .looks_ahead = looks_ahead,
+    .foresee = foresee,
     .state_size = state_size,
     .apply = apply,
 };

@@ -55,6 +55,8 @@ struct trib_prepare_row {
     const struct trib_prepare *prepare;
     double *values;       // (variables); NaN: missing
     const double *source; // (columns), as it was read
+    const double *ahead;  // (inputs) what stands for those that are missing, from rows that come
+                          // behind it; of a step that looks ahead, when they are known; else NULL
     double weight;
     double today;
     struct trib_prepare_tally *tally; // of the step at hand
@@ -128,6 +130,12 @@ struct trib_prepare_kind {
                    struct trib_prepare_sums *sums, size_t first);
     enum trib_err (*advance)(const struct trib_prepare *prepare, struct trib_prepare_step *step,
                              const double *totals, double noise);
+    // Does it look at the rows that come behind one? From its inputs (rows, inputs) in all of them,
+    // NaN where one is missing, and where the rows are (rows; rising, NaN: the row did not come so
+    // far) to what stands for those that are missing.
+    bool (*looks_ahead)(const struct trib_prepare_step *step);
+    void (*foresee)(const struct trib_prepare_step *step, double *inputs, const double *places,
+                    size_t rows);
     // Bytes that a run keeps for the step, zero at first.
     size_t (*state_size)(const struct trib_prepare_step *step);
     // False: the row is dropped.

@@ -122,16 +122,21 @@ static void play(struct trib_prepare *prepare, const struct trib_schema *schema,
             trib_prepare_destroy(read_again(prepare, schema));
     }
     if (trib_prepare_is_fitted(prepare)) {
-        require(trib_prepare_run_create(prepare, 20000, &run) == TRIB_OK);
+        double *rows = calloc(ROWS * schema->count, sizeof(*rows));
+        require(rows && trib_prepare_run_create(prepare, 20000, &run) == TRIB_OK);
+        for (size_t r = 0; r < ROWS; r++)
+            make_row(schema, numbers, rows + r * schema->count);
+        if (next_number(numbers) > 0)
+            require(trib_prepare_foresee(run, rows, ROWS) == TRIB_OK);
         for (size_t r = 0; r < ROWS; r++) {
             float weight;
-            make_row(schema, numbers, row);
-            if (trib_prepare_row(run, row, x, &weight) != TRIB_PREPARE_KEPT)
+            if (trib_prepare_row(run, rows + r * schema->count, x, &weight) != TRIB_PREPARE_KEPT)
                 continue;
             require(weight >= 0 && weight <= 1);
             for (size_t i = 0; i < trib_prepare_features(prepare); i++)
                 require(isfinite(x[i]));
         }
+        free(rows);
         trib_prepare_run_destroy(run);
     }
     free(x);

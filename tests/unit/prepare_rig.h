@@ -64,6 +64,9 @@ static inline void rig_fit(struct trib_prepare *prepare, const double *values, s
             struct trib_prepare_run *run;
             assert_int_equal(trib_prepare_sums_init(&part, prepare), TRIB_OK);
             assert_int_equal(trib_prepare_run_create(prepare, 0, &run), TRIB_OK);
+            assert_int_equal(trib_prepare_foresee(run, values + rows * s / shards * columns,
+                                                  rows * (s + 1) / shards - rows * s / shards),
+                             TRIB_OK);
             for (size_t r = rows * s / shards; r < rows * (s + 1) / shards; r++)
                 trib_prepare_gather(run, values + r * columns, &part);
             trib_prepare_sums_merge(&all, &part);
@@ -89,6 +92,7 @@ static inline size_t rig_apply(const struct trib_prepare *prepare, const double 
     size_t kept = 0;
     float weight;
     assert_int_equal(trib_prepare_run_create(prepare, 0, &run), TRIB_OK);
+    assert_int_equal(trib_prepare_foresee(run, values, rows), TRIB_OK);
     for (size_t r = 0; r < rows; r++) {
         float *x = ret_x + kept * trib_prepare_features(prepare);
         kept += trib_prepare_row(run, values + r * columns, x, &weight) == TRIB_PREPARE_KEPT;

@@ -120,6 +120,7 @@ static void run_example(const struct example *example)
     trib_log_set_sink(NULL, NULL);
     assert_true(trib_prepare_features(prepare) <= 32);
     assert_int_equal(trib_prepare_run_create(prepare, 0, &run), TRIB_OK);
+    assert_int_equal(trib_prepare_foresee(run, values, rows), TRIB_OK);
     for (size_t r = 0; r < rows; r++)
         kept += trib_prepare_row(run, values + r * schema->count,
                                  x + kept * trib_prepare_features(prepare),
@@ -165,7 +166,7 @@ static void every_example_of_the_page_is_true(void **state)
         }
     }
     trib_buf_fini(&page);
-    assert_int_equal(examples, 17); // one for each kind of step, and the first
+    assert_int_equal(examples, 18); // two of impute, one of each other kind, and the first
 }
 
 int main(void)
