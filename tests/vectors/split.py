@@ -12,9 +12,9 @@ def rotate_left(x, k):
     return (x << k | x >> (64 - k)) & MASK
 
 
-def xoshiro(seed, purpose, index):
+def xoshiro(seed, purpose, index, suffix=b""):
     """xoshiro256** whose state is the hash of the stream's name."""
-    name = seed.to_bytes(8, "little") + purpose + b"\0" + index.to_bytes(8, "little")
+    name = seed.to_bytes(8, "little") + purpose + b"\0" + index.to_bytes(8, "little") + suffix
     state = hashlib.blake2b(name, digest_size=32).digest()
     s = [int.from_bytes(state[i:i + 8], "little") for i in (0, 8, 16, 24)]
     while True:
