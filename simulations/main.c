@@ -21,6 +21,7 @@
 #include "common/privacy/mode.h"
 #include "simulations/baselines.h"
 #include "simulations/bench.h"
+#include "simulations/eliminate.h"
 #include "simulations/ensemble.h"
 #include "simulations/export.h"
 #include "simulations/make.h"
@@ -471,6 +472,8 @@ int main(int argc, char **argv)
         {"privacy", "", "what noise costs in privacy, and which noise meets a target",
          trib_privacy_calculate},
         {"tune", "SCENARIO.ini", "choose values of keys by cross-validation", trib_tune},
+        {"eliminate", "SCENARIO.ini", "remove the features that the model makes least of",
+         trib_eliminate},
         {"export", "MODEL", "write a model file as safetensors, npz, onnx or c", trib_export},
         {"baselines", "SCENARIO.ini", "what a factorisation of ratings must be better than",
          trib_baselines_command},

@@ -17,6 +17,7 @@ enum trib_err trib_scenario_load_pipeline(struct trib_scenario *s)
     if (err)
         return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
     s->data.keeps_values = true;
+    s->passes = trib_prepare_passes_left(s->prepare);
     if (trib_prepare_features(s->prepare) == s->job.model.inputs)
         return TRIB_OK;
     return trib_conf_reject(&s->conf, "data", "prepare", "makes %zu features, the model takes %u",

@@ -210,8 +210,7 @@ enum trib_err trib_scenario_check_job(struct trib_scenario *s, uint64_t devices)
                                 (unsigned long long)devices);
     if (!trib_conf_is_set(&s->conf, "privacy", "send_tick_ms"))
         s->job_config.send_tick_ms = 0; // nobody watches the clock of a simulation
-    const uint64_t passes = s->prepare ? trib_prepare_passes_left(s->prepare) : 0;
-    enum trib_err err = trib_job_check(&s->conf, &s->job_config, devices, passes, &s->job);
+    enum trib_err err = trib_job_check(&s->conf, &s->job_config, devices, s->passes, &s->job);
     if (!err && s->job_config.counters[0])
         return trib_conf_reject(
             &s->conf, "round", "counters",

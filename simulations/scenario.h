@@ -72,6 +72,7 @@ struct trib_scenario {
     // After open:
     struct trib_schema *schema;      // with data.prepare: of `prepare`; owned
     struct trib_prepare *prepare;    // fitted when scaled; owned
+    uint64_t passes;                 // that it took, or takes
     struct trib_partition partition; // `rows` are the row numbers of the files
     struct trib_dataset *train;      // the rows of d0000, then those of d0001, ...
     struct trib_dataset *test;       // with test_on = devices in the same order

@@ -12,8 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/data/split.h"
-#include "simulations/scenario.h"
-#include "simulations/world.h"
+#include "simulations/trial.h"
 
 #define TRIB_LOG_MODULE "tune"
 
@@ -41,14 +40,7 @@ struct tune {
     size_t key_count;
     uint32_t *candidates; // numbers in the grid, in the order in which they are tried
     size_t candidate_count;
-    bool higher_is_better;
     char metric[32];
-};
-
-// What a run came to.
-struct outcome {
-    double value; // of the primary metric; NaN: it has none, since it diverged
-    size_t rows;  // measured on
 };
 
 // ---- The grid
@@ -116,30 +108,6 @@ static enum trib_err choose_candidates(struct tune *t)
 
 // ---- Running
 
-// Held-out rows must not be looked at while a run goes on, or they would help to choose.
-static enum trib_err check_scenario(const struct trib_scenario *s)
-{
-    const struct trib_job_config *config = &s->job_config;
-    if (config->target_metric != TRIB_JOB_METRIC_NONE) {
-        TRIB_ERROR("round.target_metric: a run that is tuned stops at no target");
-        return TRIB_ERR_INVAL;
-    }
-    if (config->lr_schedule == TRIB_SCHEDULE_PLATEAU) {
-        TRIB_ERROR("round.lr_schedule: plateau looks at the rows that a choice is judged by");
-        return TRIB_ERR_INVAL;
-    }
-    if (config->stop_patience > 0 || config->deadline_s > 0) {
-        TRIB_ERROR("round.%s: a run that is tuned goes on for all its rounds",
-                   config->stop_patience > 0 ? "stop_patience" : "deadline_s");
-        return TRIB_ERR_INVAL;
-    }
-    if (config->eval_every == 0) {
-        TRIB_ERROR("round.eval_every: must not be 0 when something is to be measured");
-        return TRIB_ERR_INVAL;
-    }
-    return TRIB_OK;
-}
-
 static enum trib_err load(const struct tune *t, uint32_t candidate, struct trib_scenario **scenario)
 {
     char own[KEYS_MAX][SET_SIZE + 128];
@@ -150,52 +118,25 @@ static enum trib_err load(const struct tune *t, uint32_t candidate, struct trib_
     candidate_sets(t, candidate, own);
     for (size_t k = 0; k < t->key_count; k++)
         sets[count++] = own[k];
-    enum trib_err err = trib_scenario_create(scenario);
-    if (!err)
-        err = trib_scenario_load(*scenario, t->path, sets, count);
-    if (!err)
-        err = check_scenario(*scenario);
-    return err;
-}
-
-static enum trib_err play(struct trib_scenario *s, struct tune *t, struct outcome *ret_outcome)
-{
-    struct trib_world *world = NULL;
-    struct outcome outcome = {.value = (double)NAN, .rows = s->test->rows};
-    enum trib_err err = trib_world_create(s, 0, &world);
-    while (!err && !trib_world_is_over(world)) {
-        struct trib_round_result result;
-        err = trib_world_play(world, NULL, NULL, &result);
-    }
-    if (!err)
-        err = trib_world_keep(world);
-    const struct trib_world_state *state = err ? NULL : trib_world_state(world);
-    // A run in which rounds were lost because nothing finite came of them is no candidate.
-    if (state && state->is_evaluated && state->committed == s->job.config.rounds)
-        (void)snprintf(t->metric, sizeof(t->metric), "%s",
-                       trib_evaluation_primary(&state->held_out.validation, &outcome.value,
-                                               &t->higher_is_better));
-    trib_world_destroy(world);
-    if (!err)
-        *ret_outcome = outcome;
-    return err;
+    return trib_trial_load(t->path, sets, count, scenario);
 }
 
 // `fold` of UINT64_MAX: learn from all training rows and measure on the held-out ones.
 static enum trib_err run_one(struct tune *t, uint32_t candidate, uint64_t fold,
-                             struct outcome *ret_outcome)
+                             struct trib_trial *ret_trial)
 {
     struct trib_scenario *s = NULL;
-    enum trib_err err = load(t, candidate, &s);
-    if (!err && fold != UINT64_MAX)
-        s->cut =
+    struct trib_scenario_cut cut = {.folds = 0};
+    if (fold != UINT64_MAX)
+        cut =
             (struct trib_scenario_cut){.folds = t->folds, .fold = fold, .by_device = t->by_device};
+    enum trib_err err = load(t, candidate, &s);
     if (!err)
-        err = trib_scenario_open(s, true);
-    if (err && s && s->conf.error[0])
-        (void)fprintf(stderr, "%s\n", s->conf.error);
+        err = trib_trial_open(s, cut);
     if (!err)
-        err = play(s, t, ret_outcome);
+        err = trib_trial_play(s, ret_trial, NULL);
+    if (!err && ret_trial->metric[0])
+        memcpy(t->metric, ret_trial->metric, sizeof(t->metric));
     trib_scenario_destroy(s);
     return err;
 }
@@ -203,7 +144,7 @@ static enum trib_err run_one(struct tune *t, uint32_t candidate, uint64_t fold,
 // ---- Telling
 
 static void tell(const struct tune *t, const char *event, uint32_t candidate, const double *folds,
-                 const struct outcome *outcome)
+                 const struct trib_trial *trial)
 {
     char sets[KEYS_MAX][SET_SIZE + 128];
     struct trib_buf json = {0};
@@ -212,8 +153,8 @@ static void tell(const struct tune *t, const char *event, uint32_t candidate, co
         (void)printf("%-8s", event);
         for (size_t k = 0; k < t->key_count; k++)
             (void)printf(" %s", sets[k]);
-        (void)printf("  %s %.4f over %zu rows\n", t->metric[0] ? t->metric : "value",
-                     outcome->value, outcome->rows);
+        (void)printf("  %s %.4f over %zu rows\n", t->metric[0] ? t->metric : "value", trial->value,
+                     trial->rows);
         return;
     }
     trib_json_open(&json, NULL, '{');
@@ -223,8 +164,8 @@ static void tell(const struct tune *t, const char *event, uint32_t candidate, co
         trib_json_text(&json, t->keys[k].name, strchr(sets[k], '=') + 1);
     trib_json_close(&json, '}');
     trib_json_text(&json, "metric", t->metric[0] ? t->metric : NULL);
-    trib_json_real(&json, "value", outcome->value);
-    trib_json_uint(&json, "rows", outcome->rows);
+    trib_json_real(&json, "value", trial->value);
+    trib_json_uint(&json, "rows", trial->rows);
     if (folds) {
         trib_json_open(&json, "folds", '[');
         for (uint64_t f = 0; f < t->folds; f++)
@@ -240,17 +181,18 @@ static void tell(const struct tune *t, const char *event, uint32_t candidate, co
 
 // The mean over the folds; NaN when one of them has no value.
 static enum trib_err try_candidate(struct tune *t, uint32_t candidate, double *folds,
-                                   struct outcome *ret_mean)
+                                   struct trib_trial *ret_mean)
 {
-    struct outcome all = {.value = 0};
+    struct trib_trial all = {.value = 0};
     for (uint64_t fold = 0; fold < t->folds; fold++) {
-        struct outcome outcome;
-        enum trib_err err = run_one(t, candidate, fold, &outcome);
+        struct trib_trial trial;
+        enum trib_err err = run_one(t, candidate, fold, &trial);
         if (err)
             return err;
-        folds[fold] = outcome.value;
-        all.value += outcome.value / (double)t->folds;
-        all.rows += outcome.rows;
+        folds[fold] = trial.value;
+        all.value += trial.value / (double)t->folds;
+        all.rows += trial.rows;
+        all.higher_is_better = trial.higher_is_better;
     }
     tell(t, "trial", candidate, folds, &all);
     *ret_mean = all;
@@ -260,16 +202,12 @@ static enum trib_err try_candidate(struct tune *t, uint32_t candidate, double *f
 static enum trib_err search(struct tune *t)
 {
     double folds[TRIB_FOLDS_MAX];
-    struct outcome best = {.value = (double)NAN}, mean, outcome;
+    struct trib_trial best = {.value = (double)NAN}, mean, last;
     uint32_t choice = 0;
     enum trib_err err = choose_candidates(t);
     for (size_t i = 0; !err && i < t->candidate_count; i++) {
         err = try_candidate(t, t->candidates[i], folds, &mean);
-        if (err)
-            break;
-        const bool is_better =
-            t->higher_is_better ? mean.value > best.value : mean.value < best.value;
-        if (isfinite(mean.value) && (isnan(best.value) || is_better)) { // of equals the first
+        if (!err && trib_trial_is_better(&mean, best.value)) { // of equals the first
             best = mean;
             choice = t->candidates[i];
         }
@@ -281,9 +219,9 @@ static enum trib_err search(struct tune *t)
     if (err)
         return err;
     tell(t, "choice", choice, NULL, &best);
-    err = run_one(t, choice, UINT64_MAX, &outcome); // the first look at the held-out rows
+    err = run_one(t, choice, UINT64_MAX, &last); // the first look at the held-out rows
     if (!err)
-        tell(t, "done", choice, NULL, &outcome);
+        tell(t, "done", choice, NULL, &last);
     return err;
 }
 

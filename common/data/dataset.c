@@ -236,3 +236,15 @@ enum trib_err trib_dataset_select(const struct trib_dataset *dataset, const uint
     *ret_dataset = part;
     return TRIB_OK;
 }
+
+void trib_dataset_narrow(struct trib_dataset *dataset, const size_t *features, size_t count)
+{
+    assert(!dataset->values && count <= dataset->inputs);
+    float *to = dataset->x; // never beyond what is still to be read
+    for (size_t row = 0; row < dataset->rows; row++) {
+        const float *from = dataset->x + row * dataset->inputs;
+        for (size_t i = 0; i < count; i++)
+            *to++ = from[features[i]];
+    }
+    dataset->inputs = count;
+}

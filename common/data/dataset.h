@@ -64,4 +64,8 @@ TRIB_CHECKED enum trib_err trib_dataset_select(const struct trib_dataset *datase
                                                const uint32_t *rows, size_t count, double scale,
                                                struct trib_dataset **ret_dataset);
 
+// Keep only these features of every row: `features` holds `count` of their numbers, ascending.
+// There are no values in the place of features.
+void trib_dataset_narrow(struct trib_dataset *dataset, const size_t *features, size_t count);
+
 #endif // TRIB_DATA_DATASET_H

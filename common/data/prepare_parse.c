@@ -19,8 +19,8 @@ static const struct trib_prepare_kind *const kinds[] = {
     &trib_prepare_impute,      &trib_prepare_outlier, &trib_prepare_smooth, &trib_prepare_minmax,
     &trib_prepare_standardise, &trib_prepare_log1p,   &trib_prepare_expm1,  &trib_prepare_power,
     &trib_prepare_onehot,      &trib_prepare_hash,    &trib_prepare_bin,    &trib_prepare_interact,
-    &trib_prepare_pca,         &trib_prepare_select,  &trib_prepare_dedup,  &trib_prepare_time,
-    &trib_prepare_recency,
+    &trib_prepare_pca,         &trib_prepare_select,  &trib_prepare_drop,   &trib_prepare_dedup,
+    &trib_prepare_time,        &trib_prepare_recency,
 };
 enum {
     KIND_COUNT = sizeof(kinds) / sizeof(kinds[0])

@@ -149,6 +149,7 @@ extern const struct trib_prepare_kind trib_prepare_power;
 extern const struct trib_prepare_kind trib_prepare_onehot, trib_prepare_hash, trib_prepare_bin;
 extern const struct trib_prepare_kind trib_prepare_interact, trib_prepare_smooth;
 extern const struct trib_prepare_kind trib_prepare_pca, trib_prepare_select;
+extern const struct trib_prepare_kind trib_prepare_drop;
 extern const struct trib_prepare_kind trib_prepare_dedup, trib_prepare_time, trib_prepare_recency;
 
 #define TRIB_PREPARE_KEY(name, type, member, ...)                              \

@@ -236,6 +236,40 @@ static void rows_without_all_columns_do_not_count(void **state)
     trib_schema_destroy(schema);
 }
 
+static void what_is_dropped_is_no_feature_and_may_be_missing(void **state)
+{
+    (void)state;
+    struct trib_schema *schema = rig_schema("[column a]\n[column colour]\ntype = category\n"
+                                            "values = red | blue\nother = no\n[column b]\n");
+    struct trib_prepare *prepare = rig_parse(
+        schema, "[step onehot]\ncolumns = colour\n[step drop]\ncolumns = colour=red | a\n");
+    const double row[] = {(double)NAN, 1, 7, 0}; // a, blue, b, the label
+    struct trib_prepare_run *run;
+    float x[2], weight;
+    char why[256];
+    assert_int_equal(trib_prepare_features(prepare), 2);
+    assert_string_equal(trib_prepare_feature_name(prepare, 0), "colour=blue");
+    assert_string_equal(trib_prepare_feature_name(prepare, 1), "b");
+    assert_true(trib_prepare_is_fitted(prepare));
+    assert_int_equal(trib_prepare_run_create(prepare, 0, &run), TRIB_OK);
+    assert_int_equal(trib_prepare_row(run, row, x, &weight), TRIB_PREPARE_KEPT);
+    assert_true(x[0] == 1 && x[1] == 7 && weight == 1);
+    trib_prepare_run_destroy(run);
+    trib_prepare_destroy(prepare);
+    static const char *const wrong[] = {
+        "[step drop]\ncolumns = all\n", "[step drop]\n", "[step drop]\ncolumns = y\n",
+        "[step drop]\ncolumns = a\n[step standardise]\ncolumns = a\n"};
+    static const char *const said[] = {"makes 0 features", "wants columns", "is the label",
+                                       "was taken by a step before"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_int_equal(trib_prepare_parse(wrong[i], strlen(wrong[i]), "p.ini", schema, &prepare,
+                                            why, sizeof(why)),
+                         TRIB_ERR_INVAL);
+        assert_non_null(strstr(why, said[i]));
+    }
+    trib_schema_destroy(schema);
+}
+
 static void covariances_have_bounds(void **state)
 {
     (void)state;
@@ -268,6 +302,7 @@ int main(void)
         cmocka_unit_test(a_projection_over_shards_is_that_of_the_pooled_rows),
         cmocka_unit_test(planted_noise_columns_are_removed),
         cmocka_unit_test(rows_without_all_columns_do_not_count),
+        cmocka_unit_test(what_is_dropped_is_no_feature_and_may_be_missing),
         cmocka_unit_test(covariances_have_bounds),
     };
     return RUN_TESTS(tests);
