@@ -35,6 +35,8 @@ static const struct trib_conf_key keys[] = {
      "of those, from one address", 1, 100000, NULL},
     {"fleet", "threads", TRIB_CONF_INT, offsetof(struct trib_coordinator_config, threads), "0",
      "workers; 0: one for each core", 0, 64, NULL},
+    {"devices", "stale_days", TRIB_CONF_REAL, offsetof(struct trib_coordinator_config, stale_days),
+     "30", "a device away for longer is marked stale; 0: none is", 0, 36500, NULL},
     {"enrol", "allow_list", TRIB_CONF_PATH, offsetof(struct trib_coordinator_config, allow_list),
      "", "file of keys that may enrol without a token", 0, 0, NULL},
     {"enrol", "pending", TRIB_CONF_BOOL, offsetof(struct trib_coordinator_config, pending), "no",

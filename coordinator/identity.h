@@ -40,6 +40,7 @@ struct trib_coordinator_config {
     uint64_t handshakes_per_second;
     uint64_t handshakes_per_source;
     uint64_t threads;                       // 0: one for each core
+    double stale_days;                      // a device away for longer is stale; 0: none is
     int roster;                             // enum trib_roster_kind
     trib_conf_text roster_pk;               // of an offline roster, base64
     bool roster_is_offline;                 // from `roster`

@@ -166,6 +166,7 @@ enum trib_err trib_peers_add(struct trib_peers *peers, const struct trib_store_d
     if (!peer)
         return TRIB_ERR_NOMEM;
     peer->row = *row;
+    peer->seen_ms = row->seen_ms > row->enrolled_ms ? row->seen_ms : row->enrolled_ms;
 
     (void)pthread_mutex_lock(&peers->lock);
     enum trib_err err = sorted_insert(peers, peer);

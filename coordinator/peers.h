@@ -24,6 +24,7 @@ struct trib_peer {
     // ----
     struct trib_session_link *live; // NULL: not connected
     uint64_t gone_ms;               // when it was last seen to leave; start-up counts as leaving
+    uint64_t seen_ms;               // wall clock: when it was last there, if it is not connected
     uint64_t version;               // last one it said it has
     enum trib_code declined;        // why it last did not take a task, or left it
     enum trib_code install_code;    // what became of the last version it was offered

@@ -244,6 +244,8 @@ static void session_closed(struct trib_server *server, struct trib_server_event 
     if (peer && peer->live == session) {
         peer->live = NULL;
         peer->gone_ms = trib_clock_mono_ms();
+        if (session->is_ready)
+            trib_seen_note(peer);
         TRIB_DEBUG("device=%s gone reason=%s", peer->row.name, trib_close_reason_text(reason));
     }
     *session->link = session->next;
@@ -492,6 +494,7 @@ static void tick(struct trib_server *server)
     tick_sessions(server, now_ms);
     trib_upload_tick(server, now_ms);
     trib_rounds_tick(server, now_ms);
+    trib_seen_tick(server, now_ms);
     if (reload_wanted) {
         reload_wanted = 0;
         if (server->config.allow_list[0] &&

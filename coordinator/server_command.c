@@ -171,10 +171,13 @@ void trib_cmd_status(struct trib_admin_call *call)
     const struct trib_round_run *run = server->run;
     uint64_t ready = 0;
     uint64_t newest = 0;
+    uint64_t stale = 0;
+    const uint64_t wall_ms = trib_clock_wall_ms();
     struct trib_roster_count roster;
     trib_secagg_count_roster(server, &roster);
     for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
         const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        stale += trib_peer_is_stale(server, peer, wall_ms);
         if (!peer->live || !peer->live->is_ready)
             continue; // what one that is away said last may be true no more
         ready++;
@@ -186,6 +189,7 @@ void trib_cmd_status(struct trib_admin_call *call)
     trib_admin_number(&reply, "devices", trib_peers_count(server->peers));
     trib_admin_number(&reply, "connected", ready);
     trib_admin_number(&reply, "on_newest_version", newest);
+    trib_admin_number(&reply, "stale", stale);
     trib_admin_text(&reply, "roster",
                     server->config.roster_is_offline ? "offline" : "by coordinator");
     trib_admin_number(&reply, "rostered", roster.rostered);

@@ -35,6 +35,8 @@ static void put_pending(struct trib_admin_reply *reply, const struct trib_pendin
     trib_admin_text(reply, "install", NULL);
     trib_admin_text(reply, "declined", NULL);
     trib_admin_text(reply, "enrolled", when);
+    trib_admin_text(reply, "seen", NULL);
+    trib_admin_flag(reply, "stale", false);
     trib_admin_text(reply, "key", key);
 }
 
@@ -52,15 +54,18 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
     struct trib_admin_reply reply = {.exit_code = 0};
+    const uint64_t wall_ms = trib_clock_wall_ms();
     for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
         const struct trib_peer *peer = trib_peers_at(server->peers, i);
         char key[TRIB_KEY_TEXT_SIZE];
         char when[TRIB_CLOCK_TEXT_SIZE];
+        char seen[TRIB_CLOCK_TEXT_SIZE];
         const char *state = peer->row.is_revoked                 ? "revoked"
                             : peer->live && peer->live->is_ready ? "connected"
                                                                  : "away";
         trib_base64_encode(peer->row.key, sizeof(peer->row.key), key);
         trib_clock_text(peer->row.enrolled_ms, when);
+        trib_clock_text(trib_seen_ms(peer, wall_ms), seen);
         (void)trib_admin_row_add(&reply);
         trib_admin_text(&reply, "name", peer->row.name);
         trib_admin_text(&reply, "group", peer->row.group);
@@ -71,6 +76,8 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
                         peer->install_code ? trib_code_text(peer->install_code) : NULL);
         trib_admin_text(&reply, "declined", peer->declined ? trib_code_text(peer->declined) : NULL);
         trib_admin_text(&reply, "enrolled", when);
+        trib_admin_text(&reply, "seen", seen);
+        trib_admin_flag(&reply, "stale", trib_peer_is_stale(server, peer, wall_ms));
         trib_admin_text(&reply, "key", key);
     }
     for (size_t i = 0; i < trib_peers_pending_count(server->peers); i++)

@@ -203,6 +203,7 @@ struct trib_server {
     struct trib_coordinator_config config;
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
+    uint64_t seen_next_ms; // when to look next for what server_seen.c writes; 0: it starts
 
     struct trib_queue events;
     struct trib_pool *pool;
@@ -247,6 +248,15 @@ bool trib_server_is_present(const struct trib_server *server, const struct trib_
 
 // ---- server_enrol.c
 void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, size_t size);
+
+// ---- server_seen.c
+void trib_seen_note(struct trib_peer *peer); // it is there, or was until now
+// When it was last there; the time now if it is connected.
+uint64_t trib_seen_ms(const struct trib_peer *peer, uint64_t wall_ms);
+// Was it away for longer than devices.stale_days? Never one that is revoked.
+bool trib_peer_is_stale(const struct trib_server *server, const struct trib_peer *peer,
+                        uint64_t wall_ms);
+void trib_seen_tick(struct trib_server *server, uint64_t now_ms);
 
 // ---- server_upload.c
 void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,

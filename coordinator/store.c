@@ -13,9 +13,9 @@ enum trib_err trib_store_device_insert(struct trib_store *store,
                                        const struct trib_store_device *device, uint64_t *ret_id)
 {
     enum trib_err err =
-        trib_db_run(store, "INSERT INTO device VALUES(NULL,?,?,?,?,0,?,0,NULL)", "ttbbi",
+        trib_db_run(store, "INSERT INTO device VALUES(NULL,?,?,?,?,0,?,0,NULL,?)", "ttbbii",
                     device->name, device->group, device->key, sizeof(device->key), device->sign_key,
-                    sizeof(device->sign_key), device->enrolled_ms);
+                    sizeof(device->sign_key), device->enrolled_ms, device->enrolled_ms);
     if (!err)
         *ret_id = trib_db_last_id(store);
     return err;
@@ -32,6 +32,11 @@ enum trib_err trib_store_device_roster(struct trib_store *store, uint64_t id,
 {
     return trib_db_run_one(store, "UPDATE device SET roster=? WHERE id=?", "bi", signature,
                            (size_t)TRIB_SIGNATURE_SIZE, id);
+}
+
+enum trib_err trib_store_device_seen(struct trib_store *store, uint64_t id, uint64_t seen_ms)
+{
+    return trib_db_run_one(store, "UPDATE device SET seen_ms=? WHERE id=?", "ii", seen_ms, id);
 }
 
 enum trib_err trib_store_token_insert(struct trib_store *store,
@@ -65,6 +70,7 @@ static void read_device(void *user, sqlite3_stmt *stmt)
     device.has_roster = sqlite3_column_type(stmt, 8) != SQLITE_NULL;
     if (device.has_roster)
         trib_db_bytes(stmt, 8, device.roster, sizeof(device.roster));
+    device.seen_ms = trib_db_number(stmt, 9);
     (*(const trib_store_device_fn *)reader->callback)(reader->user, &device);
 }
 

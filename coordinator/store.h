@@ -49,6 +49,7 @@ struct trib_store_device {
     bool is_revoked;
     uint64_t enrolled_ms;
     uint64_t revoked_ms;
+    uint64_t seen_ms;                    // last there, as far as was written; at first: enrolled
     bool has_roster;                     // an offline roster vouches for it (docs/operating.md)
     uint8_t roster[TRIB_SIGNATURE_SIZE]; // and this is its signature
 };
@@ -69,6 +70,8 @@ TRIB_CHECKED enum trib_err trib_store_device_revoke(struct trib_store *store, ui
                                                     uint64_t now_ms);
 TRIB_CHECKED enum trib_err trib_store_device_roster(
     struct trib_store *store, uint64_t id, const uint8_t signature[static TRIB_SIGNATURE_SIZE]);
+TRIB_CHECKED enum trib_err trib_store_device_seen(struct trib_store *store, uint64_t id,
+                                                  uint64_t seen_ms);
 TRIB_CHECKED enum trib_err trib_store_token_insert(struct trib_store *store,
                                                    const struct trib_store_token *token);
 // One use less, tied to the device.

@@ -16,7 +16,7 @@
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 3,
+    SCHEMA_VERSION = 4,
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 64,
 };
@@ -76,6 +76,9 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     // 3: rounds that count
     "ALTER TABLE round ADD COLUMN kind TEXT;"
     "ALTER TABLE round ADD COLUMN tally TEXT;",
+    // 4: when a device was last there; of those before, nobody knows: as if all were there just now
+    "ALTER TABLE device ADD COLUMN seen_ms INTEGER;"
+    "UPDATE device SET seen_ms=CAST(strftime('%s','now') AS INTEGER)*1000;",
 };
 
 // ---- Running statements

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "coordinator/store.h"
 
@@ -915,6 +916,42 @@ static void a_damaged_file_is_refused_by_name(void **state)
     assert_null(again);
 }
 
+static void a_device_was_there_when_it_enrolled_and_when_it_was_seen(void **state)
+{
+    const struct place *place = *state;
+    struct trib_store *store = open_store(place);
+    struct devices devices = {.count = 0};
+    const uint64_t id = add_device(store, "d0001", 1);
+    (void)add_device(store, "d0002", 2);
+    assert_int_equal(trib_store_device_seen(store, id, 777777), TRIB_OK);
+    store = reopen(place, store);
+    assert_int_equal(trib_store_devices(store, keep_device, &devices), TRIB_OK);
+    assert_int_equal(devices.rows[0].seen_ms, 777777);
+    assert_int_equal(devices.rows[1].seen_ms, devices.rows[1].enrolled_ms);
+    trib_store_close(store);
+}
+
+static void devices_of_an_older_store_were_there_when_it_was_upgraded(void **state)
+{
+    const struct place *place = *state;
+    struct trib_store *store = open_store(place);
+    struct devices devices = {.count = 0};
+    sqlite3 *db = NULL;
+    (void)add_device(store, "d0001", 1);
+    trib_store_close(store);
+    assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE device DROP COLUMN seen_ms; PRAGMA user_version=3",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    store = open_store(place);
+    assert_int_equal(trib_store_devices(store, keep_device, &devices), TRIB_OK);
+    const uint64_t now_ms = trib_clock_wall_ms();
+    assert_true(devices.rows[0].seen_ms <= now_ms && devices.rows[0].seen_ms + 60000 > now_ms);
+    trib_store_close(store);
+}
+
 static void a_store_of_a_newer_program_is_refused(void **state)
 {
     const struct place *place = *state;
@@ -955,6 +992,8 @@ int main(void)
         IN_PLACE(a_kill_at_any_time_loses_nothing_that_was_acknowledged),
         IN_PLACE(a_second_coordinator_is_refused_until_the_first_is_gone),
         IN_PLACE(a_damaged_file_is_refused_by_name),
+        IN_PLACE(a_device_was_there_when_it_enrolled_and_when_it_was_seen),
+        IN_PLACE(devices_of_an_older_store_were_there_when_it_was_upgraded),
         IN_PLACE(a_store_of_a_newer_program_is_refused),
     };
     return RUN_TESTS(tests);
