@@ -121,30 +121,40 @@ class EliminateTest(fleet.Case):
         removed = {name for job in jobs for name in job["removed"]}
         self.assertFalse(removed & {f"f{i}" for i in WEIGHTS})
 
-    def assert_usable(self, events, out):
+    def assert_usable(self, events, out, *sets):
         """A job with the pipeline that was written learns what the last line says."""
         _, choice, done = self.assert_story(events)
         self.assertEqual((out / "features.txt").read_text().splitlines(), choice["names"])
-        self.assertLessEqual({f"x{i}" for i in WEIGHTS}, set(choice["names"]))
         self.assertLess(choice["features"], COLUMNS)
         ran = fleet.run("tributary-sim", "run", self.dir / "s.ini", "--mode", "inprocess", "--json",
                         "--out", self.dir / "run", "--set", f"model.spec={choice['spec']}",
-                        "--set", f"data.prepare={out / 'pipeline.ini'}")
+                        "--set", f"data.prepare={out / 'pipeline.ini'}", *sets)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         last = json.loads(ran.stdout.splitlines()[-1])
         self.assertEqual((last["metric"], last["value"]), (done["metric"], done["value"]))
+        return set(choice["names"])
 
     def test_what_is_left_is_a_pipeline_for_a_job(self):
         self.write_with_schema(6, "[step standardise]\ncolumns = numbers\n")
         out = self.dir / "out"
-        self.assert_usable(self.eliminate("--step", "3", "--keep", "3", "--out", out), out)
+        events = self.eliminate("--step", "3", "--keep", "3", "--out", out)
+        self.assertLessEqual({f"x{i}" for i in WEIGHTS}, self.assert_usable(events, out))
+
+    def test_with_privacy_on_passes_are_paid_for_as_in_a_job(self):
+        self.write_with_schema(6, "[step standardise]\ncolumns = numbers\n")
+        out = self.dir / "out"
+        sets = [word for key in ("mode=local", "target_epsilon=2000", "test_seed=3",
+                                 "tally_scale=100", "clip_l1=3")
+                for word in ("--set", f"privacy.{key}")]
+        events = self.eliminate("--step", "4", "--keep", "3", "--out", out, *sets)
+        self.assert_usable(events, out, *sets)
 
     def test_without_a_pipeline_there_is_one_afterwards(self):
         self.write_with_schema(7)
         out = self.dir / "out"
         events = self.eliminate("--step", "3", "--keep", "3", "--out", out)
         self.assertIn("colour=red", [name for job in events[:-2] for name in job["removed"]])
-        self.assert_usable(events, out)
+        self.assertLessEqual({f"x{i}" for i in WEIGHTS}, self.assert_usable(events, out))
 
     def test_data_without_a_schema_have_a_list_only(self):
         self.write(8)
