@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/client_state.h"
+#include "client/pipeline_file.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
@@ -96,6 +97,15 @@ static bool fits_pipeline(const struct trib_client *client)
     return false;
 }
 
+// For predictions: a version that comes of this task has its features from this pipeline.
+static void keep_pipeline(const struct trib_client *client)
+{
+    const struct trib_msg_fit *fit = &client->task.msg.fit;
+    if (fit->prepare[0] && fit->tally.kind != TRIB_TALLY_PREPARE && // there it is not fitted yet
+        trib_pipeline_file_keep(client->dir, fit->prepare))
+        TRIB_WARN("the job's pipeline could not be kept: nothing is predicted with it");
+}
+
 // Begin the task at hand, if its base is installed and nothing stands in the way.
 void trib_client_start_task(struct trib_client *client)
 {
@@ -119,6 +129,7 @@ void trib_client_start_task(struct trib_client *client)
         trib_client_reply(client, msg->round_id, TRIB_CODE_DECLINED_MODEL);
         return;
     }
+    keep_pipeline(client);
     worker->task = client->task;
     worker->task.device = client->enrolment.name;
     worker->task.stop = &worker->stop;

@@ -13,6 +13,7 @@
 #include "client/counter_store.h"
 #include "client/enrol.h"
 #include "client/inlet.h"
+#include "client/predict.h"
 #include "client/privacy_report.h"
 #include "client/slot.h"
 #include "client/spool.h"
@@ -28,9 +29,11 @@
 #include "common/base/wipe.h"
 #include "common/wire/noise_ik.h"
 #include "tributary/client.h"
+#include "tributary/predict.h"
 
 enum {
     VECTOR_SIZE_MIN = 65536, // bytes
+    INPUT_SIZE = 65536,
 };
 
 static struct trib_client *running; // for the signal handler
@@ -228,6 +231,75 @@ static int cmd_push(const struct trib_command *command, int argc, char **argv)
     return exit_code(err);
 }
 
+// All of standard input, as rows of text.
+static enum trib_err read_input(struct trib_buf *text)
+{
+    for (;;) {
+        const size_t before = text->size;
+        uint8_t *room = before < TRIB_DATA_FILE_SIZE_MAX ? trib_buf_extend(text, INPUT_SIZE) : NULL;
+        if (!room)
+            return before < TRIB_DATA_FILE_SIZE_MAX ? TRIB_ERR_NOMEM : TRIB_ERR_LIMIT;
+        const ssize_t got = read(STDIN_FILENO, room, INPUT_SIZE);
+        text->size = before + (got > 0 ? (size_t)got : 0);
+        if (got == 0)
+            return TRIB_OK;
+        if (got < 0 && errno != EINTR) {
+            (void)fprintf(stderr, "standard input: %s\n", strerror(errno));
+            return TRIB_ERR_IO;
+        }
+    }
+}
+
+struct printing {
+    struct trib_buf line;
+    bool as_json;
+};
+
+static void print_prediction(void *user, const struct trib_prediction *prediction)
+{
+    struct printing *printing = user;
+    trib_buf_clear(&printing->line);
+    trib_prediction_write(prediction, printing->as_json, &printing->line);
+    if (!printing->line.failed)
+        (void)fputs((const char *)printing->line.data, stdout);
+}
+
+static int cmd_predict(const struct trib_command *command, int argc, char **argv)
+{
+    struct printing printing = {.as_json = false};
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, &printing.as_json, NULL, "one JSON object a row"}};
+    struct trib_predictor *predictor;
+    struct trib_buf text = {0};
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = 2};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    const bool is_stdin = count < 2 || strcmp(argv[1], "-") == 0;
+    enum trib_err err = trib_predictor_open(argv[0], &predictor);
+    if (err)
+        return exit_code(err);
+    err = is_stdin ? read_input(&text) : trib_file_read(argv[1], TRIB_DATA_FILE_SIZE_MAX, &text);
+    code = err ? TRIB_EXIT_DATA : TRIB_EXIT_OK;
+    if (!err) {
+        err = trib_predictor_rows(predictor, is_stdin ? "standard input" : argv[1],
+                                  text.data ? (const char *)text.data : "", text.size,
+                                  print_prediction, &printing);
+        code = exit_code(err);
+    }
+    if (printing.line.failed)
+        code = TRIB_EXIT_INTERNAL;
+    trib_buf_fini(&printing.line);
+    trib_buf_fini(&text);
+    trib_predictor_close(predictor);
+    return code;
+}
+
 static int cmd_count(const struct trib_command *command, int argc, char **argv)
 {
     char why[256] = "";
@@ -369,6 +441,9 @@ static const struct trib_command commands[] = {
     {"run", "DIR", "take part until SIGTERM", cmd_run},
     {"push", "DIR [FILE|-]",
      "put rows, one a line, into the device's store ([data] format = store)", cmd_push},
+    {"predict", "DIR [FILE|-]",
+     "what the installed model says of rows as [data] declares them, the label left out or not",
+     cmd_predict},
     {"count", "DIR NAME SUCCESSES/TRIALS|NUMBER",
      "count for the application, under the installed version (round.counters of the job)",
      cmd_count},

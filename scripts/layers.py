@@ -28,6 +28,7 @@ INSTALLED = {  # headers that are included without their folder
     "tributary/err.h": "common/include",
     "tributary/log.h": "common/include",
     "tributary/client.h": "client/include",
+    "tributary/predict.h": "client/include",
 }
 
 SODIUM = ["common/base/rand.c", "common/base/map.c", "common/base/hash.c", "common/base/sign.c",

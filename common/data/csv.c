@@ -60,8 +60,8 @@ static size_t count_columns(const char *line, size_t size)
     return columns;
 }
 
-// A finite number and nothing else. Small whole numbers, which most data are, take a short way.
-static bool parse_number(const char *field, size_t size, float *ret_value)
+// Small whole numbers, which most data are, take a short way.
+bool trib_csv_number(const char *field, size_t size, float *ret_value)
 {
     char text[NUMBER_TEXT_MAX];
     char *end;
@@ -132,7 +132,7 @@ static enum trib_err parse_row(const struct reader *r, const char *line, size_t 
         float value;
         if (column == r->columns)
             return reject(r, column + 1, "more columns than the first line", NULL, 0);
-        if (!parse_number(line, length, &value))
+        if (!trib_csv_number(line, length, &value))
             return reject(r, column + 1, length ? "not a finite number" : "empty", line, length);
         if (column == r->label)
             *ret_y = value;

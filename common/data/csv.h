@@ -6,6 +6,9 @@
 #ifndef TRIB_DATA_CSV_H
 #define TRIB_DATA_CSV_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "common/data/dataset.h"
 #include "tributary/err.h"
 
@@ -30,6 +33,9 @@ TRIB_CHECKED enum trib_err trib_csv_read(const char *path, const struct trib_csv
 TRIB_CHECKED enum trib_err trib_csv_parse(const char *name, const char *text, size_t size,
                                           const struct trib_csv_options *options,
                                           struct trib_dataset **ret_dataset);
+
+// A field of such a file: a finite number and nothing else, blanks around it apart.
+bool trib_csv_number(const char *field, size_t size, float *ret_value);
 
 // Write rows as features, the weight if the data set has them, and the label; no header. Every
 // float reads back as the same bits.

@@ -89,6 +89,8 @@ struct trib_schema {
     char comment[TRIB_SCHEMA_WORD_MAX + 1];
     char missing[TRIB_SCHEMA_MISSING_MAX][TRIB_SCHEMA_WORD_MAX + 1]; // besides the empty field
     size_t missing_count;
+    // Rows to predict: labels and weights need not be there, and nobody looks at them if they are.
+    bool is_unlabelled;
 };
 
 // `name` is for messages. TRIB_ERR_INVAL with "name:line: ..." in `why`.
@@ -103,7 +105,8 @@ void trib_schema_destroy(struct trib_schema *schema);
 size_t trib_schema_find(const struct trib_schema *schema, const char *name);
 
 // Which of `count` fields, the names in a header, each column is (ret_places: schema->count, from
-// 0). SIZE_MAX, or the first column that none of them names.
+// 0). SIZE_MAX, or the first column that none of them names. Columns that nobody looks at
+// (is_unlabelled) have the place SIZE_MAX, there or not.
 size_t trib_schema_places(const struct trib_schema *schema, const struct trib_field *names,
                           size_t count, size_t *ret_places);
 
@@ -136,7 +139,7 @@ bool trib_schema_is_missing(const struct trib_schema *schema, const struct trib_
 float trib_schema_label(const struct trib_schema *schema, double value);
 
 // Check a row's fields (schema->count, in its order) and make numbers of them: ret_x has room for
-// schema->features. False: the row breaks a rule; it was counted.
+// schema->features. False: the row breaks a rule; it was counted. Without labels *ret_y is NaN.
 bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *fields,
                      struct trib_findings *findings, float *ret_x, float *ret_y, float *ret_weight);
 

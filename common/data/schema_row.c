@@ -35,11 +35,21 @@ const char *trib_rule_text(enum trib_rule rule)
     return "unknown";
 }
 
+// Is it a column that rows to predict need not have?
+static bool is_passed_over(const struct trib_schema *schema, const struct trib_column *c)
+{
+    return schema->is_unlabelled && (c->role == TRIB_ROLE_LABEL || c->role == TRIB_ROLE_WEIGHT);
+}
+
 size_t trib_schema_places(const struct trib_schema *schema, const struct trib_field *names,
                           size_t count, size_t *ret_places)
 {
     for (size_t i = 0; i < schema->count; i++) {
         size_t at = 0;
+        if (is_passed_over(schema, &schema->columns[i])) {
+            ret_places[i] = SIZE_MAX;
+            continue;
+        }
         while (at < count && strcmp(names[at].text, schema->columns[i].name) != 0)
             at++;
         if (at == count)
@@ -335,10 +345,14 @@ bool trib_schema_row(const struct trib_schema *schema, const struct trib_field *
 {
     bool is_good = true;
     *ret_weight = 1;
+    if (schema->is_unlabelled)
+        *ret_y = NAN;
     findings->rows++;
     for (size_t i = 0; i < schema->count; i++) {
         const struct trib_column *c = &schema->columns[i];
         double value = 0;
+        if (is_passed_over(schema, c))
+            continue;
         enum trib_rule rule = read_field(schema, c, &fields[i], &value);
         if (rule == TRIB_RULE_COUNT && c->role == TRIB_ROLE_FEATURE &&
             !put_feature(c, value, ret_x))
@@ -397,6 +411,9 @@ bool trib_schema_values(const struct trib_schema *schema, const struct trib_fiel
     findings->rows++;
     for (size_t i = 0; i < schema->count; i++) {
         const struct trib_column *c = &schema->columns[i];
+        ret_values[i] = (double)NAN;
+        if (is_passed_over(schema, c))
+            continue;
         enum trib_rule rule = read_value(schema, c, &fields[i], &ret_values[i]);
         const double value = ret_values[i];
         if (rule == TRIB_RULE_COUNT && c->role == TRIB_ROLE_WEIGHT && value <= 0)

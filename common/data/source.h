@@ -55,9 +55,10 @@ struct trib_data_config {
     // Of format sqlite
     trib_conf_text file, query;
     uint64_t query_max_ms;
-    int pipeline;         // enum trib_pipeline_source
-    bool keeps_values;    // no key: data sets hold values for a pipeline that is not fitted yet
-    double test_fraction; // rows of `train` held out
+    int pipeline;            // enum trib_pipeline_source
+    trib_conf_text fallback; // what answers where no model does (client/fallback.h); empty: nothing
+    bool keeps_values;       // no key: data sets hold values for a pipeline that is not fitted yet
+    double test_fraction;    // rows of `train` held out
     uint64_t split_seed;
     int split_by;      // enum trib_split_by
     const char *owner; // no key: trib_data_open_owned

@@ -1,7 +1,7 @@
 // client.h - take part in federated learning from your own program.
 //
-// This header, tributary/err.h and tributary/log.h are all the library installs. What is not
-// declared here is not promised.
+// This header, tributary/predict.h, tributary/err.h and tributary/log.h are all the library installs.
+// What is not declared there is not promised.
 //
 //     struct trib_client_config config;
 //     struct trib_client *client;

@@ -1,0 +1,280 @@
+#include "client/predict.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/local.h"
+#include "client/pipeline_file.h"
+#include "common/base/alloc.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/sign.h"
+#include "common/base/wipe.h"
+
+#define TRIB_LOG_MODULE "predict"
+
+static const uint8_t none[TRIB_DIGEST_SIZE];
+
+// ---- What the model needs besides itself. Each says in `lacks` what is not there, if something is
+// not; that is no error yet: the fall-back may answer.
+
+// The installed model, if it makes its features as this device does.
+static enum trib_err load_slot(struct trib_predictor *p, const char *dir, char *lacks, size_t size)
+{
+    char why[TRIB_PATH_MAX + 256];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    struct trib_state_enrolment enrolment;
+    const struct trib_data_config *data = &p->settings.data;
+    const bool has_rows = data->train[0] || data->schema[0] || !trib_data_is_file(data);
+    enum trib_err err = trib_state_enrolment_load(dir, &enrolment);
+    if (!err) {
+        err = trib_data_pipeline(data, digest, why, sizeof(why));
+        if (err)
+            TRIB_ERROR("client.ini: %s", why);
+    }
+    if (err)
+        return err;
+    const bool is_pinned = has_rows && data->pipeline == TRIB_PIPELINE_OWN;
+    err = trib_slot_load(dir, &enrolment, is_pinned ? digest : NULL, &p->slot);
+    p->slot.prepare_digest = NULL; // it was ours
+    if (!err && !p->slot.manifest.version)
+        (void)snprintf(lacks, size, "%s: no model is installed yet", dir);
+    return err;
+}
+
+// With data.pipeline = job: the one that the version's features come from.
+static enum trib_err load_pipeline(struct trib_predictor *p, const char *dir, char *lacks,
+                                   size_t size)
+{
+    char why[512];
+    struct trib_buf text = {0};
+    const struct trib_msg_manifest *manifest = &p->slot.manifest;
+    if (p->settings.data.pipeline != TRIB_PIPELINE_JOB || *lacks)
+        return TRIB_OK;
+    if (memcmp(manifest->prepare_digest, none, sizeof(none)) == 0) {
+        (void)snprintf(lacks, size,
+                       "%s: version %" PRIu64 " was made before its job had a pipeline, which "
+                       "data.pipeline = job waits for",
+                       dir, manifest->version);
+        return TRIB_OK;
+    }
+    enum trib_err err = trib_pipeline_file_read(dir, manifest->prepare_digest, &text);
+    if (err == TRIB_ERR_STATE) {
+        (void)snprintf(lacks, size,
+                       "%s: pipeline.ini is not there, or not the pipeline of version %" PRIu64
+                       ": it comes with a task of the job",
+                       dir, manifest->version);
+        return TRIB_OK;
+    }
+    if (err)
+        return err;
+    err = trib_prepare_parse((const char *)text.data, text.size, "pipeline.ini", p->schema,
+                             &p->prepare, why, sizeof(why));
+    if (!err && !trib_prepare_is_fitted(p->prepare)) {
+        (void)snprintf(why, sizeof(why), "pipeline.ini: it is not fitted");
+        err = TRIB_ERR_INVAL;
+    }
+    if (err)
+        TRIB_ERROR("%s: %s", dir, why);
+    trib_buf_fini(&text);
+    return err;
+}
+
+// The part of the model that is the device's own, behind the common one.
+static enum trib_err load_local(struct trib_predictor *p, const char *dir, char *lacks, size_t size)
+{
+    const struct trib_model *model = &p->slot.model;
+    struct trib_local local = {.count = 0};
+    char path[TRIB_PATH_MAX + 1];
+    if (*lacks || model->local_count == 0)
+        return TRIB_OK;
+    enum trib_err err = trib_path_join(path, dir, "local.part");
+    if (!err && trib_file_exists(path))
+        err = trib_local_load(dir, model, 0, "", &local);
+    if (err)
+        return err;
+    if (local.round_id == 0) { // none is there, or it began anew: nothing was learnt
+        (void)snprintf(lacks, size,
+                       "%s: local.part is missing: the device has not trained its own part of "
+                       "version %" PRIu64 " yet",
+                       dir, p->slot.manifest.version);
+        trib_local_fini(&local);
+        return TRIB_OK;
+    }
+    p->both = trib_alloc_aligned(trib_model_total(model), sizeof(*p->both));
+    if (p->both) {
+        memcpy(p->both, p->slot.params, model->param_count * sizeof(*p->both));
+        memcpy(p->both + model->param_count, local.after, local.count * sizeof(*p->both));
+    }
+    trib_local_fini(&local);
+    return p->both ? TRIB_OK : TRIB_ERR_NOMEM;
+}
+
+// ---- Together
+
+// Features of a row of text; 0: not known.
+static size_t features_of_rows(const struct trib_predictor *p)
+{
+    if (p->prepare)
+        return trib_prepare_features(p->prepare);
+    return p->schema && p->settings.data.pipeline != TRIB_PIPELINE_JOB ? p->schema->features : 0;
+}
+
+static enum trib_err load_fallback(struct trib_predictor *p)
+{
+    char why[TRIB_PATH_MAX + 512];
+    const char *path = p->settings.data.fallback;
+    if (!path[0])
+        return TRIB_OK;
+    const struct trib_model *model = p->slot.params ? &p->slot.model : NULL;
+    const size_t features = model ? model->inputs : features_of_rows(p);
+    enum trib_err err = trib_fallback_load(path, p->schema, &p->fallback, why, sizeof(why));
+    if (!err)
+        err = trib_fallback_check(p->fallback, model, features, why, sizeof(why));
+    if (err)
+        TRIB_ERROR("data.fallback: %s", why);
+    return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
+}
+
+static enum trib_err begin_model(struct trib_predictor *p)
+{
+    const struct trib_model *model = &p->slot.model;
+    const size_t features = features_of_rows(p);
+    if (features && features != model->inputs) {
+        TRIB_ERROR("client.ini: rows have %zu features, the model takes %u", features,
+                   model->inputs);
+        return TRIB_ERR_INVAL;
+    }
+    const double threshold = trib_msg_manifest_metric(&p->slot.manifest, "threshold");
+    p->threshold = isnan(threshold) ? 0.5 : threshold;
+    return trib_net_create(model, TRIB_PREDICT_BATCH, &p->net);
+}
+
+// A model that lacks something does not answer; without a fall-back nobody would.
+static enum trib_err settle(struct trib_predictor *p, const char *lacks)
+{
+    if (!*lacks)
+        return begin_model(p);
+    trib_slot_fini(&p->slot);
+    if (!p->settings.data.fallback[0]) {
+        TRIB_ERROR("%s", lacks);
+        return TRIB_ERR_STATE;
+    }
+    TRIB_INFO("%s; data.fallback answers", lacks);
+    return TRIB_OK;
+}
+
+enum trib_err trib_predictor_open(const char *state_dir, struct trib_predictor **ret_predictor)
+{
+    char path[TRIB_PATH_MAX + 1];
+    char lacks[TRIB_PATH_MAX + 256] = "";
+    trib_crypto_init();
+    struct trib_predictor *p = trib_alloc(sizeof(*p));
+    if (!p)
+        return TRIB_ERR_NOMEM;
+    enum trib_err err = trib_path_join(path, state_dir, "client.ini");
+    if (!err)
+        err = trib_state_config_load(path, &p->settings);
+    if (!err)
+        err = load_slot(p, state_dir, lacks, sizeof(lacks));
+    if (!err)
+        err = trib_data_load(&p->settings.data, &p->schema, &p->prepare);
+    if (!err)
+        err = load_pipeline(p, state_dir, lacks, sizeof(lacks));
+    if (!err && p->schema)
+        p->schema->is_unlabelled = true;
+    if (!err)
+        err = load_local(p, state_dir, lacks, sizeof(lacks));
+    if (!err)
+        err = settle(p, lacks);
+    if (!err)
+        err = load_fallback(p);
+    if (err) {
+        trib_predictor_close(p);
+        return err;
+    }
+    *ret_predictor = p;
+    return TRIB_OK;
+}
+
+void trib_predictor_close(struct trib_predictor *predictor)
+{
+    if (!predictor)
+        return;
+    trib_net_destroy(predictor->net);
+    if (predictor->both)
+        trib_wipe(predictor->both,
+                  trib_model_total(&predictor->slot.model) * sizeof(*predictor->both));
+    free(predictor->both);
+    trib_slot_fini(&predictor->slot);
+    trib_fallback_destroy(predictor->fallback);
+    trib_prepare_destroy(predictor->prepare);
+    trib_schema_destroy(predictor->schema);
+    free(predictor);
+}
+
+// ---- Features
+
+uint64_t trib_predictor_version(const struct trib_predictor *predictor)
+{
+    return predictor->slot.manifest.version;
+}
+
+size_t trib_predictor_inputs(const struct trib_predictor *predictor)
+{
+    return predictor->net ? predictor->slot.model.inputs : 0;
+}
+
+size_t trib_predictor_outputs(const struct trib_predictor *predictor)
+{
+    return predictor->net ? predictor->slot.model.outputs : 0;
+}
+
+bool trib_predictor_takes(const struct trib_predictor *predictor, const float *x)
+{
+    const struct trib_model *model = &predictor->slot.model;
+    for (size_t i = 0; i < model->inputs; i++) {
+        if (!isfinite(x[i]))
+            return false;
+    }
+    return !model->items || (x[0] >= 0 && x[0] < (float)model->items && floorf(x[0]) == x[0]);
+}
+
+const float *trib_predictor_batch(struct trib_predictor *predictor, const float *x, size_t rows)
+{
+    const float *params = predictor->both ? predictor->both : predictor->slot.params;
+    return trib_net_forward(predictor->net, params, x, rows);
+}
+
+enum trib_err trib_predictor_run(struct trib_predictor *predictor, const float *x, size_t rows,
+                                 float *ret_outputs)
+{
+    const struct trib_model *model = &predictor->slot.model;
+    if (!predictor->net) {
+        TRIB_ERROR("there is no model to run");
+        return TRIB_ERR_STATE;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        if (!trib_predictor_takes(predictor, x + r * model->inputs)) {
+            TRIB_ERROR("row %zu: a feature is not finite, or not one of the model's items", r);
+            return TRIB_ERR_DATA;
+        }
+    }
+    for (size_t first = 0; first < rows; first += TRIB_PREDICT_BATCH) {
+        const size_t count =
+            rows - first < TRIB_PREDICT_BATCH ? rows - first : (size_t)TRIB_PREDICT_BATCH;
+        const float *outputs = trib_predictor_batch(predictor, x + first * model->inputs, count);
+        memcpy(ret_outputs + first * model->outputs, outputs,
+               count * model->outputs * sizeof(*outputs));
+    }
+    for (size_t i = 0; i < rows * model->outputs; i++) {
+        if (!isfinite(ret_outputs[i])) {
+            TRIB_ERROR("row %zu: the model's outputs are not finite", i / model->outputs);
+            return TRIB_ERR_DATA;
+        }
+    }
+    return TRIB_OK;
+}
