@@ -96,6 +96,8 @@ static bool read_value(const struct trib_schema *schema, size_t column, const ch
     copy.glob = NULL;
     copy.has_regex = false;
     copy.has_other = false; // a value that is not listed is a slip of the pen
+    if (copy.type == TRIB_COLUMN_INT)
+        copy.type = TRIB_COLUMN_REAL; // 2.5 is between two of its values
     if (copy.type != TRIB_COLUMN_CATEGORY)
         copy.value_count = 0;
     one.columns = &copy;

@@ -11,7 +11,6 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/base/sign.h"
 #include "common/base/wipe.h"
 
 #define TRIB_LOG_MODULE "predict"
