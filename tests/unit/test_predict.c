@@ -90,7 +90,7 @@ static void install(const char *spec, const float *values)
     assert_int_equal(trib_state_enrolment_load(files_dir, &enrolment), TRIB_OK);
     assert_int_equal(trib_slot_judge(&slot, &enrolment, &announced, &judged, &model),
                      TRIB_CODE_MODEL_INSTALLED);
-    float *copy = malloc(manifest.params * sizeof(*copy));
+    float *copy = calloc(manifest.params, sizeof(*copy));
     assert_non_null(copy);
     memcpy(copy, values, manifest.params * sizeof(*copy));
     assert_int_equal(trib_slot_install(&slot, files_dir, &announced, &judged, &model, copy),
