@@ -489,6 +489,51 @@ static void off_is_within_half_a_step(void **state)
     }
 }
 
+// Words of 16 and 24 bits are made in floats, those of 32 in doubles.
+static void off_gives_the_same_words_in_floats_and_doubles(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 4099
+    };
+    static const double grids[] = {0x1p-90, 0x1p-20, 1, 0x1p10};
+    static float x[COUNT];
+    static int32_t narrow[COUNT], wide[COUNT];
+    uint64_t seed = 12;
+    for (int g = 0; g < 4; g++) {
+        for (unsigned bits = 16; bits <= 24; bits += 8) {
+            struct trib_encoding e = {
+                .mode = TRIB_PRIVACY_OFF, .grid = grids[g], .word_bits = bits};
+            struct trib_encode_report report, again;
+            const double limit = ldexp(1, (int)bits - 1) - 1;
+            for (int i = 0; i < COUNT; i++)
+                x[i] = (float)(grids[g] * limit * (2 * uniform(&seed) - 1) *
+                               pow(2, -30 * uniform(&seed)));
+            x[0] = (float)(grids[g] * limit); // the ends, ties, and next to nothing
+            x[1] = -x[0];
+            x[2] = (float)(grids[g] * 0.5);
+            x[3] = (float)(grids[g] * -1.5);
+            x[4] = (float)(grids[g] * 2.5);
+            x[5] = 0x1p-149F;
+            x[6] = -0.0F;
+            assert_int_equal(trib_encode(&e, NULL, x, COUNT, narrow, &report), TRIB_OK);
+            e.word_bits = 32;
+            assert_int_equal(trib_encode(&e, NULL, x, COUNT, wide, &again), TRIB_OK);
+            assert_memory_equal(narrow, wide, sizeof(narrow));
+            assert_int_equal(report.l1, again.l1);
+            assert_true(report.l2 == again.l2);
+            e.word_bits = bits;
+            const float bad[] = {(float)(grids[g] * (limit + 1)), INFINITY, NAN};
+            for (int i = 0; i < 3; i++) {
+                x[7] = bad[i];
+                assert_int_equal(trib_encode(&e, NULL, x, COUNT, narrow, &report), TRIB_ERR_DATA);
+                assert_int_equal(report.nonfinite, i > 0);
+                assert_int_equal(narrow[7], 0);
+            }
+        }
+    }
+}
+
 static void off_encodes_where_the_floats_lie(void **state)
 {
     enum {
@@ -670,6 +715,7 @@ int main(void)
         cmocka_unit_test(shares_are_not_clamped),
         cmocka_unit_test(off_rounds_to_nearest_ties_to_even),
         cmocka_unit_test(off_is_within_half_a_step),
+        cmocka_unit_test(off_gives_the_same_words_in_floats_and_doubles),
         cmocka_unit_test(off_encodes_where_the_floats_lie),
         cmocka_unit_test(off_refuses_what_does_not_fit),
         cmocka_unit_test(off_clips_only_when_told_to),
