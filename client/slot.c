@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/buf.h"
@@ -80,10 +81,10 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
 
 // ---- Reading
 
-static enum trib_err read_header(const char *path, char **ret_header, uint64_t *ret_offset)
+static enum trib_err read_header(int fd, const char *path, char **ret_header, uint64_t *ret_offset)
 {
     uint8_t first[TRIB_SAFETENSORS_LENGTH_SIZE];
-    enum trib_err err = trib_file_read_at(path, 0, first, sizeof(first));
+    enum trib_err err = trib_file_read_open(fd, path, 0, first, sizeof(first));
     if (!err)
         err = trib_safetensors_data_offset(first, ret_offset);
     if (err)
@@ -92,7 +93,7 @@ static enum trib_err read_header(const char *path, char **ret_header, uint64_t *
     char *header = trib_alloc(size + 1);
     if (!header)
         return TRIB_ERR_NOMEM;
-    err = trib_file_read_at(path, sizeof(first), header, size);
+    err = trib_file_read_open(fd, path, sizeof(first), header, size);
     if (err)
         free(header);
     else
@@ -100,6 +101,7 @@ static enum trib_err read_header(const char *path, char **ret_header, uint64_t *
     return err;
 }
 
+// All of it from one open file: a client that runs beside us may rename a newer one over it.
 static enum trib_err load(const char *path, const struct trib_state_enrolment *enrolment,
                           struct trib_slot *slot)
 {
@@ -108,10 +110,13 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
     char *header = NULL;
     uint64_t offset;
     uint64_t size;
+    int fd = -1;
     struct trib_msg_new_version *card = trib_alloc(sizeof(*card));
     if (!card)
         return TRIB_ERR_NOMEM;
-    enum trib_err err = read_header(path, &header, &offset);
+    enum trib_err err = trib_file_open(path, &fd, &size);
+    if (!err)
+        err = read_header(fd, path, &header, &offset);
     if (!err)
         err = trib_model_file_card(header, card->manifest, sizeof(card->manifest),
                                    &card->manifest_size, card->signature);
@@ -123,14 +128,13 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
         err = code == TRIB_CODE_MODEL_PIPELINE ? TRIB_ERR_REFUSED : TRIB_ERR_CORRUPT;
         goto out;
     }
-    err = trib_file_size(path, &size);
-    if (!err && size != offset + slot->model.param_count * sizeof(float))
+    if (size != offset + slot->model.param_count * sizeof(float)) {
         err = TRIB_ERR_CORRUPT; // cut short, or bytes behind it that other readers stumble over
-    if (err)
         goto out;
+    }
     slot->params = trib_alloc_aligned(slot->model.param_count, sizeof(float));
-    err = slot->params ? trib_file_read_at(path, offset, slot->params,
-                                           slot->model.param_count * sizeof(float))
+    err = slot->params ? trib_file_read_open(fd, path, offset, slot->params,
+                                             slot->model.param_count * sizeof(float))
                        : TRIB_ERR_NOMEM;
     if (err)
         goto out;
@@ -139,6 +143,8 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
         err = TRIB_ERR_CORRUPT;
 
 out:
+    if (fd >= 0)
+        (void)close(fd);
     free(header);
     free(card);
     return err;

@@ -5,6 +5,7 @@
 //     client.ini       0600  the user's: where the data are, what the device allows
 //     model.safetensors      the installed model with its signed manifest (slot.h)
 //     local.part       0600  the model's part that is the device's own (local.h)
+//     pipeline.ini     0600  the pipeline of the last task, to predict with (pipeline_file.h)
 //     spool.update     0600  a finished update that waits to be acknowledged (spool.h)
 //     counters         0600  what the application counted (counter_store.h), with counters.lock
 //     privacy.ledger   0600  what was spent of the privacy budget, with privacy.head

@@ -88,27 +88,48 @@ out:
     return err;
 }
 
-enum trib_err trib_file_read_at(const char *path, uint64_t offset, void *data, size_t size)
+enum trib_err trib_file_open(const char *path, int *ret_fd, uint64_t *ret_size)
 {
-    enum trib_err err = TRIB_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return failure("cannot open", path);
+    if (fstat(fd, &info)) {
+        enum trib_err err = failure("cannot look at", path);
+        (void)close(fd);
+        return err;
+    }
+    *ret_fd = fd;
+    *ret_size = (uint64_t)info.st_size;
+    return TRIB_OK;
+}
+
+enum trib_err trib_file_read_open(int fd, const char *path, uint64_t offset, void *data,
+                                  size_t size)
+{
     for (size_t done = 0; done < size;) {
         ssize_t got = pread(fd, (uint8_t *)data + done, size - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0) {
-            err = failure("cannot read", path);
-            break;
-        }
+        if (got < 0)
+            return failure("cannot read", path);
         if (got == 0) {
             TRIB_ERROR("%s: ends early", path);
-            err = TRIB_ERR_CORRUPT;
-            break;
+            return TRIB_ERR_CORRUPT;
         }
         done += (size_t)got;
     }
+    return TRIB_OK;
+}
+
+enum trib_err trib_file_read_at(const char *path, uint64_t offset, void *data, size_t size)
+{
+    int fd;
+    uint64_t file_size;
+    enum trib_err err = trib_file_open(path, &fd, &file_size);
+    if (err)
+        return err;
+    err = trib_file_read_open(fd, path, offset, data, size);
     (void)close(fd);
     return err;
 }

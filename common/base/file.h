@@ -22,6 +22,12 @@ TRIB_CHECKED enum trib_err trib_file_read(const char *path, size_t size_max,
 TRIB_CHECKED enum trib_err trib_file_read_at(const char *path, uint64_t offset, void *data,
                                              size_t size);
 
+// The same in two steps, for several reads of one and the same file, whatever is renamed over it
+// meanwhile. The descriptor is the caller's to close; `path` is for messages.
+TRIB_CHECKED enum trib_err trib_file_open(const char *path, int *ret_fd, uint64_t *ret_size);
+TRIB_CHECKED enum trib_err trib_file_read_open(int fd, const char *path, uint64_t offset,
+                                               void *data, size_t size);
+
 TRIB_CHECKED enum trib_err trib_file_size(const char *path, uint64_t *ret_size);
 
 // Write `path`.tmp, fsync, rename over `path`, fsync the directory: after TRIB_OK the new bytes

@@ -203,12 +203,10 @@ class PredictTest(fleet.Case):
 
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            for name, keys in (("job", "pipeline = job\n"), ("other", "")):
-                tried.add_device(name, [], scale=1)
-                folder = tried.root / name
-                (folder / "s.ini").write_text(SCHEMA)
-                (folder / "data.csv").write_text(text(rows))
-                self.configure(tried, name, f"schema = s.ini\nheader = yes\n{keys}")
+            tried.add_device("job", [], scale=1)
+            (tried.root / "job/s.ini").write_text(SCHEMA)
+            (tried.root / "job/data.csv").write_text(text(rows))
+            self.configure(tried, "job", "schema = s.ini\nheader = yes\npipeline = job\n")
             tried.start_device("job")
             tried.wait_connected(1)
             path = tried.write_job("8 - dense 2 softmax", text(held_out).splitlines(), scale=1,

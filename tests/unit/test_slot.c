@@ -2,6 +2,8 @@
 #include "tests/unit/files.h"
 #include "tests/unit/old_manifest.h"
 
+#include <pthread.h>
+
 #include "common/base/bytes.h"
 
 #define SPEC "3 - dense 2 softmax"
@@ -346,9 +348,58 @@ static void a_file_signed_by_another_key_counts_as_absent(void **state)
     files_assert_logged("id=model-corrupt");
 }
 
+// Renames two versions over the installed one in turns, until `is_over`.
+static int is_over; // atomic
+
+static void *swap(void *user)
+{
+    char from[TRIB_PATH_MAX + 1], next[TRIB_PATH_MAX + 1], to[TRIB_PATH_MAX + 1];
+    static const char *const names[] = {"one", "two"};
+    (void)user;
+    assert_int_equal(trib_path_join(next, files_dir, "next"), TRIB_OK);
+    assert_int_equal(trib_path_join(to, files_dir, "model.safetensors"), TRIB_OK);
+    for (unsigned i = 0; !__atomic_load_n(&is_over, __ATOMIC_RELAXED); i++) {
+        assert_int_equal(trib_path_join(from, files_dir, names[i % 2]), TRIB_OK);
+        assert_int_equal(link(from, next), 0);
+        assert_int_equal(rename(next, to), 0);
+    }
+    return NULL;
+}
+
+static void a_version_that_is_swapped_while_it_is_read_is_whole(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"one", "two"};
+    struct trib_slot slot = {.params = NULL};
+    uint64_t seen[2] = {0};
+    pthread_t swapper;
+    for (size_t i = 0; i < 2; i++) {
+        float values[PARAMS] = {(float)i};
+        manifest.version = 7 + i;
+        trib_model_digest(&model, values, manifest.digest);
+        assert_int_equal(install(&slot, files_dir, values), TRIB_OK);
+        assert_int_equal(
+            rename(files_put(0, "model.safetensors", NULL, 0), files_put(1, names[i], NULL, 0)), 0);
+    }
+    trib_slot_fini(&slot);
+    // rename does nothing between two names of one file: the swapper begins with the other
+    assert_int_equal(link(files_put(0, "two", NULL, 0), files_put(1, "model.safetensors", NULL, 0)),
+                     0);
+    assert_int_equal(pthread_create(&swapper, NULL, swap, NULL), 0);
+    for (int i = 0; i < 2000 || !seen[0] || !seen[1]; i++) {
+        assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
+        assert_non_null(slot.params);
+        assert_true(slot.params[0] == (float)(slot.manifest.version - 7));
+        seen[slot.manifest.version - 7]++;
+        trib_slot_fini(&slot);
+    }
+    __atomic_store_n(&is_over, 1, __ATOMIC_RELAXED);
+    assert_int_equal(pthread_join(swapper, NULL), 0);
+}
+
 static int tear_down(void **state)
 {
-    static const char *const names[] = {"model.safetensors", NULL};
+    static const char *const names[] = {"model.safetensors", "one", "two", NULL};
     (void)state;
     return files_teardown(names);
 }
@@ -368,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup(a_damaged_file_counts_as_absent, set_up),
         cmocka_unit_test_setup(bytes_behind_the_parameters_are_damage, set_up),
         cmocka_unit_test_setup(a_file_signed_by_another_key_counts_as_absent, set_up),
+        cmocka_unit_test_setup(a_version_that_is_swapped_while_it_is_read_is_whole, set_up),
         cmocka_unit_test_setup(lent_parameters_outlive_the_next_version, set_up),
         cmocka_unit_test_setup(a_model_is_for_one_pipeline, set_up),
     };
