@@ -107,6 +107,8 @@ class FoldsTest(fleet.Case):
         folds = [[i for i in self.training
                   if split.below(split.xoshiro(1, b"fold", i), 5) == fold] for fold in range(5)]
         self.assert_reference(self.tune("--cv", "5"), folds)
+        # Each device measuring on its own rows of the fold comes to the same.
+        self.assert_reference(self.tune("--cv", "5", "--set", "data.test_on=devices"), folds)
 
     def test_folds_of_devices(self):
         ranks = sorted(range(DEVICES), key=lambda d: number(
