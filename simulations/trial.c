@@ -33,6 +33,11 @@ static enum trib_err check_scenario(const struct trib_scenario *s)
                    config->stop_patience > 0 ? "stop_patience" : "deadline_s");
         return TRIB_ERR_INVAL;
     }
+    if (config->keep == TRIB_JOB_KEEP_BEST || config->beat_baseline) {
+        TRIB_ERROR("round.%s: the version to keep is chosen by the rows that a choice is judged by",
+                   config->beat_baseline ? "beat_baseline" : "keep");
+        return TRIB_ERR_INVAL;
+    }
     if (config->eval_every == 0) {
         TRIB_ERROR("round.eval_every: must not be 0 when something is to be measured");
         return TRIB_ERR_INVAL;

@@ -125,7 +125,8 @@ static bool pass_through(struct trib_prepare_run *run, const double *values, siz
         row.ahead = run->ahead[i] && number < run->foreseen
                         ? run->ahead[i] + number * step->input_count
                         : NULL;
-        if (step->state == TRIB_PREPARE_DONE && !step->kind->apply(step, run->states[i], &row)) {
+        const bool is_applied = step->state == TRIB_PREPARE_DONE && step->kind->apply;
+        if (is_applied && !step->kind->apply(step, run->states[i], &row)) {
             row.tally->dropped++;
             return false;
         }

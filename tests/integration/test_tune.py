@@ -91,6 +91,8 @@ class TuneTest(fleet.Case):
             (*rate, "--cv", "1"): "want 2 to 1000 folds",
             (*rate, "--set", "round.target_metric=accuracy"): "stops at no target",
             (*rate, "--set", "round.lr_schedule=plateau"): "plateau looks at the rows",
+            (*rate, "--set", "round.keep=best"): "round.keep: the version to keep is chosen",
+            (*rate, "--set", "round.stop_patience=2"): "round.stop_patience: a run that is judged",
             (*rate, "--set", "round.eval_every=0"): "must not be 0",
             ("--grid", "round.learning_rat=1"): "round.learning_rat",
         }.items():
