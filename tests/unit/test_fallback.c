@@ -204,6 +204,28 @@ static void it_must_go_with_the_model_and_the_rows(void **state)
     trib_fallback_destroy(f);
 }
 
+static void the_page_shows_a_file_that_is_read(void **state)
+{
+    (void)state;
+    struct trib_buf page = {0};
+    struct trib_buf sample = {0};
+    assert_int_equal(trib_file_read(TEST_DOCS "models.md", 1 << 20, &page), TRIB_OK);
+    const char *line = strstr((const char *)page.data, "    [fallback]\n");
+    for (const char *end; line && (*line == ' ' || *line == '\n'); line = end + 1) {
+        end = strchr(line, '\n');
+        assert_non_null(end);
+        trib_buf_append(&sample, line, (size_t)(end + 1 - line));
+    }
+    assert_non_null(sample.data);
+    struct trib_fallback *f = loaded((const char *)sample.data, schema);
+    assert_int_equal(f->count, 3);
+    assert_true(f->min_probability == 0.6);
+    assert_string_equal(who(f, (const float[]){1, 0.9f}, NULL), "cluster north");
+    trib_fallback_destroy(f);
+    trib_buf_fini(&sample);
+    trib_buf_fini(&page);
+}
+
 static int group_setup(void **state)
 {
     return trib_schema_parse(SCHEMA, strlen(SCHEMA), "s.ini", &schema, why, sizeof(why))
@@ -228,6 +250,7 @@ int main(void)
         cmocka_unit_test(the_nearest_cluster_goes_before_rules_and_these_before_the_default),
         cmocka_unit_test(without_a_schema_columns_are_found_later),
         cmocka_unit_test(it_must_go_with_the_model_and_the_rows),
+        cmocka_unit_test(the_page_shows_a_file_that_is_read),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

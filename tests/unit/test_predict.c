@@ -414,6 +414,43 @@ static void the_fallback_answers_where_the_model_does_not(void **state)
     assert_closed(TRIB_ERR_INVAL, "f.ini:3: cluster near: centre has 2 numbers, and a row has 3");
 }
 
+// Rows that the pipeline leaves out, a pipeline or a local part that is not there.
+static void the_fallback_answers_where_the_model_cannot_be_asked(void **state)
+{
+    (void)state;
+    static const char fallback[] = "[cluster near]\ncentre = 0 | 0\nradius = 1\noutputs = 1 | 0\n"
+                                   "[rule old]\nwhen = since > 3\noutputs = 0 | 1\n"
+                                   "[default]\noutputs = 0.25 | 0.75\n";
+    static const char rows[] = "9,0\n,4\n,1\n0,0\n-11,4\n";
+    struct trib_buf text = {0};
+    (void)files_put(0, "f.ini", fallback, strlen(fallback));
+    (void)files_put(0, "s.ini", SCHEMA, strlen(SCHEMA));
+    write_pipeline(&text, manifest.prepare_digest);
+    install(SPEC, params);
+    config("[data]\ntrain = rows.csv\nschema = s.ini\npipeline = job\nfallback = f.ini\n");
+    static const char *const without[] = {"default", "rule old", "default", "default", ""};
+    static const char *const with[] = {"model", "rule old", "default", "model", ""};
+    for (int has_pipeline = 0; has_pipeline < 2; has_pipeline++) {
+        struct trib_predictor *p = opened();
+        assert_int_equal(trib_predictor_version(p), has_pipeline ? 7 : 0);
+        assert_int_equal(ask(p, rows), TRIB_ERR_DATA); // the last row breaks the schema
+        for (size_t i = 0; i < 5; i++)
+            assert_string_equal(got.rows[i].by, has_pipeline ? with[i] : without[i]);
+        assert_string_equal(got.rows[1].label, "dog");
+        trib_predictor_close(p);
+        assert_int_equal(trib_pipeline_file_keep(files_dir, (const char *)text.data), TRIB_OK);
+    }
+    trib_buf_fini(&text);
+    memset(manifest.prepare_digest, 0, sizeof(manifest.prepare_digest));
+    config("[data]\ntrain = rows.csv\nschema = s.ini\nfallback = f.ini\n");
+    install("2 - dense 1 linear - dense 2 softmax local", (const float[]){1, -1, 0});
+    struct trib_predictor *p = opened();
+    assert_int_equal(ask(p, "0,0\n9,4\n"), TRIB_OK);
+    assert_string_equal(got.rows[0].by, "cluster near"); // without a pipeline rows have features
+    assert_string_equal(got.rows[1].by, "rule old");
+    trib_predictor_close(p);
+}
+
 static void what_rows_cannot_be_is_said(void **state)
 {
     (void)state;
@@ -516,6 +553,7 @@ int main(void)
         cmocka_unit_test_setup(a_local_part_must_be_there, set_up),
         cmocka_unit_test_setup(rows_go_through_the_pipeline_of_the_version, set_up),
         cmocka_unit_test_setup(the_fallback_answers_where_the_model_does_not, set_up),
+        cmocka_unit_test_setup(the_fallback_answers_where_the_model_cannot_be_asked, set_up),
         cmocka_unit_test_setup(what_rows_cannot_be_is_said, set_up),
         cmocka_unit_test(a_line_is_json_or_the_answer_alone),
     };
