@@ -20,7 +20,7 @@ static const struct trib_prepare_kind *const kinds[] = {
     &trib_prepare_standardise, &trib_prepare_log1p,   &trib_prepare_expm1,  &trib_prepare_power,
     &trib_prepare_onehot,      &trib_prepare_hash,    &trib_prepare_bin,    &trib_prepare_interact,
     &trib_prepare_pca,         &trib_prepare_select,  &trib_prepare_drop,   &trib_prepare_dedup,
-    &trib_prepare_time,        &trib_prepare_recency,
+    &trib_prepare_time,        &trib_prepare_recency, &trib_prepare_group,  &trib_prepare_fuse,
 };
 enum {
     KIND_COUNT = sizeof(kinds) / sizeof(kinds[0])
@@ -128,11 +128,50 @@ static enum trib_err check_role(const struct trib_prepare_parser *p, size_t vari
     return TRIB_OK;
 }
 
+// All of a group that are features still, in their order.
+static enum trib_err add_group(const struct trib_prepare_parser *p, struct trib_prepare_step *step,
+                               const struct trib_prepare_step *group)
+{
+    enum trib_err err = TRIB_OK;
+    for (size_t i = 0; !err && i < group->output_count; i++) {
+        const size_t variable = group->first_output + i;
+        if (!is_feature(p->prepare, variable))
+            return wrong(p, "group '%s' was taken by a step before this one", group->options.text);
+        if (has_input(step, variable))
+            return wrong(p, "group '%s' is there twice", group->options.text);
+        err = add_input(step, variable);
+    }
+    return err;
+}
+
+// Features of the right kind whose names begin so; `name` ends with a '*'.
+static enum trib_err add_beginning(const struct trib_prepare_parser *p,
+                                   struct trib_prepare_step *step, const char *name)
+{
+    const struct trib_prepare *prepare = p->prepare;
+    const size_t before = step->input_count;
+    enum trib_err err = TRIB_OK;
+    for (size_t i = 0; !err && i < prepare->order_count; i++) {
+        const struct trib_variable *v = &prepare->variables[prepare->order[i]];
+        if (strncmp(v->name, name, strlen(name) - 1) == 0 && may_use(step->kind, v) &&
+            !has_input(step, prepare->order[i]))
+            err = add_input(step, prepare->order[i]);
+    }
+    if (!err && step->input_count == before)
+        return wrong(p, "no feature that %s takes begins as '%s' does", step->kind->name, name);
+    return err;
+}
+
 static enum trib_err add_column(const struct trib_prepare_parser *p, struct trib_prepare_step *step,
                                 const char *name)
 {
     const struct trib_prepare *prepare = p->prepare;
     const size_t variable = find_variable(prepare, name);
+    const struct trib_prepare_step *group = trib_prepare_find_group(prepare, name);
+    if (variable == SIZE_MAX && group)
+        return add_group(p, step, group);
+    if (variable == SIZE_MAX && *name && name[strlen(name) - 1] == '*')
+        return add_beginning(p, step, name);
     if (variable == SIZE_MAX) {
         const bool is_all = strcmp(name, "all") == 0;
         if (is_all || strcmp(name, "numbers") == 0 || strcmp(name, "categories") == 0)

@@ -36,8 +36,8 @@ struct trib_prepare_options {
     int with, by, act, from;
     bool indicator, squares, hour, weekday, month, yearday;
     double limit, lower, upper, alpha, low, high, clip, exponent, half_life, ttl;
-    double min_variance, max_correlation, min_label_correlation;
-    uint64_t window, buckets, bins, components, seed;
+    double min_variance, max_correlation, min_label_correlation, weight;
+    uint64_t window, buckets, bins, components, dims, seed;
     char text[TRIB_PREPARE_TEXT_MAX + 1];
     double *edges; // owned
     size_t edge_count;
@@ -151,6 +151,11 @@ extern const struct trib_prepare_kind trib_prepare_interact, trib_prepare_smooth
 extern const struct trib_prepare_kind trib_prepare_pca, trib_prepare_select;
 extern const struct trib_prepare_kind trib_prepare_drop;
 extern const struct trib_prepare_kind trib_prepare_dedup, trib_prepare_time, trib_prepare_recency;
+
+extern const struct trib_prepare_kind trib_prepare_group, trib_prepare_fuse;
+// The group of this name, its outputs behind each other; NULL: there is none.
+const struct trib_prepare_step *trib_prepare_find_group(const struct trib_prepare *prepare,
+                                                        const char *name);
 
 #define TRIB_PREPARE_KEY(name, type, member, ...)                              \
     {                                                                          \

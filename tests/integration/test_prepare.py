@@ -255,6 +255,31 @@ class PrepareTest(fleet.Case):
                    for mode in ("inprocess", "processes")}
         self.assertEqual(len(digests), 1)
 
+    def test_an_embedding_beside_plain_columns_is_learnt_from(self):
+        draw = random.Random(2)
+        side = [draw.gauss(0, 1) for _ in range(16)]
+        lines = [",".join([f"text{i}" for i in range(16)] + ["age", "big"])]
+        for _ in range(800):
+            text = [draw.gauss(0, 1) for _ in range(16)]
+            age = draw.randrange(20, 80)
+            is_big = sum(a * b for a, b in zip(side, text)) + (age - 50) / 10 > 0
+            lines.append(",".join([f"{x:.4f}" for x in text] + [str(age), str(int(is_big))]))
+        (self.dir / "rows.csv").write_text("\n".join(lines) + "\n")
+        (self.dir / "s.ini").write_text("".join(f"[column text{i}]\n" for i in range(16)) +
+                                        "[column age]\n[column big]\ntype = bool\nrole = label\n")
+        age = "[step standardise]\ncolumns = age\n"
+        fit = "off\n[round]\nlocal_epochs = 20\nlearning_rate = 0.05\n"
+        values = []
+        for features, group in ((17, "[step group]\nname = text\ncolumns = text*\nweight = 0.5\n"),
+                                (1, "[step drop]\ncolumns = text*\n")):
+            (self.dir / "p.ini").write_text(group + age)
+            done = {mode: self.play(mode, features=features, privacy=fit)[0]
+                    for mode in ("inprocess", "processes")}
+            self.assertEqual(done["inprocess"]["model_digest"], done["processes"]["model_digest"])
+            values.append(done["inprocess"]["value"])
+        self.assertGreater(values[0], 0.85)
+        self.assertGreater(values[0], values[1] + 0.2)
+
     def test_what_cannot_go_together_is_refused_by_its_key(self):
         said = self.play(status=2, features=7)
         self.assertIn(f"data.prepare: makes {FEATURES} features, the model takes 7", said)

@@ -166,7 +166,7 @@ static void every_example_of_the_page_is_true(void **state)
         }
     }
     trib_buf_fini(&page);
-    assert_int_equal(examples, 19); // two of impute, one of each other kind, and the first
+    assert_int_equal(examples, 21); // two of impute, one of each other kind, and the first
 }
 
 int main(void)
