@@ -148,6 +148,15 @@ static void put_values_section(const struct trib_processes *p, const char *kind,
         trib_buf_printf(text, "prepare = %s/prepare.ini\n", p->state_dir);
     else
         trib_buf_text(text, "pipeline = job\n");
+    if (data->join[0]) { // the rows are as they are written, and are joined where they are read
+        char tolerance[TRIB_REAL_TEXT_SIZE];
+        trib_real_text(data->join_tolerance_s, tolerance);
+        trib_buf_printf(text,
+                        "join = %s\njoin_on = %s\njoin_time = %s\njoin_tolerance_s = %s\n"
+                        "join_direction = %s\n",
+                        data->join, data->join_on, data->join_time, tolerance,
+                        data->join_direction == 1 ? "nearest" : "before");
+    }
 }
 
 static enum trib_err write_features(const struct trib_processes *p, size_t device, const char *dir,

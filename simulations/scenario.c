@@ -268,6 +268,8 @@ static enum trib_err make_paths_absolute(struct trib_scenario *s)
     if (!err)
         err = make_absolute(s, "data", "prepare", s->data.prepare);
     if (!err)
+        err = make_absolute(s, "data", "join", s->data.join);
+    if (!err)
         err = make_absolute(s, "data", "test", s->data.test);
     if (!err)
         err = make_absolute(s, "data", "test_labels", s->data.test_labels);

@@ -35,6 +35,19 @@ const struct trib_conf_key trib_data_keys_common[] = {
         "file that declares the columns of csv or jsonl: types, roles, rules", 0, 0, NULL),
     KEY("prepare", TRIB_CONF_PATH, prepare, "",
         "with a schema: file of the steps that make features of its columns", 0, 0, NULL),
+    KEY("join", TRIB_CONF_PATH, join, "",
+        "csv with header = yes and a schema: a second csv file, of the columns that the first lacks",
+        0, 0, NULL),
+    KEY("join_on", TRIB_CONF_TEXT, join_on, "", "join: the column of the key, in both files", 0, 0,
+        NULL),
+    KEY("join_time", TRIB_CONF_TEXT, join_time, "",
+        "join: the second file's column of times, for rows of the schema's role time; empty: a key "
+        "is there once",
+        0, 0, NULL),
+    KEY("join_tolerance_s", TRIB_CONF_REAL, join_tolerance_s, "0",
+        "join: how far a partner may be away in time; 0: however far", 0, 1e12, NULL),
+    KEY("join_direction", TRIB_CONF_CHOICE, join_direction, "before",
+        "join: the last partner that is not later, or the nearest", 0, 0, "before|nearest"),
     KEY("max_bad_share", TRIB_CONF_REAL, max_bad_share, "0",
         "with a schema: with a larger share of bad rows the device sits out", 0, 1, NULL),
     KEY("limit", TRIB_CONF_INT, limit, "0", "read at most this many rows; 0: all", 0, 0, NULL),
@@ -237,6 +250,28 @@ static const struct trib_column *find_owner(const struct trib_data_config *confi
     return NULL;
 }
 
+// *ret_join is NULL when there is nothing to join.
+static enum trib_err open_join(const struct trib_data_config *config,
+                               const struct trib_schema *schema, struct trib_join **ret_join)
+{
+    const struct trib_join_options options = {
+        .path = config->join,
+        .on = config->join_on,
+        .time = config->join_time,
+        .tolerance_s = config->join_tolerance_s,
+        .is_nearest = config->join_direction == 1,
+    };
+    *ret_join = NULL;
+    if (!config->join[0])
+        return TRIB_OK;
+    if (config->format != TRIB_DATA_CSV || config->header != TRIB_CSV_HEADER_YES ||
+        !config->join_on[0]) {
+        TRIB_ERROR("data.join wants format = csv, header = yes and data.join_on");
+        return TRIB_ERR_INVAL;
+    }
+    return trib_join_open(&options, schema, ret_join);
+}
+
 static enum trib_err parse_table(const struct trib_data_config *config,
                                  const struct trib_table_text *text, double scale,
                                  struct trib_dataset **ret_dataset)
@@ -248,7 +283,8 @@ static enum trib_err parse_table(const struct trib_data_config *config,
     enum trib_err err = trib_data_load(config, &schema, &prepare);
     if (err)
         return err;
-    const struct trib_table_options options = {
+    struct trib_join *join = NULL;
+    struct trib_table_options options = {
         .is_json_lines = config->format == TRIB_DATA_JSON_LINES,
         .header = (enum trib_csv_header)config->header,
         .scale = scale,
@@ -259,10 +295,14 @@ static enum trib_err parse_table(const struct trib_data_config *config,
     };
     err = config->owner && !options.owner ? TRIB_ERR_INVAL : trib_findings_init(&findings, schema);
     if (!err)
+        err = open_join(config, schema, &join);
+    options.join = join;
+    if (!err)
         err = trib_table_parse(text, schema, &options, &findings, &dataset);
     if (!err)
         err = trib_data_finish(config, prepare, text->name, &schema, &dataset);
     trib_findings_fini(&findings);
+    trib_join_close(join);
     trib_prepare_destroy(prepare);
     trib_schema_destroy(schema);
     if (err)
@@ -278,8 +318,9 @@ static enum trib_err parse_text(const struct trib_data_config *config,
 {
     if (config->schema[0] || config->prepare[0] || config->pipeline == TRIB_PIPELINE_JOB)
         return parse_table(config, text, scale, ret_dataset);
-    if (config->format == TRIB_DATA_JSON_LINES) {
-        TRIB_ERROR("%s: jsonl files want a data.schema", text->name);
+    if (config->format == TRIB_DATA_JSON_LINES || config->join[0]) {
+        TRIB_ERROR("%s: %s a data.schema", text->name,
+                   config->join[0] ? "data.join wants" : "jsonl files want");
         return TRIB_ERR_INVAL;
     }
     const struct trib_csv_options options = {

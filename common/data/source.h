@@ -44,6 +44,10 @@ struct trib_data_config {
     trib_conf_text schema;  // a file that declares the columns; empty: strict numeric CSV
     trib_conf_text prepare; // a pipeline of the schema's columns (prepare.h); empty: none
     double max_bad_share;   // with a schema: more bad rows than this share, and none is used
+    trib_conf_text join;    // a second file of columns (join.h); empty: none
+    trib_conf_text join_on, join_time;
+    double join_tolerance_s;
+    int join_direction; // 0: not later; 1: nearest
     trib_conf_text train, train_labels;
     uint64_t rows_per_round; // a rehearsal: so many rows arrive before each round; 0: all are there
     trib_conf_text test, test_labels;

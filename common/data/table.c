@@ -16,15 +16,45 @@ struct table {
     const struct trib_table_options *options;
     struct trib_intake intake;
     size_t file_columns; // CSV: fields a record must have
-    size_t *places;      // CSV: the field of each column, from 0; owned
+    size_t *places;      // CSV: the field of each column, from 0; SIZE_MAX: of a join; owned
 };
 
 // ---- CSV
+
+// Columns that are not named here come from the other file.
+static enum trib_err take_joined_names(struct table *t, const struct trib_record_reader *r)
+{
+    const struct trib_schema *schema = t->intake.schema;
+    bool *is_there = trib_alloc_array(schema->count, sizeof(*is_there));
+    enum trib_err err = is_there ? TRIB_OK : TRIB_ERR_NOMEM;
+    for (size_t c = 0; !err && c < schema->count; c++) {
+        const char *name = schema->columns[c].name;
+        size_t place = 0;
+        while (place < r->count && strcmp(r->fields[place].text, name) != 0)
+            place++;
+        is_there[c] = place < r->count;
+        t->places[c] = is_there[c] ? place : SIZE_MAX;
+        const bool is_wanted = trib_join_wants(t->options->join, c);
+        if (is_there[c] || (trib_join_has(t->options->join, name) && !is_wanted))
+            continue;
+        TRIB_ERROR("%s:%zu: no column is named '%s', which %s", t->path, r->record_line, name,
+                   is_wanted ? "rows are joined by"
+                             : "the schema declares, nor in the file that is joined");
+        err = TRIB_ERR_INVAL;
+    }
+    if (!err)
+        trib_join_begin(t->options->join, is_there);
+    t->file_columns = r->count;
+    free(is_there);
+    return err;
+}
 
 // The record that names the columns.
 static enum trib_err take_names(struct table *t, const struct trib_record_reader *r)
 {
     const struct trib_schema *schema = t->intake.schema;
+    if (t->options->join)
+        return take_joined_names(t, r);
     const size_t lacking = trib_schema_places(schema, r->fields, r->count, t->places);
     if (lacking != SIZE_MAX) {
         TRIB_ERROR("%s:%zu: no column is named '%s', which the schema declares", t->path,
@@ -77,8 +107,12 @@ static enum trib_err read_csv(struct table *t, const char *text, size_t size)
             const size_t place = r.count < t->file_columns ? r.count + 1 : t->file_columns + 1;
             trib_intake_bad(&t->intake, TRIB_RULE_COLUMNS, r.record_line, place);
         } else {
-            for (size_t i = 0; i < t->intake.schema->count; i++)
-                t->intake.fields[i] = r.fields[t->places[i]];
+            for (size_t i = 0; i < t->intake.schema->count; i++) {
+                if (t->places[i] != SIZE_MAX)
+                    t->intake.fields[i] = r.fields[t->places[i]];
+            }
+            if (t->options->join)
+                trib_join_fill(t->options->join, t->intake.fields, r.record_line);
             err = trib_intake_row(&t->intake, r.record_line);
         }
     }

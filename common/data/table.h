@@ -10,6 +10,7 @@
 
 #include "common/data/csv.h"
 #include "common/data/dataset.h"
+#include "common/data/join.h"
 #include "common/data/schema.h"
 #include "tributary/err.h"
 
@@ -21,6 +22,8 @@ struct trib_table_options {
     double max_bad_share;            // of the rows that were read
     bool keeps_values;               // for a pipeline (intake.h)
     const struct trib_column *owner; // intake.h
+    // CSV with names: columns that the file lacks are taken from another one; borrowed, NULL: none.
+    struct trib_join *join;
 };
 
 // `ret_findings` is initialised here and the caller's to end, also after an error; NULL: not
