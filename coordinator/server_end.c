@@ -439,8 +439,11 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         active->measured = run->number;
     if (run->pass == TRIB_PASS_COUNTERS)
         active->counted = run->number;
-    if (run->pass == TRIB_PASS_PREPARE)
+    if (run->pass == TRIB_PASS_PREPARE) {
         active->passes_tried = run->number;
+        if (op->state != TRIB_ROUND_COMMITTED)
+            trib_jobs_lose_pass(active);
+    }
     if (run->pass == TRIB_PASS_BASELINE) {
         active->baselines_tried = run->number;
         active->has_linear = op->state == TRIB_ROUND_COMMITTED;

@@ -103,6 +103,13 @@ static enum trib_err check_pipeline(struct trib_active_job *active, struct trib_
     return follow_pipeline(active);
 }
 
+void trib_jobs_lose_pass(struct trib_active_job *active)
+{
+    struct trib_job *job = &active->job;
+    if (job->asked.mode != TRIB_PRIVACY_OFF && job->config.rounds > 0)
+        job->config.rounds--;
+}
+
 enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pipeline_step *step)
 {
     char why[TRIB_PATH_MAX + 256];
@@ -543,23 +550,12 @@ void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const 
     submit_end(server, state, reason, false);
 }
 
-// Passes that counted nothing in the end, and cost privacy all the same: so many of the rounds that
-// are to come are not played, or the target would be overspent.
-static uint64_t lost_passes(const struct trib_active_job *active)
-{
-    const struct trib_pipeline *pipeline = active->pipeline;
-    if (!pipeline || active->job.asked.mode == TRIB_PRIVACY_OFF)
-        return 0;
-    return active->passes_tried - (pipeline->passes - trib_prepare_passes_left(pipeline->prepare));
-}
-
 enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server)
 {
     const struct trib_active_job *active = server->job;
     const uint64_t now_ms = trib_clock_wall_ms(); // days may pass, and the machine sleep
     const uint64_t begun_ms = active->row.submitted_ms;
-    return trib_stop_rule(&active->stop, &active->job,
-                          active->row.rounds_done + lost_passes(active),
+    return trib_stop_rule(&active->stop, &active->job, active->row.rounds_done,
                           now_ms > begun_ms ? now_ms - begun_ms : 0);
 }
 
@@ -573,6 +569,10 @@ void trib_jobs_finish(struct trib_server *server)
 {
     const struct trib_active_job *active = server->job;
     const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
+    if (waits_for_pipeline(active) && rule == TRIB_STOP_ROUNDS) { // lost passes took them all
+        trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NO_STATISTICS);
+        return;
+    }
     const bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;
     const bool missed = has_target && rule != TRIB_STOP_TARGET;
     submit_end(server, missed ? TRIB_JOB_MISSED : TRIB_JOB_DONE,

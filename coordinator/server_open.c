@@ -508,7 +508,7 @@ void trib_rounds_open(struct trib_server *server)
         return;
     if (wants_pass(active) &&
         active->passes_tried >= active->pipeline->passes + TRIB_SERVER_PASSES_LOST_MAX) {
-        trib_jobs_end(server, TRIB_JOB_FAILED, "the pipeline's statistics could not be gathered");
+        trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NO_STATISTICS);
         return;
     }
     if (wants_baseline(active) && active->baselines_tried >= TRIB_SERVER_PASSES_LOST_MAX) {

@@ -135,14 +135,18 @@ static void recall_pass(struct trib_active_job *active, const struct trib_store_
 {
     struct trib_pipeline_step step;
     active->passes_tried = trib_round_key_number(round->number);
-    if (!active->pipeline || round->state != TRIB_ROUND_COMMITTED)
+    if (!active->pipeline || round->state != TRIB_ROUND_COMMITTED) {
+        trib_jobs_lose_pass(active);
         return;
-    if (trib_pipeline_recall(active->pipeline, round->result.tally, &step))
+    }
+    if (trib_pipeline_recall(active->pipeline, round->result.tally, &step)) {
+        trib_jobs_lose_pass(active);
         TRIB_ERROR("job=%" PRIu64 " what pass %" PRIu64 " counted cannot be read; it is counted "
                    "again",
                    active->id, active->passes_tried);
-    else
-        active->is_failed = trib_jobs_take_step(active, &step) != TRIB_OK;
+        return;
+    }
+    active->is_failed = trib_jobs_take_step(active, &step) != TRIB_OK;
 }
 
 // What the rounds before the restart settled: a step that was refused is not tried again, and a

@@ -295,6 +295,9 @@ void trib_rounds_free(struct trib_server *server);
 // ---- server_open.c
 // Take the pipeline of a job one pass further; when it is fitted the job can evaluate.
 // TRIB_ERR_DATA: it cannot, logged.
+// A pass was abandoned. With privacy on it cost what a round costs, and takes one away from those
+// that are to come, or the target would be overspent.
+void trib_jobs_lose_pass(struct trib_active_job *job);
 TRIB_CHECKED enum trib_err trib_jobs_take_step(struct trib_active_job *job,
                                                struct trib_pipeline_step *step);
 
@@ -382,6 +385,7 @@ void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version);
 // The job's first version, when the head does not fit it.
 void trib_jobs_start(struct trib_server *server);
 // Is it time for the job to end (stop.h)?
+#define TRIB_JOB_NO_STATISTICS       "the pipeline's statistics could not be gathered"
 #define TRIB_JOB_NOTHING_TO_EVALUATE "the pipeline leaves no rows to evaluate on; see the log"
 enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server);
 // Does the job end by this rule now, or is its newest version measured on devices first?

@@ -147,11 +147,20 @@ enum trib_err trib_job_check_tallies(struct trib_conf *conf, struct trib_job *jo
 enum trib_err trib_job_check_prepare(const struct trib_job *job, const struct trib_prepare *prepare,
                                      char *why, size_t why_size)
 {
-    size_t counts[TRIB_PREPARE_PASSES_MAX];
+    size_t counts[TRIB_PREPARE_PASSES_MAX], most = 0;
     struct trib_privacy_plan plan;
-    if (job->asked.mode == TRIB_PRIVACY_OFF)
+    if (job->asked.mode == TRIB_PRIVACY_OFF || trib_prepare_is_fitted(prepare))
         return TRIB_OK;
     enum trib_err err = trib_prepare_check_bounds(prepare, counts, why, why_size);
+    if (!err)
+        err = trib_prepare_text_most(prepare, &most);
+    // Numbers with noise have all of their digits, and a pass that was paid for must be of use.
+    if (!err && most > TRIB_PIPELINE_TEXT_MAX) {
+        (void)snprintf(why, why_size,
+                       "with what is to be found it may have %zu bytes of text; a task holds %d",
+                       most, TRIB_PIPELINE_TEXT_MAX);
+        err = TRIB_ERR_INVAL;
+    }
     for (size_t i = 0; !err && i < trib_prepare_passes_left(prepare); i++)
         err = plan_values(job, counts[i], &plan, why, why_size);
     return err;

@@ -20,6 +20,10 @@
 
 #define TRIB_LOG_MODULE "scenario"
 
+enum {
+    PASSES_LOST_MAX = 8 // as the server's
+};
+
 // One pass.
 struct fitting {
     struct trib_scenario *s;
@@ -32,7 +36,7 @@ struct fitting {
     float *scaled;           // (shape.values)
     int32_t *words;          // (shape.words)
     uint8_t *packed;
-    uint32_t counted;
+    uint32_t taken, counted;
 };
 
 static bool is_private(const struct fitting *f)
@@ -119,27 +123,39 @@ static enum trib_err add_device(struct fitting *f, uint32_t device)
                : trib_budgets_charge(f->s->budgets, &f->shape.privacy->encoding, f->number, device);
 }
 
-// Who has no rows declines, or no budget left, and another takes its place.
-static enum trib_err add_devices(struct fitting *f, const uint32_t *order)
+// Who has no rows declines, or no budget left, and another takes its place. Who falls silent does so
+// after it took.
+static enum trib_err take_devices(struct fitting *f, const uint32_t *order, uint32_t *ret_taken)
 {
     const struct trib_scenario *s = f->s;
     enum trib_err err = TRIB_OK;
-    for (size_t d = 0; !err && d < s->partition.clients && f->counted < s->job.goal; d++) {
+    uint32_t taken = 0;
+    for (size_t d = 0; !err && d < s->partition.clients && taken < s->job.offers; d++) {
         bool is_allowed = trib_partition_size(&s->partition, order[d]) > 0;
         if (is_allowed && s->budgets)
             err =
                 trib_budgets_allow(s->budgets, &f->shape.privacy->encoding, order[d], &is_allowed);
-        if (err || !is_allowed)
+        if (!err && is_allowed)
+            ret_taken[taken++] = order[d];
+    }
+    f->taken = taken;
+    return err;
+}
+
+static enum trib_err add_devices(struct fitting *f, const uint32_t *order)
+{
+    const struct trib_scenario *s = f->s;
+    uint32_t *taken = trib_alloc_array(s->job.offers, sizeof(*taken));
+    enum trib_err err = taken ? take_devices(f, order, taken) : TRIB_ERR_NOMEM;
+    for (uint32_t i = 0; !err && i < f->taken && f->counted < s->job.goal; i++) {
+        char name[TRIB_PARTITION_NAME_SIZE];
+        trib_partition_name(taken[i], name);
+        if (trib_scenario_drops(s, f->number, name))
             continue;
-        err = add_device(f, order[d]);
+        err = add_device(f, taken[i]);
         f->counted++;
     }
-    if (!err && f->counted < s->job.accepted_min) {
-        TRIB_ERROR("%u devices have rows and budget for the pipeline's statistics; "
-                   "round.min_accepted is %u",
-                   f->counted, s->job.accepted_min);
-        err = TRIB_ERR_DATA;
-    }
+    free(taken);
     return err;
 }
 
@@ -183,9 +199,35 @@ static uint32_t *draw(const struct trib_scenario *s, uint64_t pass)
     return order;
 }
 
+// What was counted takes the pipeline one pass further.
+static enum trib_err use_pass(struct fitting *f)
+{
+    struct trib_scenario *s = f->s;
+    double noise = 0;
+    enum trib_err err = is_private(f) ? open_sums(f) : TRIB_OK;
+    for (size_t i = 0; !err && !is_private(f) && i < f->shape.values; i++)
+        f->values[i] = trib_tally_value(&f->tally, i);
+    if (!err)
+        err = trib_job_pass_totals(&s->job, s->prepare, f->counted, f->values, &noise);
+    return err ? err : trib_prepare_advance(s->prepare, f->values, noise);
+}
+
+// A pass that too few took part in is lost, and costs what was sent all the same: with privacy on
+// that is a round less.
+static enum trib_err lose_pass(const struct fitting *f)
+{
+    struct trib_job *job = &f->s->job;
+    TRIB_WARN("pass %" PRIu64 " of the pipeline is lost: %u of %u devices were counted, and "
+              "round.min_accepted is %u",
+              f->number, f->counted, f->taken, job->accepted_min);
+    if (!is_private(f) || --job->config.rounds > 0)
+        return TRIB_OK;
+    TRIB_ERROR("the pipeline's statistics could not be gathered: lost passes took all rounds");
+    return TRIB_ERR_DATA;
+}
+
 static enum trib_err fit_pass(struct trib_scenario *s, uint64_t number, double today)
 {
-    double noise = 0;
     struct fitting f = {.s = s, .number = number, .today = today};
     uint32_t *order = draw(s, number);
     enum trib_err err = order ? trib_job_set_prepare(&s->job, s->prepare) : TRIB_ERR_NOMEM;
@@ -195,16 +237,10 @@ static enum trib_err fit_pass(struct trib_scenario *s, uint64_t number, double t
     }
     if (!err)
         err = add_devices(&f, order);
-    if (!err && is_private(&f))
-        err = open_sums(&f);
-    for (size_t i = 0; !err && !is_private(&f) && i < f.shape.values; i++)
-        f.values[i] = trib_tally_value(&f.tally, i);
-    if (!err)
-        err = trib_job_pass_totals(&s->job, s->prepare, f.counted, f.values, &noise);
-    if (!err)
-        err = trib_prepare_advance(s->prepare, f.values, noise);
-    if (!err && is_private(&f))
+    if (!err && is_private(&f) && f.counted > 0)
         trib_privacy_spend(&s->spent, &f.shape.privacy->encoding, 1);
+    if (!err)
+        err = f.counted >= s->job.accepted_min ? use_pass(&f) : lose_pass(&f);
     end_pass(&f);
     free(order);
     return err;
@@ -220,8 +256,13 @@ enum trib_err trib_scenario_fit(struct trib_scenario *s)
     enum trib_err err = trib_job_check_prepare(&s->job, s->prepare, why, sizeof(why));
     if (err)
         return trib_conf_reject(&s->conf, "data", "prepare", "%s", why);
-    for (uint64_t pass = 1; !err && !trib_prepare_is_fitted(s->prepare); pass++)
+    for (uint64_t pass = 1; !err && !trib_prepare_is_fitted(s->prepare); pass++) {
+        if (pass > passes + PASSES_LOST_MAX) {
+            TRIB_ERROR("the pipeline's statistics could not be gathered");
+            return TRIB_ERR_DATA;
+        }
         err = fit_pass(s, pass, today);
+    }
     if (!err)
         err = trib_job_set_prepare(&s->job, s->prepare); // there is none any more
     if (!err)

@@ -161,6 +161,23 @@ void trib_prepare_write(const struct trib_prepare *p, struct trib_buf *text)
     }
 }
 
+enum trib_err trib_prepare_text_most(const struct trib_prepare *p, size_t *ret_size)
+{
+    // "-1.2345678901234567e-308" and what is between two; and for each step "passes = 64" and the
+    // key again on each line of eight.
+    const size_t number = 26, step = 64;
+    struct trib_buf text = {0};
+    trib_prepare_write(p, &text);
+    const enum trib_err err = text.failed ? TRIB_ERR_NOMEM : TRIB_OK;
+    *ret_size = text.size;
+    for (size_t i = 0; i < p->step_count; i++) {
+        if (p->steps[i].pass < p->steps[i].pass_count)
+            *ret_size += step + p->steps[i].fitted_count * (number + sizeof("fitted = ") / 8 + 1);
+    }
+    trib_buf_fini(&text);
+    return err;
+}
+
 enum trib_err trib_prepare_digest(const struct trib_prepare *p,
                                   uint8_t ret_digest[static TRIB_DIGEST_SIZE])
 {
@@ -334,14 +351,18 @@ static enum trib_err rehearse_pass(struct trib_prepare *copy)
     return trib_prepare_schedule(copy);
 }
 
-enum trib_err trib_prepare_count_passes(struct trib_prepare *p)
+enum trib_err trib_prepare_count_passes(struct trib_prepare *p, size_t *ret_sums)
 {
     struct trib_prepare copy;
+    *ret_sums = 0;
     enum trib_err err = begin_rehearsal(p, &copy);
     if (err)
         return err;
-    while (!err && !trib_prepare_is_fitted(&copy))
+    while (!err && !trib_prepare_is_fitted(&copy)) {
+        const size_t sums = trib_prepare_sum_count(&copy);
+        *ret_sums = sums > *ret_sums ? sums : *ret_sums;
         err = rehearse_pass(&copy);
+    }
     free(copy.steps);
     p->passes_left = copy.passes_left;
     return err;

@@ -33,7 +33,7 @@ enum {
     TRIB_PREPARE_STEPS_MAX = 64,
     TRIB_PREPARE_VARIABLES_MAX = 1 << 14,
     TRIB_PREPARE_SUMS_MAX = 1 << 20, // coordinates of one pass: what a tally holds
-    TRIB_PREPARE_PASSES_MAX = 64,
+    TRIB_PREPARE_PASSES_MAX = 64, // of all steps, one after the other
 };
 
 struct trib_prepare;
@@ -55,6 +55,10 @@ void trib_prepare_destroy(struct trib_prepare *prepare); // NULL is fine
 // The canonical text, with the digest of the schema and everything found so far: every key is
 // written, numbers read back as the same bits. Parsed and written again it is the same text.
 void trib_prepare_write(const struct trib_prepare *prepare, struct trib_buf *text);
+
+// Bytes that the text has at most when everything is found. TRIB_ERR_NOMEM.
+TRIB_CHECKED enum trib_err trib_prepare_text_most(const struct trib_prepare *prepare,
+                                                  size_t *ret_size);
 
 // BLAKE2b-256 of the canonical text. TRIB_ERR_NOMEM.
 TRIB_CHECKED enum trib_err trib_prepare_digest(const struct trib_prepare *prepare,

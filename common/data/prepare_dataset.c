@@ -1,6 +1,7 @@
 #include "common/data/prepare_dataset.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 #include "common/base/log.h"
 
 #define TRIB_LOG_MODULE "prepare"
+
+static const double SHARE_MAX = 1e18; // more rows than there are
 
 void trib_prepare_report_fini(struct trib_prepare_report *report)
 {
@@ -57,8 +60,11 @@ enum trib_err trib_prepare_shares(const struct trib_prepare *prepare,
         bounds ? trib_prepare_bounds(prepare, bounds, why, why_size) : TRIB_ERR_NOMEM;
     if (!err)
         err = trib_prepare_totals(prepare, values, today, ret_shares);
-    for (size_t i = 0; !err && i < count; i++)
-        ret_shares[i] = bounds[i] > 0 ? ret_shares[i] / bounds[i] : 0;
+    // Whatever the text makes of the rows, the device answers: the clip comes behind this.
+    for (size_t i = 0; !err && i < count; i++) {
+        const double share = bounds[i] > 0 ? ret_shares[i] / bounds[i] : 0;
+        ret_shares[i] = isnan(share) ? 0 : fmin(fmax(share, -SHARE_MAX), SHARE_MAX);
+    }
     free(bounds);
     return err;
 }

@@ -159,6 +159,15 @@ static void bounds(const struct trib_prepare_step *step, double *ret_bounds)
     }
 }
 
+// What a step before made of a value need not be one of its column's.
+static void count_level(const struct trib_variable *v, double x, struct trib_prepare_sums *sums,
+                        size_t first)
+{
+    const double level = v->levels ? x : x - v->min;
+    if (level >= 0 && level < (double)level_count(v)) // false for a missing one
+        trib_prepare_sums_add(sums, first + (size_t)level, 1);
+}
+
 static void gather(const struct trib_prepare_step *step, const struct trib_prepare_row *row,
                    struct trib_prepare_sums *sums, size_t first)
 {
@@ -171,8 +180,8 @@ static void gather(const struct trib_prepare_step *step, const struct trib_prepa
             trib_moments_gather(fitted, 0, x, sums, first);
         else if (method == WITH_MEDIAN)
             trib_quantiles_gather(fitted, 1, step->pass, x, sums, first);
-        else if (!isnan(x))
-            trib_prepare_sums_add(sums, first + (size_t)(v->levels ? x : x - v->min), 1);
+        else
+            count_level(v, x, sums, first);
         first += input_sums(step, i);
     }
 }

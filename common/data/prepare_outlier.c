@@ -128,8 +128,10 @@ static void find_limits(const struct trib_prepare_step *step, size_t input, doub
         reach = o->limit * fitted[2];
     }
     const bool has_spread = o->by == BY_QUANTILE ? high > low : reach > 0;
-    *ret_low = has_spread ? low - reach : -(double)INFINITY;
-    *ret_high = has_spread ? high + reach : (double)INFINITY;
+    // What is clipped to a limit stays in the range that later steps rely on.
+    const struct trib_variable *v = &step->was[input];
+    *ret_low = has_spread ? fmin(fmax(low - reach, v->min), v->max) : -(double)INFINITY;
+    *ret_high = has_spread ? fmin(fmax(high + reach, v->min), v->max) : (double)INFINITY;
 }
 
 static void advance_input(struct trib_prepare_step *step, size_t input, const double *totals,
@@ -150,7 +152,7 @@ static void advance_input(struct trib_prepare_step *step, size_t input, const do
     else
         trib_moments_advance(fitted, step->pass, totals, noise);
     if (o->by == BY_ZSCORE)
-        trib_moments_confine(fitted, step->was[input].min, step->was[input].max);
+        trib_moments_confine(fitted, step->pass, step->was[input].min, step->was[input].max, noise);
 }
 
 static enum trib_err advance(const struct trib_prepare *prepare, struct trib_prepare_step *step,

@@ -397,7 +397,8 @@ static enum trib_err encode_rest(struct trib_prepare_parser *p)
     return err ? err : close_last(p);
 }
 
-static enum trib_err check_whole(struct trib_prepare_parser *p)
+// `sums`: of the largest pass to come.
+static enum trib_err check_whole(struct trib_prepare_parser *p, size_t sums)
 {
     struct trib_prepare *prepare = p->prepare;
     if (prepare->order_count == 0 || prepare->order_count > TRIB_COLUMNS_MAX)
@@ -409,9 +410,12 @@ static enum trib_err check_whole(struct trib_prepare_parser *p)
             return wrong(p, "step %zu (%s) has had a pass before one that it depends on", i + 1,
                          step->kind->name);
     }
-    if (trib_prepare_sum_count(prepare) > TRIB_PREPARE_SUMS_MAX)
-        return wrong(p, "a pass would add up %zu numbers; %d are possible",
-                     trib_prepare_sum_count(prepare), TRIB_PREPARE_SUMS_MAX);
+    if (sums > TRIB_PREPARE_SUMS_MAX)
+        return wrong(p, "a pass would add up %zu numbers; %d are possible", sums,
+                     TRIB_PREPARE_SUMS_MAX);
+    if (prepare->passes_left > TRIB_PREPARE_PASSES_MAX)
+        return wrong(p, "the steps want %zu passes one after the other; %d are possible",
+                     prepare->passes_left, TRIB_PREPARE_PASSES_MAX);
     return TRIB_OK;
 }
 
@@ -419,6 +423,7 @@ static enum trib_err take_lines(struct trib_prepare_parser *p, char *text)
 {
     enum trib_err err = TRIB_OK;
     bool is_schema = false;
+    size_t sums = 0;
     for (char *line = text, *next; !err && line; line = next) {
         next = strchr(line, '\n');
         if (next)
@@ -435,9 +440,9 @@ static enum trib_err take_lines(struct trib_prepare_parser *p, char *text)
     if (!err)
         err = trib_prepare_schedule(p->prepare);
     if (!err)
-        err = trib_prepare_count_passes(p->prepare);
+        err = trib_prepare_count_passes(p->prepare, &sums);
     p->line = err ? p->line : last;
-    return err ? err : check_whole(p);
+    return err ? err : check_whole(p, sums);
 }
 
 // ---- The variables that there are at first

@@ -150,6 +150,17 @@ static double place_of(const struct trib_schema *schema, const double *row, size
     return (double)number;
 }
 
+// Of the first row that has one: rows before it are there too.
+static double first_place(const struct trib_schema *schema, const double *rows, size_t count)
+{
+    for (size_t r = 0; r < count; r++) {
+        const double place = place_of(schema, rows + r * schema->count, 0, -(double)INFINITY);
+        if (isfinite(place))
+            return place;
+    }
+    return 0;
+}
+
 // What step `index` is given in all rows, and what it makes of that. `run` has what the steps
 // before it foresaw.
 static enum trib_err look_ahead(struct trib_prepare_run *run, size_t index, const double *rows,
@@ -168,7 +179,7 @@ static enum trib_err look_ahead(struct trib_prepare_run *run, size_t index, cons
     for (size_t i = 0; i < index; i++)
         scout->ahead[i] = run->ahead[i]; // lent
     scout->foreseen = count;
-    double last = -(double)INFINITY;
+    double last = first_place(p->schema, rows, count);
     for (size_t r = 0; r < count; r++) {
         float weight;
         const double *row = rows + r * p->schema->count;

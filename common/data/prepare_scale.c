@@ -64,12 +64,13 @@ static enum trib_err advance_standardise(const struct trib_prepare *prepare,
     for (size_t i = 0; i < step->input_count; i++) {
         double *fitted = step->fitted + i * TRIB_MOMENTS_FITTED;
         trib_moments_advance(fitted, step->pass, totals + i * size, noise);
-        trib_moments_confine(fitted, step->was[i].min, step->was[i].max);
+        trib_moments_confine(fitted, step->pass, step->was[i].min, step->was[i].max, noise);
         const char *name = trib_prepare_name(prepare, step, i);
         if (step->pass == 0 && fitted[0] == 0)
-            TRIB_WARN("id=prepare-all-missing step=standardise column=%s %s; mean %g and scale 1 "
-                      "stand for it",
-                      name, trib_prepare_nothing(noise), fitted[1]);
+            TRIB_WARN("id=prepare-all-missing step=standardise column=%s %s; mean %g and %s stand "
+                      "for it",
+                      name, trib_prepare_nothing(noise), fitted[1],
+                      noise > 0 ? "a quarter of its range" : "scale 1");
         else if (step->pass == 1 && fitted[2] == 0)
             TRIB_WARN("id=prepare-constant step=standardise column=%s has one value on all "
                       "devices; its scale is 1",
@@ -163,6 +164,17 @@ static void minmax_gather(const struct trib_prepare_step *step, const struct tri
                               row->values[step->inputs[i]], sums, first + i * size);
 }
 
+// Noise must not lead out of the declared range, which is what there is where nothing stands out.
+static void confine_ends(double *fitted, const struct trib_variable *v, double noise)
+{
+    for (size_t end = 0; noise > 0 && end < ENDS; end++) {
+        double *value = &fitted[1 + end * TRIB_QUANTILE_FITTED];
+        const double declared = end == 0 ? v->min : v->max;
+        const bool is_known = fitted[0] > 0 || !isfinite(declared);
+        *value = is_known ? fmin(fmax(*value, v->min), v->max) : declared;
+    }
+}
+
 static enum trib_err advance_minmax(const struct trib_prepare *prepare,
                                     struct trib_prepare_step *step, const double *totals,
                                     double noise)
@@ -173,12 +185,14 @@ static enum trib_err advance_minmax(const struct trib_prepare *prepare,
         double *fitted = step->fitted + i * trib_quantiles_fitted(ENDS);
         trib_quantiles_advance(fitted, ends, ENDS, step->pass, totals + i * size, noise);
         const char *name = trib_prepare_name(prepare, step, i);
+        const bool is_last = step->pass + 1 == TRIB_QUANTILE_PASSES;
+        if (is_last)
+            confine_ends(fitted, &step->was[i], noise);
         if (step->pass == 0 && fitted[0] == 0)
-            TRIB_WARN(
-                "id=prepare-all-missing step=minmax column=%s %s; the range 0 to 1 stands for "
-                "it",
-                name, trib_prepare_nothing(noise));
-        else if (step->pass + 1 == TRIB_QUANTILE_PASSES && fitted[0] > 0 &&
+            TRIB_WARN("id=prepare-all-missing step=minmax column=%s %s; the range %s stands for it",
+                      name, trib_prepare_nothing(noise),
+                      noise > 0 ? "that the schema declares" : "0 to 1");
+        else if (is_last && fitted[0] > 0 &&
                  trib_quantiles_value(fitted, 0) == trib_quantiles_value(fitted, 1))
             TRIB_WARN("id=prepare-constant step=minmax column=%s has one value on all devices; its "
                       "scale is 1",

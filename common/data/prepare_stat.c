@@ -52,10 +52,18 @@ void trib_moments_advance(double *fitted, size_t pass, const double *totals, dou
     fitted[2] = variance > 0 ? sqrt(variance) : 0;
 }
 
-void trib_moments_confine(double *fitted, double min, double max)
+void trib_moments_confine(double *fitted, size_t pass, double min, double max, double noise)
 {
+    const double span = max - min;
+    if (noise > 0 && fitted[0] == 0) { // nothing is known but the range
+        fitted[1] = min + span / 2;
+        fitted[2] = pass > 0 ? span / 4 : 0;
+        return;
+    }
     fitted[1] = fmin(fmax(fitted[1], min), max);
-    fitted[2] = fmin(fitted[2], (max - min) / 2); // Popoviciu 1935
+    fitted[2] = fmin(fitted[2], span / 2); // Popoviciu 1935
+    if (noise > 0 && pass > 0) // a variance that the noise hides is as large as that may be
+        fitted[2] = fmax(fitted[2], fmin(span * sqrt(noise / fitted[0]), span / 2));
 }
 
 void trib_moments_bounds(size_t pass, double size, double span, double *ret_bounds)
@@ -151,16 +159,19 @@ static size_t find_bin(const double *histogram, size_t bins, double *rank)
     return last;
 }
 
-// The same of a histogram with noise; the rank is a share, and becomes one of the bin.
+// The same of a histogram with noise; the rank is a share, below 1, and becomes one of the bin.
 static size_t find_noisy_bin(const double *histogram, size_t bins, double least, double *share)
 {
+    static const double share_max = 1 - 0x1p-30; // 1 and more are ranks
     double all = 0, stands_out = 0, before = 0;
     for (size_t b = 0; b < bins; b++) {
         all += histogram[b];
         stands_out += count_of(histogram[b], least);
     }
-    const double rank = fmin(*share, 1) * stands_out;
-    const double place = fmin(*share, 1) * (double)bins;
+    if (*share >= 1) // a pass before this one was exact
+        *share = all > 0 ? fmin((*share - 0.5) / all, share_max) : 0.5;
+    const double rank = *share * stands_out;
+    const double place = *share * (double)bins;
     size_t found = place < (double)bins ? (size_t)place : bins - 1;
     double in_bin = place - (double)found;
     for (size_t b = 0; b < bins && stands_out > 0 && stands_out >= all / 2; b++) {
@@ -168,13 +179,32 @@ static size_t find_noisy_bin(const double *histogram, size_t bins, double least,
         if (count == 0)
             continue;
         found = b;
-        in_bin = fmin(fmax((rank - before) / count, 0), 1);
+        in_bin = fmax((rank - before) / count, 0);
         if (before + count >= rank)
             break;
         before += count;
     }
-    *share = in_bin;
+    *share = fmin(in_bin, share_max);
     return found;
+}
+
+// What is counted of a histogram; 0 where most of it is in bins that do not stand out.
+static double total_of(const double *histogram, size_t bins, double least)
+{
+    double all = 0, stands_out = 0;
+    for (size_t b = 0; b < bins; b++) {
+        all += histogram[b];
+        stands_out += count_of(histogram[b], least);
+    }
+    return stands_out < all / 2 ? 0 : stands_out;
+}
+
+static double sum_of(const double *histogram, size_t bins)
+{
+    double sum = 0;
+    for (size_t b = 0; b < bins; b++)
+        sum += count_of(histogram[b], 0);
+    return sum;
 }
 
 void trib_quantiles_advance(double *fitted, const double *quantiles, size_t asks, size_t pass,
@@ -183,17 +213,16 @@ void trib_quantiles_advance(double *fitted, const double *quantiles, size_t asks
     const unsigned bits = bits_of(pass);
     const size_t bins = (size_t)1 << bits;
     const double least = noise * log(20 * (double)bins) / sqrt(2);
-    if (pass == 0) {
-        fitted[0] = 0;
-        for (size_t b = 0; b < bins; b++)
-            fitted[0] += count_of(totals[b], least);
-    }
+    if (pass == 0)
+        fitted[0] = total_of(totals, bins, least);
     for (size_t i = 0; i < asks; i++) {
         double *value = &fitted[1 + i * TRIB_QUANTILE_FITTED];
         double *rank = value + 1;
         const double *histogram = totals + (pass == 0 ? 0 : i << bits);
         if (pass == 0 && noise > 0)
-            *rank = quantiles[i];
+            *rank = fmin(quantiles[i], 1 - 0x1p-30);
+        else if (pass > 0 && noise == 0 && *rank < 1) // a pass before this one had noise
+            *rank = fmax(1, ceil(*rank * sum_of(histogram, bins)));
         else if (pass == 0)
             *rank = fmax(1, ceil(quantiles[i] * fitted[0] - 1e-9)); // 0.95 * 20 is not above 19
         const uint64_t prefix = pass == 0 ? 0 : (uint64_t)*value;

@@ -23,9 +23,10 @@ size_t trib_moments_sums(size_t pass);
 void trib_moments_gather(const double *fitted, size_t pass, double x,
                          struct trib_prepare_sums *sums, size_t first);
 void trib_moments_advance(double *fitted, size_t pass, const double *totals, double noise);
-// Back to where the moments of values between min and max can be, which noise leads out of. An end
-// that is infinite does not count.
-void trib_moments_confine(double *fitted, double min, double max);
+// Back to where the moments of values between min and max can be, which noise leads out of; where
+// nothing stands out of it the middle, and a quarter of what is between them. A deviation is not
+// smaller than what the noise can hide. An end that is infinite (never with noise) does not count.
+void trib_moments_confine(double *fitted, size_t pass, double min, double max, double noise);
 // `span`: the largest |x - y| of two values; `size`: the largest |x|.
 void trib_moments_bounds(size_t pass, double size, double span, double *ret_bounds);
 
@@ -39,8 +40,9 @@ void trib_moments_bounds(size_t pass, double size, double span, double *ret_boun
 //
 // With noise a bin counts only if it stands out of it: above noise * ln(20 bins) / sqrt(2), where
 // one of twenty histograms of nothing but Laplace noise reaches. Ranks are then shares of what is in
-// a bin, since no two passes agree on a number; and where less than half of a bin stands out, its
-// values are taken to be spread evenly.
+// a bin, since no two passes agree on a number; where less than half of a bin stands out, its values
+// are taken to be spread evenly, and where less than half of all does, there are none. A share is
+// below 1, a rank is not, so that passes with noise and without may follow each other.
 enum {
     TRIB_QUANTILE_PASSES = 3,
     TRIB_QUANTILE_BINS = 1 << 11,

@@ -185,8 +185,9 @@ TRIB_CHECKED enum trib_err trib_prepare_add(struct trib_prepare *prepare,
 void trib_prepare_remove(struct trib_prepare *prepare, size_t variable);
 // Set the state of every step from the passes that each has had.
 TRIB_CHECKED enum trib_err trib_prepare_schedule(struct trib_prepare *prepare);
-// And passes_left from the states.
-TRIB_CHECKED enum trib_err trib_prepare_count_passes(struct trib_prepare *prepare);
+// And passes_left from the states; *ret_sums: the coordinates of the largest pass to come.
+TRIB_CHECKED enum trib_err trib_prepare_count_passes(struct trib_prepare *prepare,
+                                                     size_t *ret_sums);
 // What a column is said to have that has no values.
 const char *trib_prepare_nothing(double noise);
 const char *trib_prepare_name(const struct trib_prepare *prepare,
