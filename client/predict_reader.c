@@ -10,6 +10,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/data/csv.h"
+#include "common/data/join.h"
 #include "common/data/json_row.h"
 #include "common/data/prepare_dataset.h"
 
@@ -26,6 +27,8 @@ static enum trib_err init_schema(struct trib_predict_reader *r)
         err = TRIB_ERR_NOMEM;
     if (!err && p->prepare)
         err = trib_prepare_run_create(p->prepare, trib_prepare_today(), &r->run);
+    if (!err)
+        err = trib_data_open_join(&p->settings.data, p->schema, &r->join);
     return err;
 }
 
@@ -63,6 +66,7 @@ enum trib_err trib_predict_reader_init(struct trib_predict_reader *reader,
 void trib_predict_reader_fini(struct trib_predict_reader *reader)
 {
     trib_prepare_run_destroy(reader->run);
+    trib_join_close(reader->join);
     trib_findings_fini(&reader->findings);
     free(reader->fields);
     free(reader->places);
@@ -209,6 +213,8 @@ static void take_schema_record(struct trib_predict_reader *r, const struct trib_
     for (size_t i = 0; i < columns; i++)
         r->fields[i] = r->places[i] == SIZE_MAX ? (struct trib_field){.line = in->record_line}
                                                 : in->fields[r->places[i]];
+    if (r->join)
+        trib_join_fill(r->join, r->fields, in->record_line);
     take_fields(r, row);
 }
 
@@ -314,6 +320,8 @@ static enum trib_err take_names(struct trib_predict_reader *r, const struct trib
         }
         return place_rules(r, in);
     }
+    if (in && r->join)
+        return trib_join_places(r->join, r->name, in, r->places) ? TRIB_ERR_DATA : TRIB_OK;
     const size_t lacking =
         in ? trib_schema_places(schema, in->fields, in->count, r->places) : SIZE_MAX;
     if (lacking == SIZE_MAX)

@@ -42,6 +42,7 @@ struct trib_predict_reader {
     size_t *places;                // (columns of the schema) their fields in a record, owned
     double *raw;                   // (columns of the schema), owned
     struct trib_prepare_run *run;  // owned; NULL: there is no pipeline
+    struct trib_join *join;        // owned; NULL: all columns are in the rows
 
     // Without one
     size_t label;      // of the fields; SIZE_MAX: there is none

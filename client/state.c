@@ -253,8 +253,9 @@ static enum trib_err check_data(struct trib_conf *conf, const char *path,
         if (trib_conf_is_set(conf, "data", of_sqlite[i]))
             return trib_conf_reject(conf, "data", of_sqlite[i], "is for data.format = sqlite");
     }
-    if (!is_store && !is_sqlite)
-        return TRIB_OK;
+    enum trib_err err = trib_data_check_join(conf, data);
+    if (err || (!is_store && !is_sqlite))
+        return err;
     if (!data->schema[0])
         return trib_conf_reject(conf, "data", "schema",
                                 "is missing: rows of this format want their columns declared");
@@ -266,7 +267,7 @@ static enum trib_err check_data(struct trib_conf *conf, const char *path,
         return trib_conf_reject(conf, "data", "query", "is missing: a SELECT");
     if (is_sqlite || data->store[0])
         return TRIB_OK;
-    enum trib_err err = trib_path_dir(dir, path);
+    err = trib_path_dir(dir, path);
     if (!err)
         err = trib_path_join(store, dir, "rows");
     if (err || strlen(store) > TRIB_CONF_TEXT_MAX)

@@ -151,6 +151,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         err = trib_conf_reject(conf, "data", "format",
                                "must be csv, idx or jsonl: the others are "
                                "of devices");
+    if (!err)
+        err = trib_data_check_join(conf, &active->data);
     if (err) {
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;

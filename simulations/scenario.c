@@ -164,7 +164,7 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
                                 "is missing: name a file, or set test_fraction");
     if (is_idx && has_test && !s->data.test_labels[0])
         return trib_conf_reject(&s->conf, "data", "test_labels", "is missing: idx files want it");
-    return TRIB_OK;
+    return trib_data_check_join(&s->conf, &s->data);
 }
 
 static enum trib_err check_partition_keys(struct trib_scenario *s)

@@ -290,24 +290,41 @@ enum trib_err trib_join_open(const struct trib_join_options *options,
 
 // ---- Rows
 
-bool trib_join_wants(const struct trib_join *join, size_t column)
-{
-    return column == join->key || column == join->time;
-}
-
-bool trib_join_has(const struct trib_join *join, const char *name)
-{
-    for (size_t i = 0; i < join->width; i++) {
-        if (strcmp(join->schema->columns[join->columns[i]].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-void trib_join_begin(struct trib_join *join, const bool *is_there)
+// Which of the columns that the second file has must come from it.
+static void mark_taken(struct trib_join *join, const size_t *places)
 {
     for (size_t i = 0; i < join->width; i++)
-        join->is_taken[i] = !is_there[join->columns[i]];
+        join->is_taken[i] = places[join->columns[i]] == SIZE_MAX;
+}
+
+static bool has_column(const struct trib_join *join, size_t column)
+{
+    size_t i = 0;
+    while (i < join->width && join->columns[i] != column)
+        i++;
+    return i < join->width;
+}
+
+enum trib_err trib_join_places(struct trib_join *join, const char *name,
+                               const struct trib_record_reader *names, size_t *ret_places)
+{
+    const struct trib_schema *schema = join->schema;
+    for (size_t c = 0; c < schema->count; c++) {
+        const struct trib_column *column = &schema->columns[c];
+        const bool is_wanted = c == join->key || c == join->time;
+        const bool may_lack = schema->is_unlabelled &&
+                              (column->role == TRIB_ROLE_LABEL || column->role == TRIB_ROLE_WEIGHT);
+        ret_places[c] = find_name(names, column->name);
+        if (ret_places[c] != SIZE_MAX || (!is_wanted && (may_lack || has_column(join, c))))
+            continue;
+        TRIB_ERROR("%s:%zu: no column is named '%s', which %s", name, names->record_line,
+                   column->name,
+                   is_wanted ? "rows are joined by"
+                             : "the schema declares, nor in the file that is joined");
+        return TRIB_ERR_INVAL;
+    }
+    mark_taken(join, ret_places);
+    return TRIB_OK;
 }
 
 // The first partner that is not before this key and time.

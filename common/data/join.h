@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/data/record.h"
 #include "common/data/schema.h"
 #include "tributary/err.h"
 
@@ -32,12 +33,13 @@ TRIB_CHECKED enum trib_err trib_join_open(const struct trib_join_options *option
                                           struct trib_join **ret_join);
 void trib_join_close(struct trib_join *join); // NULL is fine; logs how many rows had a partner
 
-// Must the first file have this column of the schema: the key, or the time?
-bool trib_join_wants(const struct trib_join *join, size_t column);
-// Does the second file have this column?
-bool trib_join_has(const struct trib_join *join, const char *name);
-// The first file has these columns itself (schema->count): they are not taken from the second.
-void trib_join_begin(struct trib_join *join, const bool *is_there);
+// From the first file's line of names: `ret_places` (schema->count) are the fields of the columns in
+// its records. SIZE_MAX: it lacks the column, so that the second file gives it, or nobody has to
+// (schema->is_unlabelled). TRIB_ERR_INVAL, logged with `name` and line: it lacks the key or the
+// time, or a column that is in neither file.
+TRIB_CHECKED enum trib_err trib_join_places(struct trib_join *join, const char *name,
+                                            const struct trib_record_reader *names,
+                                            size_t *ret_places);
 // Fill the columns that the first file lacks; the others are those of a row of it.
 void trib_join_fill(struct trib_join *join, struct trib_field *fields, size_t line);
 

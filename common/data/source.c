@@ -250,9 +250,8 @@ static const struct trib_column *find_owner(const struct trib_data_config *confi
     return NULL;
 }
 
-// *ret_join is NULL when there is nothing to join.
-static enum trib_err open_join(const struct trib_data_config *config,
-                               const struct trib_schema *schema, struct trib_join **ret_join)
+enum trib_err trib_data_open_join(const struct trib_data_config *config,
+                                  const struct trib_schema *schema, struct trib_join **ret_join)
 {
     const struct trib_join_options options = {
         .path = config->join,
@@ -264,11 +263,6 @@ static enum trib_err open_join(const struct trib_data_config *config,
     *ret_join = NULL;
     if (!config->join[0])
         return TRIB_OK;
-    if (config->format != TRIB_DATA_CSV || config->header != TRIB_CSV_HEADER_YES ||
-        !config->join_on[0]) {
-        TRIB_ERROR("data.join wants format = csv, header = yes and data.join_on");
-        return TRIB_ERR_INVAL;
-    }
     return trib_join_open(&options, schema, ret_join);
 }
 
@@ -295,7 +289,7 @@ static enum trib_err parse_table(const struct trib_data_config *config,
     };
     err = config->owner && !options.owner ? TRIB_ERR_INVAL : trib_findings_init(&findings, schema);
     if (!err)
-        err = open_join(config, schema, &join);
+        err = trib_data_open_join(config, schema, &join);
     options.join = join;
     if (!err)
         err = trib_table_parse(text, schema, &options, &findings, &dataset);
@@ -318,9 +312,8 @@ static enum trib_err parse_text(const struct trib_data_config *config,
 {
     if (config->schema[0] || config->prepare[0] || config->pipeline == TRIB_PIPELINE_JOB)
         return parse_table(config, text, scale, ret_dataset);
-    if (config->format == TRIB_DATA_JSON_LINES || config->join[0]) {
-        TRIB_ERROR("%s: %s a data.schema", text->name,
-                   config->join[0] ? "data.join wants" : "jsonl files want");
+    if (config->format == TRIB_DATA_JSON_LINES) {
+        TRIB_ERROR("%s: jsonl files want a data.schema", text->name);
         return TRIB_ERR_INVAL;
     }
     const struct trib_csv_options options = {

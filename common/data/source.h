@@ -96,10 +96,19 @@ TRIB_CHECKED enum trib_err trib_data_open_owned(const struct trib_data_config *c
 // The formats that a file has by itself: what a coordinator or a simulator can read.
 bool trib_data_is_file(const struct trib_data_config *config);
 
+// Do the keys of data.join go with the others? TRIB_ERR_INVAL: one does not, in conf->error.
+TRIB_CHECKED enum trib_err trib_data_check_join(struct trib_conf *conf,
+                                                const struct trib_data_config *config);
+// The file that data.join names, for rows of the schema (join.h), or NULL.
+struct trib_join;
+struct trib_schema;
+TRIB_CHECKED enum trib_err trib_data_open_join(const struct trib_data_config *config,
+                                               const struct trib_schema *schema,
+                                               struct trib_join **ret_join);
+
 // The store of rows that were pushed, open to write. `ret_schema` is the caller's to destroy.
 // TRIB_ERR_STATE: another process writes. Logged.
 struct trib_row_store;
-struct trib_schema;
 TRIB_CHECKED enum trib_err trib_data_open_store(const struct trib_data_config *config,
                                                 uint64_t now_ms, struct trib_schema **ret_schema,
                                                 struct trib_row_store **ret_store);

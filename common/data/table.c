@@ -21,40 +21,13 @@ struct table {
 
 // ---- CSV
 
-// Columns that are not named here come from the other file.
-static enum trib_err take_joined_names(struct table *t, const struct trib_record_reader *r)
-{
-    const struct trib_schema *schema = t->intake.schema;
-    bool *is_there = trib_alloc_array(schema->count, sizeof(*is_there));
-    enum trib_err err = is_there ? TRIB_OK : TRIB_ERR_NOMEM;
-    for (size_t c = 0; !err && c < schema->count; c++) {
-        const char *name = schema->columns[c].name;
-        size_t place = 0;
-        while (place < r->count && strcmp(r->fields[place].text, name) != 0)
-            place++;
-        is_there[c] = place < r->count;
-        t->places[c] = is_there[c] ? place : SIZE_MAX;
-        const bool is_wanted = trib_join_wants(t->options->join, c);
-        if (is_there[c] || (trib_join_has(t->options->join, name) && !is_wanted))
-            continue;
-        TRIB_ERROR("%s:%zu: no column is named '%s', which %s", t->path, r->record_line, name,
-                   is_wanted ? "rows are joined by"
-                             : "the schema declares, nor in the file that is joined");
-        err = TRIB_ERR_INVAL;
-    }
-    if (!err)
-        trib_join_begin(t->options->join, is_there);
-    t->file_columns = r->count;
-    free(is_there);
-    return err;
-}
-
 // The record that names the columns.
 static enum trib_err take_names(struct table *t, const struct trib_record_reader *r)
 {
     const struct trib_schema *schema = t->intake.schema;
+    t->file_columns = r->count;
     if (t->options->join)
-        return take_joined_names(t, r);
+        return trib_join_places(t->options->join, t->path, r, t->places);
     const size_t lacking = trib_schema_places(schema, r->fields, r->count, t->places);
     if (lacking != SIZE_MAX) {
         TRIB_ERROR("%s:%zu: no column is named '%s', which the schema declares", t->path,
@@ -64,7 +37,6 @@ static enum trib_err take_names(struct table *t, const struct trib_record_reader
     if (r->count > schema->count)
         TRIB_INFO("%s: %zu columns that the schema does not declare are not used", t->path,
                   r->count - schema->count);
-    t->file_columns = r->count;
     return TRIB_OK;
 }
 

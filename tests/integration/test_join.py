@@ -181,7 +181,46 @@ class JoinTest(fleet.Case):
                     f"prepare = {self.dir}/p.ini\n"))
                 tried.wait_for_job(tried.ctl("jobs", "submit", path)[0]["job"])
                 scored[name] = tried.model_digest()
+                fleet.wait_until(lambda tried=tried: tried.status()["on_newest_version"] == 1,
+                                 "the newest version is installed")
+                if more:
+                    self.check_answers(tried, config)
+                    self.check_keys(tried, config, path)
         self.assertEqual(scored["apart"], scored["together"])
+
+    def check_answers(self, tried, config):
+        """Rows to predict are joined as those that were learnt from; whole ones stay as they are."""
+        def ask(text):
+            done = fleet.run("tributary-client", "predict", "--json", config.parent, input=text,
+                             stdin=None)
+            return done, [json.loads(line) for line in done.stdout.splitlines()]
+
+        rows = (self.dir / "rows.csv").read_text()
+        unlabelled = "".join(line.rsplit(",", 1)[0] + "\n" for line in rows.splitlines())
+        done, answers = ask(unlabelled)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(answers), len(self.rows))
+        self.assertEqual(answers, ask((self.dir / "joined.csv").read_text())[1])
+        self.assertIn("of 400 rows have a partner", done.stderr)
+        weather = self.dir / "weather.csv"
+        kept = weather.read_text()
+        weather.write_text(kept.splitlines()[0] + "\n")  # nobody has a partner: other answers
+        self.assertNotEqual(ask(unlabelled)[1], answers)
+        weather.write_text(kept)
+        done, answers = ask(unlabelled.replace("house", "home", 1))
+        self.assertEqual((done.returncode, answers), (5, []))
+        self.assertIn("1: no column is named 'house', which rows are joined by", done.stderr)
+
+    def check_keys(self, tried, config, path):
+        """Neither a device nor a job takes keys of a join that nothing would read."""
+        config.write_text(config.read_text().replace("[data]\n", "[data]\nformat = idx\n", 1))
+        done = fleet.run("tributary-client", "predict", config.parent, input="", stdin=None)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("data.join: wants format = csv and header = yes", done.stderr)
+        path.write_text(path.read_text().replace("[data]\n", "[data]\njoin_on = house\n"))
+        done = tried.try_ctl("jobs", "submit", path)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("data.join_on: is for data.join", done.stderr)
 
     def test_what_cannot_be_joined_is_named(self):
         def without(name):
@@ -196,7 +235,14 @@ class JoinTest(fleet.Case):
         (self.dir / "empty.csv").write_text("")
         rows = "train = rows.csv\njoin_on = house\njoin_time = seen\n"
         for keys, text in [
-                ("train = rows.csv\njoin = weather.csv\n", "data.join wants format = csv"),
+                ("train = rows.csv\njoin = weather.csv\n", "data.join_on: is missing"),
+                (rows, "data.join_on: is for data.join"),
+                ("train = rows.csv\njoin_direction = nearest\n",
+                 "data.join_direction: is for data.join"),
+                ("train = rows.csv\njoin = weather.csv\njoin_on = house\njoin_tolerance_s = 5\n",
+                 "data.join_tolerance_s: is for data.join_time"),
+                (rows + "join = weather.csv\nformat = jsonl\n",
+                 "data.join: wants format = csv and header = yes"),
                 ("train = rows.csv\njoin = weather.csv\njoin_on = street\n",
                  "data.join_on: the schema has no column 'street'"),
                 ("train = rows.csv\njoin = weather.csv\njoin_on = house\njoin_time = when\n",
