@@ -158,8 +158,8 @@ static enum trib_err take_record(struct trib_join *join, const struct trib_recor
         return TRIB_OK; // nobody asks for it
     if (join->time_place != SIZE_MAX &&
         !take_time(r->fields[join->time_place].text, &partner.time)) {
-        TRIB_ERROR("%s:%zu: '%s' is no time: wants ISO 8601", join->options.path, r->record_line,
-                   r->fields[join->time_place].text);
+        TRIB_ERROR("%s:%zu: column '%s' is no time: wants ISO 8601", join->options.path,
+                   r->record_line, join->options.time); // values are never logged
         return TRIB_ERR_DATA;
     }
     enum trib_err err = make_room(join);
@@ -225,9 +225,9 @@ static enum trib_err put_in_order(struct trib_join *join)
         const struct partner *a = &join->partners[i - 1], *b = &join->partners[i];
         if (compare_keys(text + a->key, a->key_size, text + b->key, b->key_size) != 0)
             continue;
-        TRIB_ERROR("%s:%zu: the key '%s' is on line %zu already; with data.join_time a key may be "
-                   "there more than once",
-                   join->options.path, b->line, text + b->key, a->line);
+        TRIB_ERROR("%s:%zu: the key is that of line %zu; with data.join_time a key may be there "
+                   "more than once",
+                   join->options.path, b->line, a->line);
         return TRIB_ERR_DATA;
     }
     return TRIB_OK;
