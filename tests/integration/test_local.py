@@ -96,7 +96,7 @@ class LocalTest(fleet.Case):
         return {"LD_PRELOAD": str(library), "TRIB_TAP": str(self.dir / "sent"),
                 "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
 
-    def listen(self, spec):
+    def listen(self, spec, is_joined=False):
         """What one device sends in a job of one round, what it keeps, what the job changed."""
         environment = self.tap()
         sent = self.dir / "sent"
@@ -108,8 +108,10 @@ class LocalTest(fleet.Case):
             tried.add_device("d0", rows)
             folder = tried.root / "d0"
             (folder / "s.ini").write_text(SCHEMA)
+            keys = self.write_joined(folder) if is_joined else ""
             path = folder / "client.ini"
-            path.write_text(path.read_text().replace("[data]\n", "[data]\nschema = s.ini\n"))
+            path.write_text(path.read_text().replace("[data]\n",
+                                                     f"[data]\nschema = s.ini\n{keys}"))
             tried.start_device("d0", environment)
             tried.wait_connected(1)
             tried.wait_for_job(tried.submit(spec, [], cohort=1, min_accepted=1, rounds=1, batch=10,
@@ -128,10 +130,24 @@ class LocalTest(fleet.Case):
             self.assertEqual(tried.end("d0"), 0)
             change = [new - old for old, new in zip(*models)]
             # Nothing of the canary, nor of the local part, is in any file but the two it belongs in.
+            mine = ("data.csv", "second.csv", "local.part")
+            if is_joined:
+                self.assertIn("120 of 120 rows have a partner", tried.log("d0"))
             for file in folder.iterdir():
-                if kept and file.is_file() and file.name not in ("data.csv", "local.part"):
+                if kept and file.is_file() and file.name not in mine:
                     self.assert_clean(file.read_bytes(), kept, file.name)
         return sent.read_bytes(), kept, change
+
+    def write_joined(self, folder):
+        """The local-only columns in a file of their own, which data.join names."""
+        lines = [line.split(",") for line in (folder / "data.csv").read_text().splitlines()]
+        names = ",".join(f"p{i}" for i in range(64))
+        (folder / "data.csv").write_text(f"{names},digit,row\n" + "".join(
+            ",".join(line[:64] + [line[-1], f"r{i}"]) + "\n" for i, line in enumerate(lines)))
+        (folder / "second.csv").write_text("row,secret,income\n" + "".join(
+            f"r{i},{line[64]},{line[65]}\n" for i, line in enumerate(lines)))
+        (folder / "s.ini").write_text(SCHEMA + "[column row]\ntype = text\nrole = id\n")
+        return "header = yes\njoin = second.csv\njoin_on = row\n"
 
     def secrets(self, kept):
         """Pieces of what must stay, each as it may lie in a message."""
@@ -155,6 +171,12 @@ class LocalTest(fleet.Case):
         # The tap hears what is sent: texts, and the update to its last word.
         self.assertIn(b"libtributary", sent)
         self.assertIn(words(change), sent)
+
+    def test_no_byte_of_a_local_column_that_is_joined_is_sent(self):
+        sent, kept, change = self.listen(PERSONAL, is_joined=True)
+        self.assert_clean(sent, kept, "sent")
+        self.assertIn(words(change), sent)
+        self.assertEqual(sent.count(b"second.csv"), 0)
 
     def test_the_search_finds_a_last_layer_that_is_sent(self):
         sent, kept, change = self.listen(COMMON)
