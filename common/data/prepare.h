@@ -33,7 +33,7 @@ enum {
     TRIB_PREPARE_STEPS_MAX = 64,
     TRIB_PREPARE_VARIABLES_MAX = 1 << 14,
     TRIB_PREPARE_SUMS_MAX = 1 << 20, // coordinates of one pass: what a tally holds
-    TRIB_PREPARE_PASSES_MAX = 64, // of all steps, one after the other
+    TRIB_PREPARE_PASSES_MAX = 64,    // of all steps, one after the other
 };
 
 struct trib_prepare;

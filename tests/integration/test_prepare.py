@@ -172,6 +172,32 @@ class PrepareTest(fleet.Case):
             counted = [row["kind"] for row in rounds if row["state"] == "committed"]
             self.assertEqual(counted, ["prepare"] * 12 + ["train"] * (4 - len(lost)))
 
+    def test_devices_that_fall_silent_do_so_in_passes_too(self):
+        faults = "[faults]\ndropout = 0.3\n[round]\nmin_accepted = 4\nreport_ms = 2500\n"
+        (self.dir / "p.ini").write_text(
+            "[step impute]\ncolumns = size\n[step impute]\ncolumns = colour\nwith = mode\n"
+            "[step hash]\ncolumns = home\nbuckets = 4\n")
+        done = {mode: self.play(mode, partition="clients = 12", cohort=12, features=8,
+                                privacy=f"off\n{faults}")[0]["model_digest"]
+                for mode in ("inprocess", "processes")}
+        self.assertEqual(done["inprocess"], done["processes"])
+        whole, _ = self.play(partition="clients = 12", cohort=12, features=8)
+        self.assertNotEqual(done["inprocess"], whole["model_digest"])
+
+    def test_a_job_whose_passes_were_all_lost_has_failed(self):
+        rows = csv(60)
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            self.prepare_fleet(tried, rows, ("a", "b"), "pipeline = job\n")
+            tried.processes["b"].send_signal(signal.SIGSTOP)
+            job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=2, min_accepted=2,
+                              rounds=2, select_ms=300, report_ms=500, mode="local",
+                              privacy={"noise_multiplier": 1})
+            ended = tried.wait_for_job(job, "failed")
+            self.assertIn("statistics could not be gathered", ended["reason"])
+            self.assertEqual(len(tried.ctl("rounds", "ls")), 2)
+            tried.processes["b"].send_signal(signal.SIGCONT)
+
     def test_a_pass_is_counted_by_the_cohort_that_is_drawn(self):
         partition = "clients = 7"  # a cohort has four
         digests = {self.play(mode, partition=partition)[0]["model_digest"]

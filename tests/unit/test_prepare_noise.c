@@ -39,11 +39,13 @@ static void deal(void)
 }
 
 // Every pass over `rows` rows, with noise of that size, in multiples of a coordinate's bound.
-static void fit(struct trib_prepare *prepare, size_t rows, double noise, uint64_t seed)
+static void fit_mixed(struct trib_prepare *prepare, size_t rows, const double noises[2],
+                      uint64_t seed)
 {
     struct trib_rng rng;
     trib_rng_init(&rng, seed, "noise", 0, NULL);
-    while (!trib_prepare_is_fitted(prepare)) {
+    for (size_t pass = 0; !trib_prepare_is_fitted(prepare); pass++) {
+        const double noise = noises[pass % 2];
         struct trib_prepare_sums sums;
         struct trib_prepare_run *run;
         const size_t count = trib_prepare_sum_count(prepare);
@@ -63,6 +65,12 @@ static void fit(struct trib_prepare *prepare, size_t rows, double noise, uint64_
         free(totals);
         free(bounds);
     }
+}
+
+static void fit(struct trib_prepare *prepare, size_t rows, double noise, uint64_t seed)
+{
+    const double noises[2] = {noise, noise};
+    fit_mixed(prepare, rows, noises, seed);
 }
 
 // What a value of column a becomes, as feature `feature`.
@@ -168,6 +176,82 @@ static void directions_are_near_the_true_ones(void **state)
     trib_schema_destroy(schema);
 }
 
+static void passes_with_noise_and_without_may_follow_each_other(void **state)
+{
+    (void)state;
+    static const double mixes[2][2] = {{0, 3}, {3, 0}};
+    struct trib_schema *schema = rig_schema(COLUMNS);
+    for (int mix = 0; mix < 2; mix++) {
+        struct trib_prepare *prepare =
+            rig_parse(schema, "[step impute]\ncolumns = a\nwith = median\n");
+        fit_mixed(prepare, ROWS, mixes[mix], 1);
+        const double median = made_of(prepare, RIG_NAN, 0);
+        assert_true(median > 38 && median < 42);
+        trib_prepare_destroy(prepare);
+    }
+    trib_schema_destroy(schema);
+}
+
+// Noise as large as most bins: what is found is nothing, or in the range that the schema declares.
+static void half_drowned_is_not_found_outside_of_the_range(void **state)
+{
+    (void)state;
+    struct trib_schema *schema =
+        rig_schema("[column a]\nmin = 0\nmax = 100\n[column b]\nmin = 1\nmax = 2\n");
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct trib_prepare *prepare = rig_parse(schema, "[step outlier]\ncolumns = a\nby = iqr\n");
+        fit(prepare, ROWS, 250, seed);
+        assert_true(fabs(made_of(prepare, 40, 0) - 40) < 1e-6); // ordinary values are no outliers
+        trib_prepare_destroy(prepare);
+    }
+    trib_schema_destroy(schema);
+}
+
+static void a_value_that_a_text_moves_is_counted_nowhere_else(void **state)
+{
+    (void)state;
+    struct trib_schema *schema = rig_schema("[column a]\ntype = int\nmin = 50\nmax = 100\n");
+    struct trib_prepare *prepare =
+        rig_parse(schema, "[step outlier]\ncolumns = a\npasses = 2\nfitted = 1 1000000 1\n"
+                          "[step impute]\ncolumns = a\nwith = mode\n");
+    struct trib_prepare_sums sums;
+    struct trib_prepare_run *run;
+    const double row[2] = {60, 0};
+    double all = 0;
+    assert_int_equal(trib_prepare_sums_init(&sums, prepare), TRIB_OK);
+    assert_int_equal(trib_prepare_run_create(prepare, 0, &run), TRIB_OK);
+    trib_prepare_gather(run, row, &sums);
+    for (size_t i = 0; i < sums.count; i++)
+        all += sums.sums[i];
+    assert_int_equal(sums.count, 51);
+    assert_true(all == 1);
+    trib_prepare_run_destroy(run);
+    trib_prepare_sums_fini(&sums);
+    trib_prepare_destroy(prepare);
+    trib_schema_destroy(schema);
+}
+
+static void too_many_passes_and_too_large_ones_are_refused_at_once(void **state)
+{
+    (void)state;
+    struct trib_schema *schema = rig_schema(COLUMNS "[column c]\n");
+    struct trib_prepare *prepare;
+    char text[1024] = "";
+    for (int i = 0; i < 12; i++)
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                       "[step outlier]\ncolumns = a\nby = mad\n");
+    assert_int_equal(
+        trib_prepare_parse(text, strlen(text), "p.ini", schema, &prepare, rig_why, sizeof(rig_why)),
+        TRIB_ERR_INVAL);
+    assert_non_null(strstr(rig_why, "the steps want 72 passes one after the other; 64 are"));
+    static const char large[] = "[step bin]\ncolumns = a | b | c\nby = quantiles\nbins = 256\n";
+    assert_int_equal(trib_prepare_parse(large, sizeof(large) - 1, "p.ini", schema, &prepare,
+                                        rig_why, sizeof(rig_why)),
+                     TRIB_ERR_INVAL);
+    assert_non_null(strstr(rig_why, "a pass would add up 1566720 numbers"));
+    trib_schema_destroy(schema);
+}
+
 static void passes_to_come_are_told_with_what_they_count(void **state)
 {
     (void)state;
@@ -203,6 +287,10 @@ int main(void)
         cmocka_unit_test(quantiles_stand_out_of_the_noise),
         cmocka_unit_test(where_nothing_stands_out_the_range_is_not_left),
         cmocka_unit_test(directions_are_near_the_true_ones),
+        cmocka_unit_test(passes_with_noise_and_without_may_follow_each_other),
+        cmocka_unit_test(half_drowned_is_not_found_outside_of_the_range),
+        cmocka_unit_test(a_value_that_a_text_moves_is_counted_nowhere_else),
+        cmocka_unit_test(too_many_passes_and_too_large_ones_are_refused_at_once),
         cmocka_unit_test(passes_to_come_are_told_with_what_they_count),
     };
     deal();
