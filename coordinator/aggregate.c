@@ -172,12 +172,11 @@ void trib_sums_reset(struct trib_sums *sums, size_t params)
     sums->total_weight = 0;
 }
 
-void trib_sums_add(struct trib_sums *sums, const uint8_t *packed, uint32_t word_bits,
-                   uint32_t weight)
+void trib_sums_add(struct trib_sums *sums, const int32_t *words, uint32_t weight)
 {
     sums->total_weight += weight;
     assert(sums->total_weight >> TRIB_WEIGHT_SUM_BITS == 0);
-    trib_codec_add(packed, sums->params, word_bits, weight, sums->sums);
+    trib_codec_add_words(words, sums->params, weight, sums->sums);
 }
 
 void trib_sums_finish(struct trib_sums *sums, uint32_t word_bits, trib_aggregate_finish_fn finish,

@@ -65,8 +65,8 @@ struct trib_sums {
 TRIB_CHECKED enum trib_err trib_sums_init(struct trib_sums *sums, size_t params);
 // Begin with 0 in each of `params` coordinates, at most as many as there is room for.
 void trib_sums_reset(struct trib_sums *sums, size_t params);
-void trib_sums_add(struct trib_sums *sums, const uint8_t *packed, uint32_t word_bits,
-                   uint32_t weight);
+// Add an update's words (params), which need not be packed where they do not travel.
+void trib_sums_add(struct trib_sums *sums, const int32_t *words, uint32_t weight);
 // As the plan's `finish`, block by block.
 void trib_sums_finish(struct trib_sums *sums, uint32_t word_bits, trib_aggregate_finish_fn finish,
                       void *user);

@@ -15,9 +15,8 @@
 struct trib_bench {
     const struct trib_job *job; // borrowed
     struct trib_trainer_space *space;
-    float *params;   // (of both parts) trained; then the common one's delta
-    int32_t *words;  // (the most words of an update)
-    uint8_t *packed; // the same
+    float *params;  // (of both parts) trained; then the common one's delta
+    int32_t *words; // (the most words of an update)
     struct trib_tally tallies[TRIB_TALLY_KINDS]; // of the kinds that the job asks for
     float *scaled; // (the most values of a tally), NULL with privacy off
     struct trib_noise noise;
@@ -28,15 +27,12 @@ static enum trib_err create_buffers(struct trib_bench *bench)
     const struct trib_job *job = bench->job;
     const bool is_private = job->privacy.encoding.mode != TRIB_PRIVACY_OFF;
     size_t words = job->model.param_count;
-    size_t size = trib_codec_size(words, job->privacy.encoding.word_bits);
     size_t values = 0;
     for (int kind = TRIB_TALLY_NONE + 1; kind < TRIB_TALLY_KINDS; kind++) {
         if (job->tallies[kind].values == 0)
             continue;
         const struct trib_round_shape shape = trib_job_shape(job, (enum trib_tally_kind)kind);
-        const size_t packed = trib_codec_size(shape.words, shape.privacy->encoding.word_bits);
         words = shape.words > words ? shape.words : words;
-        size = packed > size ? packed : size;
         values = shape.values > values ? shape.values : values;
         enum trib_err err = trib_tally_init(&bench->tallies[kind], shape.values);
         if (err)
@@ -44,11 +40,10 @@ static enum trib_err create_buffers(struct trib_bench *bench)
     }
     bench->params = trib_alloc_aligned(trib_model_total(&job->model), sizeof(*bench->params));
     bench->words = trib_alloc_aligned(words, sizeof(*bench->words));
-    bench->packed = trib_alloc_aligned(size, 1);
     if (is_private && values > 0)
         bench->scaled = trib_alloc_aligned(values, sizeof(*bench->scaled));
-    bool is_complete = bench->params && bench->words && bench->packed &&
-                       (!is_private || values == 0 || bench->scaled);
+    bool is_complete =
+        bench->params && bench->words && (!is_private || values == 0 || bench->scaled);
     return is_complete ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
@@ -79,7 +74,6 @@ void trib_bench_destroy(struct trib_bench *bench)
         trib_tally_fini(&bench->tallies[kind]);
     free(bench->params);
     free(bench->words);
-    free(bench->packed);
     free(bench->scaled);
     free(bench);
 }
@@ -175,8 +169,6 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
                              struct trib_device_update *ret_update)
 {
     const struct trib_job *job = bench->job;
-    const uint32_t word_bits = task->shape->privacy->encoding.word_bits;
-    const size_t words = task->shape->words;
     enum trib_err err = TRIB_OK;
 
     *ret_update = (struct trib_device_update){.code = TRIB_CODE_DECLINED_FAILED};
@@ -186,14 +178,12 @@ enum trib_err trib_bench_run(struct trib_bench *bench, const struct trib_device_
         err = train(bench, task, &ret_update->code);
     if (err || ret_update->code != TRIB_CODE_NONE)
         return err;
-    err = task->mask ? task->mask(task->mask_user, bench->words, words) : TRIB_OK;
+    err = task->mask ? task->mask(task->mask_user, bench->words, task->shape->words) : TRIB_OK;
     if (err)
         return err;
-    trib_codec_pack(bench->words, words, word_bits, bench->packed);
     *ret_update = (struct trib_device_update){
         .code = TRIB_CODE_NONE,
-        .packed = bench->packed,
-        .packed_size = trib_codec_size(words, word_bits),
+        .words = bench->words,
         .weight = task->shape->kind ? 1 : weight_of(job, trib_train_report(bench->space).rows),
     };
     return TRIB_OK;

@@ -31,7 +31,7 @@ struct trib_device_task {
     struct trib_samples samples; // at least one row
     trib_train_stop_fn stop;
     void *stop_user;
-    // With mode distributed: mask the words before they are packed.
+    // With mode distributed: mask the words.
     enum trib_err (*mask)(void *user, int32_t *words, size_t count);
     void *mask_user;
 };
@@ -39,8 +39,7 @@ struct trib_device_task {
 // What the device sends, borrowed from the bench until its next task.
 struct trib_device_update {
     enum trib_code code; // TRIB_CODE_NONE: there is an update; else why there is none
-    const uint8_t *packed;
-    size_t packed_size;
+    const int32_t *words; // (words of the task's shape)
     uint32_t weight; // examples, capped; 1 with privacy on, when it is not told
 };
 

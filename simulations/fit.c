@@ -35,7 +35,6 @@ struct fitting {
     struct trib_sums sums;   // of the words; not with privacy off
     float *scaled;           // (shape.values)
     int32_t *words;          // (shape.words)
-    uint8_t *packed;
     uint32_t taken, counted;
 };
 
@@ -50,12 +49,10 @@ static enum trib_err begin_pass(struct fitting *f)
     enum trib_err err = trib_tally_init(&f->tally, count);
     f->values = trib_alloc_array(count, sizeof(*f->values));
     if (!err && is_private(f)) {
-        const size_t size = trib_codec_size(count, f->shape.privacy->encoding.word_bits);
         err = trib_sums_init(&f->sums, count);
         f->scaled = trib_alloc_aligned(count, sizeof(*f->scaled));
         f->words = trib_alloc_aligned(count, sizeof(*f->words));
-        f->packed = trib_alloc_aligned(size, 1);
-        if (!err && (!f->scaled || !f->words || !f->packed))
+        if (!err && (!f->scaled || !f->words))
             err = TRIB_ERR_NOMEM;
     }
     return !err && !f->values ? TRIB_ERR_NOMEM : err;
@@ -68,7 +65,6 @@ static void end_pass(struct fitting *f)
     free(f->values);
     free(f->scaled);
     free(f->words);
-    free(f->packed);
 }
 
 static enum trib_err add_values(struct fitting *f)
@@ -100,8 +96,7 @@ static enum trib_err add_noised(struct fitting *f, uint32_t device)
         return err;
     for (size_t i = 0; encoding->mode == TRIB_PRIVACY_DISTRIBUTED && i < f->shape.words; i++)
         f->words[i] = trib_word_lift((uint32_t)f->words[i], encoding->word_bits);
-    trib_codec_pack(f->words, f->shape.words, encoding->word_bits, f->packed);
-    trib_sums_add(&f->sums, f->packed, encoding->word_bits, 1);
+    trib_sums_add(&f->sums, f->words, 1);
     return TRIB_OK;
 }
 

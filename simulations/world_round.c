@@ -198,7 +198,7 @@ static void receive(struct trib_world *world, uint32_t member,
     if (update->code == TRIB_CODE_NONE) {
         const struct trib_admit_claim claimed = {
             .round_id = world->rule.round_id,
-            .size = update->packed_size,
+            .size = world->rule.packed_size,
             .has_weight = world->rule.encoding->mode == TRIB_PRIVACY_OFF,
             .weight = update->weight,
             .base_digest = world->rule.base_digest,
@@ -213,8 +213,7 @@ static void receive(struct trib_world *world, uint32_t member,
     if (trib_round_step(round, &input, world->now_ms))
         return; // the round was abandoned meanwhile
     if (input.event == TRIB_ROUND_EV_PEND) {
-        trib_sums_add(&world->sums, update->packed, world->rule.encoding->word_bits,
-                      update->weight);
+        trib_sums_add(&world->sums, update->words, update->weight);
         trib_world_step(world,
                         (struct trib_round_input){.event = TRIB_ROUND_EV_COUNT, .member = member});
         const uint64_t device = round->members[member].device;
@@ -276,8 +275,7 @@ static void train_members(struct trib_work *work)
         };
         enum trib_err err = trib_bench_run(worker->bench, &task, &update);
         if (!err && update.code == TRIB_CODE_NONE)
-            trib_codec_norms_add(update.packed, world->shape.words, world->rule.encoding->word_bits,
-                                 &norms);
+            trib_codec_norms_add_words(update.words, world->shape.words, &norms);
 
         (void)pthread_mutex_lock(&world->lock);
         world->in_flight--;

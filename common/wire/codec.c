@@ -164,6 +164,11 @@ TRIB_WIDE static void add_block_wide(const int32_t *words, size_t count, uint32_
     add_loop(words, count, weight, sums);
 }
 
+void trib_codec_add_words(const int32_t *words, size_t count, uint32_t weight, int64_t *sums)
+{
+    (trib_is_wide() ? add_block_wide : add_block)(words, count, weight, sums);
+}
+
 void trib_codec_add(const uint8_t *in, size_t count, unsigned word_bits, uint32_t weight,
                     int64_t *sums)
 {
@@ -171,7 +176,7 @@ void trib_codec_add(const uint8_t *in, size_t count, unsigned word_bits, uint32_
     for (size_t first = 0; first < count; first += BLOCK) {
         size_t block = count - first < BLOCK ? count - first : BLOCK;
         trib_codec_unpack(in + trib_codec_size(first, word_bits), block, word_bits, words);
-        (trib_is_wide() ? add_block_wide : add_block)(words, block, weight, sums + first);
+        trib_codec_add_words(words, block, weight, sums + first);
     }
 }
 
@@ -183,6 +188,7 @@ struct block_norms {
     uint64_t low, high; // of the squares, halved so that neither sum can overflow
 };
 
+// Of at most BLOCK words.
 TRIB_INLINE struct block_norms norms_loop(const int32_t *words, size_t count)
 {
     struct block_norms norms = {0};
@@ -216,6 +222,22 @@ static uint64_t squares_add(uint64_t sum, uint64_t high, uint32_t low)
     return more > UINT64_MAX - sum ? UINT64_MAX : sum + more;
 }
 
+static void norms_add_block(const int32_t *words, size_t count, struct trib_codec_norms *norms)
+{
+    const struct block_norms got =
+        trib_is_wide() ? norms_of_wide(words, count) : norms_of(words, count);
+    norms->max_abs = got.max > norms->max_abs ? got.max : norms->max_abs;
+    norms->sum_abs += got.sum;
+    norms->sum_squares =
+        squares_add(norms->sum_squares, got.high + (got.low >> 32), (uint32_t)got.low);
+}
+
+void trib_codec_norms_add_words(const int32_t *words, size_t count, struct trib_codec_norms *norms)
+{
+    for (size_t first = 0; first < count; first += BLOCK)
+        norms_add_block(words + first, count - first < BLOCK ? count - first : BLOCK, norms);
+}
+
 void trib_codec_norms_add(const uint8_t *in, size_t count, unsigned word_bits,
                           struct trib_codec_norms *norms)
 {
@@ -223,11 +245,6 @@ void trib_codec_norms_add(const uint8_t *in, size_t count, unsigned word_bits,
     for (size_t first = 0; first < count; first += BLOCK) {
         size_t block = count - first < BLOCK ? count - first : BLOCK;
         trib_codec_unpack(in + trib_codec_size(first, word_bits), block, word_bits, words);
-        const struct block_norms got =
-            trib_is_wide() ? norms_of_wide(words, block) : norms_of(words, block);
-        norms->max_abs = got.max > norms->max_abs ? got.max : norms->max_abs;
-        norms->sum_abs += got.sum;
-        norms->sum_squares =
-            squares_add(norms->sum_squares, got.high + (got.low >> 32), (uint32_t)got.low);
+        norms_add_block(words, block, norms);
     }
 }

@@ -24,6 +24,8 @@ void trib_codec_unpack(const uint8_t *in, size_t count, unsigned word_bits, int3
 // sums[i] += weight * word_i. The caller sees to it that the sums cannot overflow (aggregate.h).
 void trib_codec_add(const uint8_t *in, size_t count, unsigned word_bits, uint32_t weight,
                     int64_t *sums);
+// The same of words that were never packed.
+void trib_codec_add_words(const int32_t *words, size_t count, uint32_t weight, int64_t *sums);
 
 struct trib_codec_norms {
     uint64_t max_abs;
@@ -33,5 +35,6 @@ struct trib_codec_norms {
 // Fold `count` words into `norms` (zero at the start).
 void trib_codec_norms_add(const uint8_t *in, size_t count, unsigned word_bits,
                           struct trib_codec_norms *norms);
+void trib_codec_norms_add_words(const int32_t *words, size_t count, struct trib_codec_norms *norms);
 
 #endif // TRIB_WIRE_CODEC_H

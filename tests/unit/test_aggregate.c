@@ -188,17 +188,20 @@ static void order_threads_and_place_do_not_change_a_bit(void **state)
         }
 
         float *mean = memory_of(params, sizeof(*mean));
+        int32_t *words = memory_of(params, sizeof(*words));
         assert_int_equal(trib_sums_init(&sums, params), TRIB_OK);
         for (int pass = 0; pass < 2; pass++) { // the second after a reset
             for (uint32_t i = 0; i < fleet.count; i++) {
                 const struct trib_aggregate_member *member = &mixed[i];
-                trib_sums_add(&sums, packed_of(&fleet, member->slot), word_bits, member->weight);
+                trib_codec_unpack(packed_of(&fleet, member->slot), params, word_bits, words);
+                trib_sums_add(&sums, words, member->weight);
             }
             trib_sums_mean(&sums, plan.grid, mean);
             assert_memory_equal(mean, wanted, params * sizeof(*mean));
             trib_sums_reset(&sums, sums.capacity);
         }
         trib_sums_fini(&sums);
+        free(words);
         free(mean);
         free(wanted);
         fleet_close(&fleet);

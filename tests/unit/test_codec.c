@@ -201,6 +201,9 @@ static void check_norms(const struct sample *s, uint64_t *seed)
                          s->word_bits, &pieces);
     assert_true(whole.max_abs == max && pieces.max_abs == max);
     assert_true(whole.sum_abs == sum && pieces.sum_abs == sum);
+    struct trib_codec_norms plain = {.max_abs = 0};
+    trib_codec_norms_add_words(s->words, s->count, &plain);
+    assert_memory_equal(&plain, &whole, sizeof(plain));
     uint64_t exact = squares < 0x1p64L ? (uint64_t)squares : UINT64_MAX; // 64 digits: exact below
     assert_true(whole.sum_squares == exact && pieces.sum_squares == exact);
 }
