@@ -131,15 +131,19 @@ enum trib_err trib_aggregate_segment(const struct trib_aggregate_plan *plan,
     bool is_running[THREADS_MAX] = {false};
 
     assert(plan->count > 0 && threads >= 1);
+    const size_t total = trib_codec_size(plan->params, plan->word_bits);
+    const size_t blocks = (total + BLOCK_BYTES - 1) / BLOCK_BYTES;
+    const size_t bytes = total < BLOCK_BYTES ? total : BLOCK_BYTES; // of the largest block
     threads = threads > THREADS_MAX ? THREADS_MAX : threads;
+    threads = threads > blocks ? (unsigned)blocks : threads;
     for (uint32_t i = 0; i < plan->count; i++)
         run.total_weight += plan->members[i].weight;
     assert(run.total_weight > 0 && run.total_weight >> TRIB_WEIGHT_SUM_BITS == 0);
 
     for (unsigned t = 0; t < threads && !run.err; t++) {
         workers[t].run = &run;
-        workers[t].packed = trib_alloc_aligned(BLOCK_BYTES, 1);
-        workers[t].sums = trib_alloc_aligned(BLOCK_BYTES / 2, sizeof(int64_t));
+        workers[t].packed = trib_alloc_aligned(bytes, 1);
+        workers[t].sums = trib_alloc_aligned(bytes * 8 / plan->word_bits, sizeof(int64_t));
         if (!workers[t].packed || !workers[t].sums)
             run.err = TRIB_ERR_NOMEM;
     }
