@@ -18,6 +18,8 @@
 #include <stdint.h>
 
 #include "common/base/pool.h"
+#include "common/wire/blob.h"
+#include "common/wire/frames.h"
 #include "common/wire/link.h"
 #include "common/wire/session.h"
 #include "tributary/err.h"
@@ -47,22 +49,6 @@ enum trib_close_reason {
     TRIB_CLOSE_REASONS,
 };
 const char *trib_close_reason_text(enum trib_close_reason reason);
-
-// Bytes that many channels send, made once and freed with the last reference.
-struct trib_blob {
-    unsigned refs; // atomic
-    size_t size;
-    uint8_t *data; // owned
-};
-// Takes `data`, also when it fails (NULL).
-struct trib_blob *trib_blob_take(uint8_t *data, size_t size);
-struct trib_blob *trib_blob_ref(struct trib_blob *blob);
-void trib_blob_unref(struct trib_blob *blob); // NULL is fine
-
-// Large frame buffers shared by all channels of an owner. NULL capacity is not allowed.
-struct trib_frames;
-TRIB_CHECKED enum trib_err trib_frames_create(size_t count, struct trib_frames **ret_frames);
-void trib_frames_destroy(struct trib_frames *frames); // after the last channel
 
 struct trib_channel_handler {
     // Server: may this device come in? False: silence and close, for *ret_reason.

@@ -1,0 +1,187 @@
+// What a channel does with the bytes that came.
+#include <string.h>
+
+#include "common/base/bytes.h"
+#include "common/base/clock.h"
+#include "common/base/wipe.h"
+#include "common/wire/channel_parts.h"
+
+// The keys stay: they say who the peer is.
+static void wipe_token(struct trib_hello *hello)
+{
+    trib_wipe(hello->token_secret, sizeof(hello->token_secret));
+}
+
+static uint8_t *in_buffer(struct trib_channel *channel)
+{
+    return channel->frame_in ? channel->frame_in->data : channel->small_in;
+}
+
+static void answer_hello(struct trib_channel *channel, const uint8_t *body, size_t size)
+{
+    struct trib_hello hello;
+    struct trib_welcome welcome = {.version = TRIB_SESSION_VERSION,
+                                   .record_max = TRIB_RECORD_PAYLOAD_MAX,
+                                   .time_ms = trib_clock_wall_ms()};
+    enum trib_close_reason reason = TRIB_CLOSE_UNKNOWN;
+    size_t out_size;
+
+    if (!trib_session_mac_is_good(&channel->session, body, size)) {
+        trib_channel_close(channel, TRIB_CLOSE_BAD_MAC);
+        return;
+    }
+    if (trib_session_read_hello(&channel->session, body, size, &hello)) {
+        trib_channel_close(channel, TRIB_CLOSE_HANDSHAKE);
+        return;
+    }
+    channel->hello = hello;
+    bool is_welcome =
+        channel->options.handler->hello(channel->options.user, channel, &hello, &welcome, &reason);
+    wipe_token(&channel->hello);
+    if (!is_welcome) {
+        trib_channel_close(channel, reason);
+        return;
+    }
+    if (trib_session_write_welcome(&channel->session, &welcome, channel->small_out, &out_size)) {
+        trib_channel_close(channel, TRIB_CLOSE_HANDSHAKE);
+        return;
+    }
+    (void)pthread_mutex_lock(&channel->lock);
+    channel->is_sending = true;
+    (void)pthread_mutex_unlock(&channel->lock);
+    trib_conn_send(channel->conn, channel->small_out, out_size);
+}
+
+static void take_welcome(struct trib_channel *channel, const uint8_t *body, size_t size)
+{
+    struct trib_welcome welcome;
+    if (trib_session_read_welcome(&channel->session, body, size, &welcome)) {
+        trib_channel_close(channel, TRIB_CLOSE_HANDSHAKE);
+        return;
+    }
+    channel->is_welcomed = true;
+    channel->options.handler->opened(channel->options.user, channel, &welcome);
+}
+
+static void take_record(struct trib_channel *channel, uint8_t *body, size_t size)
+{
+    struct trib_record record;
+    enum trib_err err = trib_session_open(&channel->session, body, size, &record);
+    if (err) {
+        trib_channel_close(channel,
+                           err == TRIB_ERR_AUTH ? TRIB_CLOSE_CIPHER : TRIB_CLOSE_MALFORMED);
+        return;
+    }
+    __atomic_store_n(&channel->heard_ms, trib_clock_mono_ms(), __ATOMIC_RELAXED);
+    if (!channel->is_welcomed) { // the device's first record confirms that it is really there
+        __atomic_store_n(&channel->is_welcomed, true, __ATOMIC_RELAXED);
+        channel->options.handler->opened(channel->options.user, channel, NULL);
+    }
+    if (!channel->options.handler->record(channel->options.user, channel, &record))
+        trib_channel_close(channel, TRIB_CLOSE_MALFORMED);
+}
+
+static bool is_leaving(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool leaves = channel->closes_when_sent;
+    (void)pthread_mutex_unlock(&channel->lock);
+    return leaves;
+}
+
+static void take_frame(struct trib_channel *channel, uint8_t *body, size_t size)
+{
+    if (channel->session.state == TRIB_SESSION_OPEN && is_leaving(channel))
+        return; // read only so that nothing is left unread
+    if (channel->session.state == TRIB_SESSION_OPEN)
+        take_record(channel, body, size);
+    else if (channel->is_client)
+        take_welcome(channel, body, size);
+    else
+        answer_hello(channel, body, size);
+}
+
+// Take every whole frame that is in the buffer. False: a larger buffer is needed and none is free.
+static bool take_frames(struct trib_channel *channel)
+{
+    uint8_t *data = in_buffer(channel);
+    size_t at = 0;
+    size_t need = 0;
+
+    while (channel->in_used - at >= TRIB_FRAME_PREFIX_SIZE && !trib_channel_wants_close(channel)) {
+        size_t size = trib_load_be16(data + at);
+        if (size == 0 ||
+            (channel->session.state != TRIB_SESSION_OPEN && size > TRIB_HANDSHAKE_MAX)) {
+            trib_channel_close(channel, size ? TRIB_CLOSE_OVERSIZE : TRIB_CLOSE_MALFORMED);
+            break;
+        }
+        need = TRIB_FRAME_PREFIX_SIZE + size;
+        if (channel->in_used - at < need)
+            break;
+        take_frame(channel, data + at + TRIB_FRAME_PREFIX_SIZE, size);
+        at += need;
+        need = 0;
+    }
+    channel->in_used -= at;
+    memmove(data, data + at, channel->in_used);
+    if (need > TRIB_CHANNEL_SMALL_SIZE && !channel->frame_in) {
+        struct trib_frame *frame = trib_frame_take(channel->options.receive_frames, channel);
+        if (!frame)
+            return false;
+        memcpy(frame->data, channel->small_in, channel->in_used);
+        channel->frame_in = frame;
+    } else if (channel->in_used == 0 && channel->frame_in) {
+        trib_frame_give(channel->options.receive_frames, channel->frame_in);
+        channel->frame_in = NULL;
+    }
+    return true;
+}
+
+static void say_hello(struct trib_channel *channel)
+{
+    size_t size;
+    channel->has_said_hello = true;
+    enum trib_err err =
+        trib_session_write_hello(&channel->session, &channel->hello, channel->small_out, &size);
+    wipe_token(&channel->hello);
+    if (err) {
+        trib_channel_close(channel, TRIB_CLOSE_HANDSHAKE);
+        return;
+    }
+    (void)pthread_mutex_lock(&channel->lock);
+    channel->is_sending = true;
+    (void)pthread_mutex_unlock(&channel->lock);
+    trib_conn_send(channel->conn, channel->small_out, size);
+}
+
+void trib_channel_work_receive(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool has_received = channel->has_received;
+    size_t size = channel->received_size;
+    bool is_waiting = channel->is_receiving || !channel->is_started;
+    channel->has_received = false;
+    (void)pthread_mutex_unlock(&channel->lock);
+
+    if (is_waiting)
+        return;
+    if (channel->is_client && !channel->has_said_hello)
+        say_hello(channel);
+    if (has_received && size == 0) {
+        trib_channel_close(channel, TRIB_CLOSE_PEER);
+        return;
+    }
+    if (has_received) {
+        channel->in_used += size;
+        if (channel->options.received_bytes)
+            __atomic_add_fetch(channel->options.received_bytes, size, __ATOMIC_RELAXED);
+    }
+    if (!take_frames(channel) || trib_channel_wants_close(channel))
+        return;
+    size_t capacity = channel->frame_in ? TRIB_FRAME_SIZE : TRIB_CHANNEL_SMALL_SIZE;
+    (void)pthread_mutex_lock(&channel->lock);
+    channel->is_receiving = true;
+    (void)pthread_mutex_unlock(&channel->lock);
+    trib_conn_receive(channel->conn, in_buffer(channel) + channel->in_used,
+                      capacity - channel->in_used);
+}

@@ -1,0 +1,255 @@
+// What a channel has to send: the queues, and taking from them.
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/base/clock.h"
+#include "common/wire/channel_parts.h"
+
+enum {
+    LINGER_MS = 1000, // for a peer to read our last message
+};
+
+// ---- The queues
+
+static enum trib_err refuse_full(struct trib_channel *channel)
+{
+    trib_channel_close(channel, TRIB_CLOSE_LIMIT);
+    return TRIB_ERR_LIMIT;
+}
+
+enum trib_err trib_channel_send(struct trib_channel *channel, uint8_t type, uint16_t stream,
+                                const void *payload, size_t size)
+{
+    assert(size <= TRIB_RECORD_PAYLOAD_MAX);
+    struct trib_channel_item *item = trib_alloc(sizeof(*item) + size);
+    if (!item)
+        return TRIB_ERR_NOMEM;
+    item->type = type;
+    item->stream = stream;
+    item->size = size;
+    if (size > 0)
+        memcpy(item->payload, payload, size);
+
+    (void)pthread_mutex_lock(&channel->lock);
+    bool is_closed = channel->wants_close || channel->closes_when_sent;
+    bool is_full = channel->item_count >= TRIB_CHANNEL_QUEUE_MAX;
+    if (!is_closed && !is_full) {
+        *channel->items_end = item;
+        channel->items_end = &item->next;
+        channel->item_count++;
+    }
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_closed || is_full) {
+        free(item);
+        return is_closed ? TRIB_ERR_STATE : refuse_full(channel);
+    }
+    trib_channel_wake(channel);
+    return TRIB_OK;
+}
+
+enum trib_err trib_channel_send_blob(struct trib_channel *channel, uint8_t type, uint16_t stream,
+                                     struct trib_blob *blob, size_t begin, size_t end)
+{
+    assert(begin < end && end <= blob->size && end <= UINT32_MAX);
+    struct trib_channel_bulk *bulk = trib_alloc(sizeof(*bulk));
+    if (!bulk)
+        return TRIB_ERR_NOMEM;
+    *bulk = (struct trib_channel_bulk){
+        .type = type, .stream = stream, .blob = trib_blob_ref(blob), .begin = begin, .end = end};
+
+    (void)pthread_mutex_lock(&channel->lock);
+    bool is_closed = channel->wants_close || channel->closes_when_sent;
+    if (!is_closed) {
+        *channel->bulks_end = bulk;
+        channel->bulks_end = &bulk->next;
+    }
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_closed) {
+        trib_blob_unref(bulk->blob);
+        free(bulk);
+        return TRIB_ERR_STATE;
+    }
+    trib_channel_wake(channel);
+    return TRIB_OK;
+}
+
+void trib_channel_drop_blobs(struct trib_channel *channel, uint8_t type)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    struct trib_channel_bulk **link = &channel->bulks;
+    while (*link) {
+        struct trib_channel_bulk *bulk = *link;
+        if (bulk->type != type) {
+            link = &bulk->next;
+            continue;
+        }
+        *link = bulk->next;
+        trib_blob_unref(bulk->blob);
+        free(bulk);
+    }
+    channel->bulks_end = link;
+    (void)pthread_mutex_unlock(&channel->lock);
+}
+
+void trib_channel_drop_queues(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    while (channel->items) {
+        struct trib_channel_item *item = channel->items;
+        channel->items = item->next;
+        free(item);
+    }
+    while (channel->bulks) {
+        struct trib_channel_bulk *bulk = channel->bulks;
+        channel->bulks = bulk->next;
+        trib_blob_unref(bulk->blob);
+        free(bulk);
+    }
+    channel->items_end = &channel->items;
+    channel->bulks_end = &channel->bulks;
+    channel->item_count = 0;
+    (void)pthread_mutex_unlock(&channel->lock);
+}
+
+// ---- Sending
+
+// The next record to send: a control message, or a chunk. The caller frees `ret_item`.
+static bool next_record(struct trib_channel *channel, struct trib_record *ret_record,
+                        struct trib_channel_item **ret_item, struct trib_blob **ret_blob)
+{
+    bool found = false;
+    (void)pthread_mutex_lock(&channel->lock);
+    if (channel->items) {
+        struct trib_channel_item *item = channel->items;
+        channel->items = item->next;
+        channel->item_count--;
+        if (!channel->items)
+            channel->items_end = &channel->items;
+        *ret_record = (struct trib_record){.type = item->type,
+                                           .stream = item->stream,
+                                           .payload = item->payload,
+                                           .payload_size = item->size};
+        *ret_item = item;
+        found = true;
+    } else if (channel->bulks) {
+        struct trib_channel_bulk *bulk = channel->bulks;
+        size_t left = bulk->end - bulk->begin;
+        size_t size = left < TRIB_CHUNK_SIZE ? left : TRIB_CHUNK_SIZE;
+        *ret_record = (struct trib_record){.type = bulk->type,
+                                           .stream = bulk->stream,
+                                           .offset = (uint32_t)bulk->begin,
+                                           .payload = bulk->blob->data + bulk->begin,
+                                           .payload_size = size};
+        *ret_blob = trib_blob_ref(bulk->blob);
+        bulk->begin += size;
+        if (bulk->begin == bulk->end) {
+            channel->bulks = bulk->next;
+            if (!channel->bulks)
+                channel->bulks_end = &channel->bulks;
+            trib_blob_unref(bulk->blob);
+            free(bulk);
+        }
+        found = true;
+    }
+    (void)pthread_mutex_unlock(&channel->lock);
+    return found;
+}
+
+static bool has_to_send(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool has = channel->items || channel->bulks;
+    (void)pthread_mutex_unlock(&channel->lock);
+    return has;
+}
+
+// Seal the next record and give it to the connection.
+static void send_next(struct trib_channel *channel)
+{
+    struct trib_record record;
+    struct trib_channel_item *item = NULL;
+    struct trib_blob *blob = NULL;
+    size_t size = 0;
+
+    // A large buffer is needed for large records only, but which comes next may change until the
+    // lock is taken: have one for any that may come.
+    (void)pthread_mutex_lock(&channel->lock);
+    size_t next = channel->items ? channel->items->size : TRIB_CHUNK_SIZE;
+    (void)pthread_mutex_unlock(&channel->lock);
+    bool is_large = next + TRIB_SEALED_OVERHEAD > TRIB_CHANNEL_SMALL_SIZE;
+    if (is_large && !channel->frame_out) {
+        channel->frame_out = trib_frame_take(channel->options.send_frames, channel);
+        if (!channel->frame_out)
+            return;
+    }
+    if (!next_record(channel, &record, &item, &blob))
+        return;
+    uint8_t *out = channel->frame_out ? channel->frame_out->data : channel->small_out;
+    enum trib_err err = trib_session_seal(&channel->session, &record, out, &size);
+    free(item);
+    trib_blob_unref(blob);
+    if (err) {
+        trib_channel_close(channel, TRIB_CLOSE_CIPHER);
+        return;
+    }
+    if (channel->options.sent_bytes)
+        __atomic_add_fetch(channel->options.sent_bytes, size, __ATOMIC_RELAXED);
+    (void)pthread_mutex_lock(&channel->lock);
+    channel->is_sending = true;
+    (void)pthread_mutex_unlock(&channel->lock);
+    trib_conn_send(channel->conn, out, size);
+}
+
+// Everything was sent. Closing now, with bytes of the peer unread, would make the kernel reset the
+// connection and drop what the peer has not read yet: wait until it goes, or for a moment.
+static void linger(struct trib_channel *channel, enum trib_close_reason reason)
+{
+    const uint64_t now_ms = trib_clock_mono_ms();
+    (void)pthread_mutex_lock(&channel->lock);
+    if (channel->linger_ms == 0)
+        channel->linger_ms = now_ms;
+    bool is_over = now_ms >= channel->linger_ms + LINGER_MS;
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_over || channel->session.state != TRIB_SESSION_OPEN)
+        trib_channel_close(channel, reason);
+}
+
+void trib_channel_tick(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool is_lingering = channel->linger_ms != 0;
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_lingering)
+        trib_channel_wake(channel);
+}
+
+void trib_channel_work_send(struct trib_channel *channel)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool is_sending = channel->is_sending;
+    bool has_failed = channel->has_failed;
+    bool closes = channel->closes_when_sent && !channel->items && !channel->bulks;
+    enum trib_close_reason reason = channel->reason;
+    (void)pthread_mutex_unlock(&channel->lock);
+
+    if (has_failed) {
+        trib_channel_close(channel, TRIB_CLOSE_PEER);
+        return;
+    }
+    if (is_sending)
+        return;
+    if (closes) {
+        linger(channel, reason);
+        return;
+    }
+    if (channel->session.state != TRIB_SESSION_OPEN)
+        return;
+    if (has_to_send(channel)) {
+        send_next(channel);
+    } else if (channel->frame_out) {
+        trib_frame_give(channel->options.send_frames, channel->frame_out);
+        channel->frame_out = NULL;
+    }
+}
