@@ -131,6 +131,11 @@ def digits():
         return file.read().splitlines()
 
 
+def as_text(rows):
+    """Rows as a file has them: lines, or a text already."""
+    return rows if isinstance(rows, str) else "".join(row + "\n" for row in rows)
+
+
 class Model:
     """A safetensors file, read by the book and not by our own code."""
 
@@ -263,20 +268,20 @@ class Fleet:
             self.start_device(f"d{i}")
         self.wait_connected(len(groups))
 
-    def write_data(self, name, rows, scale=16, modes="off,local"):
-        """A device's rows, and the file that says how to read them."""
+    def write_data(self, name, rows, scale=16, modes="off,local", data=""):
+        """A device's rows, and the file that says how to read them; `data`: more keys of it."""
         folder = self.root / name
-        (folder / "data.csv").write_text("".join(row + "\n" for row in rows))
+        (folder / "data.csv").write_text(as_text(rows))
         (folder / "client.ini").write_text(
-            f"[data]\ntrain = data.csv\nscale = {scale}\n"
+            f"[data]\n{data}train = data.csv\nscale = {scale}\n"
             "[client]\nreconnect_max_ms = 200\n"
             f"[client.policy]\nallowed_modes = {modes}\n")
 
-    def add_device(self, name, rows, scale=16, modes="off,local"):
+    def add_device(self, name, rows, scale=16, modes="off,local", data=""):
         done = self.enrol(self.token("--name", name), name)
         if done.returncode:
             raise AssertionError(f"enrol {name}: exit {done.returncode}: {done.stderr}")
-        self.write_data(name, rows, scale, modes)
+        self.write_data(name, rows, scale, modes, data)
 
     def start_device(self, name, environment=None, trainer="tributary-client"):
         words = [program(trainer), self.root / name]
@@ -290,11 +295,11 @@ class Fleet:
     # ---- Jobs
 
     def write_job(self, spec, test, scale=16, mode="off", privacy=None, secagg=None,
-                  strategy="fedavg", server=None, **round_keys):
+                  strategy="fedavg", server=None, data="", **round_keys):
         self.jobs += 1
         folder = self.root / f"job{self.jobs}"
         folder.mkdir()
-        (folder / "test.csv").write_text("".join(row + "\n" for row in test))
+        (folder / "test.csv").write_text(as_text(test))
 
         def lines(keys):
             return "".join(f"{key} = {value}\n" for key, value in (keys or {}).items())
@@ -305,7 +310,7 @@ class Fleet:
                         f"[privacy]\nmode = {mode}\n{lines(privacy)}"
                         f"[secagg]\n{lines(secagg)}"
                         f"[strategy]\nname = {strategy}\n{lines(server)}"
-                        f"[data]\ntest = test.csv\nscale = {scale}\n")
+                        f"[data]\n{data}test = test.csv\nscale = {scale}\n")
         return path
 
     def submit(self, *arguments, **options):

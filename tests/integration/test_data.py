@@ -152,12 +152,8 @@ class DataTest(fleet.Case):
             texts = {"plain": csv(good), "some": csv(good) + "1;red\n", "worse": csv(good) +
                      5 * "x;red;n;true\n"}
             for name, text in texts.items():
-                tried.add_device(name, [])
-                (tried.root / name / "data.csv").write_text(text)
+                tried.add_device(name, text, data="schema = s.ini\nmax_bad_share = 0.05\n")
                 (tried.root / name / "s.ini").write_text(SCHEMA)
-                path = tried.root / name / "client.ini"
-                path.write_text(path.read_text().replace(
-                    "[data]\n", "[data]\nschema = s.ini\nmax_bad_share = 0.05\n"))
                 tried.start_device(name)
             tried.wait_connected(3)
             test = numbers(good).splitlines()

@@ -166,34 +166,29 @@ class JoinTest(fleet.Case):
                                  ("together", "joined.csv", "")):
             with fleet.Fleet() as tried:
                 tried.start_coordinator()
-                tried.add_device("one", [], scale=1)
-                config = tried.root / "one/client.ini"
-                config.write_text(config.read_text().replace(
-                    "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\npipeline = job\n"
-                    + (more.format(self.dir) + keys if more else "")))
-                (tried.root / "one/data.csv").write_text((self.dir / rows).read_text())
+                declared = f"schema = {self.dir}/s.ini\nheader = yes\n"
+                tried.add_device("one", (self.dir / rows).read_text(), scale=1,
+                                 data=declared + "pipeline = job\n" +
+                                 (more.format(self.dir) + keys if more else ""))
                 tried.start_device("one")
                 tried.wait_connected(1)
-                test = (self.dir / "joined.csv").read_text().splitlines()
-                path = tried.write_job(f"{FEATURES} - dense 2 softmax", test, scale=1, cohort=1,
-                                       min_accepted=1, rounds=2)
-                path.write_text(path.read_text().replace(
-                    "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\n"
-                    f"prepare = {self.dir}/p.ini\n"))
+                path = tried.write_job(f"{FEATURES} - dense 2 softmax",
+                                       (self.dir / "joined.csv").read_text(), scale=1, cohort=1,
+                                       min_accepted=1, rounds=2,
+                                       data=f"{declared}prepare = {self.dir}/p.ini\n")
                 tried.wait_for_job(tried.ctl("jobs", "submit", path)[0]["job"])
                 scored[name] = tried.model_digest()
                 fleet.wait_until(lambda tried=tried: tried.status()["on_newest_version"] == 1,
                                  "the newest version is installed")
                 if more:
-                    self.check_answers(tried, config)
-                    self.check_keys(tried, config, path)
+                    self.check_answers(tried.root / "one")
+                    self.check_keys(tried, tried.root / "one/client.ini", path)
         self.assertEqual(scored["apart"], scored["together"])
 
-    def check_answers(self, tried, config):
+    def check_answers(self, folder):
         """Rows to predict are joined as those that were learnt from; whole ones stay as they are."""
         def ask(text):
-            done = fleet.run("tributary-client", "predict", "--json", config.parent, input=text,
-                             stdin=None)
+            done = fleet.run("tributary-client", "predict", "--json", folder, input=text, stdin=None)
             return done, [json.loads(line) for line in done.stdout.splitlines()]
 
         rows = (self.dir / "rows.csv").read_text()

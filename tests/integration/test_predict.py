@@ -84,9 +84,8 @@ def right(answers, rows):
 
 class PredictTest(fleet.Case):
     def try_predict(self, tried, name, rows, *options, **keys):
-        text = rows if isinstance(rows, str) else "".join(row + "\n" for row in rows)
-        return fleet.run("tributary-client", "predict", *options, tried.root / name, input=text,
-                         stdin=None, **keys)
+        return fleet.run("tributary-client", "predict", *options, tried.root / name,
+                         input=fleet.as_text(rows), stdin=None, **keys)
 
     def predict(self, tried, name, rows, status=0):
         done = self.try_predict(tried, name, rows, "--json")
@@ -99,10 +98,6 @@ class PredictTest(fleet.Case):
         fleet.wait_until(lambda: tried.status()["on_newest_version"] == count,
                          "the newest version is installed")
         return tried.ctl("models", "show", "latest")[0]["metrics"]
-
-    def configure(self, tried, name, keys):
-        path = tried.root / name / "client.ini"
-        path.write_text(path.read_text().replace("[data]\n", f"[data]\n{keys}"))
 
     def test_answers_are_those_that_the_coordinator_counted(self):
         rows, held_out = fleet.digits()[:300], fleet.digits()[300:600]
@@ -199,22 +194,20 @@ class PredictTest(fleet.Case):
         header = "colour,size,home,animal\n"
 
         def text(lines):
-            return header + "".join(line + "\n" for line in lines)
+            return header + fleet.as_text(lines)
 
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            tried.add_device("job", [], scale=1)
+            tried.add_device("job", text(rows), scale=1,
+                             data="schema = s.ini\nheader = yes\npipeline = job\n")
             (tried.root / "job/s.ini").write_text(SCHEMA)
-            (tried.root / "job/data.csv").write_text(text(rows))
-            self.configure(tried, "job", "schema = s.ini\nheader = yes\npipeline = job\n")
             tried.start_device("job")
             tried.wait_connected(1)
-            path = tried.write_job("8 - dense 2 softmax", text(held_out).splitlines(), scale=1,
-                                   cohort=1, min_accepted=1, **JOB)
+            path = tried.write_job("8 - dense 2 softmax", text(held_out), scale=1, cohort=1,
+                                   min_accepted=1, **JOB,
+                                   data="schema = s.ini\nheader = yes\nprepare = p.ini\n")
             (path.parent / "p.ini").write_text(PIPELINE)
             (path.parent / "s.ini").write_text(SCHEMA)
-            path.write_text(path.read_text().replace(
-                "[data]\n", "[data]\nschema = s.ini\nheader = yes\nprepare = p.ini\n"))
             metrics = self.train(tried, tried.ctl("jobs", "submit", path)[0]["job"])
             answers = self.predict(tried, "job", text(held_out))
             self.assertEqual(right(answers, held_out), metrics["accuracy"])
@@ -279,9 +272,8 @@ class PredictTest(fleet.Case):
         rows = ["9,9,1", "1,2,0", "20,3,0", "3,13,1"]
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            tried.add_device("new", two_clouds(200, 1), scale=1)
+            tried.add_device("new", two_clouds(200, 1), scale=1, data="fallback = f.ini\n")
             (tried.root / "new/f.ini").write_text(FALLBACK)
-            self.configure(tried, "new", "fallback = f.ini\n")
             done = self.try_predict(tried, "new", rows, "--json")
             self.assertEqual(done.returncode, 0, done.stderr)
             first = [json.loads(line) for line in done.stdout.splitlines()]

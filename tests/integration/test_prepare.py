@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The preparation pipeline from the scenario's file to the devices, and who may use which model."""
+import contextlib
 import json
 import pathlib
 import random
@@ -145,23 +146,24 @@ class PrepareTest(fleet.Case):
         self.assertIn(f"data.prepare: {text}", said)
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            rows = csv(60).splitlines()
-            path = tried.write_job("8 - dense 2 softmax", rows, scale=1,
-                                   mode="local", privacy={"target_epsilon": 100})
-            path.write_text(path.read_text().replace(
-                "[data]\n", f"[data]\nschema = {schema}\nheader = yes\n"
-                f"prepare = {self.dir}/p.ini\n"))
+            path = tried.write_job("8 - dense 2 softmax", csv(60), scale=1, mode="local",
+                                   privacy={"target_epsilon": 100}, data=self.keys())
             self.assertIn(text, tried.try_ctl("jobs", "submit", path).stderr)
 
-    def test_a_pass_that_was_lost_takes_a_round_away(self):
+    @contextlib.contextmanager
+    def fleet_of_a_silent_device(self, **keys):
+        """Two devices of which b does not answer, and a job that wants both."""
         rows = csv(60)
         with fleet.Fleet() as tried:
             tried.start_coordinator()
             self.prepare_fleet(tried, rows, ("a", "b"), "pipeline = job\n")
             tried.processes["b"].send_signal(signal.SIGSTOP)
-            job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=2, min_accepted=2,
-                              rounds=4, select_ms=500, report_ms=2000, mode="local",
-                              privacy={"noise_multiplier": 1})
+            yield tried, self.submit(tried, rows, cohort=2, min_accepted=2, mode="local",
+                                     privacy={"noise_multiplier": 1}, **keys)
+
+    def test_a_pass_that_was_lost_takes_a_round_away(self):
+        with self.fleet_of_a_silent_device(rounds=4, select_ms=500,
+                                           report_ms=2000) as (tried, job):
             fleet.wait_until(lambda: any(row["state"] == "abandoned"
                                          for row in tried.ctl("rounds", "ls")), "a pass is lost")
             tried.processes["b"].send_signal(signal.SIGCONT)
@@ -185,14 +187,8 @@ class PrepareTest(fleet.Case):
         self.assertNotEqual(done["inprocess"], whole["model_digest"])
 
     def test_a_job_whose_passes_were_all_lost_has_failed(self):
-        rows = csv(60)
-        with fleet.Fleet() as tried:
-            tried.start_coordinator()
-            self.prepare_fleet(tried, rows, ("a", "b"), "pipeline = job\n")
-            tried.processes["b"].send_signal(signal.SIGSTOP)
-            job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=2, min_accepted=2,
-                              rounds=2, select_ms=300, report_ms=500, mode="local",
-                              privacy={"noise_multiplier": 1})
+        with self.fleet_of_a_silent_device(rounds=2, select_ms=300,
+                                           report_ms=500) as (tried, job):
             ended = tried.wait_for_job(job, "failed")
             self.assertIn("statistics could not be gathered", ended["reason"])
             self.assertEqual(len(tried.ctl("rounds", "ls")), 2)
@@ -207,20 +203,19 @@ class PrepareTest(fleet.Case):
 
     def prepare_fleet(self, tried, rows, names, keys):
         for name in names:
-            tried.add_device(name, [], scale=1)
-            (tried.root / name / "data.csv").write_text(rows)
-            config = tried.root / name / "client.ini"
-            config.write_text(config.read_text().replace(
-                "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\n{keys}"))
+            tried.add_device(name, rows, scale=1, data=self.keys(None) + keys)
             tried.start_device(name)
         fleet.wait_until(lambda: all(tried.device(name)["state"] == "connected" for name in names),
                          "the devices are connected")
 
-    def submit(self, tried, rows, features, pipeline, **keys):
-        path = tried.write_job(f"{features} - dense 2 softmax", rows.splitlines(), scale=1, **keys)
-        path.write_text(path.read_text().replace(
-            "[data]\n", f"[data]\nschema = {self.dir}/s.ini\nheader = yes\nprepare = {pipeline}\n"))
-        return tried.ctl("jobs", "submit", path)[0]["job"]
+    def keys(self, pipeline="p.ini"):
+        """Of the section data, by whole paths."""
+        prepare = f"prepare = {self.dir}/{pipeline}\n" if pipeline else ""
+        return f"schema = {self.dir}/s.ini\nheader = yes\n{prepare}"
+
+    def submit(self, tried, rows, **keys):
+        return tried.submit(f"{FEATURES} - dense 2 softmax", rows, scale=1, data=self.keys(),
+                            **keys)
 
     @fleet.sweep
     def test_a_coordinator_that_dies_between_passes_goes_on_from_the_last(self):
@@ -234,8 +229,7 @@ class PrepareTest(fleet.Case):
                 tried.start_coordinator({"TRIB_CRASH": point} if point else None,
                                         may_die=bool(point))
                 self.prepare_fleet(tried, rows, ("a", "b", "c"), "pipeline = job\n")
-                job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=3,
-                                  min_accepted=3, rounds=2)
+                job = self.submit(tried, rows, cohort=3, min_accepted=3, rounds=2)
                 if point:
                     process = tried.processes["coordinator"]
                     fleet.wait_until(lambda: process.poll() is not None, f"{point} is hit")
@@ -253,8 +247,7 @@ class PrepareTest(fleet.Case):
             tried.start_coordinator()
             self.prepare_fleet(tried, rows, ("a", "b"), "pipeline = job\n")
             for _ in range(2):
-                job = tried.wait_for_job(self.submit(tried, rows, FEATURES, self.dir / "p.ini",
-                                                     cohort=2, rounds=1))
+                job = tried.wait_for_job(self.submit(tried, rows, cohort=2, rounds=1))
                 kinds = [entry["kind"] for entry in tried.ctl("rounds", "ls", "--job", job["job"])]
                 self.assertEqual((kinds.count("prepare"), len(kinds)), (12, 13))
             # It goes on from what the first learnt, as a version of its own.
@@ -269,8 +262,7 @@ class PrepareTest(fleet.Case):
             tried.start_coordinator()
             self.prepare_fleet(tried, rows, ("able",), "pipeline = job\n")
             self.prepare_fleet(tried, rows.replace("?", "1"), ("plain",), "")
-            job = self.submit(tried, rows, FEATURES, self.dir / "p.ini", cohort=1, min_accepted=1,
-                              rounds=1)
+            job = self.submit(tried, rows, cohort=1, min_accepted=1, rounds=1)
             tried.wait_for_job(job)
             self.assertIn("touched", tried.log("able"))
             self.assertNotIn("touched", tried.log("plain"))
@@ -317,29 +309,20 @@ class PrepareTest(fleet.Case):
         self.assertIn("p.ini: cannot be read", self.play(status=2))
 
     def test_a_device_refuses_the_model_of_another_pipeline(self):
-        schema = self.dir / "s.ini"
-        fitted = self.dir / "fitted.ini"
-        fitted.write_text("[step log1p]\ncolumns = size\n[step hash]\ncolumns = home\nbuckets = 4\n")
+        (self.dir / "fitted.ini").write_text(
+            "[step log1p]\ncolumns = size\n[step hash]\ncolumns = home\nbuckets = 4\n")
         (self.dir / "other.ini").write_text(
             "[step log1p]\ncolumns = size\n[step hash]\ncolumns = home\nbuckets = 4\nseed = 1\n")
         rows = csv(60).replace("?", "1")
-        keys = f"[data]\nschema = {schema}\nheader = yes\n"
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            for name, pipeline in (("same", fitted), ("other", self.dir / "other.ini"),
-                                   ("none", None)):
-                tried.add_device(name, [], scale=1)
-                (tried.root / name / "data.csv").write_text(rows)
-                config = tried.root / name / "client.ini"
-                config.write_text(config.read_text().replace(
-                    "[data]\n", keys + (f"prepare = {pipeline}\n" if pipeline else "")))
+            for name, pipeline in (("same", "fitted.ini"), ("other", "other.ini"), ("none", None)):
+                tried.add_device(name, rows, scale=1, data=self.keys(pipeline))
                 tried.start_device(name)
             tried.wait_connected(3)
-            path = tried.write_job("8 - dense 2 softmax", rows.splitlines(), scale=1, cohort=1,
-                                   min_accepted=1, rounds=2)
-            path.write_text(path.read_text().replace("[data]\n", f"{keys}prepare = {fitted}\n"))
-            job = tried.ctl("jobs", "submit", path)[0]["job"]
-            tried.wait_for_job(job)
+            tried.wait_for_job(tried.submit("8 - dense 2 softmax", rows, scale=1, cohort=1,
+                                            min_accepted=1, rounds=2,
+                                            data=self.keys("fitted.ini")))
             self.assertIn("installed version=", tried.log("same"))
             for name in ("other", "none"):
                 self.assertIn("code=MODEL_PIPELINE", tried.log(name))

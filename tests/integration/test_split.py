@@ -121,9 +121,7 @@ class SplitTest(fleet.Case):
         """The digest of the model that one device with these rows makes, and its log."""
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            tried.add_device("one", rows, scale=1)
-            path = tried.root / "one" / "client.ini"
-            path.write_text(path.read_text().replace("[data]\n", f"[data]\n{keys}"))
+            tried.add_device("one", rows, scale=1, data=keys)
             tried.start_device("one")
             tried.wait_connected(1)
             job = tried.submit(SPEC, rows, scale=1, cohort=1, rounds=2)
