@@ -49,6 +49,20 @@ static int exit_code(enum trib_err err)
     return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : (int)trib_exit_of(err);
 }
 
+// The command line of a command that prints, as text or as JSON.
+static bool take_json(const struct trib_command *command, int argc, char **argv, int operand_max,
+                      bool *ret_json, int *ret_count, int *ret_code)
+{
+    const struct trib_option options[] = {
+        {"json", TRIB_OPTION_FLAG, ret_json, NULL, "one JSON object"}};
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 1,
+                                     .operand_min = 1,
+                                     .operand_max = operand_max};
+    return trib_args_parse(&usage, argc, argv, ret_count, ret_code);
+}
+
 static int cmd_keygen(const struct trib_command *command, int argc, char **argv)
 {
     const char *dir = NULL;
@@ -189,19 +203,12 @@ static void print_push(const char *summary)
 static int cmd_push(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
-    const struct trib_option options[] = {
-        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"}};
     char path[TRIB_PATH_MAX + 1];
     struct trib_state_config config;
     struct trib_buf summary = {0};
     int count;
     int code;
-    const struct trib_usage usage = {.command = command,
-                                     .options = options,
-                                     .option_count = 1,
-                                     .operand_min = 1,
-                                     .operand_max = 2};
-    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+    if (!take_json(command, argc, argv, 2, &as_json, &count, &code))
         return code;
     trib_crypto_init();
     enum trib_err err = trib_path_join(path, argv[0], "client.ini");
@@ -383,20 +390,13 @@ static enum trib_err sign_key_text(const char *dir, char ret_text[static TRIB_KE
 static int cmd_status(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
-    const struct trib_option options[] = {
-        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"}};
     struct trib_state_enrolment enrolment;
     struct trib_slot slot = {.params = NULL};
     char path[TRIB_PATH_MAX + 1];
     char sign_key[TRIB_KEY_TEXT_SIZE];
     int count;
     int code;
-    const struct trib_usage usage = {.command = command,
-                                     .options = options,
-                                     .option_count = 1,
-                                     .operand_min = 1,
-                                     .operand_max = 1};
-    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+    if (!take_json(command, argc, argv, 1, &as_json, &count, &code))
         return code;
     trib_crypto_init();
     enum trib_err err = trib_state_enrolment_load(argv[0], &enrolment);
@@ -415,17 +415,10 @@ static int cmd_status(const struct trib_command *command, int argc, char **argv)
 static int cmd_privacy(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
-    const struct trib_option options[] = {
-        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object"}};
     struct trib_buf text = {0};
     int count;
     int code;
-    const struct trib_usage usage = {.command = command,
-                                     .options = options,
-                                     .option_count = 1,
-                                     .operand_min = 1,
-                                     .operand_max = 1};
-    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+    if (!take_json(command, argc, argv, 1, &as_json, &count, &code))
         return code;
     trib_crypto_init();
     enum trib_err err = trib_privacy_report(argv[0], as_json, &text);

@@ -403,7 +403,6 @@ static bool take_options(struct eliminate *e)
 int trib_eliminate(const struct trib_command *command, int argc, char **argv)
 {
     struct eliminate *e = trib_alloc(sizeof(*e));
-    int count;
     int status = TRIB_EXIT_INTERNAL;
     if (!e)
         return status;
@@ -419,16 +418,9 @@ int trib_eliminate(const struct trib_command *command, int argc, char **argv)
         {"out", TRIB_OPTION_TEXT, &e->out, "DIR", "write features.txt, and pipeline.ini"},
         {"json", TRIB_OPTION_FLAG, &e->json, NULL, "one JSON object a line on stdout"},
     };
-    const struct trib_usage usage = {.command = command,
-                                     .options = options,
-                                     .option_count = sizeof(options) / sizeof(options[0]),
-                                     .operand_min = 1,
-                                     .operand_max = 1};
-    if (trib_args_parse(&usage, argc, argv, &count, &status)) {
-        e->path = argv[0];
-        trib_log_set_level(TRIB_LOG_ERROR);
+    if (trib_trial_args(command, options, sizeof(options) / sizeof(options[0]), argc, argv,
+                        &e->path, &status))
         status = take_options(e) ? (int)trib_exit_of(run_series(e)) : TRIB_EXIT_USAGE;
-    }
     trib_features_fini(&e->features);
     free(e->left.items);
     free(e->best.items);

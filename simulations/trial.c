@@ -9,6 +9,23 @@
 
 #define TRIB_LOG_MODULE "trial"
 
+bool trib_trial_args(const struct trib_command *command, const struct trib_option *options,
+                     size_t option_count, int argc, char **argv, const char **ret_path,
+                     int *ret_status)
+{
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = option_count,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    int count;
+    if (!trib_args_parse(&usage, argc, argv, &count, ret_status))
+        return false;
+    *ret_path = argv[0];
+    trib_log_set_level(TRIB_LOG_ERROR);
+    return true;
+}
+
 enum trib_err trib_trial_complain(const struct trib_scenario *scenario, enum trib_err err)
 {
     if (err && scenario->conf.error[0])

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/args.h"
 #include "simulations/scenario.h"
 #include "tributary/err.h"
 
@@ -19,6 +20,12 @@ struct trib_trial {
     bool higher_is_better;
     char metric[32]; // what the value is called; "" without one
 };
+
+// The command line of a command that plays trials: its operand is the scenario's file. From then on
+// only errors are logged. False: the command is over, with `ret_status`.
+bool trib_trial_args(const struct trib_command *command, const struct trib_option *options,
+                     size_t option_count, int argc, char **argv, const char **ret_path,
+                     int *ret_status);
 
 // Read a scenario for `trib_trial_open`. TRIB_ERR_INVAL: it is wrong, or would look at the rows that
 // it is judged by while it runs.

@@ -253,7 +253,6 @@ static bool take_options(struct tune *t)
 int trib_tune(const struct trib_command *command, int argc, char **argv)
 {
     struct tune *t = trib_alloc(sizeof(*t));
-    int count;
     int status = TRIB_EXIT_INTERNAL;
     if (!t)
         return status;
@@ -268,16 +267,9 @@ int trib_tune(const struct trib_command *command, int argc, char **argv)
         {"set", TRIB_OPTION_LIST, &t->sets, "SECTION.KEY=VALUE", "override a key; many times"},
         {"json", TRIB_OPTION_FLAG, &t->json, NULL, "one JSON object a line on stdout"},
     };
-    const struct trib_usage usage = {.command = command,
-                                     .options = options,
-                                     .option_count = sizeof(options) / sizeof(options[0]),
-                                     .operand_min = 1,
-                                     .operand_max = 1};
-    if (trib_args_parse(&usage, argc, argv, &count, &status)) {
-        t->path = argv[0];
-        trib_log_set_level(TRIB_LOG_ERROR);
+    if (trib_trial_args(command, options, sizeof(options) / sizeof(options[0]), argc, argv,
+                        &t->path, &status))
         status = take_options(t) ? (int)trib_exit_of(search(t)) : TRIB_EXIT_USAGE;
-    }
     free(t->candidates);
     free(t);
     return status;
