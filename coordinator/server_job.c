@@ -1,13 +1,11 @@
-// Jobs: from a file to rounds, and from the last round to the version that stays.
+// Jobs: from their first version to the one that stays.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
-#include "common/base/bytes.h"
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "coordinator/gate.h"
 #include "coordinator/job_origin.h"
@@ -35,171 +33,6 @@ void trib_jobs_set_head(struct trib_server *server, struct trib_version *version
     server->head = version;
     for (struct trib_session_link *s = server->sessions; s; s = s->next)
         trib_server_announce(s);
-}
-
-// ---- From text
-
-static char *resolved_text(const struct trib_conf *conf)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *file = open_memstream(&text, &size);
-    if (!file)
-        return NULL;
-    trib_conf_write(conf, file);
-    if (fclose(file)) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-// A path grows when it is resolved; a restart must be able to read what is stored.
-static bool reads_back(const char *text)
-{
-    for (; *text; text += strcspn(text, "\n") + 1) {
-        if (strcspn(text, "\n") >= TRIB_CONF_LINE_MAX)
-            return false;
-    }
-    return true;
-}
-
-// ---- The pipeline
-
-static bool waits_for_pipeline(const struct trib_active_job *active)
-{
-    return active->pipeline && !trib_prepare_is_fitted(active->pipeline->prepare);
-}
-
-// What follows from the pass that the pipeline is at.
-static enum trib_err follow_pipeline(struct trib_active_job *active)
-{
-    const struct trib_prepare *prepare = active->pipeline->prepare;
-    enum trib_err err = trib_job_set_prepare(&active->job, prepare);
-    return err || !trib_prepare_is_fitted(prepare)
-               ? err
-               : trib_prepare_digest(prepare, active->prepare_digest);
-}
-
-// Does the pipeline go with the job?
-static enum trib_err check_pipeline(struct trib_active_job *active, struct trib_job_text *text)
-{
-    const struct trib_job *job = &active->job;
-    char why[256];
-    if (!active->pipeline)
-        return TRIB_OK;
-    const size_t features = trib_prepare_features(active->pipeline->prepare);
-    if (features != job->model.inputs) {
-        (void)snprintf(text->why, sizeof(text->why),
-                       "%s: data.prepare: makes %zu features, the model takes %u", text->name,
-                       features, job->model.inputs);
-        return TRIB_ERR_INVAL;
-    }
-    enum trib_err err = trib_job_check_prepare(job, active->pipeline->prepare, why, sizeof(why));
-    if (err) {
-        (void)snprintf(text->why, sizeof(text->why), "%s: data.prepare: %s", text->name, why);
-        return err;
-    }
-    return follow_pipeline(active);
-}
-
-void trib_jobs_lose_pass(struct trib_active_job *active)
-{
-    struct trib_job *job = &active->job;
-    if (job->asked.mode != TRIB_PRIVACY_OFF && job->config.rounds > 0)
-        job->config.rounds--;
-}
-
-enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pipeline_step *step)
-{
-    char why[TRIB_PATH_MAX + 256];
-    struct trib_dataset *held_out;
-    trib_pipeline_take(active->pipeline, step, &held_out);
-    enum trib_err err = TRIB_OK;
-    if (held_out) {
-        err = trib_evaluator_take(held_out, &active->job.model, &active->job.held_out,
-                                  &active->evaluator, why, sizeof(why));
-        if (err)
-            TRIB_ERROR("job=%" PRIu64 " %s", active->id, why);
-        if (!err)
-            err = trib_gate_begin(&active->job, active->evaluator);
-    }
-    if (!err)
-        err = follow_pipeline(active);
-    TRIB_INFO("job=%" PRIu64 " pipeline: %zu of %zu passes are left", active->id,
-              trib_prepare_passes_left(active->pipeline->prepare), active->pipeline->passes);
-    return err;
-}
-
-enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
-                              struct trib_active_job **ret_job, char **ret_config)
-{
-    struct trib_conf *conf = trib_alloc(sizeof(*conf));
-    struct trib_job_config config;
-    char *resolved = NULL;
-    enum trib_err err = TRIB_ERR_NOMEM;
-    struct trib_active_job *active = trib_alloc(sizeof(*active));
-    (void)snprintf(text->why, sizeof(text->why), "out of memory");
-    if (!conf || !active)
-        goto out;
-    trib_conf_init(conf);
-    trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &active->data);
-    trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
-    trib_job_conf_add(conf, &config);
-    err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
-    if (!err && !trib_data_is_file(&active->data))
-        err = trib_conf_reject(conf, "data", "format",
-                               "must be csv, idx or jsonl: the others are "
-                               "of devices");
-    if (!err)
-        err = trib_data_check_join(conf, &active->data);
-    if (err) {
-        (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
-        goto out;
-    }
-    err = trib_pipeline_open(&active->data, config.eval_every > 0, &active->pipeline, text->why,
-                             sizeof(text->why));
-    if (err)
-        goto out;
-    err = trib_job_check(conf, &config, trib_peers_count(server->peers),
-                         active->pipeline ? active->pipeline->passes : 0, &active->job);
-    if (err) {
-        (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
-        goto out;
-    }
-    err = check_pipeline(active, text);
-    if (!err && config.eval_every > 0 && !waits_for_pipeline(active))
-        err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
-                                    &active->evaluator, text->why, sizeof(text->why));
-    if (!err)
-        err = trib_gate_begin(&active->job, active->evaluator);
-    if (!err)
-        err = trib_job_moments(&active->job, &active->moments);
-    if (!err)
-        err = trib_newton_path_create(&active->job, &active->newton);
-    if (err)
-        goto out;
-    resolved = resolved_text(conf);
-    if (!resolved) {
-        err = TRIB_ERR_NOMEM;
-        goto out;
-    }
-    if (!reads_back(resolved)) {
-        (void)snprintf(text->why, sizeof(text->why),
-                       "%s: data.test, model.init: a path in a stored job has at most %d bytes",
-                       text->name, TRIB_CONF_LINE_MAX - (int)sizeof("test_labels = "));
-        free(resolved);
-        err = TRIB_ERR_INVAL;
-        goto out;
-    }
-    *ret_job = active;
-    *ret_config = resolved;
-    active = NULL;
-
-out:
-    trib_jobs_free(active);
-    free(conf);
-    return err;
 }
 
 void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job)
@@ -571,7 +404,8 @@ void trib_jobs_finish(struct trib_server *server)
 {
     const struct trib_active_job *active = server->job;
     const enum trib_stop_rule rule = trib_jobs_stop_rule(server);
-    if (waits_for_pipeline(active) && rule == TRIB_STOP_ROUNDS) { // lost passes took them all
+    if (trib_jobs_waits_for_pipeline(active) &&
+        rule == TRIB_STOP_ROUNDS) { // lost passes took them all
         trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NO_STATISTICS);
         return;
     }

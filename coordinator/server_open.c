@@ -470,12 +470,6 @@ bool trib_rounds_measures(const struct trib_server *server)
     return pass_of_version(server) != TRIB_PASS_MAIN;
 }
 
-// The pass of the pipeline that comes next; false: it is fitted, or there is none.
-static bool wants_pass(const struct trib_active_job *active)
-{
-    return active->pipeline && !trib_prepare_is_fitted(active->pipeline->prepare);
-}
-
 // Is a linear baseline to be counted before the first round?
 static bool wants_baseline(const struct trib_active_job *active)
 {
@@ -485,7 +479,7 @@ static bool wants_baseline(const struct trib_active_job *active)
 static uint64_t next_key(const struct trib_server *server, bool is_measuring)
 {
     const struct trib_active_job *active = server->job;
-    if (wants_pass(active))
+    if (trib_jobs_waits_for_pipeline(active))
         return trib_round_key(TRIB_PASS_PREPARE, active->passes_tried + 1);
     if (wants_baseline(active))
         return trib_round_key(TRIB_PASS_BASELINE, active->baselines_tried + 1);
@@ -506,7 +500,7 @@ void trib_rounds_open(struct trib_server *server)
     uint64_t now_ms = trib_clock_mono_ms();
     if (now_ms < active->next_open_ms || !is_worth_opening(server, now_ms))
         return;
-    if (wants_pass(active) &&
+    if (trib_jobs_waits_for_pipeline(active) &&
         active->passes_tried >= active->pipeline->passes + TRIB_SERVER_PASSES_LOST_MAX) {
         trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NO_STATISTICS);
         return;

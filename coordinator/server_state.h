@@ -234,6 +234,11 @@ struct trib_server {
 // ---- server.c
 void trib_server_post(struct trib_server *server, struct trib_server_event *event); // any thread
 void trib_server_submit(struct trib_server *server, struct trib_server_op *op);
+void trib_server_stop_failed(struct trib_server *server);
+
+// ---- server_session.c
+void trib_sessions_accepted(void *server, struct trib_conn *conn); // any thread
+void trib_sessions_tick(struct trib_server *server, uint64_t now_ms);
 void trib_server_close(struct trib_session_link *session, enum trib_close_reason reason);
 // Pack and send a control message; a failure closes the session.
 void trib_server_send(struct trib_session_link *session, enum trib_record_type type,
@@ -242,7 +247,6 @@ void trib_server_send_receipt(struct trib_session_link *session,
                               const uint8_t update_id[static TRIB_MSG_ID_SIZE],
                               enum trib_code code);
 void trib_server_announce(struct trib_session_link *session); // the head, if it is news to it
-void trib_server_stop_failed(struct trib_server *server);
 bool trib_server_is_present(const struct trib_server *server, const struct trib_peer *peer,
                             uint64_t now_ms);
 
@@ -293,14 +297,6 @@ TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
 
 // ---- server_open.c
-// Take the pipeline of a job one pass further; when it is fitted the job can evaluate.
-// TRIB_ERR_DATA: it cannot, logged.
-// A pass was abandoned. With privacy on it cost what a round costs, and takes one away from those
-// that are to come, or the target would be overspent.
-void trib_jobs_lose_pass(struct trib_active_job *job);
-TRIB_CHECKED enum trib_err trib_jobs_take_step(struct trib_active_job *job,
-                                               struct trib_pipeline_step *step);
-
 // Is the newest version to be measured, or counters collected, on devices before the job goes on or
 // ends?
 bool trib_rounds_measures(const struct trib_server *server);
@@ -359,12 +355,24 @@ void trib_secagg_step(struct trib_session_link *session, uint16_t stream, const 
 void trib_secagg_chunk(struct trib_session_link *session, const struct trib_record *record);
 void trib_secagg_session_gone(struct trib_session_link *session);
 
-// ---- server_end.c
+// ---- server_aggregate.c
 void trib_rounds_aggregate(struct trib_server *server); // a sealed round becomes a version
-void trib_rounds_end(struct trib_server *server);       // an abandoned one ends
 
-// ---- server_job.c
-TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
+// ---- server_end.c
+// What came of a round: a version, measured or not; sums that make none; or nothing.
+struct trib_round_outcome {
+    bool is_committed;
+    struct trib_version *version;         // NULL: none; taken
+    const struct trib_held_out *held_out; // NULL: not measured
+    char *metrics;                        // of it, as JSON; taken
+    double rms;                           // of the mean, NaN when abandoned
+};
+void trib_rounds_conclude(struct trib_server *server, const struct trib_round_outcome *outcome);
+void trib_rounds_end(struct trib_server *server); // an abandoned one ends
+// The moments of a version are of no more use: gone from the disk.
+void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version);
+
+// ---- server_job_text.c
 // Parse and check a job file; the error text goes to text->why.
 struct trib_job_text {
     const char *text;
@@ -375,13 +383,22 @@ struct trib_job_text {
 };
 TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                                            struct trib_active_job **ret_job, char **ret_config);
+// Passes of the pipeline are to come; false: it is fitted, or there is none.
+bool trib_jobs_waits_for_pipeline(const struct trib_active_job *job);
+// Take the pipeline of a job one pass further; when it is fitted the job can evaluate.
+// TRIB_ERR_DATA: it cannot, logged.
+TRIB_CHECKED enum trib_err trib_jobs_take_step(struct trib_active_job *job,
+                                               struct trib_pipeline_step *step);
+// A pass was abandoned. With privacy on it cost what a round costs, and takes one away from those
+// that are to come, or the target would be overspent.
+void trib_jobs_lose_pass(struct trib_active_job *job);
+
+// ---- server_job.c
 void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job);
 // A row that has become durable. The state stays: the operator may have paused it meanwhile.
 void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_job *row);
 void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);
 void trib_jobs_free(struct trib_active_job *job);
-// The moments of a version are of no more use: gone from the disk.
-void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version);
 // The job's first version, when the head does not fit it.
 void trib_jobs_start(struct trib_server *server);
 // Is it time for the job to end (stop.h)?
@@ -392,6 +409,9 @@ enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server);
 bool trib_jobs_is_over(const struct trib_server *server, enum trib_stop_rule rule);
 void trib_jobs_finish(struct trib_server *server); // it is
 void trib_jobs_set_head(struct trib_server *server, struct trib_version *version);
+
+// ---- server_recover.c
+TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
 
 // ---- server_admin.c
 // Created by server_admin.c for each connection of the admin socket.
