@@ -5,82 +5,7 @@
 
 #include "common/base/hash.h"
 #include "common/wire/codec.h"
-
-#define SPEC "3 - dense 2 softmax"
-
-enum {
-    PARAMS = 8,
-    TALLY_VALUES = 4 * 5 / 2 + 4 + 2, // of Newton with 3 inputs
-    TALLY_WORDS = TALLY_VALUES * TRIB_TALLY_LIMBS,
-};
-
-static struct trib_policy policy;
-static struct trib_msg_task msg;
-static int stop;
-static struct trib_ledger *ledger; // in memory, of the test
-
-// What the trainer of these tests does.
-static struct {
-    enum trib_err err;
-    uint64_t examples;
-    float step; // added to each parameter
-} script;
-
-static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
-                           uint64_t *ret_examples)
-{
-    assert_ptr_equal(user, &script);
-    assert_int_equal(trib_task_round(task), 3);
-    assert_string_equal(trib_task_model(task), SPEC);
-    assert_int_equal(count, PARAMS);
-    for (size_t i = 0; i < count; i++)
-        params[i] += script.step;
-    *ret_examples = script.examples;
-    return script.err;
-}
-
-static const struct trib_trainer trainer = {.struct_size = sizeof(trainer), .train = train};
-
-static int set_up(void **state)
-{
-    (void)state;
-    policy = (struct trib_policy){.allowed_modes = "off,local"};
-    trib_ledger_close(ledger);
-    if (trib_ledger_open(&(struct trib_ledger_options){.dir = NULL}, &ledger))
-        return -1;
-    script.err = TRIB_OK;
-    script.examples = 20;
-    script.step = 0.25f;
-    msg = (struct trib_msg_task){.round_id = 9,
-                                 .round_number = 3,
-                                 .population = "default",
-                                 .spec = SPEC,
-                                 .base_version = 4,
-                                 .base_digest = {1, 2, 3},
-                                 .epochs = 5,
-                                 .batch = 16,
-                                 .learning_rate = 0.5,
-                                 .weight_max = 1000,
-                                 .encoding = {.grid = 0x1p-10, .word_bits = 24}};
-    return 0;
-}
-
-static void use_local_privacy(void)
-{
-    msg.encoding = (struct trib_msg_encoding){.mode = TRIB_PRIVACY_LOCAL,
-                                              .grid = 0x1p-10,
-                                              .grid_bits = 6,
-                                              .s1 = 2048,
-                                              .s2 = 1024,
-                                              .sinf = 1024,
-                                              .word_bits = 24};
-}
-
-static enum trib_code judge(uint64_t memory_max)
-{
-    struct trib_task task;
-    return trib_task_judge(&msg, &policy, memory_max, &task);
-}
+#include "tests/unit/task_rig.h"
 
 struct outcome {
     enum trib_code code;
@@ -97,11 +22,7 @@ static struct outcome run(const char *name)
     struct trib_task task;
     struct trib_task_result result = {.words = NULL};
     struct trib_spool spool;
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
-    task.device = name;
-    task.stop = &stop;
-    task.ledger = ledger;
-    trib_ledger_charge(&task.encoding, 1, 2, (const uint8_t[16]){0}, &task.charge);
+    take_task(name, &task);
     outcome.code = trib_task_run(&task, &trainer, &script, base, files_dir, &result);
     assert_null(result.words);
     outcome.begin = result.begin;
@@ -424,136 +345,6 @@ static void a_way_to_fit_that_we_do_not_know_is_declined(void **state)
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
 }
 
-// Of the tally rounds of these tests: adds `tally_adds` to the first and the last value.
-static double tally_adds[2];
-
-static enum trib_err count_two(void *user, struct trib_task *task, const float *params,
-                               size_t count)
-{
-    assert_ptr_equal(user, &script);
-    assert_int_equal(count, 4);
-    assert_true(params[3] == 0.5f);
-    assert_int_equal(task->tally->count, TALLY_VALUES);
-    enum trib_err err = trib_tally_add(task->tally, 0, tally_adds[0]);
-    return err ? err : trib_tally_add(task->tally, TALLY_VALUES - 1, tally_adds[1]);
-}
-
-static const struct trib_trainer counting = {
-    .struct_size = sizeof(counting), .train = train, .tally = count_two};
-
-static void ask_for_a_tally(void)
-{
-    (void)snprintf(msg.spec, sizeof(msg.spec), "3 - dense 1 linear");
-    msg.fit.tally = (struct trib_msg_tally){.kind = TRIB_TALLY_NEWTON, .values = TALLY_VALUES};
-    msg.encoding = (struct trib_msg_encoding){.grid = 1, .word_bits = TRIB_TALLY_WORD_BITS};
-    msg.weight_max = 1;
-    tally_adds[0] = -1e-20;
-    tally_adds[1] = 1e20;
-}
-
-static enum trib_code count_once(struct trib_task_result *result)
-{
-    static const float base[4] = {0, 0, 0, 0.5f};
-    struct trib_task task;
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
-    task.device = "d0";
-    task.stop = &stop;
-    task.ledger = ledger;
-    trib_ledger_charge(&task.encoding, 1, 2, (const uint8_t[16]){0}, &task.charge);
-    *result = (struct trib_task_result){.words = NULL};
-    return trib_task_run(&task, &counting, &script, base, files_dir, result);
-}
-
-static void what_is_counted_is_sent_exactly_with_a_weight_of_one(void **state)
-{
-    (void)state;
-    struct trib_task_result result;
-    struct trib_tally tally;
-    int64_t sums[TALLY_WORDS] = {0};
-    ask_for_a_tally();
-    assert_int_equal(count_once(&result), TRIB_CODE_ACCEPTED);
-    assert_int_equal(result.begin.size, TALLY_WORDS * 4);
-    assert_int_equal(result.begin.weight, 1);
-    trib_codec_add(result.packed, TALLY_WORDS, 32, 1, sums);
-    assert_int_equal(trib_tally_init(&tally, TALLY_VALUES), TRIB_OK);
-    trib_tally_take(&tally, sums);
-    assert_true(trib_tally_value(&tally, 0) == -1e-20);
-    assert_true(trib_tally_value(&tally, 1) == 0);
-    assert_true(trib_tally_value(&tally, TALLY_VALUES - 1) == 1e20);
-    trib_tally_fini(&tally);
-    trib_task_result_fini(&result, TALLY_WORDS);
-}
-
-static void a_number_out_of_range_is_never_sent(void **state)
-{
-    (void)state;
-    static const double bad[] = {0x1p109, (double)NAN, (double)INFINITY};
-    static const enum trib_code codes[] = {TRIB_CODE_DECLINED_RANGE, TRIB_CODE_DECLINED_MODEL,
-                                           TRIB_CODE_DECLINED_MODEL};
-    struct trib_task_result result;
-    ask_for_a_tally();
-    for (size_t i = 0; i < 3; i++) {
-        tally_adds[1] = bad[i];
-        assert_int_equal(count_once(&result), codes[i]);
-        assert_null(result.packed);
-    }
-}
-
-static void with_privacy_a_tally_goes_through_the_boundary(void **state)
-{
-    (void)state;
-    struct trib_task_result result;
-    uint64_t total = 0;
-    ask_for_a_tally();
-    use_local_privacy();
-    msg.fit.tally.scale = 4;
-    tally_adds[0] = 2;
-    tally_adds[1] = 1e30; // clipped like any delta
-    assert_int_equal(count_once(&result), TRIB_CODE_ACCEPTED);
-    assert_int_equal(result.begin.size, TALLY_VALUES * 3);
-    assert_false(result.begin.has_weight);
-    assert_true(result.reservation > 0); // and costs what any round costs
-    int64_t sums[TALLY_VALUES] = {0};
-    trib_codec_add(result.packed, TALLY_VALUES, 24, 1, sums);
-    for (size_t i = 0; i < TALLY_VALUES; i++)
-        total += (uint64_t)llabs(sums[i]);
-    assert_in_range(total, 512, 1024 + TALLY_VALUES * 64 * 20); // the clip, and noise of scale 64
-    trib_task_result_fini(&result, TALLY_VALUES);
-}
-
-static void a_tally_that_we_would_count_otherwise_is_declined(void **state)
-{
-    (void)state;
-    struct trib_task task;
-    ask_for_a_tally();
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
-    assert_true(trib_trainer_can(&counting, &task));
-    assert_false(trib_trainer_can(&trainer, &task)); // it can only train
-    struct trib_trainer old = counting;
-    old.struct_size = offsetof(struct trib_trainer, tally); // of before there was such a thing
-    assert_false(trib_trainer_can(&old, &task));
-    assert_int_equal(trib_task_judge(&msg, &policy, TALLY_WORDS * 16 - 1, &task),
-                     TRIB_CODE_DECLINED_MODEL);
-    assert_int_equal(trib_task_judge(&msg, &policy, TALLY_WORDS * 16, &task), TRIB_CODE_ACCEPTED);
-    msg.fit.tally.kind = TRIB_TALLY_KINDS + 7; // of a newer coordinator
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
-    ask_for_a_tally();
-    msg.fit.tally.values++;
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
-    ask_for_a_tally();
-    msg.fit.tally.scale = 1; // is for noise
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
-    ask_for_a_tally();
-    msg.encoding.word_bits = 24;
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
-    ask_for_a_tally();
-    use_local_privacy(); // without a scale
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
-    ask_for_a_tally();
-    (void)snprintf(msg.spec, sizeof(msg.spec), SPEC);
-    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
-}
-
 static void ways_that_do_not_fit_the_model_are_declined(void **state)
 {
     (void)state;
@@ -656,14 +447,6 @@ static void shuffles_differ_by_seed_round_and_device_and_repeat(void **state)
     assert_memory_not_equal(&first, &other, sizeof(first));
 }
 
-static int tear_down(void **state)
-{
-    static const char *const names[] = {"spool.update", NULL};
-    (void)state;
-    trib_ledger_close(ledger);
-    return files_teardown(names);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -682,10 +465,6 @@ int main(void)
         cmocka_unit_test_setup(an_update_is_charged_before_it_is_durable, set_up),
         cmocka_unit_test_setup(without_budget_nothing_is_made, set_up),
         cmocka_unit_test_setup(a_way_to_fit_that_we_do_not_know_is_declined, set_up),
-        cmocka_unit_test_setup(what_is_counted_is_sent_exactly_with_a_weight_of_one, set_up),
-        cmocka_unit_test_setup(a_number_out_of_range_is_never_sent, set_up),
-        cmocka_unit_test_setup(with_privacy_a_tally_goes_through_the_boundary, set_up),
-        cmocka_unit_test_setup(a_tally_that_we_would_count_otherwise_is_declined, set_up),
         cmocka_unit_test_setup(ways_that_do_not_fit_the_model_are_declined, set_up),
         cmocka_unit_test_setup(what_the_optimizer_keeps_counts_against_the_memory, set_up),
         cmocka_unit_test_setup(a_trainer_finds_every_number_of_its_task, set_up),
