@@ -38,9 +38,9 @@ struct trib_device_task {
 
 // What the device sends, borrowed from the bench until its next task.
 struct trib_device_update {
-    enum trib_code code; // TRIB_CODE_NONE: there is an update; else why there is none
+    enum trib_code code;  // TRIB_CODE_NONE: there is an update; else why there is none
     const int32_t *words; // (words of the task's shape)
-    uint32_t weight; // examples, capped; 1 with privacy on, when it is not told
+    uint32_t weight;      // examples, capped; 1 with privacy on, when it is not told
 };
 
 // TRIB_ERR_STOPPED: asked to.
