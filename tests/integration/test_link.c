@@ -28,8 +28,8 @@ enum {
 
 static const uint8_t stranger_secret[32] = "somebody who was never enrolled";
 
-static char ipc_path[64];
-static char ipc_url[80];
+static char ipc_path[TEST_FOLDER_SIZE + 8];
+static char ipc_url[TEST_FOLDER_SIZE + 16];
 static const char *const tcp_url = "tcp://127.0.0.1:0";
 
 // ---- The attacks, `index` of many
@@ -377,8 +377,8 @@ int main(void)
         cmocka_unit_test(a_connection_says_who_is_at_the_other_end),
         cmocka_unit_test(dialing_nobody_and_cancelling_call_back_exactly_once),
     };
-    char directory[] = "/tmp/tributary-test-XXXXXX";
-    if (!mkdtemp(directory))
+    char directory[TEST_FOLDER_SIZE];
+    if (!test_folder(directory))
         return EXIT_FAILURE;
     (void)snprintf(ipc_path, sizeof(ipc_path), "%s/link", directory);
     (void)snprintf(ipc_url, sizeof(ipc_url), "ipc://%s", ipc_path);

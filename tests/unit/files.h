@@ -12,7 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
-static char files_dir[] = "/tmp/tributary-test-XXXXXX";
+static char files_dir[TEST_FOLDER_SIZE];
 static char files_logged[4096]; // the last line
 
 static void files_keep_line(void *user, enum trib_log_level level, const char *line)
@@ -26,7 +26,7 @@ static inline int files_setup(void **state)
 {
     (void)state;
     trib_log_set_sink(files_keep_line, NULL);
-    return mkdtemp(files_dir) ? 0 : -1;
+    return test_folder(files_dir) ? 0 : -1;
 }
 
 // Remove what the tests wrote: `names` ends with NULL.

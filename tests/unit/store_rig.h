@@ -15,7 +15,7 @@
 #define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, drop_place)
 
 struct place {
-    char dir[64];
+    char dir[TEST_FOLDER_SIZE];
     char path[96];
 };
 
@@ -34,8 +34,7 @@ static inline int make_place(void **state)
     struct place *place = calloc(1, sizeof(*place));
     if (!place)
         return -1;
-    (void)snprintf(place->dir, sizeof(place->dir), "/tmp/trib-store-XXXXXX");
-    if (!mkdtemp(place->dir)) {
+    if (!test_folder(place->dir)) {
         free(place);
         return -1;
     }

@@ -21,7 +21,7 @@ enum {
 
 // A round on disk: updates in the slots of a segment, and the plan that adds them.
 struct fleet {
-    char dir[64];
+    char dir[TEST_FOLDER_SIZE];
     struct trib_segment *segment;
     size_t packed_size;
     size_t checksum_count;
@@ -54,8 +54,7 @@ static void fleet_open(struct fleet *fleet, size_t params, uint32_t word_bits, u
 {
     assert_true(count <= DEVICES_MAX);
     *fleet = (struct fleet){.count = count};
-    (void)snprintf(fleet->dir, sizeof(fleet->dir), "/tmp/trib-aggregate-XXXXXX");
-    assert_non_null(mkdtemp(fleet->dir));
+    assert_true(test_folder(fleet->dir));
     fleet->packed_size = trib_codec_size(params, word_bits);
     fleet->checksum_count = trib_segment_checksum_count(fleet->packed_size);
     fleet->packed = memory_of(count, fleet->packed_size);
@@ -326,7 +325,7 @@ static int bench(void)
         PARAMS = 1000000,
         RUNS = 5
     };
-    char dir[] = "/tmp/trib-aggregate-XXXXXX";
+    char dir[TEST_FOLDER_SIZE];
     const size_t size = trib_codec_size(PARAMS, 24);
     const size_t blocks = trib_segment_checksum_count(size);
     struct trib_aggregate_member members[COUNT];
@@ -335,7 +334,7 @@ static int bench(void)
     uint32_t *checksums = calloc(COUNT * blocks, sizeof(*checksums));
     float *mean = trib_alloc_array(PARAMS, sizeof(*mean));
     uint64_t seed = 1;
-    enum trib_err err = packed && checksums && mean && mkdtemp(dir) ? TRIB_OK : TRIB_ERR_NOMEM;
+    enum trib_err err = packed && checksums && mean && test_folder(dir) ? TRIB_OK : TRIB_ERR_NOMEM;
     if (!err)
         err = trib_segment_create(dir, ROUND, size, COUNT, &segment);
     for (uint32_t d = 0; !err && d < COUNT; d++) {

@@ -258,11 +258,11 @@ static void conf_written_reads_back_the_same(void **state)
 static void files_are_written_whole_or_not_at_all(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/trib-test-XXXXXX";
+    char dir[TEST_FOLDER_SIZE];
     char path[TRIB_PATH_MAX + 1];
     struct trib_buf buf = {0};
 
-    assert_non_null(mkdtemp(dir));
+    assert_true(test_folder(dir));
     assert_int_equal(trib_path_join(path, dir, "f"), TRIB_OK);
     assert_int_equal(trib_file_write(path, "hello", 5, 0600), TRIB_OK);
     assert_int_equal(trib_file_write_two(path, "ab", 2, "cde", 3, 0600), TRIB_OK);

@@ -20,6 +20,7 @@ static int tear_down(void **state)
     (void)state;
     forget("coordinator.key");
     forget("coordinator.pub");
+    forget("roster.key");
     forget("tributary.ini");
     forget("models");
     forget("updates");

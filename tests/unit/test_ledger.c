@@ -29,7 +29,7 @@ enum {
 static const uint64_t DAY_MS = 86400000;
 static const uint64_t START_MS = 1790000000000;
 
-static char dir[] = "/tmp/trib-ledger-XXXXXX";
+static char dir[TEST_FOLDER_SIZE];
 static char path[TRIB_PATH_MAX + 1], head_path[TRIB_PATH_MAX + 1];
 static const uint8_t secret[TRIB_LEDGER_SECRET_SIZE] = {1, 2, 3};
 static uint64_t wall, mono; // the test's clocks, ms
@@ -56,10 +56,9 @@ static const struct trib_encoding encoding = {.mode = TRIB_PRIVACY_LOCAL,
 static int set_up(void **state)
 {
     (void)state;
-    memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
     wall = START_MS;
     mono = 5000;
-    return mkdtemp(dir) && !trib_path_join(path, dir, "privacy.ledger") &&
+    return test_folder(dir) && !trib_path_join(path, dir, "privacy.ledger") &&
                    !trib_path_join(head_path, dir, "privacy.head")
                ? 0
                : -1;

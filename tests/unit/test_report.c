@@ -10,13 +10,12 @@
 #include "simulations/report.h"
 #include "simulations/svg.h"
 
-static char dir[64];
+static char dir[TEST_FOLDER_SIZE];
 
 static int make_dir(void **state)
 {
     (void)state;
-    (void)snprintf(dir, sizeof(dir), "/tmp/tributary-report-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
+    return test_folder(dir) ? 0 : -1;
 }
 
 static int remove_dir(void **state)

@@ -9,14 +9,13 @@
 #include "simulations/scenario.h"
 
 // A folder of its own for each test, with the files it writes.
-static char dir[64];
+static char dir[TEST_FOLDER_SIZE];
 
 static int make_dir(void **state)
 {
     (void)state;
-    (void)snprintf(dir, sizeof(dir), "/tmp/tributary-scenario-XXXXXX");
     trib_log_set_level(TRIB_LOG_ERROR);
-    return mkdtemp(dir) ? 0 : -1;
+    return test_folder(dir) ? 0 : -1;
 }
 
 static int remove_dir(void **state)

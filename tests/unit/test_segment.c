@@ -25,7 +25,7 @@ enum {
 };
 
 struct place {
-    char dir[64];
+    char dir[TEST_FOLDER_SIZE];
     char path[96]; // of the segment of ROUND
 };
 
@@ -41,8 +41,7 @@ static int make_place(void **state)
     struct place *place = calloc(1, sizeof(*place));
     if (!place)
         return -1;
-    (void)snprintf(place->dir, sizeof(place->dir), "/tmp/trib-segment-XXXXXX");
-    if (!mkdtemp(place->dir)) {
+    if (!test_folder(place->dir)) {
         free(place);
         return -1;
     }

@@ -14,17 +14,16 @@ enum {
     SIZE = 60
 };
 
-static char dir[] = "/tmp/trib-spool-XXXXXX";
+static char dir[TEST_FOLDER_SIZE];
 static char path[TRIB_PATH_MAX + 1];
 static uint8_t packed[SIZE];
 
 static int set_up(void **state)
 {
     (void)state;
-    memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
     for (int i = 0; i < SIZE; i++)
         packed[i] = (uint8_t)(i * 7);
-    return mkdtemp(dir) && trib_path_join(path, dir, "spool.update") == TRIB_OK ? 0 : -1;
+    return test_folder(dir) && trib_path_join(path, dir, "spool.update") == TRIB_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)

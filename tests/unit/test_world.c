@@ -16,7 +16,7 @@ enum {
     CLIENTS = 12,
 };
 
-static char dir[64];
+static char dir[TEST_FOLDER_SIZE];
 static char ini[96];
 
 static int make_files(void **state)
@@ -26,8 +26,7 @@ static int make_files(void **state)
     uint64_t seed = 5;
     trib_crypto_init();
     trib_log_set_level(TRIB_LOG_ERROR);
-    (void)snprintf(dir, sizeof(dir), "/tmp/tributary-world-XXXXXX");
-    if (!mkdtemp(dir))
+    if (!test_folder(dir))
         return -1;
     (void)snprintf(path, sizeof(path), "%s/rows.csv", dir);
     FILE *file = fopen(path, "w");
