@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/prepared.h"
 #include "client/source_sqlite.h"
 #include "client/state.h"
 #include "common/base/alloc.h"
@@ -14,24 +15,27 @@
 
 #define TRIB_LOG_MODULE "feed"
 
-// Rows of a query. `wants_new`: only those behind the mark, by their positions.
+// Rows of a query. `is_numbered`: they have positions, which say what is new; `wants_used`: from
+// the first one on.
 static enum trib_err read_query(const struct trib_data_config *config,
-                                const struct trib_data_mark *mark, bool wants_new,
-                                struct trib_data_news *ret_news)
+                                const struct trib_data_mark *mark, bool is_numbered,
+                                bool wants_used, struct trib_data_news *ret_news)
 {
 #ifdef TRIB_WITH_SQLITE_SOURCE
     uint8_t source[TRIB_DIGEST_SIZE];
     struct trib_dataset *dataset;
     trib_data_source_digest(config, source);
-    const bool is_ours = memcmp(source, mark->digest, sizeof(source)) == 0;
-    enum trib_err err = trib_sqlite_read(config, is_ours ? mark->position : 0, wants_new, &dataset);
+    const bool is_behind = memcmp(source, mark->digest, sizeof(source)) == 0 && !wants_used;
+    enum trib_err err =
+        trib_sqlite_read(config, is_behind ? mark->position : 0, is_numbered, &dataset);
     if (!err)
         trib_data_news_take(ret_news, config, dataset, mark);
     return err;
 #else
     (void)config;
     (void)mark;
-    (void)wants_new;
+    (void)is_numbered;
+    (void)wants_used;
     (void)ret_news;
     TRIB_ERROR("data.format: this client was built without sqlite (meson option sqlite_source)");
     return TRIB_ERR_INVAL;
@@ -44,7 +48,7 @@ static enum trib_err open_query(const struct trib_data_config *config,
 {
     struct trib_data_news news;
     const struct trib_data_mark none = {.position = 0};
-    enum trib_err err = read_query(config, &none, false, &news);
+    enum trib_err err = read_query(config, &none, false, true, &news);
     if (err)
         return err;
     *ret_dataset = news.dataset;
@@ -122,19 +126,24 @@ enum trib_err trib_feed_open(const char *path, struct trib_dataset **ret_dataset
     return TRIB_OK;
 }
 
-static enum trib_err open_news(const struct trib_data_config *config,
-                               const struct trib_data_mark *mark, bool is_batch,
+static enum trib_err open_news(const struct trib_data_config *config, const struct trib_task *task,
                                struct trib_data_news *ret_news)
 {
+    const struct trib_data_mark *mark = &task->mark; // all zero in mode batch
+    const bool is_batch = task->msg.fit.mode == TRIB_MODE_BATCH;
+    bool wants_used;
     if (config->test_fraction > 0 && config->format == TRIB_DATA_IDX) {
         // Its marks count rows, and held-out ones would shift them.
         TRIB_ERROR(
             "data.test_fraction: new rows of idx files cannot be held out; use csv or a store");
         return TRIB_ERR_INVAL;
     }
-    enum trib_err err = config->format == TRIB_DATA_SQLITE
-                            ? read_query(config, mark, !is_batch, ret_news)
-                            : trib_data_news_open(config, mark, trib_clock_wall_ms(), ret_news);
+    enum trib_err err = trib_prepared_wants_used(task, config, &wants_used);
+    if (err)
+        return err;
+    err = config->format == TRIB_DATA_SQLITE
+              ? read_query(config, mark, !is_batch, wants_used, ret_news)
+              : trib_data_news_open(config, mark, wants_used, trib_clock_wall_ms(), ret_news);
     if (err)
         return err;
     err = set_aside(config, ret_news->dataset, &ret_news->first);
@@ -149,14 +158,13 @@ enum trib_err trib_feed_read(struct trib_dataset *dataset, const struct trib_tas
 {
     const struct trib_data_config *config = dataset->origin;
     const bool is_batch = task->msg.fit.mode == TRIB_MODE_BATCH;
-    const struct trib_data_mark *mark = &task->mark; // all zero in mode batch
     const bool has_rows = config && (config->train[0] || !trib_data_is_file(config));
     *ret_is_borrowed = !has_rows || (is_batch && trib_data_is_file(config));
     enum trib_err err = TRIB_OK;
     if (*ret_is_borrowed)
         *ret_news = (struct trib_data_news){.dataset = dataset, .end = dataset->rows};
     else
-        err = open_news(config, mark, is_batch, ret_news);
+        err = open_news(config, task, ret_news);
     if (err)
         return err;
     if (config)

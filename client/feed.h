@@ -13,7 +13,8 @@
 // keeps what it takes to read it again.
 TRIB_CHECKED enum trib_err trib_feed_open(const char *path, struct trib_dataset **ret_dataset);
 
-// The rows for a task: all of them in mode batch, else those behind task->mark. When they are those
+// The rows for a task: all of them in mode batch, else those behind task->mark; the used ones stand
+// before these where a file or a pipeline has them (prepared.h). When they are those
 // of `dataset` itself they are borrowed from it (*ret_is_borrowed): do not end them then.
 TRIB_CHECKED enum trib_err trib_feed_read(struct trib_dataset *dataset,
                                           const struct trib_task *task,

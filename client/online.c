@@ -23,10 +23,11 @@ struct trib_online {
     struct trib_rng rng;
     float *params; // (model.param_count), owned
     uint64_t batch;
-    uint8_t training[TRIB_DIGEST_SIZE]; // how, trib_training_digest
-    uint8_t base[TRIB_DIGEST_SIZE];     // from which version
-    struct trib_data_mark start, mark;  // rows behind `start` and up to `mark` are learnt
-    uint64_t rows;                      // how many
+    uint8_t training[TRIB_DIGEST_SIZE];       // how, trib_training_digest
+    uint8_t base[TRIB_DIGEST_SIZE];           // from which version
+    struct trib_data_mark start, mark;        // rows behind `start` and up to `mark` are learnt
+    uint64_t rows;                            // how many
+    char prepare[TRIB_PIPELINE_TEXT_MAX + 1]; // the pipeline they go through, or ""
 };
 
 void trib_online_destroy(struct trib_online *online)
@@ -57,6 +58,7 @@ static enum trib_err begin(struct trib_dataset *dataset, const struct trib_task 
     o->batch = options.batch;
     o->start = o->mark = task->mark;
     memcpy(o->base, task->msg.base_digest, sizeof(o->base));
+    memcpy(o->prepare, task->msg.fit.prepare, sizeof(o->prepare));
     trib_training_digest(&task->msg, o->training);
     o->params = trib_alloc_aligned(o->model.param_count, sizeof(*o->params));
     enum trib_err err = o->params ? TRIB_OK : TRIB_ERR_NOMEM;
@@ -94,12 +96,12 @@ static enum trib_err catch_up(struct trib_dataset *dataset, const struct trib_ta
     double loss;
     task.msg.fit.mode = TRIB_MODE_ONLINE;
     task.msg.batch = o->batch;
+    memcpy(task.msg.fit.prepare, o->prepare, sizeof(o->prepare));
     task.msg.round_number = asked ? asked->msg.round_number : UINT64_MAX;
     enum trib_err err = trib_feed_read(dataset, &task, &news, &is_borrowed);
     if (err)
         return err;
-    if (asked)
-        err = trib_prepared_check(asked, news.dataset);
+    err = trib_prepared_features(&task, is_borrowed, &news);
     if (!err)
         err = trib_feed_check(&news, &task, &rows);
     if (!err) {

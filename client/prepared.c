@@ -8,6 +8,7 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/data/prepare_dataset.h"
+#include "common/data/schema.h"
 #include "tributary/client.h"
 
 #define TRIB_LOG_MODULE "trainer"
@@ -32,34 +33,50 @@ static enum trib_err check_pipeline(const struct trib_dataset *dataset,
     return TRIB_ERR_DATA;
 }
 
-static enum trib_err parse_pipeline(const struct trib_dataset *dataset,
-                                    const struct trib_task *task, struct trib_prepare **ret_prepare)
+static enum trib_err parse_pipeline(const struct trib_schema *schema, const struct trib_task *task,
+                                    struct trib_prepare **ret_prepare)
 {
     char why[512];
     const char *text = task->msg.fit.prepare;
-    enum trib_err err = trib_prepare_parse(text, strlen(text), "the job's pipeline",
-                                           dataset->schema, ret_prepare, why, sizeof(why));
+    enum trib_err err = trib_prepare_parse(text, strlen(text), "the job's pipeline", schema,
+                                           ret_prepare, why, sizeof(why));
     if (err)
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", task->msg.round_number, why);
     return err == TRIB_ERR_INVAL ? TRIB_ERR_DATA : err;
 }
 
-static enum trib_err prepare(struct trib_dataset *dataset, const struct trib_task *task)
+// A row that is learnt when it comes cannot wait for those behind it.
+static enum trib_err check_mode(const struct trib_task *task, const struct trib_prepare *pipeline)
 {
+    if (task->msg.fit.mode != TRIB_MODE_ONLINE || !trib_prepare_looks_ahead(pipeline))
+        return TRIB_OK;
+    TRIB_WARN("id=task-declined round=%" PRIu64 " declined: its pipeline looks at rows that come "
+              "later, which mode online does not know",
+              task->msg.round_number);
+    return TRIB_ERR_DATA;
+}
+
+// Only rows that have arrived go in: a rehearsal hides the others.
+static enum trib_err prepare(const struct trib_data_news *news, const struct trib_task *task)
+{
+    struct trib_dataset *dataset = news->dataset;
+    struct trib_dataset arrived = *dataset; // borrows all it has
     struct trib_prepare *pipeline;
     struct trib_prepare_report report = {.rows = 0};
-    enum trib_err err = parse_pipeline(dataset, task, &pipeline);
+    arrived.rows = news->end;
+    enum trib_err err = parse_pipeline(dataset->schema, task, &pipeline);
     if (err)
         return err;
     trib_dataset_free(dataset->prepared);
     dataset->prepared = NULL;
-    if (!trib_prepare_is_fitted(pipeline)) {
+    err = check_mode(task, pipeline);
+    if (!err && !trib_prepare_is_fitted(pipeline)) {
         TRIB_WARN("id=task-declined round=%" PRIu64 " declined: its pipeline is not fitted",
                   task->msg.round_number);
         err = TRIB_ERR_DATA;
     }
     if (!err)
-        err = trib_prepare_dataset(pipeline, dataset, trib_prepare_today(), &report,
+        err = trib_prepare_dataset(pipeline, &arrived, trib_prepare_today(), &report,
                                    &dataset->prepared);
     if (!err) {
         trib_digest(task->msg.fit.prepare, strlen(task->msg.fit.prepare), dataset->prepared_digest);
@@ -70,25 +87,42 @@ static enum trib_err prepare(struct trib_dataset *dataset, const struct trib_tas
     return err;
 }
 
-// The data set of features behind one of values, which keeps it.
-static enum trib_err features_of(struct trib_dataset *dataset, const struct trib_task *task)
+// The data set of features behind one of values, which keeps it if all rows went in.
+static enum trib_err features_of(const struct trib_data_news *news, const struct trib_task *task)
 {
+    struct trib_dataset *dataset = news->dataset;
+    const bool is_whole = news->end == dataset->rows;
     uint8_t digest[TRIB_DIGEST_SIZE];
     trib_digest(task->msg.fit.prepare, strlen(task->msg.fit.prepare), digest);
-    if (dataset->prepared && memcmp(digest, dataset->prepared_digest, sizeof(digest)) == 0)
+    if (is_whole && dataset->prepared &&
+        memcmp(digest, dataset->prepared_digest, sizeof(digest)) == 0)
         return TRIB_OK;
-    return prepare(dataset, task);
+    enum trib_err err = prepare(news, task);
+    if (!is_whole)
+        memset(dataset->prepared_digest, 0, sizeof(dataset->prepared_digest));
+    return err;
 }
 
-enum trib_err trib_prepared_check(const struct trib_task *task, const struct trib_dataset *dataset)
+enum trib_err trib_prepared_wants_used(const struct trib_task *task,
+                                       const struct trib_data_config *config, bool *ret_wants_used)
 {
-    enum trib_err err = check_pipeline(dataset, task);
-    if (!err && dataset->schema && !dataset->unfit[0] && task->msg.fit.mode != TRIB_MODE_BATCH) {
-        TRIB_WARN("id=task-declined round=%" PRIu64 " declined: with data.pipeline = job a device "
-                  "learns from all its rows only (round.mode = batch)",
-                  task->msg.round_number);
-        return TRIB_ERR_DATA;
+    char why[512];
+    struct trib_schema *schema;
+    struct trib_prepare *pipeline;
+    *ret_wants_used = false;
+    if (config->pipeline != TRIB_PIPELINE_JOB || !task->msg.fit.prepare[0])
+        return TRIB_OK;
+    enum trib_err err = trib_schema_load(config->schema, &schema, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("%s", why);
+        return err;
     }
+    err = parse_pipeline(schema, task, &pipeline);
+    if (!err)
+        *ret_wants_used = trib_prepare_remembers(pipeline);
+    if (!err)
+        trib_prepare_destroy(pipeline);
+    trib_schema_destroy(schema);
     return err;
 }
 
@@ -96,18 +130,16 @@ enum trib_err trib_prepared_features(const struct trib_task *task, bool is_borro
                                      struct trib_data_news *news)
 {
     struct trib_dataset *dataset = news->dataset;
-    enum trib_err err = trib_prepared_check(task, dataset);
+    enum trib_err err = check_pipeline(dataset, task);
     if (err || !dataset->schema || dataset->unfit[0])
         return err;
-    err = features_of(dataset, task);
+    err = features_of(news, task);
     if (err)
         return err;
     struct trib_dataset *features = dataset->prepared;
-    if (!is_borrowed) { // they are ours with the rows, which go
+    if (!is_borrowed) // they are ours with the rows, which go
         dataset->prepared = NULL;
-        trib_data_news_fini(news);
-    }
-    *news = (struct trib_data_news){.dataset = features, .end = features->rows};
+    trib_data_news_replace(news, features, is_borrowed);
     return TRIB_OK;
 }
 
@@ -139,7 +171,7 @@ enum trib_err trib_prepared_count(struct trib_task *task, const struct trib_data
         return err;
     if (dataset->rows == 0 || !dataset->schema)
         return TRIB_ERR_REFUSED;
-    err = parse_pipeline(dataset, task, &pipeline);
+    err = parse_pipeline(dataset->schema, task, &pipeline);
     if (err)
         return err;
     if (trib_prepare_sum_count(pipeline) != task->tally->count)

@@ -214,7 +214,7 @@ enum trib_err trib_sqlite_read(const struct trib_data_config *config, uint64_t a
     if (!err)
         err = trib_intake_begin(&q.intake, &options, schema, &findings, 1024);
     if (!err)
-        err = run(&q, after, wants_positions);
+        err = run(&q, prepare && trib_prepare_remembers(prepare) ? 0 : after, wants_positions);
     if (!err)
         trib_intake_end(&q.intake, &dataset);
     if (!err)

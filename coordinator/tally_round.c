@@ -149,6 +149,12 @@ enum trib_err trib_job_check_prepare(const struct trib_job *job, const struct tr
 {
     size_t counts[TRIB_PREPARE_PASSES_MAX], most = 0;
     struct trib_privacy_plan plan;
+    if (job->config.learning_mode == TRIB_JOB_MODE_ONLINE && trib_prepare_looks_ahead(prepare)) {
+        (void)snprintf(why, why_size,
+                       "impute with = interpolate looks at rows that come later; with round.mode "
+                       "= online a row is learnt when it comes (with = forward would do)");
+        return TRIB_ERR_INVAL;
+    }
     if (job->asked.mode == TRIB_PRIVACY_OFF || trib_prepare_is_fitted(prepare))
         return TRIB_OK;
     enum trib_err err = trib_prepare_check_bounds(prepare, counts, why, why_size);

@@ -52,8 +52,8 @@ struct trib_round_shape trib_job_shape(const struct trib_job *job, enum trib_tal
 // TRIB_ERR_INVAL with conf->error.
 TRIB_CHECKED enum trib_err trib_job_check_tallies(struct trib_conf *conf, struct trib_job *job);
 
-// Can the passes of this pipeline be counted as the job's privacy wants it? TRIB_ERR_INVAL with a
-// text in `why`.
+// Can the passes of this pipeline be counted as the job's privacy wants it, and rows be prepared as
+// its mode wants them? TRIB_ERR_INVAL with a text in `why`.
 TRIB_CHECKED enum trib_err trib_job_check_prepare(const struct trib_job *job,
                                                   const struct trib_prepare *prepare, char *why,
                                                   size_t why_size);

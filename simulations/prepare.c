@@ -18,6 +18,10 @@ enum trib_err trib_scenario_load_pipeline(struct trib_scenario *s)
         return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
     s->data.keeps_values = true;
     s->passes = trib_prepare_passes_left(s->prepare);
+    if (s->data.rows_per_round > 0 && trib_prepare_looks_ahead(s->prepare))
+        return trib_conf_reject(&s->conf, "data", "rows_per_round",
+                                "cannot go with impute with = interpolate, which looks at rows "
+                                "that come later");
     if (trib_prepare_features(s->prepare) == s->job.model.inputs)
         return TRIB_OK;
     return trib_conf_reject(&s->conf, "data", "prepare", "makes %zu features, the model takes %u",
@@ -50,12 +54,12 @@ static void append(struct trib_dataset *to, const struct trib_dataset *from)
     if (from->weights)
         memcpy(to->weights + to->rows, from->weights, from->rows * sizeof(*to->weights));
     memcpy(to->ids + to->rows, from->ids, from->rows * sizeof(*to->ids));
+    memcpy(to->positions + to->rows, from->positions, from->rows * sizeof(*to->positions));
     to->rows += from->rows;
 }
 
-// `kept`: rows that are left of each device.
-static enum trib_err apply_train(struct trib_scenario *s, double today,
-                                 struct trib_prepare_report *report, size_t *kept)
+// Room for the features of all devices' rows.
+static enum trib_err create_train(const struct trib_scenario *s, struct trib_dataset **ret_train)
 {
     struct trib_dataset *train;
     enum trib_err err = trib_dataset_create(s->train->rows, trib_prepare_features(s->prepare),
@@ -63,13 +67,36 @@ static enum trib_err apply_train(struct trib_scenario *s, double today,
     if (err)
         return err;
     err = trib_dataset_add_weights(train);
+    if (!err)
+        err = trib_dataset_add_positions(train);
     train->ids = trib_alloc_array(s->train->rows + 1, sizeof(*train->ids));
-    if (!train->ids)
+    if (!err && !train->ids)
         err = TRIB_ERR_NOMEM;
     train->rows = 0;
+    if (err)
+        trib_dataset_free(train);
+    else
+        *ret_train = train;
+    return err;
+}
+
+// `kept`: rows that are left of each device.
+static enum trib_err apply_train(struct trib_scenario *s, double today,
+                                 struct trib_prepare_report *report, size_t *kept)
+{
+    struct trib_dataset *train;
+    uint64_t *places = trib_alloc_array(s->train->rows + 1, sizeof(*places));
+    enum trib_err err = places ? create_train(s, &train) : TRIB_ERR_NOMEM;
+    for (size_t i = 0; !err && i < s->train->rows; i++)
+        places[i] = i + 1;
+    if (err) {
+        free(places);
+        return err;
+    }
     for (size_t d = 0; !err && d < s->partition.clients; d++) {
-        const struct trib_dataset view = trib_scenario_device_rows(s, d);
+        struct trib_dataset view = trib_scenario_device_rows(s, d);
         struct trib_dataset *part;
+        view.positions = places;
         err = trib_prepare_dataset(s->prepare, &view, today, report, &part);
         if (err)
             break;
@@ -77,6 +104,7 @@ static enum trib_err apply_train(struct trib_scenario *s, double today,
         append(train, part);
         trib_dataset_free(part);
     }
+    free(places);
     if (err) {
         trib_dataset_free(train);
         return err;

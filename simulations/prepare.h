@@ -19,7 +19,8 @@ struct trib_dataset trib_scenario_device_rows(const struct trib_scenario *scenar
 TRIB_CHECKED enum trib_err trib_scenario_fit(struct trib_scenario *scenario);
 
 // Make features of all rows. Devices may lose rows: the partition's sizes are those that are left,
-// and its row numbers mean nothing any more.
+// its row numbers mean nothing any more, and `train` has as positions which of its device's rows,
+// from 1, each one was.
 TRIB_CHECKED enum trib_err trib_scenario_apply(struct trib_scenario *scenario);
 
 #endif // TRIB_SIMULATIONS_PREPARE_H

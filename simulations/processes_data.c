@@ -147,7 +147,8 @@ static void put_values_section(const struct trib_processes *p, const char *kind,
     if (strcmp(kind, "test") == 0)
         trib_buf_printf(text, "prepare = %s/prepare.ini\n", p->state_dir);
     else
-        trib_buf_text(text, "pipeline = job\n");
+        trib_buf_printf(text, "pipeline = job\nrows_per_round = %" PRIu64 "\n",
+                        data->rows_per_round);
     if (data->join[0]) { // the rows are as they are written, and are joined where they are read
         char tolerance[TRIB_REAL_TEXT_SIZE];
         trib_real_text(data->join_tolerance_s, tolerance);

@@ -21,6 +21,19 @@ void trib_world_step(struct trib_world *world, struct trib_round_input input)
     (void)err;
 }
 
+// How many of a device's rows are there when so many have arrived: a pipeline drops some.
+static size_t kept_of(const struct trib_scenario *s, uint64_t device, uint64_t arrived)
+{
+    const size_t rows = trib_partition_size(&s->partition, device);
+    size_t kept = 0;
+    if (!s->train->positions)
+        return arrived < rows ? (size_t)arrived : rows;
+    const uint64_t *places = s->train->positions + s->partition.starts[device];
+    while (kept < rows && places[kept] <= arrived)
+        kept++;
+    return kept;
+}
+
 // The rows a device learns from in this round, as a real one finds them (client/feed.h).
 static struct trib_samples samples_of(const struct trib_world *world, uint64_t device)
 {
@@ -30,9 +43,8 @@ static struct trib_samples samples_of(const struct trib_world *world, uint64_t d
     const bool is_tally = world->shape.kind != TRIB_TALLY_NONE;
     const uint64_t first = world->used && !is_tally ? world->used[device] : 0;
     uint64_t arrived;
-    if (per_round > 0 && !__builtin_mul_overflow(per_round, world->round_number, &arrived) &&
-        arrived < samples.rows)
-        samples.rows = arrived;
+    if (per_round > 0 && !__builtin_mul_overflow(per_round, world->round_number, &arrived))
+        samples.rows = kept_of(world->scenario, device, arrived);
     samples.x += first * samples.inputs;
     samples.y += first;
     if (samples.weights)

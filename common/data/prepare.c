@@ -127,6 +127,26 @@ const char *trib_prepare_step_kind(const struct trib_prepare *p, size_t step)
     return p->steps[step].kind->name;
 }
 
+bool trib_prepare_remembers(const struct trib_prepare *p)
+{
+    for (size_t i = 0; i < p->step_count; i++) {
+        const struct trib_prepare_step *step = &p->steps[i];
+        if (step->kind->state_size && step->kind->state_size(step) > 0)
+            return true;
+    }
+    return trib_prepare_looks_ahead(p);
+}
+
+bool trib_prepare_looks_ahead(const struct trib_prepare *p)
+{
+    for (size_t i = 0; i < p->step_count; i++) {
+        const struct trib_prepare_step *step = &p->steps[i];
+        if (step->kind->looks_ahead && step->kind->looks_ahead(step))
+            return true;
+    }
+    return false;
+}
+
 // ---- The canonical text
 
 static void write_columns(const struct trib_prepare *p, const struct trib_prepare_step *step,

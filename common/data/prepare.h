@@ -150,6 +150,11 @@ void trib_prepare_gather(struct trib_prepare_run *run, const double *values,
 enum trib_prepare_fate trib_prepare_row(struct trib_prepare_run *run, const double *values,
                                         float *ret_x, float *ret_weight);
 
+// Does what becomes of a row hang on the rows before it, or on those behind it? Only then do rows
+// that are new want the others beside them.
+bool trib_prepare_remembers(const struct trib_prepare *prepare);
+bool trib_prepare_looks_ahead(const struct trib_prepare *prepare);
+
 // Steps count from 0.
 size_t trib_prepare_step_count(const struct trib_prepare *prepare);
 const char *trib_prepare_step_kind(const struct trib_prepare *prepare, size_t step);

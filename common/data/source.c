@@ -32,10 +32,6 @@ enum trib_err trib_data_load(const struct trib_data_config *config, struct trib_
         (void)snprintf(why, sizeof(why), "data.scale must be 1 with a pipeline, which scales");
         err = TRIB_ERR_INVAL;
     }
-    if (!err && is_from_job && config->rows_per_round > 0) {
-        (void)snprintf(why, sizeof(why), "data.rows_per_round cannot go with data.pipeline = job");
-        err = TRIB_ERR_INVAL;
-    }
     if (!err && is_from_job && (config->prepare[0] || !schema)) {
         (void)snprintf(why, sizeof(why),
                        "data.pipeline = job wants a data.schema, and no data.prepare");

@@ -140,15 +140,20 @@ struct trib_data_news {
     size_t end;                       // and before this one
     uint8_t source[TRIB_DIGEST_SIZE]; // not of csv and jsonl: trib_data_source_digest
     struct trib_buf text;             // csv, jsonl: the file up to its last line end
+    // Of features that a pipeline made, which may have left rows out: the mark of all rows it was
+    // given.
+    bool has_whole;
+    struct trib_data_mark whole;
 };
 
 // Read a device's training rows (not of sqlite), and find those behind the mark. Of a csv or jsonl
 // file only lines that have their end count: the last may be still in the writing. When the file no
 // longer begins with what the mark was made of, it was rotated or written anew: all its rows are
-// new (logged with id=data-rotated).
+// new (logged with id=data-rotated). Of a store the rows before the mark are left out, unless
+// `wants_used`.
 TRIB_CHECKED enum trib_err trib_data_news_open(const struct trib_data_config *config,
-                                               const struct trib_data_mark *mark, uint64_t now_ms,
-                                               struct trib_data_news *ret_news);
+                                               const struct trib_data_mark *mark, bool wants_used,
+                                               uint64_t now_ms, struct trib_data_news *ret_news);
 // A mark of another source than this counts for nothing (logged with id=data-changed).
 void trib_data_source_digest(const struct trib_data_config *config,
                              uint8_t ret_digest[static TRIB_DIGEST_SIZE]);
@@ -161,6 +166,10 @@ void trib_data_news_hide(struct trib_data_news *news, uint64_t rows_per_round,
                          uint64_t round_number);
 struct trib_samples trib_data_news_samples(const struct trib_data_news *news); // the new rows
 size_t trib_data_news_count(const struct trib_data_news *news);                // of new rows
+// Features (owned from now on) take the place of the rows they were made of, which go: all before
+// `end`, and what steps dropped is missing. `is_borrowed`: neither of them is owned.
+void trib_data_news_replace(struct trib_data_news *news, struct trib_dataset *features,
+                            bool is_borrowed);
 // Where the first `count` new rows end. `count` is at least 1.
 void trib_data_news_mark(const struct trib_data_news *news, size_t count,
                          struct trib_data_mark *ret_mark);

@@ -125,8 +125,8 @@ static void check_store(const struct trib_data_config *config, struct trib_data_
 }
 
 enum trib_err trib_data_news_open(const struct trib_data_config *config,
-                                  const struct trib_data_mark *mark, uint64_t now_ms,
-                                  struct trib_data_news *ret_news)
+                                  const struct trib_data_mark *mark, bool wants_used,
+                                  uint64_t now_ms, struct trib_data_news *ret_news)
 {
     struct trib_data_news news = {.dataset = NULL};
     struct trib_dataset *dataset;
@@ -135,7 +135,8 @@ enum trib_err trib_data_news_open(const struct trib_data_config *config,
     if (config->format == TRIB_DATA_STORE) {
         struct trib_data_mark own = own_mark(config, mark);
         check_store(config, &own);
-        err = trib_data_read_store(config, own.position, now_ms, config->scale, &dataset);
+        err = trib_data_read_store(config, wants_used ? 0 : own.position, now_ms, config->scale,
+                                   &dataset);
         if (!err)
             trib_data_news_take(&news, config, dataset, &own);
     } else if (config->format == TRIB_DATA_IDX) {
@@ -190,6 +191,35 @@ size_t trib_data_news_count(const struct trib_data_news *news)
     return news->end - news->first;
 }
 
+// Rows of features come from rows before the `end` of values; how many of them before this one?
+static size_t features_before(const struct trib_dataset *values, const struct trib_dataset *made,
+                              size_t row)
+{
+    size_t count = 0;
+    if (row == values->rows)
+        return made->rows;
+    while (count < made->rows &&
+           (values->positions ? made->positions[count] < values->positions[row]
+                              : values->lines && made->lines[count] < values->lines[row]))
+        count++;
+    return count;
+}
+
+void trib_data_news_replace(struct trib_data_news *news, struct trib_dataset *features,
+                            bool is_borrowed)
+{
+    struct trib_dataset *values = news->dataset;
+    if (news->end > news->first) {
+        trib_data_news_mark(news, news->end - news->first, &news->whole);
+        news->has_whole = true;
+    }
+    news->first = features_before(values, features, news->first);
+    news->end = features->rows;
+    news->dataset = features;
+    if (!is_borrowed)
+        trib_dataset_free(values);
+}
+
 void trib_data_news_mark(const struct trib_data_news *news, size_t count,
                          struct trib_data_mark *ret_mark)
 {
@@ -198,7 +228,9 @@ void trib_data_news_mark(const struct trib_data_news *news, size_t count,
     struct trib_data_mark mark = {.position = next};
     memcpy(mark.digest, news->source, sizeof(mark.digest));
     assert(count >= 1 && next <= news->end);
-    if (d->positions) {
+    if (news->has_whole && next == news->end) {
+        mark = news->whole; // behind rows that became no feature, too
+    } else if (d->positions) {
         mark.position = d->positions[next - 1];
     } else if (news->text.data) {
         // A record may have several lines: it ends before the next one begins.

@@ -94,7 +94,7 @@ enum trib_err trib_data_read_store(const struct trib_data_config *config, uint64
                                                     trib_data_keeps_values(config, prepare)};
     const struct trib_row_query query = {
         .dir = config->store,
-        .after = after,
+        .after = prepare && trib_prepare_remembers(prepare) ? 0 : after,
         .oldest_ms = age_ms && now_ms > age_ms ? now_ms - age_ms : 0,
         .columns = columns,
     };

@@ -34,14 +34,14 @@ def row(j):
     return ",".join("1" if i == j else "0" for i in range(COLUMNS)) + ",1\n"
 
 
-def zeros(path):
+def zeros(path, columns=COLUMNS):
     """Parameters to start from: all 0, as a safetensors file."""
     header = json.dumps({
-        "__metadata__": {"spec": f"{COLUMNS} - dense 1 linear"},
-        "0.weight": {"dtype": "F32", "shape": [1, COLUMNS], "data_offsets": [0, 4 * COLUMNS]},
-        "0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [4 * COLUMNS, 4 * COLUMNS + 4]},
+        "__metadata__": {"spec": f"{columns} - dense 1 linear"},
+        "0.weight": {"dtype": "F32", "shape": [1, columns], "data_offsets": [0, 4 * columns]},
+        "0.bias": {"dtype": "F32", "shape": [1], "data_offsets": [4 * columns, 4 * columns + 4]},
     }).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * COLUMNS + 4))
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * columns + 4))
 
 
 def learn(rows):
@@ -258,6 +258,47 @@ class GrowingTest(fleet.Case):
             (tried.folder / "watermark").unlink()
             tried.wait_for_job(tried.submit_next())
             self.assert_learnt(tried, [0])
+
+
+class PreparedTest(fleet.Case):
+    """Rows that wait for the job's pipeline, whose steps remember those that were learnt."""
+
+    def test_new_rows_are_prepared_behind_the_used_ones(self):
+        schema = "[column x]\ntype = real\n[column y]\ntype = real\nrole = label\n"
+        steps = "[step dedup]\n[step smooth]\ncolumns = x\nby = mean\nwindow = 2\n"
+        with Growing() as tried:
+            tried.begin("incremental")
+            for folder in (tried.folder, tried.root / "job"):
+                (folder / "s.ini").write_text(schema)
+            config = tried.folder / "client.ini"
+            config.write_text(config.read_text().replace("[data]\n", "[data]\npipeline = job\n"))
+            (tried.root / "job" / "p.ini").write_text(steps)
+            (tried.root / "job" / "test.csv").write_text("1,1\n")
+            tried.text = tried.text.replace(f"spec = {COLUMNS} ", "spec = 1 ").replace(
+                f"learning_rate = {RATE}", "learning_rate = 0.05") + \
+                "schema = s.ini\nprepare = p.ini\n"
+            zeros(tried.root / "job" / "zeros.safetensors", 1)
+            tried.start_device("d0")
+            tried.wait_connected(1)
+            weight = bias = 0.0
+            # Rows that come before each round, and the one feature that is new: a row that was
+            # there is dropped, and a mean is of the row before it, too.
+            for rows, feature in (("1,1\n", 1), ("3,1\n", 2), ("3,1\n1,1\n5,1\n1,1\n", 4),
+                                  ("7,1\n", 6)):
+                done = fleet.run("tributary-client", "push", tried.folder, "-", stdin=None,
+                                 input=rows)
+                assert done.returncode == 0, done.stderr
+                tried.wait_for_job(tried.submit_next())
+                change = 0.05 * (1 - weight * feature - bias)
+                weight += change * feature
+                bias += change
+                for got, wanted in zip(tried.params(), [weight, bias], strict=True):
+                    self.assertAlmostEqual(got, wanted, delta=1e-5)
+            # What is left out is behind the watermark, too.
+            self.assertRegex(tried.log("d0"), "rows are used up to position=6\\b")
+            fleet.run("tributary-client", "push", tried.folder, "-", stdin=None, input="7,1\n")
+            tried.wait_for_job(tried.submit_next())
+            self.assertEqual(tried.device("d0")["declined"], "DECLINED_NO_DATA")
 
 
 class ModesTest(fleet.Case):

@@ -273,6 +273,28 @@ class PrepareTest(fleet.Case):
                    for mode in ("inprocess", "processes")}
         self.assertEqual(len(digests), 1)
 
+    def test_rows_that_arrive_are_prepared_behind_those_that_were_learnt(self):
+        (self.dir / "p.ini").write_text(
+            "[step dedup]\n[step impute]\ncolumns = size\nwith = forward\n"
+            "[step smooth]\ncolumns = size\nby = mean\nwindow = 4\n"
+            "[step standardise]\ncolumns = size\n")
+        digests = set()
+        for mode in ("batch", "incremental", "online"):
+            got = {self.play(where, features=4, keys="rows_per_round = 12\n",
+                             privacy=f"off\n[round]\nmode = {mode}\nbatch = 3")[0]["model_digest"]
+                   for where in ("inprocess", "processes")}
+            self.assertEqual(len(got), 1, mode)
+            digests |= got
+        self.assertEqual(len(digests), 3)
+
+    def test_a_step_that_looks_ahead_wants_rows_that_stay(self):
+        (self.dir / "p.ini").write_text("[step impute]\ncolumns = size\nwith = interpolate\n")
+        for where in ("inprocess", "processes"):
+            said = self.play(where, status=2, features=4, privacy="off\n[round]\nmode = online\n")
+            self.assertIn("looks at rows that come later", said)
+        said = self.play(status=2, features=4, keys="rows_per_round = 12\n")
+        self.assertIn("data.rows_per_round: cannot go with impute with = interpolate", said)
+
     def test_an_embedding_beside_plain_columns_is_learnt_from(self):
         draw = random.Random(2)
         side = [draw.gauss(0, 1) for _ in range(16)]

@@ -26,7 +26,7 @@ static int begin(void **state)
 static void assert_news(struct trib_data_mark *mark, size_t count, float first, size_t take)
 {
     struct trib_data_news news;
-    assert_int_equal(trib_data_news_open(&config, mark, 1000, &news), TRIB_OK);
+    assert_int_equal(trib_data_news_open(&config, mark, false, 1000, &news), TRIB_OK);
     assert_int_equal(trib_data_news_count(&news), count);
     const struct trib_samples samples = trib_data_news_samples(&news);
     assert_int_equal(samples.rows, count);
@@ -87,7 +87,7 @@ static void a_rehearsal_hides_what_comes_later(void **state)
     put("1,0\n2,0\n3,1\n4,1\n5,0\n");
     static const size_t wanted[] = {2, 2, 1, 0};
     for (uint64_t round = 1; round <= 4; round++) {
-        assert_int_equal(trib_data_news_open(&config, &mark, 1000, &news), TRIB_OK);
+        assert_int_equal(trib_data_news_open(&config, &mark, false, 1000, &news), TRIB_OK);
         trib_data_news_hide(&news, 2, round);
         assert_int_equal(trib_data_news_count(&news), wanted[round - 1]);
         if (wanted[round - 1])

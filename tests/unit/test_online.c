@@ -4,33 +4,43 @@
 #include "client/feed.h"
 #include "common/data/row_store.h"
 #include "common/data/schema.h"
+#include "common/math/train.h"
 
 static struct trib_data_config config = {.format = TRIB_DATA_STORE,
                                          .store_max_bytes = TRIB_ROW_STORE_BYTES_MIN};
 static struct trib_task task;
 
-static struct trib_dataset *open_rows(void)
+static struct trib_dataset *open_as(const char *ini)
 {
-    static const char ini[] = "[data]\nformat = store\nschema = s.ini\n";
     struct trib_dataset *dataset;
     assert_int_equal(trib_feed_open(files_put(0, "client.ini", ini, strlen(ini)), &dataset),
                      TRIB_OK);
     return dataset;
 }
 
-static void push(int first, int count)
+static struct trib_dataset *open_rows(void)
+{
+    return open_as("[data]\nformat = store\nschema = s.ini\n");
+}
+
+static void push_row(const char *text)
 {
     struct trib_schema *schema;
     struct trib_row_store *store;
     assert_int_equal(trib_data_open_store(&config, 1, &schema, &store), TRIB_OK);
-    for (int i = first; i < first + count; i++) {
-        char text[32];
-        int size = snprintf(text, sizeof(text), "%d.5,%d", i % 5, i % 2);
-        assert_int_equal(trib_row_store_append(store, text, (size_t)size, 1), TRIB_OK);
-    }
+    assert_int_equal(trib_row_store_append(store, text, strlen(text), 1), TRIB_OK);
     assert_int_equal(trib_row_store_flush(store), TRIB_OK);
     trib_row_store_close(store);
     trib_schema_destroy(schema);
+}
+
+static void push(int first, int count)
+{
+    for (int i = first; i < first + count; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "%d.5,%d", i % 5, i % 2);
+        push_row(text);
+    }
 }
 
 // Steps that were taken as the rows arrived are the same bits as those that a task takes all at
@@ -83,6 +93,64 @@ static void rows_that_arrived_are_learnt_as_if_all_at_once(void **state)
     trib_dataset_destroy(lazy);
 }
 
+// The parameters are what steps of these rows, one by one from zero, make.
+static void assert_steps(const float *params, const float *x, const float *y, size_t rows)
+{
+    const struct trib_train_options options = trib_task_options(&task.msg);
+    const struct trib_samples samples = {.x = x, .y = y, .rows = rows, .inputs = 1};
+    struct trib_trainer_space *space;
+    struct trib_rng rng;
+    float wanted[8] = {0};
+    double loss;
+    assert_int_equal(trib_train_space_create(&task.model, &options, rows, &space), TRIB_OK);
+    trib_task_rng(&rng, task.msg.seed, trib_task_stream(true, 0), task.device);
+    trib_train_begin(space, wanted);
+    assert_int_equal(trib_train_partial(space, &samples, &rng, wanted, &loss), TRIB_OK);
+    trib_train_space_destroy(space);
+    assert_memory_equal(params, wanted, sizeof(wanted));
+}
+
+// With a job's pipeline a row becomes what it is behind all rows before it, the used ones too.
+static void rows_go_through_the_pipeline_of_the_task_as_they_arrive(void **state)
+{
+    (void)state;
+    static const char ini[] = "[data]\nformat = store\nschema = s.ini\npipeline = job\n";
+    static const char smooth[] = "[step dedup]\n[step smooth]\ncolumns = x\nwindow = 2\n";
+    static const char ahead[] = "[step impute]\ncolumns = x\nwith = interpolate\n";
+    struct trib_dataset *eager = open_as(ini);
+    struct trib_dataset *lazy = open_as(ini);
+    float params[2][8] = {{0}};
+    uint64_t examples;
+    task.claim = task.mark = (struct trib_data_mark){.position = 0};
+    task.msg.batch = 1;
+    memcpy(task.msg.fit.prepare, smooth, sizeof(smooth));
+    // Of the 22 that are there 10 differ.
+    assert_int_equal(trib_online_train(eager, &task, params[0], &examples), TRIB_OK);
+    assert_int_equal(examples, 10);
+    assert_int_equal(task.claim.position, 22); // the others are used, too
+    task.mark = task.claim;
+    task.msg.base_digest[0] = 2;
+    memset(params, 0, sizeof(params));
+    assert_int_equal(trib_online_train(eager, &task, params[0], &examples), TRIB_ERR_REFUSED);
+    push_row("7.5,1"); // behind 4.5,1, the last one that stayed: 6
+    assert_int_equal(trib_online_train(eager, &task, params[0], &examples), TRIB_OK);
+    push(24, 3);       // known
+    push_row("9.5,0"); // 8.5
+    trib_online_arrived(eager);
+    files_assert_logged("id=online-steps rows=2");
+    assert_int_equal(trib_online_train(eager, &task, params[0], &examples), TRIB_OK);
+    assert_int_equal(examples, 2);
+    assert_int_equal(trib_online_train(lazy, &task, params[1], &examples), TRIB_OK);
+    assert_int_equal(examples, 2);
+    assert_memory_equal(params[0], params[1], sizeof(params[0]));
+    assert_steps(params[0], (const float[]){6, 8.5F}, (const float[]){1, 0}, 2);
+    memcpy(task.msg.fit.prepare, ahead, sizeof(ahead));
+    assert_int_equal(trib_online_train(lazy, &task, params[1], &examples), TRIB_ERR_DATA);
+    files_assert_logged("looks at rows that come later");
+    trib_dataset_destroy(eager);
+    trib_dataset_destroy(lazy);
+}
+
 static int setup(void **state)
 {
     static const char schema[] = "[column x]\n[column y]\nrole = label\ntype = bool\n";
@@ -109,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_that_arrived_are_learnt_as_if_all_at_once),
+        cmocka_unit_test(rows_go_through_the_pipeline_of_the_task_as_they_arrive),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
