@@ -41,6 +41,10 @@ static enum trib_err load_slot(struct trib_predictor *p, const char *dir, char *
     p->slot.prepare_digest = NULL; // it was ours
     if (!err && !p->slot.manifest.version)
         (void)snprintf(lacks, size, "%s: no model is installed yet", dir);
+    if (!err && p->slot.manifest.fallback[0] && !data->fallback[0]) {
+        p->carried = trib_alloc_text(p->slot.manifest.fallback);
+        err = p->carried ? TRIB_OK : TRIB_ERR_NOMEM;
+    }
     return err;
 }
 
@@ -122,20 +126,49 @@ static size_t features_of_rows(const struct trib_predictor *p)
     return p->schema && p->settings.data.pipeline != TRIB_PIPELINE_JOB ? p->schema->features : 0;
 }
 
-static enum trib_err load_fallback(struct trib_predictor *p)
+static enum trib_err load_own(struct trib_predictor *p, const struct trib_model *model,
+                              size_t features)
 {
     char why[TRIB_PATH_MAX + 512];
     const char *path = p->settings.data.fallback;
-    if (!path[0])
-        return TRIB_OK;
-    const struct trib_model *model = p->slot.params ? &p->slot.model : NULL;
-    const size_t features = model ? model->inputs : features_of_rows(p);
     enum trib_err err = trib_fallback_load(path, p->schema, &p->fallback, why, sizeof(why));
     if (!err)
         err = trib_fallback_check(p->fallback, model, features, why, sizeof(why));
     if (err)
         TRIB_ERROR("data.fallback: %s", why);
     return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
+}
+
+// That of a version was checked against the model, but not against this device's columns.
+static enum trib_err load_carried(struct trib_predictor *p, const struct trib_model *model,
+                                  size_t features)
+{
+    char why[512];
+    enum trib_err err =
+        trib_fallback_parse(p->carried, strlen(p->carried), "the version's fall-back", p->schema,
+                            &p->fallback, why, sizeof(why));
+    if (!err)
+        err = trib_fallback_check(p->fallback, model, features, why, sizeof(why));
+    if (err != TRIB_ERR_INVAL)
+        return err;
+    trib_fallback_destroy(p->fallback);
+    p->fallback = NULL;
+    if (!model) { // nobody is left
+        TRIB_ERROR("%s", why);
+        return TRIB_ERR_STATE;
+    }
+    TRIB_WARN("id=fallback-unfit %s; the model alone answers", why);
+    return TRIB_OK;
+}
+
+// The device's own file, or else what the version brought.
+static enum trib_err load_fallback(struct trib_predictor *p)
+{
+    const struct trib_model *model = p->slot.params ? &p->slot.model : NULL;
+    const size_t features = model ? model->inputs : features_of_rows(p);
+    if (p->settings.data.fallback[0])
+        return load_own(p, model, features);
+    return p->carried ? load_carried(p, model, features) : TRIB_OK;
 }
 
 static enum trib_err begin_model(struct trib_predictor *p)
@@ -158,11 +191,11 @@ static enum trib_err settle(struct trib_predictor *p, const char *lacks)
     if (!*lacks)
         return begin_model(p);
     trib_slot_fini(&p->slot);
-    if (!p->settings.data.fallback[0]) {
+    if (!p->settings.data.fallback[0] && !p->carried) {
         TRIB_ERROR("%s", lacks);
         return TRIB_ERR_STATE;
     }
-    TRIB_INFO("%s; data.fallback answers", lacks);
+    TRIB_INFO("%s; %s answers", lacks, p->carried ? "the version's fall-back" : "data.fallback");
     return TRIB_OK;
 }
 
@@ -210,6 +243,7 @@ void trib_predictor_close(struct trib_predictor *predictor)
     free(predictor->both);
     trib_slot_fini(&predictor->slot);
     trib_fallback_destroy(predictor->fallback);
+    free(predictor->carried);
     trib_prepare_destroy(predictor->prepare);
     trib_schema_destroy(predictor->schema);
     free(predictor);

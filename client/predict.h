@@ -4,10 +4,10 @@
 
 #include <stdbool.h>
 
-#include "client/fallback.h"
 #include "client/slot.h"
 #include "client/state.h"
 #include "common/base/buf.h"
+#include "common/data/fallback.h"
 #include "common/data/prepare.h"
 #include "common/data/schema.h"
 #include "common/math/net.h"
@@ -24,6 +24,7 @@ struct trib_predictor {
     float *both;                  // the parameters with the local part behind them, owned; or NULL
     struct trib_schema *schema;   // unlabelled, owned; NULL: rows are strict numeric CSV
     struct trib_prepare *prepare; // fitted, owned; NULL: there is none, or it is not here yet
+    char *carried; // text of the table that the installed version brought, owned; or NULL
     struct trib_fallback *fallback; // owned; NULL: the model alone answers
     double threshold;               // two classes: class 1 is predicted from this probability on
 };

@@ -284,6 +284,7 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
 
     trib_conf_init(&conf);
     trib_conf_add(&conf, trib_data_keys_common, trib_data_keys_common_count, &config.data);
+    trib_conf_add(&conf, trib_data_keys_fallback, trib_data_keys_fallback_count, &config.data);
     trib_conf_add(&conf, trib_data_keys_train, trib_data_keys_train_count, &config.data);
     trib_conf_add(&conf, trib_data_keys_device, trib_data_keys_device_count, &config.data);
     trib_conf_add(&conf, trib_data_keys_split, trib_data_keys_split_count, &config.data);

@@ -326,6 +326,7 @@ void trib_rounds_aggregate(struct trib_server *server)
     };
     memcpy(a->manifest.parent_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
     memcpy(a->manifest.prepare_digest, active->prepare_digest, TRIB_DIGEST_SIZE);
+    trib_jobs_put_fallback(active, &a->manifest);
     (void)snprintf(a->manifest.population, sizeof(a->manifest.population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);
     if (job->config.privacy_mode != TRIB_PRIVACY_OFF) {

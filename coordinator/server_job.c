@@ -24,6 +24,7 @@ void trib_jobs_free(struct trib_active_job *job)
     trib_pipeline_close(job->pipeline);
     trib_moments_destroy(job->moments);
     trib_newton_path_destroy(job->newton);
+    free(job->fallback);
     free(job);
 }
 
@@ -177,6 +178,7 @@ static enum trib_err keep_prepare(struct trib_commit_op *commit_op)
         op->manifest.parent = from->version;
         memcpy(op->manifest.parent_digest, from->digest, TRIB_DIGEST_SIZE);
         memcpy(op->manifest.prepare_digest, from->prepare_digest, TRIB_DIGEST_SIZE);
+        memcpy(op->manifest.fallback, from->fallback, sizeof(from->fallback));
     }
     err = make_version(op, kept.source ? &kept.source->model : &op->job->job.model, kept.params,
                        kept.is_measured ? &kept.held_out : NULL);
@@ -214,6 +216,13 @@ static enum trib_err version_apply(struct trib_commit_op *commit_op, struct trib
     return err ? err : trib_store_job_update(store, &op->job_row);
 }
 
+void trib_jobs_put_fallback(const struct trib_active_job *active,
+                            struct trib_msg_manifest *manifest)
+{
+    (void)snprintf(manifest->fallback, sizeof(manifest->fallback), "%s",
+                   active->fallback ? active->fallback : "");
+}
+
 static void fill_manifest(struct trib_server *server, const char *kind,
                           struct trib_msg_manifest *manifest)
 {
@@ -231,6 +240,7 @@ static void fill_manifest(struct trib_server *server, const char *kind,
     if (server->head)
         memcpy(manifest->parent_digest, server->head->manifest.digest, TRIB_DIGEST_SIZE);
     memcpy(manifest->prepare_digest, active->prepare_digest, TRIB_DIGEST_SIZE);
+    trib_jobs_put_fallback(active, manifest);
     (void)snprintf(manifest->kind, sizeof(manifest->kind), "%s", kind);
     (void)snprintf(manifest->population, sizeof(manifest->population), "%.*s", TRIB_NAME_MAX,
                    server->config.population);
@@ -308,6 +318,13 @@ static bool fits_head_pipeline(const struct trib_server *server)
            memcmp(of_head, server->job->prepare_digest, TRIB_DIGEST_SIZE) == 0;
 }
 
+// So that devices have a job's table before its first round is over.
+static bool fits_head_fallback(const struct trib_server *server)
+{
+    const char *fallback = server->job->fallback;
+    return !fallback || strcmp(server->head->manifest.fallback, fallback) == 0;
+}
+
 void trib_jobs_start(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
@@ -316,7 +333,7 @@ void trib_jobs_start(struct trib_server *server)
     if (!op)
         return; // again with the next event
     active->is_starting = true;
-    if (goes_on && fits_head_pipeline(server)) {
+    if (goes_on && fits_head_pipeline(server) && fits_head_fallback(server)) {
         op->job_row.start_version = server->head->manifest.version;
     } else {
         op->origin =

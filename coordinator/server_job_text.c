@@ -7,6 +7,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "coordinator/gate.h"
+#include "coordinator/job_fallback.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "job"
@@ -48,6 +49,23 @@ static enum trib_err check_pipeline(struct trib_active_job *active, struct trib_
         return err;
     }
     return follow_pipeline(active);
+}
+
+static enum trib_err open_fallback(struct trib_active_job *active, struct trib_job_text *text)
+{
+    char why[TRIB_PATH_MAX + 600] = "out of memory";
+    enum trib_err err =
+        trib_job_fallback(&active->data, &active->job.model, &active->fallback, why, sizeof(why));
+    if (err)
+        (void)snprintf(text->why, sizeof(text->why), "%s: data.fallback: %s", text->name, why);
+    return err;
+}
+
+// What goes with the model.
+static enum trib_err check_beside(struct trib_active_job *active, struct trib_job_text *text)
+{
+    enum trib_err err = check_pipeline(active, text);
+    return err ? err : open_fallback(active, text);
 }
 
 void trib_jobs_lose_pass(struct trib_active_job *active)
@@ -118,6 +136,7 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         goto out;
     trib_conf_init(conf);
     trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &active->data);
+    trib_conf_add(conf, trib_data_keys_fallback, trib_data_keys_fallback_count, &active->data);
     trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
     trib_job_conf_add(conf, &config);
     err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
@@ -141,7 +160,7 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;
     }
-    err = check_pipeline(active, text);
+    err = check_beside(active, text);
     if (!err && config.eval_every > 0 && !trib_jobs_waits_for_pipeline(active))
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));

@@ -150,6 +150,7 @@ struct trib_active_job {
     struct trib_evaluator *evaluator;         // NULL when never evaluated
     struct trib_pipeline *pipeline;           // NULL: none
     uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of the pipeline when it is fitted, else 0
+    char *fallback;                           // table that its versions bring, owned; NULL: none
     uint64_t passes_tried;                    // rounds of the pipeline that have ended
     uint64_t baselines_tried;                 // the same of the linear baseline
     bool has_linear;                          // it was counted
@@ -395,6 +396,9 @@ void trib_jobs_lose_pass(struct trib_active_job *job);
 
 // ---- server_job.c
 void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job);
+// A version of the job takes its fall-back table along.
+void trib_jobs_put_fallback(const struct trib_active_job *active,
+                            struct trib_msg_manifest *manifest);
 // A row that has become durable. The state stays: the operator may have paused it meanwhile.
 void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_job *row);
 void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);

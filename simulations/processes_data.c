@@ -240,5 +240,9 @@ enum trib_err trib_processes_write_job(const struct trib_processes *p, struct tr
     free(text);
     free(conf);
     enum trib_err err = file ? trib_path_join(base, p->state_dir, "test") : TRIB_ERR_NOMEM;
-    return err ? err : write_test(p, base, ret_text);
+    if (!err)
+        err = write_test(p, base, ret_text);
+    if (p->scenario->data.fallback[0])
+        trib_buf_printf(ret_text, "fallback = %s\n", p->scenario->data.fallback);
+    return err;
 }

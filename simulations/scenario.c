@@ -58,6 +58,7 @@ static void add_tables(struct trib_scenario *scenario)
     trib_conf_init(conf);
     trib_job_conf_add(conf, &scenario->job_config);
     trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &scenario->data);
+    trib_conf_add(conf, trib_data_keys_fallback, trib_data_keys_fallback_count, &scenario->data);
     trib_conf_add(conf, trib_data_keys_train, trib_data_keys_train_count, &scenario->data);
     trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &scenario->data);
     trib_conf_add(conf, trib_data_keys_split, trib_data_keys_split_count, &scenario->data);

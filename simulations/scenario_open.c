@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "coordinator/job_fallback.h"
 #include "simulations/own_client.h"
 #include "simulations/prepare.h"
 #include "simulations/rows.h"
@@ -306,6 +307,17 @@ static enum trib_err deal_and_select(struct opening *o)
     return err;
 }
 
+// What the versions would take along.
+static enum trib_err check_fallback(struct trib_scenario *s)
+{
+    char why[TRIB_PATH_MAX + 600] = "out of memory";
+    char *text;
+    enum trib_err err = trib_job_fallback(&s->data, &s->job.model, &text, why, sizeof(why));
+    if (!err)
+        free(text);
+    return err == TRIB_ERR_INVAL ? trib_conf_reject(&s->conf, "data", "fallback", "%s", why) : err;
+}
+
 enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
 {
     struct trib_scenario *s = scenario;
@@ -317,6 +329,8 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
     enum trib_err err = ask_policy(s);
     if (!err)
         err = check_initial(s);
+    if (!err)
+        err = check_fallback(s);
     if (!err)
         err = trib_scenario_load_pipeline(s);
     if (!err && s->prepare && is_glob && !is_scaled)

@@ -43,6 +43,7 @@ enum {
     TRIB_COUNTERS_TEXT_MAX = 511,      // bytes of the declaration of counters in a task
     TRIB_TALLY_REQUEST_MAX = 8 << 10,  // bytes of what it asks for
     TRIB_PIPELINE_TEXT_MAX = 12 << 10, // bytes of a preparation pipeline in a task
+    TRIB_FALLBACK_TEXT_MAX = 12 << 10, // bytes of a fall-back table in a manifest
 
     // ---- files
     TRIB_PATH_MAX = 4095,

@@ -59,10 +59,11 @@ struct trib_data_config {
     // Of format sqlite
     trib_conf_text file, query;
     uint64_t query_max_ms;
-    int pipeline;            // enum trib_pipeline_source
-    trib_conf_text fallback; // what answers where no model does (client/fallback.h); empty: nothing
-    bool keeps_values;       // no key: data sets hold values for a pipeline that is not fitted yet
-    double test_fraction;    // rows of `train` held out
+    int pipeline; // enum trib_pipeline_source
+    trib_conf_text
+        fallback;      // what answers where no model does (common/data/fallback.h); empty: nothing
+    bool keeps_values; // no key: data sets hold values for a pipeline that is not fitted yet
+    double test_fraction; // rows of `train` held out
     uint64_t split_seed;
     int split_by;      // enum trib_split_by
     const char *owner; // no key: trib_data_open_owned
@@ -75,6 +76,8 @@ extern const size_t trib_data_keys_train_count;
 // What only a device has.
 extern const struct trib_conf_key trib_data_keys_device[];
 extern const size_t trib_data_keys_device_count;
+extern const struct trib_conf_key trib_data_keys_fallback[]; // of devices, jobs and scenarios
+extern const size_t trib_data_keys_fallback_count;
 extern const struct trib_conf_key trib_data_keys_test[];
 extern const size_t trib_data_keys_test_count;
 extern const struct trib_conf_key trib_data_keys_split[]; // of devices and scenarios

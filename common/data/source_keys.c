@@ -66,9 +66,6 @@ const struct trib_conf_key trib_data_keys_device[] = {
     KEY("pipeline", TRIB_CONF_CHOICE, pipeline, "own",
         "with a schema: rows go through prepare, or through the pipeline that a job's tasks bring",
         0, 0, "own|job"),
-    KEY("fallback", TRIB_CONF_PATH, fallback, "",
-        "predict: file of the clusters, rules and default that answer where no model does", 0, 0,
-        NULL),
     KEY("file", TRIB_CONF_PATH, file, "", "sqlite: the database", 0, 0, NULL),
     KEY("query", TRIB_CONF_TEXT, query, "", "sqlite: a SELECT", 0, 0, NULL),
     KEY("query_max_ms", TRIB_CONF_INT, query_max_ms, "10000",
@@ -76,6 +73,15 @@ const struct trib_conf_key trib_data_keys_device[] = {
 };
 const size_t trib_data_keys_device_count =
     sizeof(trib_data_keys_device) / sizeof(trib_data_keys_device[0]);
+
+const struct trib_conf_key trib_data_keys_fallback[] = {
+    KEY("fallback", TRIB_CONF_PATH, fallback, "",
+        "predict: file of the clusters, rules and default that answer where no model does; a "
+        "job's goes with its versions, and a device's own comes before it",
+        0, 0, NULL),
+};
+const size_t trib_data_keys_fallback_count =
+    sizeof(trib_data_keys_fallback) / sizeof(trib_data_keys_fallback[0]);
 
 const struct trib_conf_key trib_data_keys_test[] = {
     KEY("test", TRIB_CONF_PATH, test, "", "held-out rows to evaluate on", 0, 0, NULL),

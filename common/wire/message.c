@@ -143,6 +143,7 @@ void trib_msg_manifest_pack(const struct trib_msg_manifest *msg, struct trib_buf
         out.prepare_digest = trib_field_bytes(msg->prepare_digest, sizeof(msg->prepare_digest));
     if (!is_zero(msg->parent_digest, sizeof(msg->parent_digest)))
         out.parent_digest = trib_field_bytes(msg->parent_digest, sizeof(msg->parent_digest));
+    out.fallback = trib_field_bytes((const uint8_t *)msg->fallback, strlen(msg->fallback));
     trib_field_pack(buf, &out.base);
 }
 
@@ -166,6 +167,17 @@ static bool take_metrics(const Tributary__V1__Manifest *in, struct trib_msg_mani
         if (!trib_field_take_text(in->metrics[i]->name, metric->name, sizeof(metric->name), 1))
             return false;
     }
+    return true;
+}
+
+static bool take_fallback(const Tributary__V1__Manifest *in, struct trib_msg_manifest *out)
+{
+    if (in->fallback.len > TRIB_FALLBACK_TEXT_MAX ||
+        (in->fallback.len > 0 && memchr(in->fallback.data, 0, in->fallback.len)))
+        return false;
+    if (in->fallback.len > 0)
+        memcpy(out->fallback, in->fallback.data, in->fallback.len);
+    out->fallback[in->fallback.len] = '\0';
     return true;
 }
 
@@ -198,7 +210,7 @@ static bool take_manifest(const Tributary__V1__Manifest *in, struct trib_msg_man
            (in->parent_digest.len == 0 ||
             trib_field_take_bytes(&in->parent_digest, out->parent_digest,
                                   sizeof(out->parent_digest))) &&
-           take_metrics(in, out);
+           take_fallback(in, out) && take_metrics(in, out);
 }
 
 TRIB_DEFINE_UNPACK(manifest, Manifest, manifest, take_manifest(in, out))

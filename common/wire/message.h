@@ -206,6 +206,7 @@ struct trib_msg_manifest {
     trib_name population;
     uint8_t prepare_digest[TRIB_DIGEST_SIZE]; // of the pipeline that makes its features; 0: none
     uint8_t parent_digest[TRIB_DIGEST_SIZE]; // of the model it was made from; 0: none, or not known
+    char fallback[TRIB_FALLBACK_TEXT_MAX + 1]; // text of a fall-back table; "": there is none
 };
 // The value of one of the metrics; NaN if there is none of that name.
 double trib_msg_manifest_metric(const struct trib_msg_manifest *manifest, const char *name);

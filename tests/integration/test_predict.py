@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """What a device says of rows with the model that it has installed, and what without one."""
+import base64
 import json
 import math
 import random
+import re
 import struct
 
 import fleet
@@ -305,6 +307,62 @@ class PredictTest(fleet.Case):
                 done = self.try_predict(tried, "new", rows)
                 self.assertEqual((done.returncode, done.stdout), (2, ""), text)
                 self.assertIn(says, done.stderr)
+
+    def test_a_table_comes_with_the_version(self):
+        rows = ["9,9,1", "1,2,0", "20,3,0", "3,13,1"]
+        table = FALLBACK.replace("0.5", "1")  # no model is ever as sure as that
+        by = ["default", "cluster small", "default", "rule second"]
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            tried.add_device("old", two_clouds(200, 1), scale=1)
+            tried.add_device("new", [], scale=1)
+            for name in ("old", "new"):
+                tried.start_device(name)
+            tried.wait_connected(2)
+            path = tried.write_job("2 - dense 2 softmax", two_clouds(50, 2), scale=1, cohort=1,
+                                   min_accepted=1, **{**JOB, "learning_rate": 0.02})
+            path.write_text(path.read_text() + "fallback = f.ini\n")
+            for text, says in ((table.replace("0.2", "x"), "f.ini:6: outputs: 'x' is not"),
+                               (table.replace("1 | 1", "1"), "centre has 1 numbers, and a row has 2"),
+                               (table + "# much\n" * 2000, "a version takes 12288 along")):
+                (path.parent / "f.ini").write_text(text)
+                done = tried.try_ctl("jobs", "submit", path)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn("job.ini: data.fallback: ", done.stderr)
+                self.assertIn(says, done.stderr)
+            (path.parent / "f.ini").write_text(table)
+            self.train(tried, tried.ctl("jobs", "submit", path)[0]["job"], count=2)
+            answers = self.predict(tried, "new", rows)
+            self.assertEqual([answer["by"] for answer in answers], by)
+            self.assertEqual({answer["version"] for answer in answers},
+                             {tried.ctl("models", "show", "latest")[0]["version"]})
+            # The next job's own versions bring another one, the first before anything is learnt.
+            following = path.parent / "next.ini"
+            (path.parent / "f.ini").write_text(table.replace("rule second", "rule other"))
+            following.write_text(path.read_text().replace("rounds = 3", "rounds = 1000"))
+            job = tried.ctl("jobs", "submit", following)[0]["job"]
+            fleet.wait_until(lambda: self.predict(tried, "new", rows)[3]["by"] == "rule other",
+                             "the table is there")
+            tried.ctl("jobs", "cancel", job)
+            tried.wait_for_job(job, "cancelled")
+            # A file of its own comes first.
+            self.configure(tried, "old", "fallback = own.ini\n")
+            (tried.root / "old/own.ini").write_text(table[:table.index("[cluster")]
+                                                    + table[table.index("[default"):])
+            self.assertEqual({answer["by"] for answer in self.predict(tried, "old", rows)},
+                             {"default"})
+            # What was changed on its disk is not used: the table is signed with the model.
+            self.assertEqual(tried.end("new"), 0)
+            model = tried.root / "new/model.safetensors"
+            found = re.search(rb'"manifest":"([^"]+)"', model.read_bytes())
+            manifest = base64.urlsafe_b64decode(found[1] + b"==")
+            self.assertIn(b"0.1 | 0.9", manifest)
+            changed = base64.urlsafe_b64encode(
+                manifest.replace(b"0.1 | 0.9", b"0.9 | 0.1")).rstrip(b"=")
+            model.write_bytes(model.read_bytes().replace(found[1], changed))
+            done = self.try_predict(tried, "new", rows)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("id=model-corrupt", done.stderr)
 
 
 if __name__ == "__main__":

@@ -325,6 +325,9 @@ class PrepareTest(fleet.Case):
         self.assertIn(f"data.prepare: makes {FEATURES} features, the model takes 7", said)
         said = self.play(status=2, keys="scale = 2\n")
         self.assertIn("data.scale: must be 1 with data.prepare", said)
+        for where in ("inprocess", "processes"):
+            said = self.play(where, status=2, keys="fallback = no.ini\n")
+            self.assertRegex(said, "data.fallback: .*no.ini: cannot be read")
         (self.dir / "p.ini").write_text("[step impute]\ncolumns = weight\n")
         self.assertIn("p.ini:2: there is no column 'weight'", self.play(status=2))
         (self.dir / "p.ini").unlink()

@@ -1,4 +1,4 @@
-#include "client/fallback.h"
+#include "common/data/fallback.h"
 #include "tests/unit/files.h"
 
 #include <math.h>

@@ -407,6 +407,35 @@ static void a_manifest_without_parent_keeps_its_bytes(void **state)
     trib_buf_fini(&nameless);
 }
 
+static void a_table_in_a_manifest_has_a_bound_and_no_nul(void **state)
+{
+    const struct message *message = find("manifest");
+    static struct trib_msg_manifest manifest, got;
+    (void)state;
+    memcpy(&manifest, message->sample, sizeof(manifest));
+    struct trib_buf without = packed(message, &manifest);
+    memset(manifest.fallback, '\n', TRIB_FALLBACK_TEXT_MAX);
+    struct trib_buf full = packed(message, &manifest);
+    assert_in_range(full.size, TRIB_FALLBACK_TEXT_MAX, TRIB_MSG_MANIFEST_MAX);
+    assert_memory_equal(full.data, without.data, without.size); // what is not there takes no byte
+    assert_int_equal(message->unpack(full.data, full.size, &got), TRIB_OK);
+    assert_string_equal(got.fallback, manifest.fallback);
+    assert_int_equal(message->unpack(without.data, without.size, &got), TRIB_OK);
+    assert_string_equal(got.fallback, "");
+    trib_buf_fini(&full);
+    trib_buf_fini(&without);
+    static uint8_t more[TRIB_FALLBACK_TEXT_MAX + 1];
+    memset(more, ' ', sizeof(more));
+    struct trib_buf buf = packed(message, message->sample);
+    append_field(&buf, 22, more, sizeof(more));
+    refuses(message, buf.data, buf.size);
+    trib_buf_fini(&buf);
+    buf = packed(message, message->sample);
+    append_field(&buf, 22, "a\0b", 3);
+    refuses(message, buf.data, buf.size);
+    trib_buf_fini(&buf);
+}
+
 static void lists_are_as_long_as_they_may_be_and_no_longer(void **state)
 {
     static const struct {
@@ -485,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_text_with_a_nul_inside_does_not_hide_what_follows),
         cmocka_unit_test(a_manifest_beyond_its_limit_is_refused),
         cmocka_unit_test(a_manifest_without_parent_keeps_its_bytes),
+        cmocka_unit_test(a_table_in_a_manifest_has_a_bound_and_no_nul),
         cmocka_unit_test(lists_are_as_long_as_they_may_be_and_no_longer),
         cmocka_unit_test(a_weight_of_zero_differs_from_no_weight),
         cmocka_unit_test(ready_without_model_or_spool_says_so),

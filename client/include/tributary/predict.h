@@ -27,9 +27,9 @@ extern "C" {
 struct trib_predictor;
 
 // Read the enrolment, client.ini, the installed model, local.part if the model has a local part, and
-// the pipeline and fall-back that client.ini names.
-// TRIB_ERR_STATE: not enrolled, or no model that can be used is installed and client.ini has no
-// data.fallback; TRIB_ERR_INVAL: client.ini, or a file that it names, is wrong.
+// the pipeline and fall-back that client.ini names; without a fall-back of its own the one that came
+// with the installed version answers where the model does not.
+// TRIB_ERR_STATE: not enrolled, or no model that can be used is installed and there is no fall-back; TRIB_ERR_INVAL: client.ini, or a file that it names, is wrong.
 TRIB_API TRIB_CHECKED enum trib_err trib_predictor_open(const char *state_dir,
                                                         struct trib_predictor **ret_predictor);
 TRIB_API void trib_predictor_close(struct trib_predictor *predictor); // NULL is fine

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/fallback.h"
 #include "common/base/alloc.h"
 #include "common/base/file.h"
+#include "common/data/fallback.h"
 
 struct parser {
     struct trib_fallback *f;
@@ -398,26 +398,39 @@ static enum trib_err parse(struct parser *p, char *text, size_t size)
     return err ? err : settle(p);
 }
 
-enum trib_err trib_fallback_load(const char *path, const struct trib_schema *schema,
-                                 struct trib_fallback **ret_fallback, char *why, size_t why_size)
+enum trib_err trib_fallback_parse(const char *text, size_t size, const char *name,
+                                  const struct trib_schema *schema,
+                                  struct trib_fallback **ret_fallback, char *why, size_t why_size)
 {
-    struct trib_buf file = {0};
     struct parser p = {.schema = schema, .why = why, .why_size = why_size};
-    enum trib_err err = trib_file_read(path, TRIB_CONF_FILE_MAX, &file);
-    (void)snprintf(why, why_size, "%s: %s", path,
-                   err == TRIB_OK ? "out of memory" : "cannot be read");
-    p.f = err ? NULL : trib_alloc(sizeof(*p.f));
-    if (!err && !p.f)
-        err = TRIB_ERR_NOMEM;
-    if (!err) {
-        char empty[] = "";
-        (void)snprintf(p.f->name, sizeof(p.f->name), "%s", path);
-        err = parse(&p, file.data ? (char *)file.data : empty, file.size);
+    enum trib_err err = TRIB_ERR_NOMEM;
+    char *copy = trib_alloc(size + 1);
+    (void)snprintf(why, why_size, "%s: out of memory", name);
+    p.f = trib_alloc(sizeof(*p.f));
+    if (copy && p.f) {
+        if (size > 0)
+            memcpy(copy, text, size);
+        (void)snprintf(p.f->name, sizeof(p.f->name), "%s", name);
+        err = parse(&p, copy, size);
     }
     if (err)
         trib_fallback_destroy(p.f);
     else
         *ret_fallback = p.f;
+    free(copy);
+    return err;
+}
+
+enum trib_err trib_fallback_load(const char *path, const struct trib_schema *schema,
+                                 struct trib_fallback **ret_fallback, char *why, size_t why_size)
+{
+    struct trib_buf file = {0};
+    enum trib_err err = trib_file_read(path, TRIB_CONF_FILE_MAX, &file);
+    if (err)
+        (void)snprintf(why, why_size, "%s: cannot be read", path);
+    else
+        err = trib_fallback_parse((const char *)file.data, file.size, path, schema, ret_fallback,
+                                  why, why_size);
     trib_buf_fini(&file);
     return err;
 }

@@ -1,11 +1,11 @@
 // fallback.h - what a device answers where its model does not: clusters, rules, a default (cold
-// start; docs/models.md has the file).
+// start; docs/models.md has the file). A file of the device's, or the text that came with a version.
 //
 // The order is that of the file's kinds, never of its lines: the nearest of the clusters in whose
 // radius the row is, the first rule that holds, the default. There is always a default, so that
 // every row that can be read has an answer.
-#ifndef TRIB_CLIENT_FALLBACK_H
-#define TRIB_CLIENT_FALLBACK_H
+#ifndef TRIB_DATA_FALLBACK_H
+#define TRIB_DATA_FALLBACK_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,7 +75,12 @@ struct trib_fallback {
 };
 
 // `schema` is that of the rows; NULL: columns are found by their names or numbers, and hold numbers.
-// TRIB_ERR_INVAL with "file:line: ..." in `why`; TRIB_ERR_IO: cannot be read, in `why` too.
+// TRIB_ERR_INVAL with "file:line: ..." in `why` (`name`: what stands for the file); TRIB_ERR_IO:
+// cannot be read, in `why` too.
+TRIB_CHECKED enum trib_err trib_fallback_parse(const char *text, size_t size, const char *name,
+                                               const struct trib_schema *schema,
+                                               struct trib_fallback **ret_fallback, char *why,
+                                               size_t why_size);
 TRIB_CHECKED enum trib_err trib_fallback_load(const char *path, const struct trib_schema *schema,
                                               struct trib_fallback **ret_fallback, char *why,
                                               size_t why_size);
@@ -92,4 +97,4 @@ TRIB_CHECKED enum trib_err trib_fallback_check(const struct trib_fallback *fallb
 struct trib_fallback_entry *trib_fallback_find(const struct trib_fallback *fallback, const float *x,
                                                const double *values);
 
-#endif // TRIB_CLIENT_FALLBACK_H
+#endif // TRIB_DATA_FALLBACK_H

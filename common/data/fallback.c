@@ -1,4 +1,4 @@
-#include "client/fallback.h"
+#include "common/data/fallback.h"
 
 #include <assert.h>
 #include <math.h>
