@@ -167,6 +167,12 @@ static void arrived(void *user)
         trib_online_arrived(user);
 }
 
+static void renewed(void *user, const float *params, size_t count)
+{
+    if (user)
+        trib_online_renew(user, params, count);
+}
+
 const struct trib_trainer *trib_trainer_builtin(void)
 {
     static const struct trib_trainer trainer = {
@@ -175,6 +181,7 @@ const struct trib_trainer *trib_trainer_builtin(void)
         .tally = tally,
         .modes = 1 << TRIB_MODE_INCREMENTAL | 1 << TRIB_MODE_ONLINE,
         .arrived = arrived,
+        .renewed = renewed,
     };
     return &trainer;
 }

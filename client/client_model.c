@@ -99,6 +99,7 @@ static void fetch_done(struct trib_client *client)
         if (trainer->published)
             trainer->published(client->config.trainer_user, client->slot.manifest.version,
                                client->slot.params, client->slot.model.param_count);
+        trib_client_renew(client);
     }
     trib_client_fetch_drop(client);
     trib_client_start_task(client);

@@ -1,9 +1,12 @@
 // Rows that come in while the client runs.
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "client/client_state.h"
 #include "client/counter_store.h"
 #include "client/watermark.h"
+#include "common/base/alloc.h"
 #include "common/base/log.h"
 
 #define TRIB_LOG_MODULE "client"
@@ -27,6 +30,46 @@ static void arrived(void *user)
         return;
     client->arrival.run = tell_trainer;
     trib_pool_submit(client->pool, &client->arrival);
+}
+
+// A version that the trainer's own copy goes on from, handed to the pool.
+struct renewal {
+    struct trib_work work;
+    const struct trib_trainer *trainer;
+    void *user;
+    float *params; // (count), owned
+    size_t count;
+};
+
+static void renew(struct trib_work *work)
+{
+    struct renewal *renewal = (struct renewal *)(void *)work;
+    renewal->trainer->renewed(renewal->user, renewal->params, renewal->count);
+    free(renewal->params);
+    free(renewal);
+}
+
+void trib_client_renew(struct trib_client *client)
+{
+    const struct trib_trainer *trainer = client->config.trainer;
+    const size_t needed = offsetof(struct trib_trainer, renewed) + sizeof(trainer->renewed);
+    if (trainer->struct_size < needed || !trainer->renewed ||
+        client->worker.task.msg.fit.mode != TRIB_MODE_ONLINE)
+        return;
+    struct renewal *renewal = trib_alloc(sizeof(*renewal));
+    if (!renewal)
+        return; // the next task makes the copy
+    *renewal = (struct renewal){.work.run = renew,
+                                .trainer = trainer,
+                                .user = client->config.trainer_user,
+                                .count = client->slot.model.param_count};
+    renewal->params = trib_alloc_aligned(renewal->count, sizeof(*renewal->params));
+    if (!renewal->params) {
+        free(renewal);
+        return;
+    }
+    memcpy(renewal->params, client->slot.params, renewal->count * sizeof(*renewal->params));
+    trib_pool_submit(client->pool, &renewal->work);
 }
 
 static enum trib_err open_inlet(struct trib_client *client)

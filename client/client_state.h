@@ -144,6 +144,8 @@ void trib_client_fetch_drop(struct trib_client *client);
 
 // ---- client_rows.c: rows that come in. Opens the socket, if client.ini names one.
 TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);
+// A version was installed: in mode online the trainer's own copy begins from it.
+void trib_client_renew(struct trib_client *client);
 // What is counted (counter_store.h) is counted under the installed version from now on.
 void trib_client_tell_version(struct trib_client *client);
 // End the claim that `has_claim` says there is (watermark.h), and forget it. False: it cannot be

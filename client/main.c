@@ -274,21 +274,25 @@ static void print_prediction(void *user, const struct trib_prediction *predictio
 static int cmd_predict(const struct trib_command *command, int argc, char **argv)
 {
     struct printing printing = {.as_json = false};
+    bool is_online = false;
     const struct trib_option options[] = {
-        {"json", TRIB_OPTION_FLAG, &printing.as_json, NULL, "one JSON object a row"}};
+        {"json", TRIB_OPTION_FLAG, &printing.as_json, NULL, "one JSON object a row"},
+        {"online", TRIB_OPTION_FLAG, &is_online, NULL,
+         "with the copy that learns as rows arrive (data.online_copy)"}};
     struct trib_predictor *predictor;
     struct trib_buf text = {0};
     int count;
     int code;
     const struct trib_usage usage = {.command = command,
                                      .options = options,
-                                     .option_count = 1,
+                                     .option_count = 2,
                                      .operand_min = 1,
                                      .operand_max = 2};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     const bool is_stdin = count < 2 || strcmp(argv[1], "-") == 0;
-    enum trib_err err = trib_predictor_open(argv[0], &predictor);
+    enum trib_err err = is_online ? trib_predictor_open_online(argv[0], &predictor)
+                                  : trib_predictor_open(argv[0], &predictor);
     if (err)
         return exit_code(err);
     err = is_stdin ? read_input(&text) : trib_file_read(argv[1], TRIB_DATA_FILE_SIZE_MAX, &text);

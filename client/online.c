@@ -1,13 +1,16 @@
 #include "client/online.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/feed.h"
+#include "client/online_file.h"
 #include "client/prepared.h"
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "common/data/source.h"
 #include "common/math/train.h"
 #include "common/wire/training.h"
 
@@ -23,9 +26,12 @@ struct trib_online {
     struct trib_rng rng;
     float *params; // (model.param_count), owned
     uint64_t batch;
-    uint8_t training[TRIB_DIGEST_SIZE];       // how, trib_training_digest
-    uint8_t base[TRIB_DIGEST_SIZE];           // from which version
-    struct trib_data_mark start, mark;        // rows behind `start` and up to `mark` are learnt
+    uint8_t training[TRIB_DIGEST_SIZE]; // how, trib_training_digest
+    uint8_t base[TRIB_DIGEST_SIZE];     // from which version
+    struct trib_data_mark start, mark;  // rows behind `start` and up to `mark` are learnt
+    struct trib_data_mark claimed;      // up to here by the last task
+    uint64_t seed;                      // of the task
+    trib_name device;
     uint64_t rows;                            // how many
     char prepare[TRIB_PIPELINE_TEXT_MAX + 1]; // the pipeline they go through, or ""
 };
@@ -39,10 +45,27 @@ void trib_online_destroy(struct trib_online *online)
     free(online);
 }
 
+// For programs that predict with it. What cannot be written is only not read.
+static void keep_copy(const struct trib_dataset *dataset)
+{
+    const struct trib_online *o = dataset->online;
+    const char *path = dataset->origin ? dataset->origin->online_copy : "";
+    if (path[0] && trib_online_file_write(path, o->base, o->rows, o->params, o->model.param_count))
+        TRIB_WARN("id=online-copy %s: cannot be written, and stays as it was", path);
+}
+
 static void forget(struct trib_dataset *dataset)
 {
     trib_online_destroy(dataset->online);
     dataset->online = NULL;
+}
+
+static void go_from(struct trib_online *o, const float *base)
+{
+    memcpy(o->params, base, o->model.param_count * sizeof(*base));
+    trib_task_rng(&o->rng, o->seed, trib_task_stream(true, 0), o->device);
+    trib_train_begin(o->space, o->params);
+    o->rows = 0;
 }
 
 static enum trib_err begin(struct trib_dataset *dataset, const struct trib_task *task,
@@ -56,7 +79,9 @@ static enum trib_err begin(struct trib_dataset *dataset, const struct trib_task 
     dataset->online_free = trib_online_destroy;
     o->model = task->model;
     o->batch = options.batch;
-    o->start = o->mark = task->mark;
+    o->start = o->mark = o->claimed = task->mark;
+    o->seed = task->msg.seed;
+    (void)snprintf(o->device, sizeof(o->device), "%s", task->device);
     memcpy(o->base, task->msg.base_digest, sizeof(o->base));
     memcpy(o->prepare, task->msg.fit.prepare, sizeof(o->prepare));
     trib_training_digest(&task->msg, o->training);
@@ -68,9 +93,7 @@ static enum trib_err begin(struct trib_dataset *dataset, const struct trib_task 
         forget(dataset);
         return err;
     }
-    memcpy(o->params, base, o->model.param_count * sizeof(*base));
-    trib_task_rng(&o->rng, task->msg.seed, trib_task_stream(true, 0), task->device);
-    trib_train_begin(o->space, o->params);
+    go_from(o, base);
     return TRIB_OK;
 }
 
@@ -114,6 +137,7 @@ static enum trib_err catch_up(struct trib_dataset *dataset, const struct trib_ta
     if (!err) {
         trib_data_news_mark(&news, rows, &o->mark);
         o->rows += rows;
+        keep_copy(dataset);
         TRIB_DEBUG("rows=%zu loss=%g up to position=%" PRIu64, rows, loss, o->mark.position);
     }
     if (!is_borrowed)
@@ -137,7 +161,8 @@ enum trib_err trib_online_train(struct trib_dataset *dataset, struct trib_task *
         forget(dataset);
         return err;
     }
-    const struct trib_online *o = dataset->online;
+    struct trib_online *o = dataset->online;
+    o->claimed = o->mark;
     memcpy(params, o->params, o->model.param_count * sizeof(*params));
     task->claim = o->mark;
     task->has_claim = true;
@@ -155,4 +180,19 @@ void trib_online_arrived(struct trib_dataset *dataset)
                   dataset->online->rows);
     else if (err != TRIB_ERR_REFUSED)
         forget(dataset); // the next task makes it again, and says what is wrong
+}
+
+void trib_online_renew(struct trib_dataset *dataset, const float *params, size_t count)
+{
+    struct trib_online *o = dataset->online;
+    if (!o)
+        return;
+    if (count != o->model.param_count) {
+        forget(dataset);
+        return;
+    }
+    trib_model_digest(&o->model, params, o->base);
+    o->start = o->mark = o->claimed;
+    go_from(o, params);
+    trib_online_arrived(dataset);
 }

@@ -24,4 +24,9 @@ TRIB_CHECKED enum trib_err trib_online_train(struct trib_dataset *dataset, struc
 // Rows arrived: learn from them, if there has been a task that said how.
 void trib_online_arrived(struct trib_dataset *dataset);
 
+// A version was installed: the copy begins anew from it, behind the rows that the last task claimed.
+// Whether they were counted, and by this version, the next task says; it makes the copy again if
+// they were not.
+void trib_online_renew(struct trib_dataset *dataset, const float *params, size_t count);
+
 #endif // TRIB_CLIENT_ONLINE_H

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/local.h"
+#include "client/online_file.h"
 #include "client/pipeline_file.h"
 #include "common/base/alloc.h"
 #include "common/base/file.h"
@@ -46,6 +47,26 @@ static enum trib_err load_slot(struct trib_predictor *p, const char *dir, char *
         err = p->carried ? TRIB_OK : TRIB_ERR_NOMEM;
     }
     return err;
+}
+
+// The device's own copy takes the place of the version that it began from.
+static enum trib_err load_online(struct trib_predictor *p)
+{
+    struct trib_slot *slot = &p->slot;
+    if (!p->settings.data.online_copy[0]) {
+        TRIB_ERROR("client.ini: data.online_copy is missing: there is no copy to predict with");
+        return TRIB_ERR_INVAL;
+    }
+    if (!slot->params)
+        return TRIB_OK;
+    enum trib_err err =
+        trib_online_file_read(p->settings.data.online_copy, slot->manifest.digest, slot->params,
+                              slot->model.param_count, &p->online_rows);
+    if (err && err != TRIB_ERR_STATE)
+        return err;
+    TRIB_INFO("id=online-copy rows=%" PRIu64 " learnt since version=%" PRIu64, p->online_rows,
+              slot->manifest.version);
+    return TRIB_OK;
 }
 
 // With data.pipeline = job: the one that the version's features come from.
@@ -199,7 +220,8 @@ static enum trib_err settle(struct trib_predictor *p, const char *lacks)
     return TRIB_OK;
 }
 
-enum trib_err trib_predictor_open(const char *state_dir, struct trib_predictor **ret_predictor)
+static enum trib_err open_predictor(const char *state_dir, bool is_online,
+                                    struct trib_predictor **ret_predictor)
 {
     char path[TRIB_PATH_MAX + 1];
     char lacks[TRIB_PATH_MAX + 256] = "";
@@ -212,6 +234,8 @@ enum trib_err trib_predictor_open(const char *state_dir, struct trib_predictor *
         err = trib_state_config_load(path, &p->settings);
     if (!err)
         err = load_slot(p, state_dir, lacks, sizeof(lacks));
+    if (!err && is_online)
+        err = load_online(p);
     if (!err)
         err = trib_data_load(&p->settings.data, &p->schema, &p->prepare);
     if (!err)
@@ -230,6 +254,22 @@ enum trib_err trib_predictor_open(const char *state_dir, struct trib_predictor *
     }
     *ret_predictor = p;
     return TRIB_OK;
+}
+
+enum trib_err trib_predictor_open(const char *state_dir, struct trib_predictor **ret_predictor)
+{
+    return open_predictor(state_dir, false, ret_predictor);
+}
+
+enum trib_err trib_predictor_open_online(const char *state_dir,
+                                         struct trib_predictor **ret_predictor)
+{
+    return open_predictor(state_dir, true, ret_predictor);
+}
+
+uint64_t trib_predictor_online_rows(const struct trib_predictor *predictor)
+{
+    return predictor->online_rows;
 }
 
 void trib_predictor_close(struct trib_predictor *predictor)

@@ -26,6 +26,7 @@ struct trib_predictor {
     struct trib_prepare *prepare; // fitted, owned; NULL: there is none, or it is not here yet
     char *carried; // text of the table that the installed version brought, owned; or NULL
     struct trib_fallback *fallback; // owned; NULL: the model alone answers
+    uint64_t online_rows;           // that the own copy of the model has learnt since the version
     double threshold;               // two classes: class 1 is predicted from this probability on
 };
 

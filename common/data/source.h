@@ -61,8 +61,9 @@ struct trib_data_config {
     uint64_t query_max_ms;
     int pipeline; // enum trib_pipeline_source
     trib_conf_text
-        fallback;      // what answers where no model does (common/data/fallback.h); empty: nothing
-    bool keeps_values; // no key: data sets hold values for a pipeline that is not fitted yet
+        fallback; // what answers where no model does (common/data/fallback.h); empty: nothing
+    trib_conf_text online_copy; // of mode online (client/online_file.h); empty: nowhere
+    bool keeps_values;    // no key: data sets hold values for a pipeline that is not fitted yet
     double test_fraction; // rows of `train` held out
     uint64_t split_seed;
     int split_by;      // enum trib_split_by

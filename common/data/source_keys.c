@@ -66,6 +66,10 @@ const struct trib_conf_key trib_data_keys_device[] = {
     KEY("pipeline", TRIB_CONF_CHOICE, pipeline, "own",
         "with a schema: rows go through prepare, or through the pipeline that a job's tasks bring",
         0, 0, "own|job"),
+    KEY("online_copy", TRIB_CONF_PATH, online_copy, "",
+        "mode online: file that the device's own copy of the model is written to as rows arrive, "
+        "for predict --online; empty: none",
+        0, 0, NULL),
     KEY("file", TRIB_CONF_PATH, file, "", "sqlite: the database", 0, 0, NULL),
     KEY("query", TRIB_CONF_TEXT, query, "", "sqlite: a SELECT", 0, 0, NULL),
     KEY("query_max_ms", TRIB_CONF_INT, query_max_ms, "10000",

@@ -260,6 +260,52 @@ class GrowingTest(fleet.Case):
             self.assert_learnt(tried, [0])
 
 
+class CopyTest(fleet.Case):
+    """Mode online: what a program says with the copy that learns as rows arrive."""
+
+    def say(self, tried, *options):
+        done = fleet.run("tributary-client", "predict", *options, "--json", tried.folder, stdin=None,
+                         input="".join(map(row, range(4))))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line)["value"] for line in done.stdout.splitlines()], done.stderr
+
+    def test_it_begins_with_each_version_and_learns_what_arrives(self):
+        with Growing() as tried:
+            tried.begin("online")
+            config = tried.folder / "client.ini"
+            plain = config.read_text().replace("format = store\n",
+                                               "format = store\nsocket = in.sock\n")
+            config.write_text(plain)
+            tried.start_device("d0")
+            tried.wait_connected(1)
+            tried.push(0)
+            tried.wait_for_job(tried.submit_next())
+            tried.end("d0")
+            done = fleet.run("tributary-client", "predict", "--online", tried.folder, stdin=None,
+                             input=row(0))
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("data.online_copy is missing", done.stderr)
+            config.write_text(plain.replace("[data]\n", "[data]\nonline_copy = own.model\n"))
+            tried.start_device("d0")
+            tried.wait_connected(1)
+            tried.push(1)
+            tried.wait_for_job(tried.submit_next())
+            fleet.wait_until(lambda: tried.status()["on_newest_version"] == 1, "it is installed")
+            said, log = self.say(tried, "--online")
+            self.assertIn("id=online-copy rows=0 ", log)
+            self.assertEqual(said, self.say(tried)[0])
+            for j in (2, 3):
+                tried.push(j)
+                fleet.wait_until(lambda: f"id=online-copy rows={j - 1} " in
+                                 self.say(tried, "--online")[1], "they are learnt")
+            *weights, bias = learn(range(4))
+            for got, weight in zip(self.say(tried, "--online")[0], weights):
+                self.assertAlmostEqual(got, weight + bias, delta=1e-5)
+            *weights, bias = learn(range(2))  # the version itself stays what it is
+            for got, weight in zip(self.say(tried)[0], weights):
+                self.assertAlmostEqual(got, weight + bias, delta=1e-5)
+
+
 class PreparedTest(fleet.Case):
     """Rows that wait for the job's pipeline, whose steps remember those that were learnt."""
 

@@ -2,6 +2,7 @@
 #include "tests/unit/files.h"
 
 #include "client/feed.h"
+#include "client/online_file.h"
 #include "common/data/row_store.h"
 #include "common/data/schema.h"
 #include "common/math/train.h"
@@ -93,6 +94,57 @@ static void rows_that_arrived_are_learnt_as_if_all_at_once(void **state)
     trib_dataset_destroy(lazy);
 }
 
+// A copy that began from a version when it was installed is what its next task would make.
+static void a_new_version_is_gone_on_from_when_it_is_installed(void **state)
+{
+    (void)state;
+    static const char ini[] = "[data]\nformat = store\nschema = s.ini\nonline_copy = own.model\n";
+    static const float version[2][2] = {{0.25F, -0.5F}, {1, 2}};
+    struct trib_dataset *dataset = open_as(ini);
+    const char *path = files_put(3, "own.model", NULL, 0);
+    float params[8] = {0}, kept[2];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint64_t examples, rows;
+    trib_online_renew(dataset, version[0], 2); // no task has said how to learn
+    assert_null(dataset->online);
+    task.msg.fit.prepare[0] = '\0';
+    task.mark = task.claim;
+    push_row("1,1");
+    push_row("2,0");
+    assert_int_equal(trib_online_train(dataset, &task, params, &examples), TRIB_OK);
+    assert_int_equal(examples, 2);
+    trib_model_digest(&task.model, version[0], digest);
+    assert_int_equal(trib_online_file_read(path, digest, kept, 2, &rows), TRIB_ERR_STATE);
+    push_row("3,1"); // learnt by the old copy, and behind the claim
+    push_row("4,0");
+    trib_online_arrived(dataset);
+    trib_online_renew(dataset, version[0], 2);
+    assert_int_equal(trib_online_file_read(path, digest, kept, 2, &rows), TRIB_OK);
+    assert_int_equal(rows, 2);
+    // The task on it finds the copy there: nothing is new, and it is what one from the start is.
+    task.mark = task.claim;
+    memcpy(task.msg.base_digest, digest, sizeof(digest));
+    struct trib_dataset *fresh = open_as(ini);
+    const struct trib_online *before = dataset->online;
+    float again[8] = {0.25F, -0.5F};
+    memcpy(params, version[0], sizeof(version[0]));
+    assert_int_equal(trib_online_train(dataset, &task, params, &examples), TRIB_OK);
+    assert_ptr_equal(dataset->online, before);
+    assert_int_equal(trib_online_train(fresh, &task, again, &examples), TRIB_OK);
+    assert_int_equal(examples, 2);
+    assert_memory_equal(params, again, sizeof(kept));
+    assert_memory_equal(params, kept, sizeof(kept));
+    // What is damaged, or of another model, is not used.
+    assert_int_equal(trib_online_file_read(path, digest, kept, 1, &rows), TRIB_ERR_STATE);
+    trib_online_renew(dataset, version[1], 1);
+    assert_null(dataset->online);
+    (void)files_put(3, "own.model", "TRIBONL1", 8);
+    assert_int_equal(trib_online_file_read(path, digest, kept, 2, &rows), TRIB_ERR_STATE);
+    files_assert_logged("id=online-corrupt");
+    trib_dataset_destroy(dataset);
+    trib_dataset_destroy(fresh);
+}
+
 // The parameters are what steps of these rows, one by one from zero, make.
 static void assert_steps(const float *params, const float *x, const float *y, size_t rows)
 {
@@ -166,7 +218,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    static const char *const names[] = {"client.ini", "s.ini", NULL};
+    static const char *const names[] = {"client.ini", "s.ini", "own.model", NULL};
     (void)unlink(files_put(0, "rows/0000000000000001.rows", NULL, 0));
     (void)unlink(files_put(0, "rows/lock", NULL, 0));
     (void)rmdir(config.store);
@@ -178,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_that_arrived_are_learnt_as_if_all_at_once),
         cmocka_unit_test(rows_go_through_the_pipeline_of_the_task_as_they_arrive),
+        cmocka_unit_test(a_new_version_is_gone_on_from_when_it_is_installed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

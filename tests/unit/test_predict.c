@@ -159,6 +159,46 @@ static void features_give_what_the_model_says(void **state)
     trib_predictor_close(p);
 }
 
+static void the_table_of_a_version_answers_if_it_knows_the_columns(void **state)
+{
+    (void)state;
+    static const char table[] = "[fallback]\nmin_probability = 1\n[rule low]\nwhen = size < 0\n"
+                                "outputs = 1 | 0\n[default]\noutputs = 0.5 | 0.5\n";
+    static const char other[] = "[default]\noutputs = 0.5 | 0.5\n[rule old]\nwhen = age > 3\n"
+                                "outputs = 1 | 0\n";
+    (void)files_put(0, "s.ini", SCHEMA, strlen(SCHEMA));
+    (void)files_put(0, "f.ini", other, strlen("[default]\noutputs = 0.5 | 0.5\n"));
+    config("[data]\ntrain = rows.csv\nschema = s.ini\n");
+    (void)snprintf(manifest.fallback, sizeof(manifest.fallback), "%s", table);
+    install(SPEC, params);
+    struct trib_predictor *p = opened();
+    assert_int_equal(ask(p, "-1,0\n1,0\n"), TRIB_OK);
+    assert_string_equal(got.rows[0].by, "rule low");
+    assert_string_equal(got.rows[1].by, "default");
+    trib_predictor_close(p);
+    (void)snprintf(manifest.fallback, sizeof(manifest.fallback), "%s", other);
+    install(SPEC, params);
+    p = opened();
+    files_assert_logged("id=fallback-unfit");
+    assert_int_equal(ask(p, "-1,0\n"), TRIB_OK);
+    assert_string_equal(got.rows[0].by, "model");
+    trib_predictor_close(p);
+    config("[data]\ntrain = rows.csv\nschema = s.ini\npipeline = job\n");
+    assert_closed(TRIB_ERR_STATE, "there is no column 'age'"); // nor a pipeline for the model
+    (void)snprintf(manifest.fallback, sizeof(manifest.fallback), "%s", table);
+    install(SPEC, params);
+    p = opened();
+    assert_int_equal(trib_predictor_version(p), 0);
+    assert_int_equal(ask(p, "-1,0\n1,0\n"), TRIB_OK);
+    assert_string_equal(got.rows[0].by, "rule low");
+    trib_predictor_close(p);
+    config("[data]\ntrain = rows.csv\nschema = s.ini\nfallback = f.ini\n");
+    p = opened(); // its own file comes first
+    assert_int_equal(ask(p, "-1,0\n"), TRIB_OK);
+    assert_string_equal(got.rows[0].by, "model");
+    trib_predictor_close(p);
+}
+
 static void an_item_must_be_one_of_the_models(void **state)
 {
     (void)state;
@@ -542,6 +582,7 @@ static int group_teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_table_of_a_version_answers_if_it_knows_the_columns, set_up),
         cmocka_unit_test_setup(without_a_model_there_is_no_predictor, set_up),
         cmocka_unit_test_setup(features_give_what_the_model_says, set_up),
         cmocka_unit_test_setup(an_item_must_be_one_of_the_models, set_up),

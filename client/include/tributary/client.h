@@ -116,6 +116,11 @@ struct trib_trainer {
     // Rows were pushed (trib_client_push, or the socket): learn from them now, on the worker
     // thread, while no task runs. Optional.
     void (*arrived)(void *user);
+
+    // A version was installed, and the last task was of mode online: go on from it with the rows
+    // that come, on the worker thread, while no task runs. `params` (count) are borrowed for the
+    // call. Optional; called beside `published`.
+    void (*renewed)(void *user, const float *params, size_t count);
 };
 
 // The built-in trainer for the models in docs/models.md; its user pointer is a dataset. One dataset

@@ -32,6 +32,14 @@ struct trib_predictor;
 // TRIB_ERR_STATE: not enrolled, or no model that can be used is installed and there is no fall-back; TRIB_ERR_INVAL: client.ini, or a file that it names, is wrong.
 TRIB_API TRIB_CHECKED enum trib_err trib_predictor_open(const char *state_dir,
                                                         struct trib_predictor **ret_predictor);
+// The same with the device's own copy of the model: what a client in mode online made of the
+// installed version with the rows that have arrived since, as it last wrote it to the file that
+// data.online_copy names. Without a copy of the installed version it is that version itself.
+// TRIB_ERR_INVAL also: client.ini has no data.online_copy.
+TRIB_API TRIB_CHECKED enum trib_err trib_predictor_open_online(
+    const char *state_dir, struct trib_predictor **ret_predictor);
+// Rows that the copy has learnt since the version; 0: none, or it was not asked for.
+TRIB_API uint64_t trib_predictor_online_rows(const struct trib_predictor *predictor);
 TRIB_API void trib_predictor_close(struct trib_predictor *predictor); // NULL is fine
 
 // 0: there is no model, the fall-back answers.
