@@ -172,8 +172,8 @@ enum trib_err trib_online_train(struct trib_dataset *dataset, struct trib_task *
 
 void trib_online_arrived(struct trib_dataset *dataset)
 {
-    if (!dataset->online)
-        return;
+    if (!dataset->online || (dataset->origin && dataset->origin->rows_per_round > 0))
+        return; // in a rehearsal rows come with the rounds, which tasks tell
     enum trib_err err = catch_up(dataset, NULL);
     if (!err)
         TRIB_INFO("id=online-steps rows=%" PRIu64 " learnt since the version at hand",

@@ -314,14 +314,14 @@ class PredictTest(fleet.Case):
         by = ["default", "cluster small", "default", "rule second"]
         with fleet.Fleet() as tried:
             tried.start_coordinator()
-            tried.add_device("old", two_clouds(200, 1), scale=1)
+            tried.add_device("old", two_clouds(200, 1), scale=1, data="fallback = own.ini\n")
             tried.add_device("new", [], scale=1)
             for name in ("old", "new"):
                 tried.start_device(name)
             tried.wait_connected(2)
             path = tried.write_job("2 - dense 2 softmax", two_clouds(50, 2), scale=1, cohort=1,
-                                   min_accepted=1, **{**JOB, "learning_rate": 0.02})
-            path.write_text(path.read_text() + "fallback = f.ini\n")
+                                   min_accepted=1, data="fallback = f.ini\n",
+                                   **{**JOB, "learning_rate": 0.02})
             for text, says in ((table.replace("0.2", "x"), "f.ini:6: outputs: 'x' is not"),
                                (table.replace("1 | 1", "1"), "centre has 1 numbers, and a row has 2"),
                                (table + "# much\n" * 2000, "a version takes 12288 along")):
@@ -346,7 +346,6 @@ class PredictTest(fleet.Case):
             tried.ctl("jobs", "cancel", job)
             tried.wait_for_job(job, "cancelled")
             # A file of its own comes first.
-            self.configure(tried, "old", "fallback = own.ini\n")
             (tried.root / "old/own.ini").write_text(table[:table.index("[cluster")]
                                                     + table[table.index("[default"):])
             self.assertEqual({answer["by"] for answer in self.predict(tried, "old", rows)},
