@@ -150,6 +150,22 @@ class PrepareTest(fleet.Case):
                                    privacy={"target_epsilon": 100}, data=self.keys())
             self.assertIn(text, tried.try_ctl("jobs", "submit", path).stderr)
 
+    def test_what_passes_find_must_have_room_in_a_task_before_any_is_paid_for(self):
+        names = [f"c{i}" for i in range(150)]
+        (self.dir / "s.ini").write_text(
+            "".join(f"[column {name}]\nmin = 0\nmax = 1\n" for name in names)
+            + "[column big]\ntype = bool\nrole = label\n")
+        (self.dir / "p.ini").write_text("[step standardise]\ncolumns = c*\n")
+        rows = [",".join([*names, "big"])]
+        rows += [",".join([str((i + j) % 2) for j in range(150)] + [str(i % 2)]) for i in range(40)]
+        (self.dir / "rows.csv").write_text("\n".join(rows) + "\n")
+        text = r"data.prepare: with what is to be found it may have 1\d{4} bytes of text; " \
+            "a task holds 12288"
+        for where in ("inprocess", "processes"):
+            self.assertRegex(self.play(where, status=2, features=150,
+                                       privacy="local\ntarget_epsilon = 1000"), text)
+        self.play(features=150)  # exact numbers are shorter here
+
     @contextlib.contextmanager
     def fleet_of_a_silent_device(self, **keys):
         """Two devices of which b does not answer, and a job that wants both."""

@@ -53,6 +53,21 @@ static void rows_are_apart_as_their_times_are(void **state)
                 "[step impute]\ncolumns = a\nwith = interpolate\n", 3, rows[0], 6, expected, 6);
 }
 
+static void first_rows_without_a_time_are_where_the_first_known_one_is(void **state)
+{
+    (void)state;
+    const double rows[][3] = {
+        {NONE, 10, 0}, {NONE, NONE, 0}, {104, NONE, 0}, {106, NONE, 0}, {108, 18, 0}};
+    const double expected[] = {10, 10, 10, 14, 18};
+    assert_made("[column t]\ntype = time\nrole = time\n[column a]\n",
+                "[step impute]\ncolumns = a\nwith = interpolate\n", 3, rows[0], 5, expected, 5);
+    // No row has one: they are all at one place, and as far apart as their numbers.
+    const double timeless[][3] = {{NONE, 10, 0}, {NONE, NONE, 0}, {NONE, NONE, 0}, {NONE, 13, 0}};
+    const double even[] = {10, 11, 12, 13};
+    assert_made("[column t]\ntype = time\nrole = time\n[column a]\n",
+                "[step impute]\ncolumns = a\nwith = interpolate\n", 3, timeless[0], 4, even, 4);
+}
+
 static void rows_that_were_dropped_before_are_no_neighbours(void **state)
 {
     (void)state;
@@ -186,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_spike_becomes_what_is_between_its_neighbours),
         cmocka_unit_test(rows_are_apart_as_their_times_are),
+        cmocka_unit_test(first_rows_without_a_time_are_where_the_first_known_one_is),
         cmocka_unit_test(rows_that_were_dropped_before_are_no_neighbours),
         cmocka_unit_test(a_step_behind_another_one_sees_what_that_one_made),
         cmocka_unit_test(statistics_behind_it_are_those_of_what_it_makes),

@@ -207,6 +207,107 @@ static void half_drowned_is_not_found_outside_of_the_range(void **state)
     trib_schema_destroy(schema);
 }
 
+// Column b has one value everywhere. Its variance is nothing but noise, often below zero:
+// the scale is as large as what that may hide, and no row becomes a giant.
+static void a_deviation_that_drowned_is_what_the_noise_may_hide(void **state)
+{
+    (void)state;
+    static const double noise = 20;
+    struct trib_schema *schema = rig_schema(COLUMNS);
+    const double ends[2][COUNT] = {{50, 1, 0}, {50, 2, 0}};
+    const double hidden = sqrt(noise / ROWS); // with ROWS not known exactly either
+    int drowned = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct trib_prepare *prepare = rig_parse(schema, "[step standardise]\ncolumns = b\n");
+        float x[2 * 2];
+        rig_listen();
+        fit(prepare, ROWS, noise, seed);
+        trib_log_set_sink(NULL, NULL);
+        assert_null(strstr(rig_log, "has one value on all devices")); // it would be told exactly
+        assert_int_equal(rig_apply(prepare, ends[0], 2, COUNT, x), 2);
+        const double scale = 1 / ((double)x[3] - (double)x[1]);
+        assert_true(scale > hidden * 0.995 && scale < 5 * hidden);
+        drowned += scale < hidden * 1.005;
+        trib_prepare_destroy(prepare);
+    }
+    assert_in_range(drowned, 10, 20);
+    trib_schema_destroy(schema);
+}
+
+static size_t text_size(const struct trib_prepare *prepare)
+{
+    struct trib_buf text = {0};
+    trib_prepare_write(prepare, &text);
+    assert_false(text.failed);
+    const size_t size = text.size;
+    trib_buf_fini(&text);
+    return size;
+}
+
+static void the_text_has_room_for_what_steps_of_every_kind_find(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "[step impute]\ncolumns = a | b\nindicator = yes\n[step standardise]\ncolumns = a | b\n",
+        "[step impute]\ncolumns = a | b\nwith = median\n[step minmax]\ncolumns = a | b\n",
+        "[step outlier]\ncolumns = a\nby = mad\n[step outlier]\ncolumns = b\nby = iqr\n",
+        "[step bin]\ncolumns = a | b\nby = quantiles\nbins = 16\n",
+        "[step standardise]\ncolumns = a | b\nclip = 3\n[step pca]\ncolumns = a | b\n"
+        "components = 2\n",
+    };
+    struct trib_schema *schema = rig_schema(COLUMNS);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct trib_prepare *prepare = rig_parse(schema, texts[i]);
+        size_t most;
+        assert_int_equal(trib_prepare_text_most(prepare, &most), TRIB_OK);
+        const size_t before = text_size(prepare);
+        fit(prepare, 2000, 3, i);
+        assert_true(text_size(prepare) > before && text_size(prepare) <= most);
+        assert_int_equal(trib_prepare_text_most(prepare, &most), TRIB_OK);
+        assert_int_equal(most, text_size(prepare)); // nothing is to come
+        trib_prepare_destroy(prepare);
+    }
+    trib_schema_destroy(schema);
+}
+
+// Numbers as long as they can be, of which there are many: for each of the columns n, a mean and a
+// deviation.
+static void the_text_has_room_for_the_longest_numbers(void **state)
+{
+    (void)state;
+    enum {
+        WIDE = 24
+    };
+    char columns[WIDE * 40 + 1] = "";
+    for (int c = 0; c < WIDE; c++)
+        (void)snprintf(columns + strlen(columns), sizeof(columns) - strlen(columns),
+                       "[column c%d]\nmin = -1\nmax = 1\n", c);
+    struct trib_schema *schema = rig_schema(columns);
+    struct trib_prepare *prepare = rig_parse(schema, "[step standardise]\ncolumns = c*\n");
+    double totals[WIDE * 3];
+    size_t most;
+    const double n = 1234567.1234567891;
+    assert_int_equal(trib_prepare_text_most(prepare, &most), TRIB_OK);
+    assert_int_equal(trib_prepare_sum_count(prepare), WIDE * 2);
+    for (size_t c = 0; c < WIDE; c++) {
+        totals[2 * c] = n;
+        totals[2 * c + 1] = -n * 1.2345678901234567e-300;
+    }
+    assert_int_equal(trib_prepare_advance(prepare, totals, 0), TRIB_OK);
+    assert_int_equal(trib_prepare_sum_count(prepare), WIDE * 3);
+    for (size_t c = 0; c < WIDE; c++) {
+        totals[3 * c] = n;
+        totals[3 * c + 1] = 0;
+        totals[3 * c + 2] = n * 1.5241578753238836e-290;
+    }
+    assert_int_equal(trib_prepare_advance(prepare, totals, 0), TRIB_OK);
+    assert_true(trib_prepare_is_fitted(prepare));
+    const size_t size = text_size(prepare);
+    assert_true(size <= most && size > most - most / 4); // there is room, but no more than it takes
+    trib_prepare_destroy(prepare);
+    trib_schema_destroy(schema);
+}
+
 static void a_value_that_a_text_moves_is_counted_nowhere_else(void **state)
 {
     (void)state;
@@ -289,6 +390,9 @@ int main(void)
         cmocka_unit_test(directions_are_near_the_true_ones),
         cmocka_unit_test(passes_with_noise_and_without_may_follow_each_other),
         cmocka_unit_test(half_drowned_is_not_found_outside_of_the_range),
+        cmocka_unit_test(a_deviation_that_drowned_is_what_the_noise_may_hide),
+        cmocka_unit_test(the_text_has_room_for_what_steps_of_every_kind_find),
+        cmocka_unit_test(the_text_has_room_for_the_longest_numbers),
         cmocka_unit_test(a_value_that_a_text_moves_is_counted_nowhere_else),
         cmocka_unit_test(too_many_passes_and_too_large_ones_are_refused_at_once),
         cmocka_unit_test(passes_to_come_are_told_with_what_they_count),
