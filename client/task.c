@@ -220,7 +220,13 @@ static bool count_words(struct trib_task *task)
     if (!trib_task_is_tally(task))
         return true;
     const struct trib_ask ask = trib_task_ask(task);
-    task->word_count = is_private ? tally->values : trib_tally_words(tally->values);
+    // A coordinator that does not know of layouts wants sums whole.
+    if (tally->layout != TRIB_TALLY_WHOLE &&
+        (is_private || tally->layout != (uint32_t)trib_ask_layout(&ask)))
+        return false;
+    task->word_count =
+        is_private ? tally->values
+                   : trib_tally_packed((enum trib_tally_layout)tally->layout, tally->values);
     // How much a pipeline counts the trainer knows, which reads it.
     const bool is_pipeline = ask.kind == TRIB_TALLY_PREPARE && task->msg.fit.prepare[0];
     return (is_pipeline || trib_ask_values(&ask) == tally->values) &&
@@ -258,8 +264,11 @@ static bool can_train(struct trib_task *task, uint64_t memory_max)
     // Base, the change or its words, and while it trains a version that is installed and one that
     // comes, 4 bytes each, beside those of training
     const size_t vectors = 4 + trib_train_vectors(&options);
+    const bool is_exact = trib_task_is_tally(task) && task->encoding.mode == TRIB_PRIVACY_OFF;
+    // Of what is counted all limbs are held, however few of them go on the wire.
+    const size_t words = is_exact ? trib_tally_words(msg->fit.tally.values) : task->word_count;
     if (memory_max && (trib_model_total(&task->model) * vectors > memory_max / sizeof(float) ||
-                       task->word_count > memory_max / WORD_SIZE)) {
+                       words > memory_max / WORD_SIZE)) {
         TRIB_WARN("round=%" PRIu64 " declined: %zu parameters want more than memory_max",
                   msg->round_number, task->model.param_count);
         return false;
@@ -451,8 +460,9 @@ static enum trib_code encode_tally(const struct trib_task *task, int32_t *words)
     if (task->encoding.mode == TRIB_PRIVACY_OFF) {
         if (!trib_tally_pack(tally, words, &index))
             return TRIB_CODE_ACCEPTED;
-        TRIB_WARN("id=tally-out-of-range round=%" PRIu64 ": sum %zu of %zu is 2^%d or more",
-                  task->msg.round_number, index, tally->count, TRIB_TALLY_HIGH);
+        TRIB_WARN("id=tally-out-of-range round=%" PRIu64 ": sum %zu of %zu is more than its words "
+                  "hold",
+                  task->msg.round_number, index, tally->count);
         return TRIB_CODE_DECLINED_RANGE;
     }
     float *scaled = trib_alloc_aligned(tally->count, sizeof(*scaled));
@@ -473,6 +483,7 @@ static enum trib_code count(struct trib_task *task, const struct trib_trainer *t
     *ret_words = words;
     if (!words || trib_tally_init(&tally, task->msg.fit.tally.values))
         return TRIB_CODE_DECLINED_FAILED;
+    tally.layout = (enum trib_tally_layout)task->msg.fit.tally.layout;
     task->tally = &tally;
     enum trib_err err =
         task->msg.fit.tally.kind == TRIB_TALLY_COUNTERS

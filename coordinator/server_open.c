@@ -60,6 +60,7 @@ static struct trib_msg_tally tally_of(const struct trib_job *job,
     struct trib_msg_tally tally = {
         .kind = shape->kind,
         .values = shape->values,
+        .layout = shape->layout,
         .scale = shape->privacy->encoding.mode == TRIB_PRIVACY_OFF ? 0 : job->config.tally_scale,
     };
     if (shape->kind == TRIB_TALLY_EVALUATION && ranking->k > 0) {

@@ -45,10 +45,14 @@ struct trib_round_shape trib_job_shape(const struct trib_job *job, enum trib_tal
                                          .privacy = &job->privacy};
     assert(tally->values > 0); // the job asks for it
     const bool is_exact = tally->privacy.encoding.mode == TRIB_PRIVACY_OFF;
+    const struct trib_ask ask = {
+        .kind = kind, .model = &job->model, .ranking = job->held_out.ranking};
+    const enum trib_tally_layout layout = is_exact ? trib_ask_layout(&ask) : TRIB_TALLY_WHOLE;
     return (struct trib_round_shape){
         .kind = kind,
         .values = tally->values,
-        .words = is_exact ? trib_tally_words(tally->values) : tally->values,
+        .words = is_exact ? trib_tally_packed(layout, tally->values) : tally->values,
+        .layout = layout,
         .weight_max = 1,
         .privacy = &tally->privacy,
     };
@@ -238,6 +242,7 @@ enum trib_err trib_tally_round_values(const struct trib_job *job,
     enum trib_err err = trib_tally_init(&tally, shape->values);
     if (err)
         return err;
+    tally.layout = shape->layout;
     trib_tally_take(&tally, sums);
     for (size_t i = 0; i < shape->values; i++)
         ret_values[i] = trib_tally_value(&tally, i);

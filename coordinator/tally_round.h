@@ -41,8 +41,9 @@ uint64_t trib_round_key_number(uint64_t key);
 // What an update of a round is.
 struct trib_round_shape {
     enum trib_tally_kind kind;
-    size_t values; // sums of a tally; 0: training
-    size_t words;  // coordinates of an update
+    size_t values;                 // sums of a tally; 0: training
+    size_t words;                  // coordinates of an update
+    enum trib_tally_layout layout; // of an exact tally
     uint32_t weight_max;
     const struct trib_privacy_plan *privacy; // borrowed from the job
 };

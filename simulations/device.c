@@ -155,6 +155,7 @@ static enum trib_code count(struct trib_bench *bench, const struct trib_device_t
                                  .ranking = job->held_out.ranking};
     size_t index;
     trib_tally_reset(tally);
+    tally->layout = task->shape->layout;
     join(bench, task);
     if (trib_ask_count(&ask, bench->params, &task->samples, tally))
         return TRIB_CODE_DECLINED_FAILED;

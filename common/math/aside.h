@@ -8,7 +8,8 @@
 // like are rounded once (score_sums.h), so that the sums do not depend on who has which rows:
 //
 //     classification   learnt from: rows, hits, log-loss | kept aside: the cells of score_sums.h,
-//                      losses, scores and squares in natural units
+//                      losses, scores and squares in natural units: multiples of 2^-30 that are
+//                      not negative, which TRIB_TALLY_CELLS has room for
 //     regression       rows, e^2, y, y^2 of those learnt from | rows, e^2, e^4, |e|, |e|/max(|y|,
 //                      2^-52), y, y^2 of those kept aside; e = output - y
 #ifndef TRIB_MATH_ASIDE_H

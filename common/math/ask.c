@@ -44,6 +44,13 @@ size_t trib_ask_values(const struct trib_ask *ask)
     return 0;
 }
 
+enum trib_tally_layout trib_ask_layout(const struct trib_ask *ask)
+{
+    const bool is_of_cells = ask->kind == TRIB_TALLY_EVALUATION && ask->model->classes > 0 &&
+                             ask->ranking.k == 0; // what is ranked is fractions
+    return is_of_cells ? TRIB_TALLY_CELLS : TRIB_TALLY_WHOLE;
+}
+
 enum {
     BATCH = 256
 };

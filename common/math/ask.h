@@ -42,6 +42,9 @@ struct trib_ask {
 // How many values it has; 0: a kind that we do not know, or not for such a model.
 size_t trib_ask_values(const struct trib_ask *ask);
 
+// How its sums go over the wire with privacy off; whoever asks may still want them whole.
+enum trib_tally_layout trib_ask_layout(const struct trib_ask *ask);
+
 // Count the rows. `tally` has that many values, all 0. TRIB_ERR_REFUSED: there is no row to count;
 // TRIB_ERR_DATA, TRIB_ERR_LIMIT: a number is not finite, or out of range (tally.h).
 TRIB_CHECKED enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,

@@ -18,6 +18,14 @@ enum {
     EXPONENT_BIAS = 1023,
 };
 
+// The limbs that go on the wire.
+static const struct {
+    size_t first, count;
+} windows[TRIB_TALLY_LAYOUTS] = {
+    [TRIB_TALLY_WHOLE] = {0, LIMBS},
+    [TRIB_TALLY_CELLS] = {4, 3},
+};
+
 static const int64_t base = (int64_t)1 << BITS;
 
 enum trib_err trib_tally_init(struct trib_tally *tally, size_t count)
@@ -44,6 +52,11 @@ void trib_tally_reset(struct trib_tally *tally)
 size_t trib_tally_words(size_t count)
 {
     return count * LIMBS;
+}
+
+size_t trib_tally_packed(enum trib_tally_layout layout, size_t count)
+{
+    return count * windows[layout].count;
 }
 
 // |x| in units of the lowest bit is *ret_bits * 2^exponent; returns that exponent, at least 0. What
@@ -93,29 +106,45 @@ enum trib_err trib_tally_add(struct trib_tally *tally, size_t index, double x)
     return TRIB_OK;
 }
 
+// The limbs of a value with everything carried to where it belongs: all but the highest in [0,
+// base). False: it is out of range.
+static bool carried(const int64_t *limbs, int32_t *ret_words)
+{
+    int64_t carry = 0;
+    for (size_t l = 0; l < LIMBS - 1; l++) {
+        ret_words[l] = (int32_t)((limbs[l] + carry) & (base - 1));
+        carry = (limbs[l] + carry) >> BITS;
+    }
+    const int64_t highest = limbs[LIMBS - 1] + carry;
+    ret_words[LIMBS - 1] = (int32_t)highest;
+    return highest >= -base / 2 && highest < base / 2;
+}
+
 enum trib_err trib_tally_pack(const struct trib_tally *tally, int32_t *ret_words, size_t *ret_index)
 {
+    const size_t first = windows[tally->layout].first;
+    const size_t count = windows[tally->layout].count;
     for (size_t i = 0; i < tally->count; i++) {
-        const int64_t *limbs = tally->limbs + i * LIMBS;
-        int32_t *words = ret_words + i * LIMBS;
-        int64_t carry = 0;
-        for (size_t l = 0; l < LIMBS - 1; l++) {
-            words[l] = (int32_t)((limbs[l] + carry) & (base - 1));
-            carry = (limbs[l] + carry) >> BITS;
-        }
-        const int64_t highest = limbs[LIMBS - 1] + carry;
-        if (highest < -base / 2 || highest >= base / 2) {
+        int32_t words[LIMBS];
+        bool is_good = carried(tally->limbs + i * LIMBS, words);
+        for (size_t l = 0; l < LIMBS; l++)
+            is_good = is_good && (words[l] == 0 || (l >= first && l < first + count));
+        if (!is_good) {
             *ret_index = i;
             return TRIB_ERR_LIMIT;
         }
-        words[LIMBS - 1] = (int32_t)highest;
+        memcpy(ret_words + i * count, words + first, count * sizeof(*words));
     }
     return TRIB_OK;
 }
 
 void trib_tally_take(struct trib_tally *tally, const int64_t *sums)
 {
-    memcpy(tally->limbs, sums, trib_tally_words(tally->count) * sizeof(*sums));
+    const size_t first = windows[tally->layout].first;
+    const size_t count = windows[tally->layout].count;
+    trib_tally_reset(tally);
+    for (size_t i = 0; i < tally->count; i++)
+        memcpy(tally->limbs + i * LIMBS + first, sums + i * count, count * sizeof(*sums));
 }
 
 // The digits of sign * value, 0 <= digit < base. False: it is negative, and so are they not.

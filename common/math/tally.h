@@ -30,12 +30,23 @@ enum {
     TRIB_TALLY_WORD_BITS = 32, // of a limb on the wire
 };
 
-struct trib_tally {
-    size_t count;   // values
-    int64_t *limbs; // (count, LIMBS), owned
+// Which limbs go on the wire.
+enum trib_tally_layout {
+    TRIB_TALLY_WHOLE = 0, // all of them
+    TRIB_TALLY_CELLS = 1, // for counts and what is kept in such units: multiples of 2^-40 from 0 to
+                          // 2^50 on a device, the limbs 4 to 6
+};
+enum {
+    TRIB_TALLY_LAYOUTS = 2
 };
 
-// All 0.
+struct trib_tally {
+    size_t count;                  // values
+    int64_t *limbs;                // (count, LIMBS), owned
+    enum trib_tally_layout layout; // of its words
+};
+
+// All 0, and whole.
 TRIB_CHECKED enum trib_err trib_tally_init(struct trib_tally *tally, size_t count);
 void trib_tally_fini(struct trib_tally *tally);  // wipes
 void trib_tally_reset(struct trib_tally *tally); // all 0 again
@@ -44,13 +55,15 @@ void trib_tally_reset(struct trib_tally *tally); // all 0 again
 // is then unchanged.
 TRIB_CHECKED enum trib_err trib_tally_add(struct trib_tally *tally, size_t index, double x);
 
-// Words of a tally of `count` values.
+// Limbs of a tally of `count` values, and words if it is whole.
 size_t trib_tally_words(size_t count);
-// The limbs as words (count * LIMBS), each |word| < 2^30. TRIB_ERR_LIMIT: the value *ret_index, the
-// first such, is out of range, and nothing is to be used.
+// Words in that layout.
+size_t trib_tally_packed(enum trib_tally_layout layout, size_t count);
+// The limbs of the layout as words (trib_tally_packed), each |word| < 2^30. TRIB_ERR_LIMIT: the
+// value *ret_index, the first such, is out of range, and nothing is to be used.
 TRIB_CHECKED enum trib_err trib_tally_pack(const struct trib_tally *tally, int32_t *ret_words,
                                            size_t *ret_index);
-// Take what the words of many devices add up to: (count * LIMBS) sums.
+// Take what the words of many devices add up to: trib_tally_packed sums.
 void trib_tally_take(struct trib_tally *tally, const int64_t *sums);
 
 // The double nearest to the sum, ties to even.

@@ -91,6 +91,7 @@ static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *m
     out->ranking_k = msg->ranking_k;
     out->ranking_relevant = msg->ranking_relevant;
     out->ranking_negatives = msg->ranking_negatives;
+    out->layout = msg->layout;
 }
 
 // Of a kind that we do not know even the numbers may mean something else; the task is declined.
@@ -104,6 +105,7 @@ static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
     out->tally.ranking_k = in->ranking_k;
     out->tally.ranking_relevant = in->ranking_relevant;
     out->tally.ranking_negatives = in->ranking_negatives;
+    out->tally.layout = in->layout;
     out->is_strange = out->is_strange || in->base.n_unknown_fields > 0 || in->kind == 0;
     if (in->request.len > sizeof(out->tally.request))
         return false;

@@ -88,6 +88,10 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_double(hash, fit->tally.scale);
     put_u64(hash, fit->tally.request_size);
     trib_hash_update(hash, fit->tally.request, fit->tally.request_size);
+    if (fit->tally.layout != 0) {
+        put_text(hash, "layout");
+        put_u64(hash, fit->tally.layout);
+    }
     if (fit->tally.ranking_k == 0)
         return;
     put_text(hash, "ranking");

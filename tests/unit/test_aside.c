@@ -35,7 +35,7 @@ static double *gather(const struct trib_model *model, const float *params)
     const struct trib_ask ask = {
         .kind = TRIB_TALLY_EVALUATION, .model = model, .validation_fraction = fraction};
     const size_t count = trib_ask_values(&ask);
-    const size_t words = trib_tally_words(count);
+    const size_t words = trib_tally_packed(trib_ask_layout(&ask), count);
     int64_t *sums = calloc(words, sizeof(*sums));
     int32_t *packed = calloc(words, sizeof(*packed));
     double *values = calloc(count, sizeof(*values));
@@ -43,6 +43,8 @@ static double *gather(const struct trib_model *model, const float *params)
     size_t index;
     assert_true(sums && packed && values);
     assert_int_equal(trib_tally_init(&tally, count), TRIB_OK);
+    tally.layout = trib_ask_layout(&ask);
+    assert_int_equal(tally.layout, model->classes ? TRIB_TALLY_CELLS : TRIB_TALLY_WHOLE);
     for (size_t s = 0; s < SHARDS; s++) {
         const size_t first = s * ROWS / SHARDS, last = (s + 1) * ROWS / SHARDS;
         const struct trib_samples samples = {

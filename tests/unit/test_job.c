@@ -209,6 +209,14 @@ static void a_tally_round_has_its_own_words_and_its_own_price(void **state)
     const struct trib_round_shape exact = trib_job_shape(&off, TRIB_TALLY_NEWTON);
     assert_int_equal(exact.values, 4 * 5 / 2 + 4 + 2);
     assert_int_equal(exact.words, 16 * TRIB_TALLY_LIMBS);
+    assert_int_equal(exact.layout, TRIB_TALLY_WHOLE);
+    const struct trib_job aside =
+        good("[model]\nspec = 4 - dense 10 softmax\n" OFF "[round]\nvalidation_fraction = 0.2\n"
+             "evaluate_on_devices = 1\n");
+    const struct trib_round_shape cells = trib_job_shape(&aside, TRIB_TALLY_EVALUATION);
+    assert_int_equal(cells.layout, TRIB_TALLY_CELLS);
+    assert_int_equal(cells.words, 3 * cells.values);
+    assert_in_range(cells.words * 4, 71000, 73000); // bytes that ten classes take a device
     assert_int_equal(exact.weight_max, 1);
     assert_int_equal(exact.privacy->encoding.word_bits, 32);
     assert_true(exact.privacy->encoding.clip_l2 == 0); // sums are never clipped with privacy off

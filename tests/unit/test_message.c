@@ -252,6 +252,7 @@ static void task_numbers_out_of_range_are_refused(void **state)
     REFUSED(task, fit.tally.scale, -1);
     REFUSED(task, fit.tally.ranking_relevant, (double)NAN);
     TAKEN(task, fit.tally.ranking_k, 10);
+    TAKEN(task, fit.tally.layout, 77); // one we do not know yet
     TAKEN(task, fit.tally.kind, 77);
     TAKEN(task, fit.sampling, 77);
     REFUSED(task, fit.sampling_ratio, 1.5);

@@ -186,6 +186,45 @@ static void what_does_not_fit_is_refused(void **state)
     trib_tally_fini(&tally);
 }
 
+// Counts, and what is kept in units of 2^-40, want three words; what has no room there is refused.
+static void cells_take_a_third_of_the_words(void **state)
+{
+    (void)state;
+    enum {
+        CELLS = 4
+    };
+    static const double cells[CELLS] = {0, 0x1.fffffffffffffp49, 0x1p-40, 67108863.25};
+    static const double others[] = {0x1p50, 0x1p-41, -1, 0x1p-160, 0x1p80};
+    struct trib_tally tally;
+    int32_t words[CELLS * 3];
+    int64_t sums[CELLS * 3] = {0};
+    size_t index = 99;
+    assert_int_equal(trib_tally_packed(TRIB_TALLY_WHOLE, 7), 7 * TRIB_TALLY_LIMBS);
+    assert_int_equal(trib_tally_packed(TRIB_TALLY_CELLS, CELLS), CELLS * 3);
+    assert_int_equal(trib_tally_init(&tally, CELLS), TRIB_OK);
+    tally.layout = TRIB_TALLY_CELLS;
+    for (size_t i = 0; i < CELLS; i++) { // a part of the bits is below what a cell has
+        const double cell = ldexp(floor(ldexp(cells[i], 40)), -40);
+        assert_int_equal(trib_tally_add(&tally, i, cell), TRIB_OK);
+    }
+    assert_int_equal(trib_tally_pack(&tally, words, &index), TRIB_OK);
+    for (size_t w = 0; w < CELLS * 3; w++) {
+        assert_in_range(words[w], 0, (1 << 30) - 1);
+        sums[w] = words[w] * INT64_C(1000003); // of so many devices
+    }
+    trib_tally_take(&tally, sums);
+    for (size_t i = 0; i < CELLS; i++)
+        assert_true(trib_tally_value(&tally, i) ==
+                    (double)((long double)ldexp(floor(ldexp(cells[i], 40)), -40) * 1000003));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        trib_tally_reset(&tally);
+        assert_int_equal(trib_tally_add(&tally, 2, others[i]), TRIB_OK);
+        assert_int_equal(trib_tally_pack(&tally, words, &index), TRIB_ERR_LIMIT);
+        assert_int_equal(index, 2);
+    }
+    trib_tally_fini(&tally);
+}
+
 // Resolution: 2^-107 is the smallest that keeps all its bits; below, multiples of 2^-160.
 static void small_values_are_rounded_to_the_resolution(void **state)
 {
@@ -215,6 +254,7 @@ int main(void)
         cmocka_unit_test(ties_go_to_even),
         cmocka_unit_test(any_order_of_devices_gives_the_same_bits),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(cells_take_a_third_of_the_words),
         cmocka_unit_test(small_values_are_rounded_to_the_resolution),
     };
     return RUN_TESTS(tests);

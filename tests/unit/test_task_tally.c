@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "common/math/aside.h"
 #include "common/wire/codec.h"
 #include "tests/unit/task_rig.h"
 
@@ -138,12 +139,43 @@ static void a_tally_that_we_would_count_otherwise_is_declined(void **state)
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
 }
 
+static void a_layout_is_that_of_the_kind_or_whole(void **state)
+{
+    (void)state;
+    struct trib_task task;
+    ask_for_a_tally();
+    msg.fit.tally.layout = TRIB_TALLY_CELLS; // sums of products are no cells
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+    ask_for_a_tally();
+    (void)snprintf(msg.spec, sizeof(msg.spec), "3 - dense 2 softmax");
+    struct trib_model model;
+    char why[128];
+    assert_int_equal(trib_model_parse(msg.spec, &model, why, sizeof(why)), TRIB_OK);
+    const size_t values = trib_aside_values(&model);
+    msg.fit.validation_fraction = 0.25;
+    msg.fit.tally = (struct trib_msg_tally){.kind = TRIB_TALLY_EVALUATION, .values = values};
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    assert_int_equal(task.word_count, values * TRIB_TALLY_LIMBS); // of an older coordinator
+    msg.fit.tally.layout = TRIB_TALLY_CELLS;
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_ACCEPTED);
+    assert_int_equal(task.word_count, values * 3);
+    assert_int_equal(trib_task_judge(&msg, &policy, values * TRIB_TALLY_LIMBS * 16 - 1, &task),
+                     TRIB_CODE_DECLINED_MODEL); // what is held is not less
+    msg.fit.tally.layout = TRIB_TALLY_LAYOUTS;  // of a newer one
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+    msg.fit.tally.layout = TRIB_TALLY_CELLS;
+    msg.fit.tally.scale = 1;
+    use_local_privacy(); // sums are no limbs then
+    assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_counted_is_sent_exactly_with_a_weight_of_one, set_up),
         cmocka_unit_test_setup(a_number_out_of_range_is_never_sent, set_up),
         cmocka_unit_test_setup(with_privacy_a_tally_goes_through_the_boundary, set_up),
+        cmocka_unit_test_setup(a_layout_is_that_of_the_kind_or_whole, set_up),
         cmocka_unit_test_setup(a_tally_that_we_would_count_otherwise_is_declined, set_up),
     };
     return cmocka_run_group_tests(tests, files_setup, tear_down);

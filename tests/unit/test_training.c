@@ -89,6 +89,7 @@ static void the_digest_covers_what_is_counted(void **state)
     CHANGE(request_size);
     CHANGE(request[0]);
     CHANGE(ranking_k);
+    CHANGE(layout);
 #undef CHANGE
 }
 
