@@ -1,15 +1,13 @@
 #include "common/math/net.h"
 #include "tests/test.h"
 
-#include "tests/unit/models.h"
+#include "tests/unit/reference_net.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    ROWS = 5,
-    WIDTH = 16,
-    PARAMS_MAX = 256,
+    ROWS = 5
 };
 
 static void a_bilinear_layer_has_a_matrix_and_maybe_a_bias(void **state)
@@ -67,86 +65,14 @@ static void an_output_is_the_sum_over_all_pairs(void **state)
 
 // ---- Gradients, against differences of a reference in double
 
-static double activated(enum trib_activation activation, double z)
-{
-    return activation == TRIB_ACTIVATION_TANH      ? tanh(z)
-           : activation == TRIB_ACTIVATION_SIGMOID ? 1 / (1 + exp(-z))
-                                                   : z;
-}
-
-static double cell(const struct trib_layer *layer, const double *p, const double *a, uint32_t o)
-{
-    double z = 0;
-    if (layer->kind == TRIB_LAYER_BILINEAR) {
-        for (uint32_t u = 0; u < layer->users; u++) {
-            for (uint32_t i = 0; i < layer->items; i++)
-                z += a[u] * p[layer->weight + u * layer->items + i] * a[layer->users + i];
-        }
-        return z + (layer->has_bias ? p[layer->bias] : 0);
-    }
-    for (uint32_t i = 0; i < layer->inputs; i++)
-        z += p[layer->weight + o * layer->inputs + i] * a[i];
-    return z + p[layer->bias + o];
-}
-
-static double reference_mean(const struct trib_model *model, const double *params,
-                             const struct trib_batch *batch)
-{
-    double sum = 0;
-    for (size_t r = 0; r < batch->rows; r++) {
-        double a[WIDTH], z[WIDTH];
-        for (uint32_t i = 0; i < model->inputs; i++)
-            a[i] = (double)batch->x[r * model->inputs + i];
-        for (uint32_t l = 0; l < model->layer_count; l++) {
-            const struct trib_layer *layer = &model->layers[l];
-            for (uint32_t o = 0; o < layer->outputs; o++)
-                z[o] = activated(layer->activation, cell(layer, params, a, o));
-            memcpy(a, z, layer->outputs * sizeof(*a));
-        }
-        const double y = (double)batch->y[r];
-        const double weight = batch->weights ? (double)batch->weights[r] : 1;
-        sum +=
-            weight * (model->classes ? -log(y > 0 ? a[0] : 1 - a[0]) : (a[0] - y) * (a[0] - y) / 2);
-    }
-    return sum / (double)batch->rows;
-}
-
 static void assert_gradient(const char *spec, uint64_t seed, bool is_weighted)
 {
-    struct trib_model model = parsed(spec);
-    struct trib_net *net;
-    float params[PARAMS_MAX], gradient[PARAMS_MAX], x[ROWS * WIDTH], y[ROWS];
-    const float weights[ROWS] = {0.5f, 2, 0, 1.25f, 0.75f};
-    const struct trib_batch batch = {x, y, is_weighted ? weights : NULL, ROWS};
-    double exact[PARAMS_MAX];
-
-    assert_true(model.param_count <= PARAMS_MAX && model.inputs <= WIDTH);
-    for (size_t i = 0; i < model.param_count; i++) {
-        params[i] = 0.5f * small(&seed);
-        exact[i] = (double)params[i];
-        gradient[i] = NAN; // all of it is written
-    }
-    for (size_t i = 0; i < ROWS * model.inputs; i++)
-        x[i] = 2 * small(&seed);
-    for (int r = 0; r < ROWS; r++)
-        y[r] = model.classes ? (float)(test_rand(&seed) % 2) : 3 * small(&seed);
-    assert_int_equal(trib_net_create(&model, ROWS + 2, &net), TRIB_OK);
-    const double loss = trib_net_gradient_weighted(net, params, &batch, NULL, gradient);
-    assert_true(fabs(loss - reference_mean(&model, exact, &batch)) < 1e-5 * (1 + loss));
-    for (size_t i = 0; i < model.param_count; i++) {
-        const double h = 1e-6, here = exact[i];
-        exact[i] = here + h;
-        const double above = reference_mean(&model, exact, &batch);
-        exact[i] = here - h;
-        const double below = reference_mean(&model, exact, &batch);
-        exact[i] = here;
-        const double slope = (above - below) / (2 * h);
-        // Differences are exact to 1e-9 here, a sum of float32 to some 1e-6.
-        if (!(fabs((double)gradient[i] - slope) <= 1e-4 * fabs(slope) + 3e-6))
-            fail_msg("%s: parameter %zu: %g, differences say %g", spec, i, (double)gradient[i],
-                     slope);
-    }
-    trib_net_destroy(net);
+    static const float weights[ROWS] = {0.5f, 2, 0, 1.25f, 0.75f};
+    struct reference reference;
+    reference_begin(&reference, spec, ROWS, seed);
+    reference.weights = is_weighted ? weights : NULL;
+    assert_gradients(&reference, NULL);
+    reference_end(&reference);
 }
 
 static void gradients_agree_with_differences(void **state)

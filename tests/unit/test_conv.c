@@ -5,20 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/alloc.h"
 #include "common/base/wipe.h"
-#include "common/math/activation.h"
 #include "common/math/model.h"
 #include "common/math/net.h"
 #include "tests/unit/allocations.h"
-#include "tests/unit/models.h"
-
-static float *floats(size_t count)
-{
-    float *values = trib_alloc_array(count, sizeof(*values));
-    assert_non_null(values);
-    return values;
-}
+#include "tests/unit/reference_net.h"
 
 #define FEDAVG                                                               \
     "1x28x28 - conv 32 5x5 same relu - maxpool 2 - conv 64 5x5 same relu - " \
@@ -232,177 +223,8 @@ static void passes_agree_with_golden_values(void **state)
 // ---- gradients, against differences of a plain forward pass in double
 
 enum {
-    WIDTH_MAX = 1024
-};
-
-static double reference_activation(enum trib_activation activation, double z)
-{
-    switch (activation) {
-    case TRIB_ACTIVATION_RELU: return z > 0 ? z : 0;
-    case TRIB_ACTIVATION_TANH: return tanh(z);
-    case TRIB_ACTIVATION_SIGMOID: return 1 / (1 + exp(-z));
-    case TRIB_ACTIVATION_LINEAR:
-    case TRIB_ACTIVATION_SOFTMAX: break;
-    }
-    return z;
-}
-
-// One output at (o, y, x), a picture flattened as (channels, height, width).
-static double reference_conv(const struct trib_layer *l, const double *params, const double *a,
-                             const uint32_t at[3])
-{
-    const int height = (int)l->in.height, width = (int)l->in.width;
-    const int top = l->is_same ? ((int)l->kernel_height - 1) / 2 : 0;
-    const int left = l->is_same ? ((int)l->kernel_width - 1) / 2 : 0;
-    const double *w =
-        params + l->weight + (size_t)at[0] * l->in.channels * l->kernel_height * l->kernel_width;
-    double z = params[l->bias + at[0]];
-    for (int i = 0; i < (int)l->in.channels; i++) {
-        for (int p = 0; p < (int)l->kernel_height; p++) {
-            for (int q = 0; q < (int)l->kernel_width; q++, w++) {
-                const int v = (int)at[1] + p - top, h = (int)at[2] + q - left;
-                if (v >= 0 && v < height && h >= 0 && h < width)
-                    z += *w * a[(i * height + v) * width + h];
-            }
-        }
-    }
-    return z;
-}
-
-static double reference_pool(const struct trib_layer *l, const double *a, const uint32_t at[3])
-{
-    double best = -(double)INFINITY;
-    for (uint32_t p = 0; p < l->kernel_height; p++) {
-        for (uint32_t q = 0; q < l->kernel_width; q++)
-            best =
-                fmax(best, a[(at[0] * l->in.height + at[1] * l->kernel_height + p) * l->in.width +
-                             at[2] * l->kernel_width + q]);
-    }
-    return best;
-}
-
-static double reference_output(const struct trib_layer *l, const double *params, const double *a,
-                               uint32_t o)
-{
-    const uint32_t area = l->out.height * l->out.width;
-    const uint32_t at[3] = {o / area, o % area / l->out.width, o % l->out.width};
-    if (l->kind == TRIB_LAYER_CONV)
-        return reference_conv(l, params, a, at);
-    if (l->kind == TRIB_LAYER_MAXPOOL)
-        return reference_pool(l, a, at);
-    double z = params[l->bias + o];
-    for (uint32_t i = 0; i < l->inputs; i++)
-        z += params[l->weight + o * l->inputs + i] * a[i];
-    return z;
-}
-
-// The loss of one row: softmax and cross-entropy.
-static double reference_loss(const struct trib_model *model, const double *params, const float *x,
-                             size_t label)
-{
-    double a[WIDTH_MAX], z[WIDTH_MAX], sum = 0;
-    for (uint32_t i = 0; i < model->inputs; i++)
-        a[i] = (double)x[i];
-    for (uint32_t l = 0; l < model->layer_count; l++) {
-        const struct trib_layer *layer = &model->layers[l];
-        for (uint32_t o = 0; o < layer->outputs; o++)
-            z[o] = reference_activation(layer->activation, reference_output(layer, params, a, o));
-        memcpy(a, z, layer->outputs * sizeof(*a));
-    }
-    for (uint32_t o = 0; o < model->outputs; o++)
-        sum += exp(z[o]);
-    return log(sum) - z[label];
-}
-
-struct rig {
-    struct trib_model model;
-    struct trib_net *net;
-    float *params, *gradient, *x, *y;
-    double *exact;
-};
-
-enum {
     ROWS = 3
 };
-
-static double reference_mean(const struct rig *rig)
-{
-    double sum = 0;
-    for (size_t r = 0; r < ROWS; r++)
-        sum += reference_loss(&rig->model, rig->exact, rig->x + r * rig->model.inputs,
-                              (size_t)rig->y[r]);
-    return sum / ROWS;
-}
-
-static void set_up(struct rig *rig, const char *spec, uint64_t seed)
-{
-    rig->model = parsed(spec);
-    rig->params = floats(rig->model.param_count);
-    rig->gradient = floats(rig->model.param_count);
-    rig->exact = calloc(rig->model.param_count, sizeof(*rig->exact));
-    rig->x = floats(ROWS * rig->model.inputs);
-    rig->y = floats(ROWS);
-    assert_non_null(rig->exact);
-    trib_model_init(&rig->model, seed, rig->params);
-    for (size_t i = 0; i < rig->model.param_count; i++) {
-        rig->params[i] += 0.1f * small(&seed); // biases too
-        rig->exact[i] = (double)rig->params[i];
-    }
-    for (size_t i = 0; i < ROWS * rig->model.inputs; i++)
-        rig->x[i] = 2 * small(&seed);
-    for (size_t r = 0; r < ROWS; r++)
-        rig->y[r] = (float)(test_rand(&seed) % rig->model.classes);
-    // Room for more rows than there are: what was there of an earlier batch must not matter.
-    assert_int_equal(trib_net_create(&rig->model, ROWS + 2, &rig->net), TRIB_OK);
-    for (uint32_t l = 0; l < rig->model.layer_count; l++)
-        assert_true(rig->model.layers[l].inputs <= WIDTH_MAX);
-}
-
-static void tear_down(struct rig *rig)
-{
-    trib_net_destroy(rig->net);
-    free(rig->params);
-    free(rig->gradient);
-    free(rig->exact);
-    free(rig->x);
-    free(rig->y);
-}
-
-static double slope_at(struct rig *rig, size_t i)
-{
-    const double h = 1e-6, here = rig->exact[i];
-    rig->exact[i] = here + h;
-    const double above = reference_mean(rig);
-    rig->exact[i] = here - h;
-    const double below = reference_mean(rig);
-    rig->exact[i] = here;
-    return (above - below) / (2 * h);
-}
-
-// Of each tensor, as vectors: |gradient - differences| <= 1e-5 |differences|. A difference quotient
-// in double is good to 1e-9 here, the gradient in float32 to a few 1e-7 of the largest terms.
-static void assert_gradient(const char *spec, uint64_t seed)
-{
-    struct rig rig;
-    set_up(&rig, spec, seed);
-    const double loss = trib_net_gradient(rig.net, rig.params, rig.x, rig.y, ROWS, rig.gradient);
-    assert_true(fabs(loss - reference_mean(&rig)) < 1e-5 * (1 + loss));
-    for (uint32_t l = 0; l < rig.model.layer_count; l++) {
-        for (uint32_t t = 0; t < rig.model.layers[l].tensor_count; t++) {
-            const struct trib_layer_tensor *tensor = &rig.model.layers[l].tensors[t];
-            double off = 0, length = 0;
-            for (size_t i = tensor->offset; i < tensor->offset + tensor->count; i++) {
-                const double slope = slope_at(&rig, i);
-                off += ((double)rig.gradient[i] - slope) * ((double)rig.gradient[i] - slope);
-                length += slope * slope;
-            }
-            if (!(length > 1e-8) || sqrt(off) > 1e-5 * sqrt(length))
-                fail_msg("%s: %s of layer %u: off by %g of %g", spec, tensor->name, l, sqrt(off),
-                         sqrt(length));
-        }
-    }
-    tear_down(&rig);
-}
 
 static void gradients_agree_with_differences(void **state)
 {
@@ -432,7 +254,10 @@ static void gradients_agree_with_differences(void **state)
                 }
             }
             *to = '\0';
-            assert_gradient(spec, 21 + i);
+            struct reference reference;
+            reference_begin(&reference, spec, ROWS, 21 + i);
+            assert_gradients(&reference, NULL);
+            reference_end(&reference);
         }
     }
 }
@@ -523,12 +348,15 @@ static void dropout_keeps_its_place_between_pictures(void **state)
     assert_memory_equal(outputs[0], outputs[1], sizeof(outputs[0]));
 }
 
+static const char steps[] =
+    "2x9x9 - conv 8 3x3 same relu - maxpool 2 - conv 4 2x2 tanh - dense 3 softmax";
+
 static void a_step_is_the_gradient_times_the_rate(void **state)
 {
     (void)state;
     const struct trib_net_step step = {.rate = 0.25f, .keep = 0.875f};
-    struct rig rig;
-    set_up(&rig, "2x9x9 - conv 8 3x3 same relu - maxpool 2 - conv 4 2x2 tanh - dense 3 softmax", 4);
+    struct reference rig;
+    reference_begin(&rig, steps, ROWS, 4);
     const struct trib_batch batch = {.x = rig.x, .y = rig.y, .rows = ROWS};
     assert_true(trib_net_steps_in_place(rig.net));
     const double loss = trib_net_gradient(rig.net, rig.params, rig.x, rig.y, ROWS, rig.gradient);
@@ -537,21 +365,21 @@ static void a_step_is_the_gradient_times_the_rate(void **state)
     assert_true(trib_net_step(rig.net, rig.params, &batch, NULL, &step) == loss);
     for (size_t i = 0; i < rig.model.param_count; i++)
         assert_true(fabs((double)rig.params[i] - rig.exact[i]) < 3e-7);
-    tear_down(&rig);
+    reference_end(&rig);
 }
 
 static void nothing_is_allocated_in_a_step(void **state)
 {
     (void)state;
-    struct rig rig;
-    set_up(&rig, "2x9x9 - conv 8 3x3 same relu - maxpool 2 - conv 4 2x2 tanh - dense 3 softmax", 3);
+    struct reference rig;
+    reference_begin(&rig, steps, ROWS, 3);
     (void)trib_net_gradient(rig.net, rig.params, rig.x, rig.y, ROWS, rig.gradient);
     const size_t before = allocations;
     for (int i = 0; i < 10; i++)
         (void)trib_net_gradient(rig.net, rig.params, rig.x, rig.y, ROWS, rig.gradient);
     assert_int_equal(allocations, before);
     assert_true(before > 0);
-    tear_down(&rig);
+    reference_end(&rig);
 }
 
 int main(void)

@@ -5,7 +5,7 @@
 
 #include "common/base/wipe.h"
 #include "common/math/train.h"
-#include "tests/unit/models.h"
+#include "tests/unit/reference_net.h"
 
 static void a_dropped_value_is_zero_and_the_others_are_raised(void **state)
 {
@@ -79,40 +79,16 @@ static void check_dropout_gradient(const char *spec, uint64_t seed)
     enum {
         ROWS = 5
     };
-    const struct trib_model model = parsed(spec);
-    const double h = 0x1p-7;
-    struct trib_net *net;
-    float params[256], gradient[256], unused[256], x[ROWS * 8], y[ROWS], weights[ROWS];
-    const struct trib_batch batch = {x, y, weights, ROWS};
-    struct trib_rng rng, start;
-    assert_true(model.param_count <= 256 && model.inputs <= 8);
-    trib_rng_init(&start, seed, "train", 0, NULL);
-    for (size_t i = 0; i < model.param_count; i++)
-        params[i] = small(&seed);
-    for (size_t i = 0; i < ROWS * model.inputs; i++)
-        x[i] = small(&seed);
-    for (int r = 0; r < ROWS; r++) {
-        y[r] = model.classes ? (float)(test_rand(&seed) % model.classes) : small(&seed);
+    float weights[ROWS];
+    struct reference reference;
+    struct trib_rng drops;
+    trib_rng_init(&drops, seed, "train", 0, NULL);
+    reference_begin(&reference, spec, ROWS, seed);
+    for (int r = 0; r < ROWS; r++)
         weights[r] = 1 + small(&seed);
-    }
-    assert_int_equal(trib_net_create(&model, ROWS, &net), TRIB_OK);
-    rng = start;
-    (void)trib_net_gradient_weighted(net, params, &batch, &rng, gradient);
-    for (size_t i = 0; i < model.param_count; i++) {
-        const float here = params[i];
-        params[i] = here + (float)h; // the same stream drops the same values
-        rng = start;
-        double above = trib_net_gradient_weighted(net, params, &batch, &rng, unused);
-        params[i] = here - (float)h;
-        rng = start;
-        double below = trib_net_gradient_weighted(net, params, &batch, &rng, unused);
-        params[i] = here;
-        const double slope = (above - below) / (2 * h);
-        if (fabs((double)gradient[i] - slope) > 2e-3 * fabs(slope) + 1e-4)
-            fail_msg("%s: parameter %zu: %g, differences say %g", spec, i, (double)gradient[i],
-                     slope);
-    }
-    trib_net_destroy(net);
+    reference.weights = weights;
+    assert_gradients(&reference, &drops);
+    reference_end(&reference);
 }
 
 static void gradients_through_dropout_agree_with_differences(void **state)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/data/dataset.h"
-#include "tests/unit/models.h"
+#include "tests/unit/reference_net.h"
 
 enum {
     ROWS = 6,
@@ -152,62 +152,37 @@ static void each_device_begins_with_a_local_part_of_its_own(void **state)
 
 // ---- factors
 
-// 7 items x 3: mean + b_i + c + q_i . p, in double
-static double rating(const double *params, size_t item)
-{
-    const double *q = params + 3 * item;
-    const double *p = params + 29;
-    return params[28] + params[21 + item] + p[3] + q[0] * p[0] + q[1] * p[1] + q[2] * p[2];
-}
-
-static double factors_loss(const double *params, const float *x, const float *y, bool is_clicks)
-{
-    double sum = 0;
-    for (int r = 0; r < ROWS; r++) {
-        const double z = rating(params, (size_t)x[r]);
-        const double e = z - (double)y[r];
-        sum += is_clicks ? log1p(exp(z)) - z * (double)y[r] : e * e / 2;
-    }
-    return sum / ROWS;
-}
-
 static void gradients_of_factors_agree_with_differences(void **state)
 {
     (void)state;
-    for (int is_clicks = 0; is_clicks < 2; is_clicks++) {
-        struct trib_model model =
-            parsed(is_clicks ? "1 - factors 7x3 sigmoid" : "1 - factors 7x3 linear");
-        float params[33], gradient[33];
-        double exact[33];
-        const float x[ROWS] = {0, 6, 3, 3, 1, 6}; // some twice, some never
-        float y[ROWS];
-        struct trib_net *net;
-        uint64_t seed = 17;
-        assert_int_equal(trib_model_total(&model), 33);
-        for (size_t i = 0; i < 33; i++) {
-            params[i] = small(&seed);
-            exact[i] = (double)params[i];
-            gradient[i] = NAN; // all of it is written
-        }
-        for (int r = 0; r < ROWS; r++)
-            y[r] = is_clicks ? (float)(r % 2) : 3 * small(&seed);
-        assert_int_equal(trib_net_create(&model, ROWS, &net), TRIB_OK);
-        const double loss = trib_net_gradient(net, params, x, y, ROWS, gradient);
-        assert_true(fabs(loss - factors_loss(exact, x, y, is_clicks)) < 1e-6);
-        for (size_t i = 0; i < 33; i++) {
-            const double h = 1e-6, here = exact[i];
-            exact[i] = here + h;
-            const double above = factors_loss(exact, x, y, is_clicks);
-            exact[i] = here - h;
-            const double below = factors_loss(exact, x, y, is_clicks);
-            exact[i] = here;
-            const double slope = (above - below) / (2 * h);
-            if (!(fabs((double)gradient[i] - slope) <= 1e-4 * fabs(slope) + 1e-6))
-                fail_msg("parameter %zu: %g, differences say %g", i, (double)gradient[i], slope);
-        }
+    static const char *const specs[] = {"1 - factors 7x3 linear", "1 - factors 7x3 sigmoid"};
+    static const float items[ROWS] = {0, 6, 3, 3, 1, 6}; // some twice, some never
+    static const float weights[ROWS] = {0.5f, 2, 0, 1.25f, 0.75f, 1};
+    for (int i = 0; i < 4; i++) {
+        struct reference reference;
+        reference_begin(&reference, specs[i / 2], ROWS, 17);
+        memcpy(reference.x, items, sizeof(items));
+        reference.weights = i % 2 ? weights : NULL;
+        assert_gradients(&reference, NULL);
         for (size_t k = 0; k < 3; k++)
-            assert_true(gradient[3 * 2 + k] == 0); // item 2 was not rated
-        trib_net_destroy(net);
+            assert_true(reference.gradient[3 * 2 + k] == 0); // item 2 was not rated
+        reference_end(&reference);
+    }
+}
+
+static void gradients_of_local_layers_agree_with_differences(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {
+        "5 - dense 4 tanh - dense 3 softmax local",
+        "5 - dense 4 tanh local - dense 3 softmax",
+        "4 - dense 5 relu - bilinear 2x3 bias sigmoid local",
+    };
+    for (uint64_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+        struct reference reference;
+        reference_begin(&reference, specs[i], ROWS, 23 + i);
+        assert_gradients(&reference, NULL);
+        reference_end(&reference);
     }
 }
 
@@ -285,6 +260,7 @@ int main(void)
         cmocka_unit_test(local_layers_compute_what_others_do),
         cmocka_unit_test(each_device_begins_with_a_local_part_of_its_own),
         cmocka_unit_test(gradients_of_factors_agree_with_differences),
+        cmocka_unit_test(gradients_of_local_layers_agree_with_differences),
         cmocka_unit_test(rows_must_name_items_of_the_model),
         cmocka_unit_test(both_parts_learn_and_personal_epochs_move_the_local_one_alone),
     };

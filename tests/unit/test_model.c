@@ -11,7 +11,7 @@
 #include "common/math/model.h"
 #include "common/math/net.h"
 #include "common/math/safetensors.h"
-#include "tests/unit/models.h"
+#include "tests/unit/reference_net.h"
 
 // ---- the language
 
@@ -191,104 +191,24 @@ static void initial_weights_fill_their_range(void **state)
 
 // ---- passes, against a plain forward pass in double
 
-enum {
-    REFERENCE_WIDTH = 16
-};
-
-static double reference_activation(enum trib_activation activation, double z)
-{
-    switch (activation) {
-    case TRIB_ACTIVATION_RELU: return z > 0 ? z : 0;
-    case TRIB_ACTIVATION_TANH: return tanh(z);
-    case TRIB_ACTIVATION_SIGMOID: return 1 / (1 + exp(-z));
-    case TRIB_ACTIVATION_LINEAR:
-    case TRIB_ACTIVATION_SOFTMAX: break;
-    }
-    return z;
-}
-
-// The loss of one row, as the definition has it.
-static double reference_loss(const struct trib_model *model, const double *params, const float *x,
-                             float y)
-{
-    double a[REFERENCE_WIDTH], z[REFERENCE_WIDTH];
-    for (uint32_t i = 0; i < model->inputs; i++)
-        a[i] = (double)x[i];
-    for (uint32_t l = 0; l < model->layer_count; l++) {
-        const struct trib_layer *layer = &model->layers[l];
-        for (uint32_t o = 0; o < layer->outputs; o++) {
-            z[o] = params[layer->bias + o];
-            for (uint32_t i = 0; i < layer->inputs; i++)
-                z[o] += params[layer->weight + o * layer->inputs + i] * a[i];
-        }
-        for (uint32_t o = 0; o < layer->outputs; o++)
-            a[o] = reference_activation(layer->activation, z[o]);
-    }
-    switch (model->loss) {
-    case TRIB_LOSS_HALF_MSE: return (a[0] - (double)y) * (a[0] - (double)y) / 2;
-    case TRIB_LOSS_BINARY_CROSS_ENTROPY: return -log(y > 0 ? a[0] : 1 - a[0]);
-    case TRIB_LOSS_CROSS_ENTROPY: break;
-    }
-    double sum = 0;
-    for (uint32_t o = 0; o < model->outputs; o++)
-        sum += exp(z[o]);
-    return log(sum) - z[(size_t)y];
-}
-
-static double reference_mean(const struct trib_model *model, const double *params,
-                             const struct trib_batch *batch)
-{
-    double sum = 0;
-    for (size_t r = 0; r < batch->rows; r++)
-        sum += (batch->weights ? (double)batch->weights[r] : 1) *
-               reference_loss(model, params, batch->x + r * model->inputs, batch->y[r]);
-    return sum / (double)batch->rows;
-}
-
 static void assert_gradient(const char *spec, uint64_t seed, bool is_weighted)
 {
     enum {
-        ROWS = 5,
-        PARAMS_MAX = 512
+        ROWS = 5
     };
-    struct trib_model model = parsed(spec);
-    struct trib_net *net;
-    float params[PARAMS_MAX], gradient[PARAMS_MAX], x[ROWS * REFERENCE_WIDTH], y[ROWS];
-    const float weights[ROWS] = {0.5f, 2, 0, 1.25f, 0.75f};
-    const struct trib_batch batch = {x, y, is_weighted ? weights : NULL, ROWS};
-    double exact[PARAMS_MAX];
-
-    assert_true(model.param_count <= PARAMS_MAX && model.inputs <= REFERENCE_WIDTH);
-    trib_model_init(&model, seed, params);
-    for (size_t i = 0; i < model.param_count; i++) {
-        params[i] += 0.1f * small(&seed); // biases too
-        exact[i] = (double)params[i];
-    }
-    for (size_t i = 0; i < ROWS * model.inputs; i++)
-        x[i] = 2 * small(&seed);
-    for (int r = 0; r < ROWS; r++)
-        y[r] = model.classes ? (float)(test_rand(&seed) % model.classes) : 3 * small(&seed);
-
-    assert_int_equal(trib_net_create(&model, ROWS + 2, &net), TRIB_OK);
-    double loss = is_weighted ? trib_net_gradient_weighted(net, params, &batch, NULL, gradient)
-                              : trib_net_gradient(net, params, x, y, ROWS, gradient);
-    assert_true(fabs(loss - reference_mean(&model, exact, &batch)) < 1e-5 * (1 + loss));
+    static const float weights[ROWS] = {0.5f, 2, 0, 1.25f, 0.75f};
+    struct reference reference;
+    reference_begin(&reference, spec, ROWS, seed);
+    reference.weights = is_weighted ? weights : NULL;
+    assert_gradients(&reference, NULL);
     // The training loss has exponentials in float32 (kernels.h gives the bound), evaluation in
     // double.
-    assert_true(fabs(loss * ROWS - trib_net_loss_weighted(net, params, &batch)) < 1e-6 * ROWS);
-    for (size_t i = 0; i < model.param_count; i++) {
-        const double h = 1e-6, here = exact[i];
-        exact[i] = here + h;
-        double above = reference_mean(&model, exact, &batch);
-        exact[i] = here - h;
-        double below = reference_mean(&model, exact, &batch);
-        exact[i] = here;
-        double slope = (above - below) / (2 * h);
-        if (fabs((double)gradient[i] - slope) > 1e-3 * fabs(slope) + 2e-6)
-            fail_msg("%s: parameter %zu: %g, differences say %g", spec, i, (double)gradient[i],
-                     slope);
-    }
-    trib_net_destroy(net);
+    const struct trib_batch batch = {reference.x, reference.y, reference.weights, ROWS};
+    const double loss = trib_net_gradient_weighted(reference.net, reference.params, &batch, NULL,
+                                                   reference.gradient);
+    assert_true(fabs(loss * ROWS - trib_net_loss_weighted(reference.net, reference.params,
+                                                          &batch)) < 1e-6 * ROWS);
+    reference_end(&reference);
 }
 
 static void gradients_agree_with_differences(void **state)
