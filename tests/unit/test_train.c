@@ -204,8 +204,10 @@ static void a_line_is_found_exactly(void **state)
         y[i] = 3 * x[i] - 2;
     }
     (void)train(&model, &options, &samples, 1, params);
-    assert_float_equal(params[0], 3, 1e-4);
-    assert_float_equal(params[1], -2, 1e-4);
+    // What float32 allows, and not 1e-8: test_optimum.c says why. Nothing is left over on a line,
+    // so that batches agree on the optimum.
+    assert_float_equal(params[0], 3, 2e-6);
+    assert_float_equal(params[1], -2, 2e-6);
 }
 
 static void digits_are_learned(void **state)
