@@ -8,8 +8,9 @@ import fleet
 
 SCENARIO = fleet.SOURCE / "simulations/scenarios/digits-off.ini"
 FUSED = ["avx512", "avx2", "neon"]
-SHORT = ["--set", "round.rounds=2", "--set", "round.local_epochs=3", "--set",
-         "model.spec=64 - dense 33 relu - dense 10 softmax"]
+DENSE = "64 - dense 33 relu - dense 10 softmax"
+PICTURES = "1x8x8 - conv 5 3x3 same relu - maxpool 2 - dropout 0.1 - dense 10 softmax"
+SHORT = ["--set", "round.rounds=2", "--set", "round.local_epochs=3"]
 
 
 def with_kernel(name):
@@ -17,11 +18,12 @@ def with_kernel(name):
 
 
 class KernelsTest(fleet.Case):
-    def train(self, kernel, *words):
+    def train(self, kernel, *words, spec=DENSE):
         """Run a short job; returns its digest, and the kernels that the log names."""
         with tempfile.TemporaryDirectory(prefix="trib-kernels-") as out:
-            done = fleet.run("tributary-sim", "run", SCENARIO, *SHORT, *words, "--json", "--quiet",
-                             "--out", out, env=with_kernel(kernel))
+            done = fleet.run("tributary-sim", "run", SCENARIO, *SHORT, "--set",
+                             f"model.spec={spec}", *words, "--json", "--quiet", "--out", out,
+                             env=with_kernel(kernel))
             self.assertEqual(done.returncode, 0, done.stderr)
             last = json.loads(done.stdout.splitlines()[-1])
             self.assertGreater(last["value"], 0.5)
@@ -53,6 +55,15 @@ class KernelsTest(fleet.Case):
         if fused:
             least = [name for name in names if name in FUSED][-1]
             self.assertEqual(self.train(least, "--mode", "processes")[0], digests[names[0]])
+
+    def test_pictures_and_dropout_are_the_same_bits_too(self):
+        # Other kinds of layer: tests/unit/test_kernels_models.c.
+        found = {}
+        for name in FUSED:
+            digest, log = self.train(name, "--mode", "inprocess", spec=PICTURES)
+            if f"kernels={name} " in log:
+                found[name] = digest
+        self.assertLessEqual(len(set(found.values())), 1, found)
 
     def test_an_unknown_name_warns_and_changes_nothing(self):
         digest, log = self.train("abacus", "--mode", "inprocess")
