@@ -3,13 +3,11 @@
 #include "common/data/table.h"
 #include "tests/test.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
-#include "common/base/log.h"
 #include "tests/unit/files.h"
 
 enum {
