@@ -204,6 +204,8 @@ struct trib_ask trib_task_ask(const struct trib_task *task)
                              .model = &task->model,
                              .validation_fraction = task->msg.fit.validation_fraction,
                              .counters = &task->counters,
+                             .is_decided = tally->is_decided,
+                             .threshold = tally->threshold,
                              .ranking = {.k = tally->ranking_k,
                                          .negatives = tally->ranking_negatives,
                                          .relevant = tally->ranking_relevant,

@@ -53,15 +53,20 @@ static struct trib_msg_fit fit_of(const struct trib_job *job)
     };
 }
 
+// threshold: of the version that is counted at, or NaN.
 static struct trib_msg_tally tally_of(const struct trib_job *job,
-                                      const struct trib_round_shape *shape)
+                                      const struct trib_round_shape *shape, double threshold)
 {
     const struct trib_ranking_plan *ranking = &job->held_out.ranking;
+    struct trib_ask ask = {.kind = shape->kind, .model = &job->model};
+    trib_ask_decide(&ask, threshold);
     struct trib_msg_tally tally = {
         .kind = shape->kind,
         .values = shape->values,
         .layout = shape->layout,
         .scale = shape->privacy->encoding.mode == TRIB_PRIVACY_OFF ? 0 : job->config.tally_scale,
+        .is_decided = ask.is_decided,
+        .threshold = ask.threshold,
     };
     if (shape->kind == TRIB_TALLY_EVALUATION && ranking->k > 0) {
         tally.ranking_k = ranking->k;
@@ -118,7 +123,8 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
     };
     if (run->shape.kind) {
         task->fit.mode = TRIB_JOB_MODE_BATCH; // to count rows uses none of them up
-        task->fit.tally = tally_of(job, &run->shape);
+        task->fit.tally = tally_of(job, &run->shape,
+                                   trib_msg_manifest_metric(&server->head->manifest, "threshold"));
     } else if (job->config.lr_schedule != TRIB_SCHEDULE_CONSTANT)
         TRIB_INFO("round=%" PRIu64 " learning_rate=%g", run->number, task->learning_rate);
     memcpy(task->fit.counters, job->config.counters, sizeof(task->fit.counters));

@@ -289,6 +289,13 @@ static double measured(const struct trib_tally_base *base, const char *name)
     return (double)NAN;
 }
 
+// What the devices counted at: that of the base, as they were asked (trib_ask_decide).
+static double threshold_of(const struct trib_tally_base *base)
+{
+    const double threshold = measured(base, "threshold");
+    return isfinite(threshold) ? threshold : 0.5;
+}
+
 // The first metric, which stands for the model, of each group that keeps rows aside.
 static enum trib_err put_slices(const struct trib_model *model, const struct trib_tally_base *base,
                                 struct trib_buf *json)
@@ -297,7 +304,7 @@ static enum trib_err put_slices(const struct trib_model *model, const struct tri
     trib_json_open(json, "slices", '[');
     for (size_t i = 0; i < base->slice_count && !err; i++) {
         struct trib_aside_report report;
-        err = trib_aside_read(model, base->slices[i].values, &report);
+        err = trib_aside_read(model, threshold_of(base), base->slices[i].values, &report);
         if (err == TRIB_ERR_DATA) {
             err = TRIB_OK;
             continue;
@@ -382,7 +389,7 @@ static enum trib_err use_evaluation(const struct trib_job *job, const double *va
                                     const struct trib_tally_base *base, struct trib_tally_use *use)
 {
     struct trib_aside_report report;
-    enum trib_err err = trib_aside_read(&job->model, values, &report);
+    enum trib_err err = trib_aside_read(&job->model, threshold_of(base), values, &report);
     if (err == TRIB_ERR_DATA) {
         TRIB_WARN("id=nothing-kept-aside version=%" PRIu64
                   ": no device of this round keeps rows aside, so nothing is measured",

@@ -149,11 +149,12 @@ static enum trib_code count(struct trib_bench *bench, const struct trib_device_t
 {
     const struct trib_job *job = bench->job;
     struct trib_tally *tally = &bench->tallies[task->shape->kind];
-    const struct trib_ask ask = {.kind = task->shape->kind,
-                                 .model = &job->model,
-                                 .validation_fraction = job->config.validation_fraction,
-                                 .ranking = job->held_out.ranking};
+    struct trib_ask ask = {.kind = task->shape->kind,
+                           .model = &job->model,
+                           .validation_fraction = job->config.validation_fraction,
+                           .ranking = job->held_out.ranking};
     size_t index;
+    trib_ask_decide(&ask, task->threshold);
     trib_tally_reset(tally);
     tally->layout = task->shape->layout;
     join(bench, task);

@@ -1,6 +1,7 @@
 // One round of a world, from who is asked to the last update.
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -279,6 +280,8 @@ static void train_members(struct trib_work *work)
             .base = world->params,
             .local = world->personal ? trib_personal_local(world->personal, device) : NULL,
             .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
+            .threshold = world->state.is_evaluated ? world->state.held_out.validation.threshold
+                                                   : (double)NAN,
             .samples = samples_of(world, device),
             .stop = world->stop,
             .stop_user = world->stop_user,

@@ -79,7 +79,7 @@ static void counting_fini(struct counting *c)
     free(c->p);
 }
 
-static enum trib_err counting_init(struct counting *c)
+static enum trib_err counting_init(struct counting *c, double threshold)
 {
     const struct trib_model *model = c->model;
     enum trib_err err = trib_net_create(model, BATCH, &c->net);
@@ -92,6 +92,7 @@ static enum trib_err counting_init(struct counting *c)
         err = trib_score_sums_init(&c->learnt, model->classes, top_k(model));
     if (!err && model->classes > 0)
         err = trib_score_sums_init(&c->aside, model->classes, top_k(model));
+    c->learnt.threshold = c->aside.threshold = threshold;
     return err;
 }
 
@@ -171,13 +172,13 @@ static enum trib_err add_scores(struct counting *c)
     return err;
 }
 
-enum trib_err trib_aside_count(const struct trib_model *model, const float *params,
-                               const struct trib_samples *samples, const uint32_t *order,
-                               size_t learnt, struct trib_tally *tally)
+enum trib_err trib_aside_count(const struct trib_model *model, double threshold,
+                               const float *params, const struct trib_samples *samples,
+                               const uint32_t *order, size_t learnt, struct trib_tally *tally)
 {
     struct counting c = {.model = model, .tally = tally};
     assert(tally->count >= trib_aside_values(model)); // others may stand behind
-    enum trib_err err = counting_init(&c);
+    enum trib_err err = counting_init(&c, threshold);
     for (size_t first = 0; first < samples->rows && !err;) {
         const bool is_aside = first >= learnt;
         const size_t end = is_aside ? samples->rows : learnt; // a batch is of one side
@@ -257,7 +258,7 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
         put(report, "positive_precision", c.binary.precision, none);
         put(report, "positive_recall", c.binary.recall, none);
         put(report, "positive_f1", c.binary.f1, none);
-        put(report, "threshold", 0.5, none); // of what a device counts as class 1
+        put(report, "threshold", sums->threshold, none);
     } else {
         put(report, "auc", s.roc_auc, none);
     }
@@ -312,8 +313,8 @@ static enum trib_err read_regression(const double *values, struct trib_aside_rep
     return TRIB_OK;
 }
 
-enum trib_err trib_aside_read(const struct trib_model *model, const double *values,
-                              struct trib_aside_report *ret_report)
+enum trib_err trib_aside_read(const struct trib_model *model, double threshold,
+                              const double *values, struct trib_aside_report *ret_report)
 {
     struct trib_aside_report report = {.metric_count = 0};
     struct trib_score_sums sums = {0};
@@ -322,6 +323,7 @@ enum trib_err trib_aside_read(const struct trib_model *model, const double *valu
         err = read_regression(values, &report);
     } else {
         err = trib_score_sums_init(&sums, model->classes, top_k(model));
+        sums.threshold = threshold;
         if (!err)
             err = read_classes(model, values, &sums, &report);
         trib_score_sums_fini(&sums);

@@ -29,9 +29,10 @@
 size_t trib_aside_values(const struct trib_model *model);
 
 // Count the rows of `samples`: order[0..learnt) are learnt from, order[learnt..rows) kept aside.
+// threshold: of two classes, class 1 is predicted from this probability on.
 // TRIB_ERR_DATA: an output is not finite.
-TRIB_CHECKED enum trib_err trib_aside_count(const struct trib_model *model, const float *params,
-                                            const struct trib_samples *samples,
+TRIB_CHECKED enum trib_err trib_aside_count(const struct trib_model *model, double threshold,
+                                            const float *params, const struct trib_samples *samples,
                                             const uint32_t *order, size_t learnt,
                                             struct trib_tally *tally);
 
@@ -60,8 +61,9 @@ struct trib_aside_report {
 #define TRIB_ASIDE_GAP 0.05
 
 // Noise may have made counts negative, or not whole: they are cut and rounded. TRIB_ERR_DATA: no
-// rows were kept aside.
-TRIB_CHECKED enum trib_err trib_aside_read(const struct trib_model *model, const double *values,
+// rows were kept aside. threshold: what the rows were counted at.
+TRIB_CHECKED enum trib_err trib_aside_read(const struct trib_model *model, double threshold,
+                                           const double *values,
                                            struct trib_aside_report *ret_report);
 
 #endif // TRIB_MATH_ASIDE_H

@@ -1,6 +1,7 @@
 #include "common/math/ask.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
@@ -22,6 +23,15 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     return "unknown";
 }
 
+static const double one_half = 0.5;
+
+void trib_ask_decide(struct trib_ask *ask, double threshold)
+{
+    const bool is_half = !isfinite(threshold) || !(threshold < one_half || threshold > one_half);
+    ask->is_decided = ask->kind == TRIB_TALLY_EVALUATION && ask->model->classes == 2 && !is_half;
+    ask->threshold = ask->is_decided ? threshold : 0;
+}
+
 static size_t evaluation_values(const struct trib_ask *ask)
 {
     const size_t values = trib_aside_values(ask->model);
@@ -32,6 +42,9 @@ static size_t evaluation_values(const struct trib_ask *ask)
 
 size_t trib_ask_values(const struct trib_ask *ask)
 {
+    // Of anything else we do not know what a threshold means.
+    if (ask->is_decided && (ask->kind != TRIB_TALLY_EVALUATION || ask->model->classes != 2))
+        return 0;
     switch (ask->kind) {
     case TRIB_TALLY_NONE:
     case TRIB_TALLY_PREPARE: break;
@@ -99,7 +112,8 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
         err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
         break;
     case TRIB_TALLY_EVALUATION:
-        err = trib_aside_count(ask->model, params, samples, order, learnt, tally);
+        err = trib_aside_count(ask->model, ask->is_decided ? ask->threshold : one_half, params,
+                               samples, order, learnt, tally);
         if (!err && ask->ranking.k > 0)
             err = rank(ask, params, samples, order, learnt, tally);
         break;

@@ -6,6 +6,7 @@
 #ifndef TRIB_MATH_ASK_H
 #define TRIB_MATH_ASK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +38,14 @@ struct trib_ask {
     struct trib_ranking_plan ranking; // of an evaluation: behind its other values stand the sums of
                                       // the device's users; k = 0: no
     const struct trib_counter_list *counters; // of counters, borrowed; NULL: none
+    // Of an evaluation of two classes: class 1 is predicted from this probability on, 0 to 1.
+    bool is_decided; // false: from one half on
+    double threshold;
 };
+
+// An evaluation goes by the threshold of the version that is measured; NaN: it has none. What that
+// changes nothing of stays as it is, so that it is asked as it always was.
+void trib_ask_decide(struct trib_ask *ask, double threshold);
 
 // How many values it has; 0: a kind that we do not know, or not for such a model.
 size_t trib_ask_values(const struct trib_ask *ask);

@@ -111,6 +111,8 @@ struct trib_msg_tally {
     uint32_t ranking_k, ranking_negatives;
     double ranking_relevant;
     uint32_t layout; // enum trib_tally_layout, or one we do not know
+    bool is_decided;
+    double threshold;
     size_t request_size;
     uint8_t request[TRIB_TALLY_REQUEST_MAX];
 };

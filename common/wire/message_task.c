@@ -92,6 +92,8 @@ static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *m
     out->ranking_relevant = msg->ranking_relevant;
     out->ranking_negatives = msg->ranking_negatives;
     out->layout = msg->layout;
+    out->is_decided = msg->is_decided;
+    out->threshold = msg->threshold;
 }
 
 // Of a kind that we do not know even the numbers may mean something else; the task is declined.
@@ -106,6 +108,8 @@ static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
     out->tally.ranking_relevant = in->ranking_relevant;
     out->tally.ranking_negatives = in->ranking_negatives;
     out->tally.layout = in->layout;
+    out->tally.is_decided = in->is_decided;
+    out->tally.threshold = in->threshold;
     out->is_strange = out->is_strange || in->base.n_unknown_fields > 0 || in->kind == 0;
     if (in->request.len > sizeof(out->tally.request))
         return false;
@@ -113,7 +117,8 @@ static bool take_tally(const Tributary__V1__Tally *in, struct trib_msg_fit *out)
     if (in->request.len > 0)
         memcpy(out->tally.request, in->request.data, in->request.len);
     return in->values >= 1 && in->values <= TRIB_TALLY_VALUES_MAX &&
-           trib_field_is_amount(in->scale) && isfinite(in->ranking_relevant);
+           trib_field_is_amount(in->scale) && isfinite(in->ranking_relevant) &&
+           trib_field_is_amount(in->threshold) && in->threshold <= (in->is_decided ? 1 : 0);
 }
 
 bool trib_msg_fit_has_ways(const struct trib_msg_fit *fit)

@@ -92,6 +92,10 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_text(hash, "layout");
         put_u64(hash, fit->tally.layout);
     }
+    if (fit->tally.is_decided) {
+        put_text(hash, "threshold");
+        put_double(hash, fit->tally.threshold);
+    }
     if (fit->tally.ranking_k == 0)
         return;
     put_text(hash, "ranking");

@@ -66,6 +66,23 @@ class MeasuredTest(fleet.Case):
                           "partition.clients=10", "round.cohort=10", "round.rounds=5", KEEP)
         self.assertEqual(plain[1]["model_digest"], done["model_digest"])
 
+    def test_devices_count_at_the_threshold_of_the_version(self):
+        scenario = fleet.SOURCE / "simulations/scenarios/breast-cancer.ini"
+        small = ["round.rounds=2", "round.local_epochs=20", "round.evaluate_on_devices=2", KEEP]
+        decided, done = self.both_modes(scenario, *small, "round.threshold_goal=precision:1")
+        plain, plain_done = self.play(scenario, "inprocess", *small)
+        self.assertEqual(done["model_digest"], plain_done["model_digest"])
+        at, half = [{metric["name"]: metric for metric in rounds[-1]["device_metrics"]["metrics"]}
+                    for rounds in [decided, plain]]
+        self.assertEqual(half["threshold"]["value"], 0.5)
+        chosen = decided[-2]["metrics"]["threshold"]
+        self.assertNotEqual(chosen, 0.5)
+        self.assertEqual((at["threshold"]["value"], at["threshold"]["coordinator"]), (chosen,) * 2)
+        # The same rows and outputs, so that only what goes by the threshold differs.
+        self.assertEqual(at["log_loss"], half["log_loss"])
+        self.assertNotEqual(at["positive_recall"]["value"], half["positive_recall"]["value"])
+        self.assertNotEqual(at["accuracy"]["value"], half["accuracy"]["value"])
+
     def small_ratings(self):
         folder = tempfile.TemporaryDirectory(prefix="trib-ratings-")
         self.addCleanup(folder.cleanup)

@@ -30,10 +30,11 @@ static void fill(uint64_t seed, uint32_t classes)
     }
 }
 
-static double *gather(const struct trib_model *model, const float *params)
+static double *gather(const struct trib_model *model, const float *params, double threshold)
 {
-    const struct trib_ask ask = {
+    struct trib_ask ask = {
         .kind = TRIB_TALLY_EVALUATION, .model = model, .validation_fraction = fraction};
+    trib_ask_decide(&ask, threshold);
     const size_t count = trib_ask_values(&ask);
     const size_t words = trib_tally_packed(trib_ask_layout(&ask), count);
     int64_t *sums = calloc(words, sizeof(*sums));
@@ -66,8 +67,9 @@ static double *gather(const struct trib_model *model, const float *params)
 
 // The coordinator's own evaluation of the rows of one side of all shards, gathered on one machine.
 static struct trib_evaluation pooled(const struct trib_model *model, const float *params,
-                                     bool is_aside)
+                                     double threshold, bool is_aside)
 {
+    const struct trib_decision decision = {.threshold = threshold};
     static float px[ROWS][INPUTS], py[ROWS];
     uint32_t order[ROWS];
     size_t count = 0;
@@ -84,7 +86,8 @@ static struct trib_evaluation pooled(const struct trib_model *model, const float
     }
     const struct trib_samples samples = {.x = px[0], .y = py, .rows = count, .inputs = INPUTS};
     assert_int_equal(trib_net_create(model, 100, &net), TRIB_OK);
-    assert_int_equal(trib_evaluate(net, params, &samples, NULL, &evaluation), TRIB_OK);
+    assert_int_equal(trib_evaluate_decided(net, params, &samples, &decision, NULL, &evaluation),
+                     TRIB_OK);
     trib_net_destroy(net);
     return evaluation;
 }
@@ -112,19 +115,26 @@ static void assert_close(double got, double expected, double tolerance)
 static void a_fleet_measures_what_one_machine_does(void **state)
 {
     (void)state;
-    static const char *const specs[] = {"3 - dense 1 sigmoid", "3 - dense 3 softmax",
-                                        "3 - dense 7 tanh - dense 1 linear"};
-    for (size_t i = 0; i < 3; i++) {
-        const struct trib_model model = parsed(specs[i]);
+    static const struct {
+        const char *spec;
+        double threshold;
+    } cases[] = {{"3 - dense 1 sigmoid", 0.5},
+                 {"3 - dense 3 softmax", 0.5},
+                 {"3 - dense 7 tanh - dense 1 linear", 0.5},
+                 {"3 - dense 1 sigmoid", 0.3},
+                 {"3 - dense 2 softmax", 0.62}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct trib_model model = parsed(cases[i].spec);
+        const double threshold = cases[i].threshold;
         float *params = calloc(model.param_count, sizeof(*params));
         struct trib_aside_report report;
         assert_non_null(params);
         trib_model_init(&model, 3 + i, params);
         fill(17 + i, model.classes);
-        double *values = gather(&model, params);
-        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
-        const struct trib_evaluation aside = pooled(&model, params, true);
-        const struct trib_evaluation learnt = pooled(&model, params, false);
+        double *values = gather(&model, params, threshold);
+        assert_int_equal(trib_aside_read(&model, threshold, values, &report), TRIB_OK);
+        const struct trib_evaluation aside = pooled(&model, params, threshold, true);
+        const struct trib_evaluation learnt = pooled(&model, params, threshold, false);
         struct trib_evaluation_value named_values[TRIB_EVALUATION_VALUES];
         const size_t count = trib_evaluation_values(&aside, named_values);
         assert_true(report.rows == (double)aside.rows);
@@ -147,6 +157,28 @@ static void a_fleet_measures_what_one_machine_does(void **state)
     }
 }
 
+static void only_an_evaluation_of_two_classes_is_decided(void **state)
+{
+    (void)state;
+    const struct trib_model two = parsed("3 - dense 1 sigmoid"),
+                            three = parsed("3 - dense 3 softmax");
+    struct trib_ask ask = {.kind = TRIB_TALLY_EVALUATION, .model = &two};
+    trib_ask_decide(&ask, 0.3);
+    assert_true(ask.is_decided && trib_ask_values(&ask) > 0);
+    assert_close(ask.threshold, 0.3, 0);
+    trib_ask_decide(&ask, 0.5); // asked as it always was, so that older devices can answer
+    assert_false(ask.is_decided);
+    trib_ask_decide(&ask, (double)NAN);
+    assert_false(ask.is_decided);
+    ask = (struct trib_ask){.kind = TRIB_TALLY_EVALUATION, .model = &three};
+    trib_ask_decide(&ask, 0.3);
+    assert_false(ask.is_decided);
+    ask.is_decided = true; // a task that a device does not understand
+    assert_int_equal(trib_ask_values(&ask), 0);
+    ask = (struct trib_ask){.kind = TRIB_TALLY_BASELINE, .model = &two, .is_decided = true};
+    assert_int_equal(trib_ask_values(&ask), 0);
+}
+
 static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
 {
     (void)state;
@@ -155,8 +187,8 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     struct trib_aside_report report;
     struct trib_interval interval = {(double)NAN, (double)NAN};
     fill(5, 2);
-    double *values = gather(&model, params);
-    assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
+    double *values = gather(&model, params, 0.5);
+    assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
     static const char *const names[] = {"accuracy", "loss", "brier", "auc"};
     double widths[4];
     for (size_t i = 0; i < 4; i++) {
@@ -166,7 +198,7 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     }
     for (size_t v = 0; v < trib_aside_values(&model); v++)
         values[v] *= 100;
-    assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
     for (size_t i = 0; i < 4; i++) {
         (void)named(&report, names[i], &interval);
         assert_close((interval.high - interval.low) / widths[i], 0.1, 0.02); // root of 100
@@ -196,8 +228,8 @@ static struct trib_aside_report gap_of(double share, bool classifies)
                 classifies ? (float)((feature > 0) == follows) : (follows ? feature : -feature);
         }
     }
-    double *values = gather(&model, params);
-    assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
+    double *values = gather(&model, params, 0.5);
+    assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
     free(values);
     return report;
 }
@@ -228,9 +260,9 @@ static void constant_targets_have_no_spread(void **state)
     for (int i = 0; i < 200; i++) {
         for (size_t r = 0; r < ROWS; r++)
             y[r] = 0.1F + (float)i * 0.37F;
-        double *values = gather(&model, params);
+        double *values = gather(&model, params, 0.5);
         struct trib_aside_report report;
-        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_OK);
+        assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
         for (size_t m = 0; m < report.metric_count; m++)
             if (strcmp(report.metrics[m].name, "r2") == 0)
                 assert_true(report.metrics[m].value >= 0 && report.metrics[m].value <= 1);
@@ -248,10 +280,10 @@ static void noise_does_not_make_counts_negative_and_no_rows_are_said(void **stat
         double *values = calloc(count, sizeof(*values));
         struct trib_aside_report report;
         assert_non_null(values);
-        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_ERR_DATA);
+        assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_ERR_DATA);
         for (size_t v = 0; v < count; v++)
             values[v] = -1.5;
-        assert_int_equal(trib_aside_read(&model, values, &report), TRIB_ERR_DATA);
+        assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_ERR_DATA);
         free(values);
     }
     const struct trib_model wide = parsed("3 - dense 4000 softmax"); // 16 million counts
@@ -276,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fleet_measures_what_one_machine_does),
+        cmocka_unit_test(only_an_evaluation_of_two_classes_is_decided),
         cmocka_unit_test(intervals_hold_the_value_and_narrow_with_the_rows),
         cmocka_unit_test(a_model_that_knows_its_rows_by_heart_is_flagged),
         cmocka_unit_test(constant_targets_have_no_spread),

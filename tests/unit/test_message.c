@@ -254,6 +254,8 @@ static void task_numbers_out_of_range_are_refused(void **state)
     TAKEN(task, fit.tally.ranking_k, 10);
     TAKEN(task, fit.tally.layout, 77); // one we do not know yet
     TAKEN(task, fit.tally.kind, 77);
+    TAKEN(task, fit.tally.is_decided, true);
+    REFUSED(task, fit.tally.threshold, 0.25); // without is_decided
     TAKEN(task, fit.sampling, 77);
     REFUSED(task, fit.sampling_ratio, 1.5);
     REFUSED(task, fit.sampling_ratio, -0.5);
@@ -264,6 +266,27 @@ static void task_numbers_out_of_range_are_refused(void **state)
     REFUSED(task, fit.crop, 1.5);
     REFUSED(task, fit.shift, 1001);
     REFUSED(task, fit.trunk_rate, (double)INFINITY);
+}
+
+static void a_threshold_is_a_probability_and_arrives_as_it_was(void **state)
+{
+    (void)state;
+    const struct message *message = find("task");
+    static const double good[] = {0, 0.1, 1}, bad[] = {-0.1, 1.1, (double)NAN};
+    struct trib_msg_task task = sample_task, got;
+    task.fit.tally.is_decided = true;
+    for (size_t i = 0; i < 3; i++) {
+        task.fit.tally.threshold = good[i];
+        struct trib_buf buf = packed(message, &task);
+        assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
+        assert_true(got.fit.tally.is_decided);
+        assert_memory_equal(&got.fit.tally.threshold, &good[i], sizeof(good[i]));
+        trib_buf_fini(&buf);
+        task.fit.tally.threshold = bad[i];
+        buf = packed(message, &task);
+        assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_ERR_PROTO);
+        trib_buf_fini(&buf);
+    }
 }
 
 static void a_plain_task_says_nothing_of_how_to_fit(void **state)
@@ -283,6 +306,14 @@ static void a_plain_task_says_nothing_of_how_to_fit(void **state)
     trib_buf_append(&buf, future, sizeof(future));
     assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
     assert_true(got.fit.is_strange);
+    trib_buf_fini(&buf);
+    // Fit.tally (30): kind 2, 1 value, and such a field
+    static const uint8_t counts[] = {0xc2, 0x01, 10, 0xf2, 0x01, 7, 0x08,
+                                     2,    0x10, 1,  0xa0, 0x06, 1};
+    buf = packed(message, &plain);
+    trib_buf_append(&buf, counts, sizeof(counts));
+    assert_int_equal(trib_msg_task_unpack(buf.data, buf.size, &got), TRIB_OK);
+    assert_true(got.fit.is_strange && got.fit.tally.kind == 2);
     trib_buf_fini(&buf);
     trib_buf_fini(&full);
 }
@@ -509,6 +540,7 @@ int main(void)
         cmocka_unit_test(a_message_longer_than_the_limit_is_refused),
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(task_numbers_out_of_range_are_refused),
+        cmocka_unit_test(a_threshold_is_a_probability_and_arrives_as_it_was),
         cmocka_unit_test(a_plain_task_says_nothing_of_how_to_fit),
         cmocka_unit_test(texts_must_be_there_and_printable),
         cmocka_unit_test(sizes_of_texts_and_digests_are_checked),

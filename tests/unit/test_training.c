@@ -90,6 +90,7 @@ static void the_digest_covers_what_is_counted(void **state)
     CHANGE(request[0]);
     CHANGE(ranking_k);
     CHANGE(layout);
+    CHANGE(is_decided);
 #undef CHANGE
 }
 
@@ -112,6 +113,20 @@ static void the_digest_covers_how_users_are_ranked(void **state)
     assert_memory_not_equal(digest, again, sizeof(digest));
 }
 
+static void the_digest_covers_the_threshold_that_is_measured_at(void **state)
+{
+    (void)state;
+    struct trib_msg_task task = {
+        .spec = "3 - dense 1 sigmoid",
+        .fit = {.tally = {.kind = 2, .values = 18, .is_decided = true, .threshold = 0.25}}};
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t again[TRIB_DIGEST_SIZE];
+    trib_training_digest(&task, digest);
+    task.fit.tally.threshold = 0.75;
+    trib_training_digest(&task, again);
+    assert_memory_not_equal(digest, again, sizeof(digest));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +134,7 @@ int main(void)
             the_digest_covers_what_training_depends_on_and_nothing_that_changes_between_devices),
         cmocka_unit_test(the_digest_covers_what_is_counted),
         cmocka_unit_test(the_digest_covers_how_users_are_ranked),
+        cmocka_unit_test(the_digest_covers_the_threshold_that_is_measured_at),
     };
     return RUN_TESTS(tests);
 }
