@@ -324,15 +324,17 @@ static enum trib_err put_slices(const struct trib_model *model, const struct tri
     return err;
 }
 
-static void put_metric(const struct trib_tally_base *base, const char *name, double value,
-                       struct trib_interval interval, struct trib_buf *json)
+static void put_metric(const struct trib_tally_base *base, const struct trib_aside_metric *metric,
+                       struct trib_buf *json)
 {
     trib_json_open(json, NULL, '{');
-    trib_json_text(json, "name", name);
-    trib_json_real(json, "value", value);
-    trib_json_real(json, "low", interval.low);
-    trib_json_real(json, "high", interval.high);
-    trib_json_real(json, "coordinator", measured(base, name));
+    trib_json_text(json, "name", metric->name);
+    trib_json_real(json, "value", metric->value);
+    trib_json_real(json, "low", metric->interval.low);
+    trib_json_real(json, "high", metric->interval.high);
+    trib_json_real(json, "coordinator", measured(base, metric->name));
+    trib_json_real(json, "exact_low", metric->exact.low);
+    trib_json_real(json, "exact_high", metric->exact.high);
     trib_json_close(json, '}');
 }
 
@@ -348,11 +350,14 @@ static void put_ranking(const struct trib_job *job, const double *values,
     trib_evaluation_init(&e, job->model.classes);
     trib_ranked_sums_take(&sums, values);
     trib_ranked_sums_fill(&sums, job->held_out.ranking.k, &e);
-    put_metric(base, "ranking_k", e.ranking_k, none, json);
-    put_metric(base, "ranking_users", e.ranking_users, none, json);
-    put_metric(base, "hit_rate_at_k", e.hit_rate_at_k, e.intervals.hit_rate_at_k, json);
-    put_metric(base, "recall_at_k", e.recall_at_k, e.intervals.recall_at_k, json);
-    put_metric(base, "ndcg_at_k", e.ndcg_at_k, e.intervals.ndcg_at_k, json);
+    const struct trib_aside_metric metrics[] = {
+        {"ranking_k", e.ranking_k, none, none},
+        {"ranking_users", e.ranking_users, none, none},
+        {"hit_rate_at_k", e.hit_rate_at_k, e.intervals.hit_rate_at_k, none},
+        {"recall_at_k", e.recall_at_k, e.intervals.recall_at_k, none},
+        {"ndcg_at_k", e.ndcg_at_k, e.intervals.ndcg_at_k, none}};
+    for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+        put_metric(base, &metrics[i], json);
 }
 
 static enum trib_err put_held_out(const struct trib_job *job, const double *values,
@@ -366,10 +371,8 @@ static enum trib_err put_held_out(const struct trib_job *job, const double *valu
     trib_json_real(json, "train_n", report->train_rows);
     trib_json_real(json, "confidence", TRIB_CONFIDENCE);
     trib_json_open(json, "metrics", '[');
-    for (size_t i = 0; i < report->metric_count; i++) {
-        const struct trib_aside_metric *metric = &report->metrics[i];
-        put_metric(base, metric->name, metric->value, metric->interval, json);
-    }
+    for (size_t i = 0; i < report->metric_count; i++)
+        put_metric(base, &report->metrics[i], json);
     put_ranking(job, values + trib_aside_values(&job->model), base, json);
     trib_json_close(json, ']');
     trib_json_open(json, "gap", '{');

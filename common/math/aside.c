@@ -206,8 +206,21 @@ static void put(struct trib_aside_report *report, const char *name, double value
                 struct trib_interval interval)
 {
     assert(report->metric_count < TRIB_ASIDE_METRICS_MAX);
-    report->metrics[report->metric_count++] =
-        (struct trib_aside_metric){.name = name, .value = value, .interval = interval};
+    report->metrics[report->metric_count++] = (struct trib_aside_metric){
+        .name = name, .value = value, .interval = interval, .exact = none};
+}
+
+// The last one put is not exact.
+static void bound(struct trib_aside_report *report, double low, double high)
+{
+    report->metrics[report->metric_count - 1].exact =
+        (struct trib_interval){fmax(low, 0), fmin(high, 1)};
+}
+
+static void bound_auc(struct trib_aside_report *report, const struct trib_score_values *s)
+{
+    if (isfinite(s->roc_auc)) // else a class has no rows
+        bound(report, s->roc_auc - s->roc_auc_bound, s->roc_auc + s->roc_auc_bound);
 }
 
 static void find_gap(struct trib_aside_report *report, const char *metric, double train,
@@ -254,13 +267,16 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
         const double positives = (double)confusion.counts[2] + (double)confusion.counts[3];
         put(report, "auc", s.roc_auc,
             trib_interval_auc(s.roc_auc, positives, report->rows - positives));
+        bound_auc(report, &s);
         put(report, "average_precision", s.average_precision, none);
+        bound(report, s.average_precision_low, s.average_precision_high);
         put(report, "positive_precision", c.binary.precision, none);
         put(report, "positive_recall", c.binary.recall, none);
         put(report, "positive_f1", c.binary.f1, none);
         put(report, "threshold", sums->threshold, none);
     } else {
         put(report, "auc", s.roc_auc, none);
+        bound_auc(report, &s);
     }
     if (top_k(model) > 1)
         put(report, "top5_accuracy", s.top_k, trib_interval_share(s.top_k, report->rows));

@@ -44,6 +44,9 @@ struct trib_aside_metric {
     const char *name; // a constant
     double value;     // NaN: it does not exist for these rows
     struct trib_interval interval;
+    // Of auc and average_precision, which come from bins (score_sums.h): the value of these very rows
+    // on one machine lies in here. None: `value` is that value.
+    struct trib_interval exact;
 };
 
 // What the sums of a fleet tell.

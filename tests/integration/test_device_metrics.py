@@ -56,6 +56,12 @@ class MeasuredTest(fleet.Case):
                       if metric["coordinator"] is not None}
             self.assertLessEqual({"accuracy", "loss", "f1", "auc"}, set(beside))
             self.assertEqual(beside, {name: own[name] for name in beside})
+            self.assertEqual({name for name in metrics if metrics[name]["exact_low"] is not None},
+                             {"auc"})
+            auc = metrics["auc"]
+            self.assertLess(auc["exact_low"], auc["value"])
+            self.assertGreater(auc["exact_high"], auc["value"])
+            self.assertLess(auc["exact_high"] - auc["exact_low"], 0.05)
             accuracy = metrics["accuracy"]
             self.assertLess(accuracy["low"], accuracy["value"])
             self.assertGreater(accuracy["high"], accuracy["value"])
@@ -298,7 +304,7 @@ class RestartTest(fleet.TurnsCase):
         self.assertEqual([dict(row, name=row.pop("metric")) for row in shown],
                          [dict(metric) for metric in measured["device_metrics"]["metrics"]])
         table = tried.try_ctl("rounds", "measured", measured["id"]).stdout
-        self.assertRegex(table, r"metric +value +low +high +coordinator\naccuracy +0\.\d+")
+        self.assertRegex(table, r"metric +value +low +high +coordinator +exact_low +exact_high\naccuracy +0\.\d+")
         refused = tried.try_ctl("rounds", "measured", trained["id"])
         self.assertEqual(refused.returncode, 2)
         self.assertIn("no device measured anything", refused.stderr)

@@ -92,18 +92,23 @@ static struct trib_evaluation pooled(const struct trib_model *model, const float
     return evaluation;
 }
 
+static struct trib_aside_metric metric_of(const struct trib_aside_report *report, const char *name)
+{
+    for (size_t i = 0; i < report->metric_count; i++) {
+        if (strcmp(report->metrics[i].name, name) == 0)
+            return report->metrics[i];
+    }
+    fail_msg("no metric %s", name);
+    return report->metrics[0];
+}
+
 static double named(const struct trib_aside_report *report, const char *name,
                     struct trib_interval *interval)
 {
-    for (size_t i = 0; i < report->metric_count; i++) {
-        if (strcmp(report->metrics[i].name, name) == 0) {
-            if (interval)
-                *interval = report->metrics[i].interval;
-            return report->metrics[i].value;
-        }
-    }
-    fail_msg("no metric %s", name);
-    return 0;
+    const struct trib_aside_metric metric = metric_of(report, name);
+    if (interval)
+        *interval = metric.interval;
+    return metric.value;
 }
 
 static void assert_close(double got, double expected, double tolerance)
@@ -142,11 +147,18 @@ static void a_fleet_measures_what_one_machine_does(void **state)
         assert_true(aside.rows + learnt.rows == ROWS && aside.rows > 150 && aside.rows < 270);
         for (size_t k = 0; k < count; k++) {
             // Losses of the batches are of float32 outputs in both, but summed another way; what
-            // ranks rows comes out of bins (score_sums.h bounds what that loses).
+            // ranks rows comes out of bins, and the report bounds what that loses.
             const char *name = named_values[k].name;
             if (isnan(named_values[k].value)) // of more classes than these
                 continue;
             const bool ranks = strcmp(name, "auc") == 0 || strcmp(name, "average_precision") == 0;
+            const struct trib_interval exact = metric_of(&report, name).exact;
+            assert_true(isfinite(exact.low) == ranks && isfinite(exact.high) == ranks);
+            if (ranks) {
+                assert_true(exact.low - 1e-12 <= named_values[k].value);
+                assert_true(exact.high + 1e-12 >= named_values[k].value);
+                assert_true(exact.high - exact.low > 0 && exact.high - exact.low < 0.02);
+            }
             assert_close(named(&report, name, NULL), named_values[k].value,
                          (ranks ? 0.02 : 1e-6) * fmax(1, fabs(named_values[k].value)));
         }
