@@ -13,7 +13,7 @@
 #include "coordinator/evaluate.h"
 
 enum {
-    TRIB_RESULT_METRICS_SIZE = 4096, // some 35 values twice, with intervals
+    TRIB_RESULT_METRICS_SIZE = 6144, // some 35 values twice, with intervals
     TRIB_RESULT_PRIVACY_SIZE = 640,
     TRIB_RESULT_TALLY_SIZE = 65536, // the coefficients of newton.h and the arms of all counters fit
 };

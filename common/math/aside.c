@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/math/score_intervals.h"
 #include "common/math/score_sums.h"
 #include "common/math/scores.h"
 
@@ -242,24 +243,27 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
 {
     struct trib_score_values s;
     struct trib_class_scores c;
-    for (size_t i = 0; i < sums->count; i++)
-        sums->cells[i] = to_count(values[CELLS + i] / unit_of(model, i));
+    struct trib_score_intervals i;
+    for (size_t cell = 0; cell < sums->count; cell++)
+        sums->cells[cell] = to_count(values[CELLS + cell] / unit_of(model, cell));
     const struct trib_confusion confusion = trib_score_sums_confusion(sums);
     enum trib_err err = trib_score_sums_values(sums, &s);
     if (!err)
         err = trib_class_scores(&confusion, &c);
+    if (!err)
+        err = trib_score_intervals(&confusion, &c, &i);
     if (err)
         return err;
     report->rows = (double)s.rows;
     report->train_rows = fmax(values[TRAIN_ROWS], 0);
     put(report, "accuracy", c.accuracy, trib_interval_share(c.accuracy, report->rows));
     put(report, "loss", s.log_loss, trib_interval_mean(s.log_loss, s.log_loss_error));
-    put(report, "precision", c.macro.precision, none);
-    put(report, "recall", c.macro.recall, none);
-    put(report, "f1", c.macro.f1, none);
-    put(report, "balanced_accuracy", c.balanced_accuracy, none);
-    put(report, "mcc", c.mcc, none);
-    put(report, "kappa", c.kappa, none);
+    put(report, "precision", c.macro.precision, i.precision);
+    put(report, "recall", c.macro.recall, i.recall);
+    put(report, "f1", c.macro.f1, i.f1);
+    put(report, "balanced_accuracy", c.balanced_accuracy, i.balanced_accuracy);
+    put(report, "mcc", c.mcc, i.mcc);
+    put(report, "kappa", c.kappa, i.kappa);
     put(report, "log_loss", s.log_loss, trib_interval_mean(s.log_loss, s.log_loss_error));
     put(report, "brier", s.brier, trib_interval_mean(s.brier, s.brier_error));
     put(report, "ece", s.ece, none);
@@ -270,9 +274,9 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
         bound_auc(report, &s);
         put(report, "average_precision", s.average_precision, none);
         bound(report, s.average_precision_low, s.average_precision_high);
-        put(report, "positive_precision", c.binary.precision, none);
-        put(report, "positive_recall", c.binary.recall, none);
-        put(report, "positive_f1", c.binary.f1, none);
+        put(report, "positive_precision", c.binary.precision, i.positive_precision);
+        put(report, "positive_recall", c.binary.recall, i.positive_recall);
+        put(report, "positive_f1", c.binary.f1, i.positive_f1);
         put(report, "threshold", sums->threshold, none);
     } else {
         put(report, "auc", s.roc_auc, none);
@@ -321,6 +325,7 @@ static enum trib_err read_regression(const double *values, struct trib_aside_rep
     put(report, "rmse", sqrt(mse),
         (struct trib_interval){sqrt(fmax(interval.low, 0)), sqrt(interval.high)});
     put(report, "r2", r2, none);
+    // The square of a relative miss is beyond all that could be clipped with the other sums.
     put(report, "mape", values[RELATIVE] / n, none);
     find_gap(report, "r2",
              r2_of(values[TRAIN_ROWS], values[TRAIN_SQUARE], values[TRAIN_TARGET],

@@ -8,6 +8,7 @@
 #include "common/math/probabilities.h"
 #include "common/math/ranking.h"
 #include "common/math/residuals.h"
+#include "common/math/score_intervals.h"
 #include "common/math/score_sums.h"
 #include "common/math/scores.h"
 
@@ -144,12 +145,9 @@ static void fill_positive(const struct trib_confusion *confusion,
 {
     const double negatives = (double)(confusion->counts[0] + confusion->counts[1]);
     const double positives = (double)(confusion->counts[2] + confusion->counts[3]);
-    const double taken = (double)(confusion->counts[1] + confusion->counts[3]);
     e->positive_precision = scores->binary.precision;
     e->positive_recall = scores->binary.recall;
     e->positive_f1 = scores->binary.f1;
-    e->intervals.positive_precision = trib_interval_share(e->positive_precision, taken);
-    e->intervals.positive_recall = trib_interval_share(e->positive_recall, positives);
     e->intervals.auc = trib_interval_auc(e->auc, positives, negatives);
 }
 
@@ -167,15 +165,30 @@ static enum trib_err multi_auc(const struct tally *tally, const struct trib_scor
     return err;
 }
 
+static void fill_intervals(const struct trib_score_intervals *intervals, struct trib_evaluation *e)
+{
+    e->intervals.precision = intervals->precision;
+    e->intervals.recall = intervals->recall;
+    e->intervals.f1 = intervals->f1;
+    e->intervals.balanced_accuracy = intervals->balanced_accuracy;
+    e->intervals.mcc = intervals->mcc;
+    e->intervals.kappa = intervals->kappa;
+    e->intervals.positive_precision = intervals->positive_precision;
+    e->intervals.positive_recall = intervals->positive_recall;
+    e->intervals.positive_f1 = intervals->positive_f1;
+}
+
 static enum trib_err fill_classes(const struct tally *tally, struct trib_evaluation *e)
 {
     const struct trib_confusion confusion = trib_score_sums_confusion(&tally->sums);
     const bool is_binary = tally->model->classes == 2;
     const double rows = (double)tally->rows;
-    const struct trib_interval none = {(double)NAN, (double)NAN};
     struct trib_class_scores scores;
+    struct trib_score_intervals intervals;
     struct trib_score_values values;
     enum trib_err err = trib_class_scores(&confusion, &scores);
+    if (!err)
+        err = trib_score_intervals(&confusion, &scores, &intervals);
     if (!err)
         err = trib_score_sums_values(&tally->sums, &values);
     if (!err && values.left_out > 0)
@@ -200,7 +213,8 @@ static enum trib_err fill_classes(const struct tally *tally, struct trib_evaluat
     e->intervals.top5_accuracy = trib_interval_share(e->top5_accuracy, rows);
     e->intervals.log_loss = trib_interval_mean(e->log_loss, values.log_loss_error);
     e->intervals.brier = trib_interval_mean(e->brier, values.brier_error);
-    e->intervals.auc = e->intervals.positive_precision = e->intervals.positive_recall = none;
+    e->intervals.auc = (struct trib_interval){(double)NAN, (double)NAN};
+    fill_intervals(&intervals, e);
     if (is_binary)
         fill_positive(&confusion, &scores, e);
     return TRIB_OK;
@@ -221,6 +235,7 @@ static enum trib_err fill_regression(const struct tally *tally, struct trib_eval
     e->mape = scores.mape;
     e->intervals.mse = trib_interval_mean(scores.mse, scores.mse_error);
     e->intervals.mae = trib_interval_mean(scores.mae, scores.mae_error);
+    e->intervals.mape = trib_interval_mean(scores.mape, scores.mape_error);
     // The root keeps the order, so the ends of one are those of the other.
     e->intervals.rmse =
         (struct trib_interval){sqrt(e->intervals.mse.low), sqrt(e->intervals.mse.high)};

@@ -55,9 +55,11 @@ struct trib_evaluation {
     // Of confidence `confidence`; 0: none were computed.
     double confidence;
     struct {
-        struct trib_interval accuracy, positive_precision, positive_recall, top5_accuracy;
-        struct trib_interval auc; // of two classes
-        struct trib_interval log_loss, brier, mse, mae, rmse;
+        struct trib_interval accuracy, top5_accuracy;
+        struct trib_interval precision, recall, f1, balanced_accuracy, mcc, kappa;
+        struct trib_interval positive_precision, positive_recall, positive_f1; // of two classes
+        struct trib_interval auc;                                              // of two classes
+        struct trib_interval log_loss, brier, mse, mae, rmse, mape;
         struct trib_interval hit_rate_at_k, recall_at_k, ndcg_at_k;
     } intervals;
 };

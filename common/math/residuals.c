@@ -34,7 +34,9 @@ enum trib_err trib_residuals_add(struct trib_residuals *residuals, double output
     residuals->square += miss * miss;
     residuals->fourth += miss * miss * miss * miss;
     residuals->absolute += fabs(miss);
-    residuals->relative += fabs(miss) / fmax(fabs(target), DBL_EPSILON);
+    const double relative = fabs(miss) / fmax(fabs(target), DBL_EPSILON);
+    residuals->relative += relative;
+    residuals->relative_square += relative * relative;
     residuals->largest = fmax(residuals->largest, fabs(miss));
     residuals->rows++;
     return TRIB_OK;
@@ -53,6 +55,7 @@ void trib_residuals_merge(struct trib_residuals *residuals, const struct trib_re
     residuals->fourth += from->fourth;
     residuals->absolute += from->absolute;
     residuals->relative += from->relative;
+    residuals->relative_square += from->relative_square;
     residuals->largest = fmax(residuals->largest, from->largest);
     residuals->rows += from->rows;
 }
@@ -78,13 +81,15 @@ enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
         return TRIB_ERR_DATA;
     const double mse = residuals->square / rows;
     const double mae = residuals->absolute / rows;
+    const double mape = residuals->relative / rows;
     *ret_scores = (struct trib_residual_scores){
         .mse = mse,
         .rmse = sqrt(mse),
         .mae = mae,
         .mse_error = standard_error(mse, residuals->fourth / rows, rows),
         .mae_error = standard_error(mae, mse, rows),
-        .mape = residuals->relative / rows,
+        .mape_error = standard_error(mape, residuals->relative_square / rows, rows),
+        .mape = mape,
         .max_error = residuals->largest,
         .r2 = residuals->rows > 1 ? explained(residuals->square, residuals->target.square)
                                   : (double)NAN,

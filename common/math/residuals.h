@@ -17,18 +17,19 @@ struct trib_spread {
 
 struct trib_residuals {
     uint64_t rows;
-    uint64_t not_finite; // rows counted here only: their output or target is not a finite number
-    double square;       // sum of (output - target)^2
-    double fourth;       // sum of (output - target)^4
-    double absolute;     // sum of |output - target|
-    double relative;     // sum of |output - target| / max(|target|, 2^-52)
-    double largest;      // of |output - target|
+    uint64_t not_finite;    // rows counted here only: their output or target is not a finite number
+    double square;          // sum of (output - target)^2
+    double fourth;          // sum of (output - target)^4
+    double absolute;        // sum of |output - target|
+    double relative;        // sum of |output - target| / max(|target|, 2^-52)
+    double relative_square; // sum of the squares of these
+    double largest;         // of |output - target|
     struct trib_spread target, miss;
 };
 
 struct trib_residual_scores {
     double mse, rmse, mae, mape, max_error;
-    double mse_error, mae_error; // standard errors of the two means; NaN of a single row
+    double mse_error, mae_error, mape_error; // standard errors of the means; NaN of a single row
     // Of targets that do not vary: 1 if nothing is left, else 0. R2 of a single row is NaN.
     double r2, explained_variance;
 };

@@ -117,6 +117,29 @@ static void assert_close(double got, double expected, double tolerance)
         fail_msg("%.17g is not %.17g", got, expected);
 }
 
+static void assert_same_intervals(const struct trib_aside_report *report,
+                                  const struct trib_evaluation *e)
+{
+    const struct {
+        const char *name;
+        struct trib_interval interval;
+    } expected[] = {{"precision", e->intervals.precision},
+                    {"recall", e->intervals.recall},
+                    {"f1", e->intervals.f1},
+                    {"balanced_accuracy", e->intervals.balanced_accuracy},
+                    {"mcc", e->intervals.mcc},
+                    {"kappa", e->intervals.kappa},
+                    {"positive_precision", e->intervals.positive_precision},
+                    {"positive_recall", e->intervals.positive_recall},
+                    {"positive_f1", e->intervals.positive_f1}};
+    for (size_t i = 0; i < (e->classes == 2 ? 9 : 6); i++) {
+        const struct trib_interval got = metric_of(report, expected[i].name).interval;
+        assert_true(got.low < got.high);
+        assert_close(got.low, expected[i].interval.low, 1e-12);
+        assert_close(got.high, expected[i].interval.high, 1e-12);
+    }
+}
+
 static void a_fleet_measures_what_one_machine_does(void **state)
 {
     (void)state;
@@ -162,6 +185,8 @@ static void a_fleet_measures_what_one_machine_does(void **state)
             assert_close(named(&report, name, NULL), named_values[k].value,
                          (ranks ? 0.02 : 1e-6) * fmax(1, fabs(named_values[k].value)));
         }
+        if (model.classes > 0)
+            assert_same_intervals(&report, &aside);
         assert_close(report.validation, model.classes ? aside.accuracy : aside.r2, 1e-9);
         assert_close(report.train, model.classes ? learnt.accuracy : learnt.r2, 1e-9);
         free(params);

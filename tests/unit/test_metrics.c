@@ -106,6 +106,10 @@ static void a_probability_from_one_half_on_is_class_one(void **state)
     assert_true(e.threshold == 0.5 && isnan(e.top5_accuracy));
     assert_near(e.intervals.accuracy.low, trib_interval_share(0.5, 4).low);
     assert_near(e.intervals.positive_precision.high, trib_interval_share(1.0 / 3, 3).high);
+    assert_near(e.intervals.positive_recall.low, trib_interval_share(1, 1).low);
+    // Of shares 2/4 and 1/4 with the slopes -1/2 and 1: 0.5 -+ 1.96 sqrt(0.375 / 4), which is cut.
+    assert_true(e.intervals.positive_f1.low == 0 && e.intervals.positive_f1.high == 1);
+    assert_true(e.intervals.mcc.low < e.mcc && e.mcc < e.intervals.mcc.high);
     assert_near(e.intervals.auc.low, trib_interval_auc(2.0 / 3, 1, 3).low);
     assert_true(e.intervals.brier.low <= e.brier && e.brier <= e.intervals.brier.high);
     assert_string_equal(trib_evaluation_primary(&e, &value, &higher), "accuracy");

@@ -32,6 +32,11 @@ static void scores_are_those_worked_out_by_hand(void **state)
     assert_close(s.max_error, 1);
     // Squares 0.25 0.25 0 1 and misses 0.5 0.5 0 1: their variances over 3, over 4 rows.
     assert_close(s.mse_error, sqrt((1.125 - 4 * 0.375 * 0.375) / 3 / 4));
+    const double relative[] = {0.5 / 3, 1, 0, 1.0 / 7};
+    double mape_square = 0;
+    for (size_t i = 0; i < 4; i++)
+        mape_square += (relative[i] - s.mape) * (relative[i] - s.mape);
+    assert_close(s.mape_error, sqrt(mape_square / 3 / 4));
     assert_close(s.mae_error, sqrt((1.5 - 4 * 0.5 * 0.5) / 3 / 4));
     assert_close(s.r2, 1 - 1.5 / 29.1875);
     assert_close(s.explained_variance, 1 - 1.25 / 29.1875); // misses -0.5 0.5 0 1: mean 0.25
@@ -66,6 +71,7 @@ static void merged_random_shards_equal_the_pooled_rows(void **state)
         assert_close(b.mse, a.mse);
         assert_close(b.mae, a.mae);
         assert_close(b.mape, a.mape);
+        assert_close(b.mape_error, a.mape_error);
         assert_close(b.r2, a.r2);
         assert_close(b.explained_variance, a.explained_variance);
         assert_close(b.mse_error, a.mse_error);
