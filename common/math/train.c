@@ -1,6 +1,7 @@
 #include "common/math/train.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -421,8 +422,8 @@ static double validate(const struct fit *fit)
     return sum / (double)(rows - fit->rows);
 }
 
-// After an epoch: keep the best parameters. Is it time to stop?
-static bool has_had_enough(const struct fit *fit, uint64_t epoch)
+// After an epoch, whose rows came to this loss: keep the best parameters. Is it time to stop?
+static bool has_had_enough(const struct fit *fit, uint64_t epoch, double epoch_loss)
 {
     struct trib_trainer_space *space = fit->space;
     struct trib_train_report *report = &space->report;
@@ -430,9 +431,12 @@ static bool has_had_enough(const struct fit *fit, uint64_t epoch)
     report->epochs = epoch;
     if (fit->rows == fit->samples->rows) {
         report->best_epoch = epoch;
+        TRIB_DEBUG("epoch=%" PRIu64 " rows=%zu loss=%.9g", epoch, fit->rows, epoch_loss);
         return false;
     }
     const double loss = validate(fit);
+    TRIB_DEBUG("epoch=%" PRIu64 " rows=%zu loss=%.9g validation_loss=%.9g", epoch, fit->rows,
+               epoch_loss, loss);
     if (isfinite(loss) && (report->best_epoch == 0 || loss < report->validation_loss)) {
         report->validation_loss = loss;
         report->best_epoch = epoch;
@@ -450,8 +454,11 @@ static enum trib_err run_personal_epochs(struct fit *fit)
         return TRIB_OK;
     trib_optim_begin(space->local_optim, fit->params + space->model->param_count);
     fit->is_personal = true;
-    for (uint64_t epoch = 0; epoch < space->options.personal_epochs && !err; epoch++)
+    for (uint64_t epoch = 1; epoch <= space->options.personal_epochs && !err; epoch++) {
         err = run_epoch(fit, &loss);
+        if (!err)
+            TRIB_DEBUG("personal_epoch=%" PRIu64 " rows=%zu loss=%.9g", epoch, fit->rows, loss);
+    }
     fit->is_personal = false;
     return err;
 }
@@ -499,7 +506,7 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
                       (unsigned long long)epoch);
             return TRIB_ERR_DATA;
         }
-        if (has_had_enough(&fit, epoch))
+        if (has_had_enough(&fit, epoch, loss))
             break;
     }
     if (space->report.best_epoch == 0) {

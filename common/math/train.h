@@ -90,7 +90,8 @@ struct trib_train_report trib_train_report(const struct trib_trainer_space *spac
 // place. Each epoch visits the rows in a fresh seeded order; the
 // last batch of an epoch may be smaller. Optimiser and penalties begin anew (trib_optim_begin).
 // With options.is_online they are visited once, in their order, as trib_train_partial does.
-// *ret_loss is the mean training loss of the last epoch, each batch before its step.
+// *ret_loss is the mean training loss of the last epoch, each batch before its step. With the log
+// level debug there is a line for each epoch with its loss.
 //
 // With rows kept aside (when there is at least one on either side) their loss is measured after
 // each epoch, and `params` end as those of the best one.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/log.h"
 #include "common/base/wipe.h"
 #include "common/data/csv.h"
 #include "common/math/evaluation.h"
@@ -51,6 +52,62 @@ static void momentum_and_decay_follow_the_known_path(void **state)
     for (int i = 0; i < 17; i++)
         assert_true(fabs((double)params[i] - expected[i]) < 1e-6);
     assert_true(fabs(loss - 0.382737938510) < 1e-6); // before the last step
+}
+
+enum {
+    EPOCHS = 30
+};
+struct losses {
+    int count;
+    double losses[EPOCHS];
+    bool is_validated; // the last one
+};
+
+static void keep_loss(void *user, enum trib_log_level level, const char *line)
+{
+    struct losses *kept = user;
+    const char *loss = strstr(line, " loss=");
+    char epoch[24];
+    (void)snprintf(epoch, sizeof(epoch), " epoch=%d ", kept->count + 1);
+    assert_int_equal(level, TRIB_LOG_DEBUG);
+    assert_non_null(loss);
+    assert_non_null(strstr(line, epoch));
+    assert_true(kept->count < EPOCHS);
+    kept->losses[kept->count++] = strtod(loss + strlen(" loss="), NULL);
+    kept->is_validated = strstr(line, " validation_loss=") != NULL;
+}
+
+static struct losses logged(const struct trib_model *model,
+                            const struct trib_train_options *options, enum trib_log_level level,
+                            double *ret_last)
+{
+    struct losses kept = {0};
+    float params[17];
+    trib_model_init(model, 3, params);
+    trib_log_set_sink(keep_loss, &kept);
+    trib_log_set_level(level);
+    *ret_last = train(model, options, &four, 1, params);
+    trib_log_set_level(TRIB_LOG_INFO);
+    trib_log_set_sink(NULL, NULL);
+    return kept;
+}
+
+static void the_losses_of_full_batches_fall_from_epoch_to_epoch_and_are_logged(void **state)
+{
+    (void)state;
+    struct trib_model model = parsed("2 - dense 3 tanh - dense 2 softmax");
+    struct trib_train_options options = {.epochs = EPOCHS, .learning_rate = 0.1};
+    double last;
+    struct losses kept = logged(&model, &options, TRIB_LOG_DEBUG, &last);
+    assert_int_equal(kept.count, EPOCHS);
+    for (int i = 1; i < EPOCHS; i++)
+        assert_true(kept.losses[i] < kept.losses[i - 1]);
+    assert_float_equal(kept.losses[EPOCHS - 1], last, 1e-8);
+    assert_false(kept.is_validated);
+    options.validation_fraction = 0.5;
+    kept = logged(&model, &options, TRIB_LOG_DEBUG, &last);
+    assert_true(kept.count == EPOCHS && kept.is_validated);
+    assert_int_equal(logged(&model, &options, TRIB_LOG_INFO, &last).count, 0);
 }
 
 static void a_step_in_place_is_that_of_the_gradient(void **state)
@@ -389,6 +446,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(momentum_and_decay_follow_the_known_path),
+        cmocka_unit_test(the_losses_of_full_batches_fall_from_epoch_to_epoch_and_are_logged),
         cmocka_unit_test(a_step_in_place_is_that_of_the_gradient),
         cmocka_unit_test(rows_apart_teach_a_linear_model_the_same),
         cmocka_unit_test(a_batch_of_all_rows_is_the_full_batch),
