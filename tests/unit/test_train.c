@@ -67,13 +67,14 @@ static void keep_loss(void *user, enum trib_log_level level, const char *line)
 {
     struct losses *kept = user;
     const char *loss = strstr(line, " loss=");
-    char epoch[24];
+    char epoch[24], *end;
     (void)snprintf(epoch, sizeof(epoch), " epoch=%d ", kept->count + 1);
     assert_int_equal(level, TRIB_LOG_DEBUG);
     assert_non_null(loss);
     assert_non_null(strstr(line, epoch));
     assert_true(kept->count < EPOCHS);
-    kept->losses[kept->count++] = strtod(loss + strlen(" loss="), NULL);
+    kept->losses[kept->count++] = strtod(loss + strlen(" loss="), &end);
+    assert_true(end > loss + strlen(" loss="));
     kept->is_validated = strstr(line, " validation_loss=") != NULL;
 }
 
