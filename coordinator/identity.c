@@ -41,6 +41,12 @@ static const struct trib_conf_key keys[] = {
      "", "file of keys that may enrol without a token", 0, 0, NULL},
     {"enrol", "pending", TRIB_CONF_BOOL, offsetof(struct trib_coordinator_config, pending), "no",
      "unknown keys may ask, and wait for devices approve", 0, 0, NULL},
+    {"roles", "viewer", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, viewer), "",
+     "users and @groups that may look, with commas between them", 0, 0, NULL},
+    {"roles", "operator", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, operator), "",
+     "users and @groups that may run jobs and let devices in", 0, 0, NULL},
+    {"roles", "admin", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, admin), "",
+     "users and @groups that may do all", 0, 0, NULL},
     {"secagg", "roster", TRIB_CONF_CHOICE, offsetof(struct trib_coordinator_config, roster),
      "coordinator", "who vouches for the members of secure aggregation", 0, 0,
      "coordinator|offline"},
@@ -172,6 +178,21 @@ void trib_identity_wipe(struct trib_identity *identity)
     trib_wipe(identity, sizeof(*identity));
 }
 
+static enum trib_err settle_roles(struct trib_conf *conf, struct trib_coordinator_config *config)
+{
+    const char *const lists[TRIB_ROLE_COUNT] = {NULL, config->viewer, config->operator,
+                                                config->admin };
+    enum trib_err err = TRIB_OK;
+    config->roles.count = 0;
+    for (int role = TRIB_ROLE_VIEWER; role < TRIB_ROLE_COUNT && !err; role++) {
+        char why[256];
+        err = trib_roles_add(&config->roles, (enum trib_role)role, lists[role], why, sizeof(why));
+        if (err)
+            err = trib_conf_reject(conf, "roles", trib_role_text((enum trib_role)role), "%s", why);
+    }
+    return err;
+}
+
 enum trib_err trib_coordinator_config_load(const char *dir,
                                            struct trib_coordinator_config *ret_config)
 {
@@ -201,6 +222,8 @@ enum trib_err trib_coordinator_config_load(const char *dir,
             trib_conf_reject(&conf, "secagg", "roster_pk",
                              "must be the public key of the offline roster (tributary-coordinator "
                              "roster key prints it)");
+    if (!err)
+        err = settle_roles(&conf, &config);
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;

@@ -15,6 +15,7 @@
 
 #include "common/base/conf.h"
 #include "common/base/sign.h"
+#include "coordinator/roles.h"
 #include "tributary/err.h"
 
 enum {
@@ -45,6 +46,8 @@ struct trib_coordinator_config {
     trib_conf_text roster_pk;               // of an offline roster, base64
     bool roster_is_offline;                 // from `roster`
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // from `roster_pk`
+    trib_conf_text viewer, operator, admin; // users and @groups
+    struct trib_roles roles;                // from those three
 };
 
 // Make the directory, keys and tributary.ini. TRIB_ERR_STATE if there is a coordinator already.

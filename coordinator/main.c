@@ -236,7 +236,8 @@ static int cmd_roster_sign(const struct trib_command *command, int argc, char **
 static const struct trib_command commands[] = {
     {"init", "DIR", "make a coordinator's directory, keys and configuration; print its public key",
      cmd_init},
-    {"run", "DIR", "serve devices until SIGTERM; SIGHUP reads the allow-list again", cmd_run},
+    {"run", "DIR", "serve devices until SIGTERM; SIGHUP reads the allow-list and roles again",
+     cmd_run},
     {"roster key", "", "on another machine: make a roster key; print its public half",
      cmd_roster_key},
     {"roster sign", "[IN] [OUT]", "on another machine: vouch for the devices of a roster export",

@@ -72,6 +72,20 @@ void trib_server_stop_failed(struct trib_server *server)
 
 // ---- Time
 
+static void reload(struct trib_server *server)
+{
+    struct trib_coordinator_config config;
+    if (server->config.allow_list[0] &&
+        trib_peers_allow(server->peers, server->config.allow_list, trib_clock_wall_ms()))
+        TRIB_WARN("the allow-list could not be read; the old one stays in force");
+    if (trib_coordinator_config_load(server->dir, &config)) {
+        TRIB_WARN("tributary.ini could not be read; the old roles stay in force");
+        return;
+    }
+    server->config.roles = config.roles;
+    TRIB_INFO("roles=%zu users and groups", config.roles.count);
+}
+
 static void tick(struct trib_server *server)
 {
     uint64_t now_ms = trib_clock_mono_ms();
@@ -81,9 +95,7 @@ static void tick(struct trib_server *server)
     trib_seen_tick(server, now_ms);
     if (reload_wanted) {
         reload_wanted = 0;
-        if (server->config.allow_list[0] &&
-            trib_peers_allow(server->peers, server->config.allow_list, trib_clock_wall_ms()))
-            TRIB_WARN("the allow-list could not be read; the old one stays in force");
+        reload(server);
     }
 }
 

@@ -1,6 +1,8 @@
 // The admin socket: one request a connection, read on nng's threads, answered by the state thread.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
@@ -21,6 +23,8 @@ struct trib_admin_call {
     struct trib_buf out;
     struct trib_admin_request request;
     bool is_heard; // the request was posted
+    struct trib_role_peer peer;
+    enum trib_role role; // of the peer, when its request is heard
 };
 
 static void call_over(struct trib_server *server, struct trib_server_event *event)
@@ -50,6 +54,7 @@ static void call_heard(struct trib_server *server, struct trib_server_event *eve
         trib_conn_close(call->conn);
         return;
     }
+    call->role = trib_role_of(&call->server->config.roles, geteuid(), &call->peer);
     trib_command_run(call);
 }
 
@@ -63,6 +68,20 @@ static void receive_more(struct trib_admin_call *call)
     }
     call->in.size = used;
     trib_conn_receive(call->conn, room, READ_STEP);
+}
+
+// Here and not on the state thread: where users are kept elsewhere, only this request waits for
+// that, and no round.
+static void find_peer(struct trib_admin_call *call)
+{
+    uint64_t uid;
+    uint64_t gid;
+    if (!trib_conn_peer_ids(call->conn, &uid, &gid)) {
+        (void)snprintf(call->peer.name, sizeof(call->peer.name), "somebody");
+        return;
+    }
+    trib_role_peer_look_up(&call->peer, uid, gid);
+    call->peer.is_known = true;
 }
 
 static void call_received(void *user, enum trib_err err, size_t size)
@@ -85,6 +104,7 @@ static void call_received(void *user, enum trib_err err, size_t size)
         receive_more(call);
     } else {
         call->is_heard = true;
+        find_peer(call);
         call->event.handle = call_heard;
         trib_server_post(call->server, &call->event);
     }
@@ -129,6 +149,16 @@ struct trib_server *trib_admin_server(const struct trib_admin_call *call)
 const struct trib_admin_request *trib_admin_request_of(const struct trib_admin_call *call)
 {
     return &call->request;
+}
+
+const struct trib_role_peer *trib_admin_peer(const struct trib_admin_call *call)
+{
+    return &call->peer;
+}
+
+enum trib_role trib_admin_role(const struct trib_admin_call *call)
+{
+    return call->role;
 }
 
 void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply)

@@ -1,4 +1,4 @@
-// What tributaryctl can ask for: the table of commands, what they share, status and doctor.
+// What the commands of tributaryctl share, status and doctor; their table: server_command_table.c.
 #include "coordinator/server_command.h"
 
 #include <errno.h>
@@ -299,47 +299,4 @@ void trib_cmd_doctor(struct trib_admin_call *call)
                    ready, job ? job->job.accepted_min : 0);
     check(&reply, "job", !waits, text);
     trib_admin_answer(call, &reply);
-}
-
-// ---- The table
-
-static const struct command {
-    const char *first, *second;
-    void (*run)(struct trib_admin_call *call);
-} commands[] = {
-    {"advise", "", trib_cmd_advise},
-    {"status", "", trib_cmd_status},
-    {"doctor", "", trib_cmd_doctor},
-    {"jobs", "submit", trib_cmd_jobs_submit},
-    {"jobs", "ls", trib_cmd_jobs_ls},
-    {"jobs", "show", trib_cmd_jobs_show},
-    {"jobs", "selection", trib_cmd_jobs_selection},
-    {"jobs", "start", trib_cmd_jobs_start},
-    {"jobs", "pause", trib_cmd_jobs_pause},
-    {"jobs", "cancel", trib_cmd_jobs_cancel},
-    {"devices", "ls", trib_cmd_devices_ls},
-    {"devices", "token", trib_cmd_devices_token},
-    {"devices", "approve", trib_cmd_devices_approve},
-    {"devices", "revoke", trib_cmd_devices_revoke},
-    {"roster", "export", trib_cmd_roster_export},
-    {"roster", "load", trib_cmd_roster_load},
-    {"rounds", "ls", trib_cmd_rounds_ls},
-    {"rounds", "show", trib_cmd_rounds_show},
-    {"rounds", "measured", trib_cmd_rounds_measured},
-    {"rounds", "counted", trib_cmd_rounds_counted},
-    {"models", "ls", trib_cmd_models_ls},
-    {"models", "show", trib_cmd_models_show},
-    {"models", "export", trib_cmd_models_export},
-};
-
-void trib_command_run(struct trib_admin_call *call)
-{
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(trib_command_word(call, 0), commands[i].first) == 0 &&
-            (!*commands[i].second || strcmp(trib_command_word(call, 1), commands[i].second) == 0)) {
-            commands[i].run(call);
-            return;
-        }
-    }
-    trib_command_fail(call, TRIB_EXIT_USAGE, "this coordinator does not know that command");
 }

@@ -52,7 +52,20 @@ struct trib_query *trib_query_create(struct trib_admin_call *call,
 void trib_query_submit(struct trib_query *query);
 void trib_query_free(struct trib_query *query);
 
+// ---- The table of commands (server_command_table.c)
+struct trib_command_entry {
+    const char *first, *second; // its words; "": it has one
+    void (*run)(struct trib_admin_call *call);
+    enum trib_role role; // the least that may give it
+    bool changes;        // something that lasts, so that it is recorded
+};
+size_t trib_command_count(void);
+const struct trib_command_entry *trib_command_at(size_t index);
+// May a peer of this role give it?
+bool trib_command_allows(const struct trib_command_entry *entry, enum trib_role role);
+
 // ---- The commands
+void trib_cmd_roles(struct trib_admin_call *call);
 void trib_cmd_advise(struct trib_admin_call *call);
 void trib_cmd_status(struct trib_admin_call *call);
 void trib_cmd_doctor(struct trib_admin_call *call);

@@ -22,6 +22,7 @@
 #include "coordinator/peers.h"
 #include "coordinator/publish.h"
 #include "coordinator/result.h"
+#include "coordinator/roles.h"
 #include "coordinator/round.h"
 #include "coordinator/segment.h"
 #include "coordinator/stop.h"
@@ -425,8 +426,10 @@ void trib_server_admin_accepted(void *server, struct trib_conn *conn);
 void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply);
 struct trib_server *trib_admin_server(const struct trib_admin_call *call);
 const struct trib_admin_request *trib_admin_request_of(const struct trib_admin_call *call);
+const struct trib_role_peer *trib_admin_peer(const struct trib_admin_call *call);
+enum trib_role trib_admin_role(const struct trib_admin_call *call);
 
-// ---- server_command.c: what tributaryctl can ask for
+// ---- server_command_table.c: what tributaryctl can ask for, and who may
 void trib_command_run(struct trib_admin_call *call);
 
 #endif // TRIB_COORDINATOR_SERVER_STATE_H

@@ -173,7 +173,10 @@ static int cmd_advise(const struct trib_command *command, int argc, char **argv)
     enum trib_err err = asks ? trib_ctl_call(dir, &request, TIMEOUT_MS, &measured) : TRIB_OK;
     if (err)
         return explain(err);
-    trib_ctl_advise(&o, asks ? &measured : NULL, &reply);
+    if (measured.exit_code)
+        trib_admin_fail(&reply, measured.exit_code, "%s", measured.error ? measured.error : "");
+    else
+        trib_ctl_advise(&o, asks ? &measured : NULL, &reply);
     code = (int)reply.exit_code;
     if (code)
         (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
@@ -422,6 +425,7 @@ static int cmd_roster_load(const struct trib_command *command, int argc, char **
 static const struct trib_command commands[] = {
     {"status", "", "what the coordinator does, who is there, its counters", cmd_plain},
     {"doctor", "", "check each hop and name the first that fails", cmd_doctor},
+    {"roles", "", "your role, and what each command wants", cmd_plain},
     {"advise", "", "batch, incremental or online: what fits the rows of the fleet", cmd_advise},
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
     {"jobs ls", "", "all jobs", cmd_plain},
