@@ -12,13 +12,14 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "coordinator/store_audit.h"
 
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 4,
+    SCHEMA_VERSION = 5,
     APPLICATION_ID = 0x54524942, // "TRIB"
-    STATEMENTS_MAX = 64,
+    STATEMENTS_MAX = 80,
 };
 
 struct statement {
@@ -31,6 +32,7 @@ struct trib_store {
     char path[TRIB_PATH_MAX + 1];
     struct statement statements[STATEMENTS_MAX];
     size_t statement_count;
+    const struct trib_audit_signer *signer; // borrowed, of the audit log
 };
 
 static const char schema[] =
@@ -79,6 +81,12 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     // 4: when a device was last there; of those before, nobody knows: as if all were there just now
     "ALTER TABLE device ADD COLUMN seen_ms INTEGER;"
     "UPDATE device SET seen_ms=CAST(strftime('%s','now') AS INTEGER)*1000;",
+    // 5: the audit log
+    "CREATE TABLE audit(number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, actor TEXT NOT NULL,"
+    " role TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, outcome TEXT NOT NULL,"
+    " hash BLOB NOT NULL);"
+    "CREATE TABLE audit_checkpoint(number INTEGER PRIMARY KEY, hash BLOB NOT NULL,"
+    " signature BLOB NOT NULL);",
 };
 
 // ---- Running statements
@@ -389,6 +397,16 @@ void trib_store_undo(struct trib_store *store)
 {
     (void)!trib_db_run(store, "ROLLBACK TO part", "");
     (void)!trib_db_run(store, "RELEASE part", "");
+}
+
+void trib_store_audit_signer(struct trib_store *store, const struct trib_audit_signer *signer)
+{
+    store->signer = signer;
+}
+
+const struct trib_audit_signer *trib_db_signer(const struct trib_store *store)
+{
+    return store->signer;
 }
 
 uint64_t trib_db_last_id(struct trib_store *store)

@@ -26,6 +26,8 @@ TRIB_CHECKED enum trib_err trib_db_run_one(struct trib_store *store, const char 
 TRIB_CHECKED enum trib_err trib_db_query(struct trib_store *store, const char *sql,
                                          const struct trib_db_reader *reader, const char *kinds,
                                          ...);
+struct trib_audit_signer;
+const struct trib_audit_signer *trib_db_signer(const struct trib_store *store); // NULL: none yet
 uint64_t trib_db_last_id(struct trib_store *store); // of the last insert
 
 uint64_t trib_db_number(sqlite3_stmt *stmt, int column);

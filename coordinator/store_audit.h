@@ -1,0 +1,34 @@
+// store_audit.h - the audit log in the store (audit.h). A part of store.h, with its rules.
+#ifndef TRIB_COORDINATOR_STORE_AUDIT_H
+#define TRIB_COORDINATOR_STORE_AUDIT_H
+
+#include "coordinator/audit.h"
+#include "coordinator/store.h"
+
+// Who signs: needed before anything is recorded.
+struct trib_audit_signer {
+    uint8_t seed[TRIB_SIGN_SEED_SIZE];
+    uint8_t key[TRIB_SIGN_KEY_SIZE];
+};
+// Borrowed until the store is closed.
+void trib_store_audit_signer(struct trib_store *store, const struct trib_audit_signer *signer);
+
+// Append in the transaction that is open, or one of its own; the number is given here. Every
+// TRIB_AUDIT_INTERVAL-th gets a checkpoint.
+TRIB_CHECKED enum trib_err trib_store_audit(struct trib_store *store,
+                                            const struct trib_audit_record *record);
+// Sign the last record unless it is signed.
+TRIB_CHECKED enum trib_err trib_store_audit_checkpoint(struct trib_store *store);
+
+typedef void (*trib_store_audit_fn)(void *user, const struct trib_audit_record *record);
+// Records from number `since` on, at most `limit`, oldest first.
+TRIB_CHECKED enum trib_err trib_store_audit_list(struct trib_store *store, uint64_t since,
+                                                 uint64_t limit, trib_store_audit_fn row,
+                                                 void *user);
+// The number of the last record; 0: there is none.
+TRIB_CHECKED enum trib_err trib_store_audit_last(struct trib_store *store, uint64_t *ret_number);
+// Read the log from its first record to its last. What is wrong with it is in `check`.
+TRIB_CHECKED enum trib_err trib_store_audit_check(struct trib_store *store,
+                                                  struct trib_audit_check *check);
+
+#endif // TRIB_COORDINATOR_STORE_AUDIT_H
