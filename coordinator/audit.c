@@ -131,6 +131,10 @@ void trib_audit_check_row(struct trib_audit_check *check, const struct trib_audi
         return;
     }
     check->records = number;
+    if (number == check->known && memcmp(check->hash, check->known_hash, TRIB_DIGEST_SIZE) != 0) {
+        break_at(check, number, "record %" PRIu64 " has another hash than the one given", number);
+        return;
+    }
     if (row->has_checkpoint)
         check_checkpoint(check, row);
     else if (number % TRIB_AUDIT_INTERVAL == 0)
@@ -139,6 +143,11 @@ void trib_audit_check_row(struct trib_audit_check *check, const struct trib_audi
 
 void trib_audit_check_end(struct trib_audit_check *check, uint64_t orphan)
 {
+    if (!check->is_broken && orphan == 0 && check->known > check->records)
+        break_at(check, check->records + 1,
+                 "record %" PRIu64
+                 " is gone, and all behind it, though there was a record %" PRIu64,
+                 check->records + 1, check->known);
     if (check->is_broken || orphan == 0)
         return;
     break_at(check, check->records + 1,

@@ -54,6 +54,8 @@ struct trib_audit_row {
 
 struct trib_audit_check {
     const uint8_t *release_key;
+    uint64_t known; // a record whose hash is known from elsewhere; 0: none
+    uint8_t known_hash[TRIB_DIGEST_SIZE];
     uint64_t records, checkpoints;
     uint64_t checked;               // number of the last checkpoint
     uint8_t hash[TRIB_DIGEST_SIZE]; // of the last record
@@ -62,6 +64,7 @@ struct trib_audit_check {
     char what[TRIB_AUDIT_WHAT_SIZE];
 };
 
+// `known` may be set after it.
 void trib_audit_check_init(struct trib_audit_check *check,
                            const uint8_t release_key[static TRIB_SIGN_KEY_SIZE]);
 void trib_audit_check_row(struct trib_audit_check *check, const struct trib_audit_row *row);

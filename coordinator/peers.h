@@ -28,6 +28,7 @@ struct trib_peer {
     uint64_t version;               // last one it said it has
     enum trib_code declined;        // why it last did not take a task, or left it
     enum trib_code install_code;    // what became of the last version it was offered
+    uint64_t conflict_round;        // the newest round when its last conflict was recorded
 };
 
 enum trib_verdict {

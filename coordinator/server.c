@@ -114,6 +114,11 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
         err = trib_path_join(path, dir, "store.db");
     if (!err)
         err = trib_store_open(path, &server->store);
+    if (!err) {
+        memcpy(server->signer.seed, server->identity.release_seed, sizeof(server->signer.seed));
+        memcpy(server->signer.key, server->identity.release_key, sizeof(server->signer.key));
+        trib_store_audit_signer(server->store, &server->signer);
+    }
     if (!err)
         err = trib_store_meta_get(server->store, "generation", 1, &server->generation);
     return err;
@@ -209,6 +214,9 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
     if (!err)
         err = trib_rounds_recover(server);
     if (!err)
+        err = trib_audit_life(server, "start");
+    server->is_recording = !err;
+    if (!err)
         err = trib_commit_create(server->store, on_fatal, server, &server->commit);
     if (!err)
         err = listen_both(server);
@@ -278,6 +286,8 @@ void trib_server_destroy(struct trib_server *server)
     trib_listener_close(server->fleet);
     trib_listener_close(server->admin);
     trib_commit_destroy(server->commit);
+    if (server->is_recording && trib_audit_life(server, "stop"))
+        TRIB_WARN("the stop could not be recorded");
     trib_pool_destroy(server->pool);
     trib_queue_fini(&server->events);
     trib_rounds_free(server);
@@ -295,5 +305,6 @@ void trib_server_destroy(struct trib_server *server)
     trib_frames_destroy(server->send_frames);
     trib_store_close(server->store);
     trib_identity_wipe(&server->identity);
+    trib_wipe(&server->signer, sizeof(server->signer));
     free(server);
 }

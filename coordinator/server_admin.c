@@ -1,4 +1,5 @@
 // The admin socket: one request a connection, read on nng's threads, answered by the state thread.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,13 +7,15 @@
 
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
-#include "coordinator/server_state.h"
+#include "coordinator/server_command.h"
 
 #define TRIB_LOG_MODULE "admin"
 
 enum {
-    READ_STEP = 65536
+    READ_STEP = 65536,
+    AUDIT_TEXT_SIZE = 384, // of a subject and an outcome, cut there
 };
 
 struct trib_admin_call {
@@ -24,7 +27,10 @@ struct trib_admin_call {
     struct trib_admin_request request;
     bool is_heard; // the request was posted
     struct trib_role_peer peer;
-    enum trib_role role; // of the peer, when its request is heard
+    enum trib_role role;                    // of the peer, when its request is heard
+    const struct trib_command_entry *entry; // NULL: no command that we know
+    bool is_refused;
+    bool is_recorded; // in the audit log, or about to be with its change
 };
 
 static void call_over(struct trib_server *server, struct trib_server_event *event)
@@ -161,13 +167,142 @@ enum trib_role trib_admin_role(const struct trib_admin_call *call)
     return call->role;
 }
 
-void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply)
+void trib_admin_begin(struct trib_admin_call *call, const struct trib_command_entry *entry,
+                      bool is_refused)
 {
-    if (!reply->failed)
-        trib_admin_reply_pack(reply, &call->out);
-    trib_admin_reply_fini(reply);
+    call->entry = entry;
+    call->is_refused = is_refused;
+}
+
+// ---- The audit log
+
+// What a command is about: its words but for the name, and the digest of what it brought along.
+static void fill_subject(const struct trib_admin_call *call, char *subject, size_t size)
+{
+    const struct trib_admin_request *request = &call->request;
+    size_t used = 0;
+    subject[0] = '\0';
+    for (size_t i = *call->entry->second ? 2 : 1; i < request->word_count && used < size; i++)
+        used += (size_t)snprintf(subject + used, size - used, "%s%s", used ? " " : "",
+                                 request->words[i]);
+    if (request->body_size > 0 && used < size) {
+        uint8_t digest[TRIB_DIGEST_SIZE];
+        char text[TRIB_DIGEST_TEXT_SIZE];
+        trib_digest(request->body, request->body_size, digest);
+        trib_hex_encode(digest, sizeof(digest), text);
+        (void)snprintf(subject + used, size - used, "%s%.160s blake2b=%s", used ? " " : "",
+                       request->body_name ? request->body_name : "", text);
+    }
+}
+
+// One line of what may come from anywhere: no control characters, whole letters.
+static void make_plain(char *text)
+{
+    size_t size = strlen(text);
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = ' ';
+    }
+    if (size + 1 < AUDIT_TEXT_SIZE)
+        return; // was not cut
+    while (size > 0 && ((unsigned char)text[size - 1] & 0xc0) == 0x80)
+        text[--size] = '\0';
+    if (size > 0 && ((unsigned char)text[size - 1] & 0x80))
+        text[size - 1] = '\0';
+}
+
+static enum trib_err record_now(struct trib_admin_call *call, struct trib_store *store,
+                                const char *outcome)
+{
+    char actor[TRIB_ROLE_NAME_SIZE + 32];
+    char action[64];
+    char subject[AUDIT_TEXT_SIZE];
+    char result[AUDIT_TEXT_SIZE];
+    fill_subject(call, subject, sizeof(subject));
+    make_plain(subject);
+    (void)snprintf(result, sizeof(result), "%s", outcome);
+    make_plain(result);
+    (void)snprintf(actor, sizeof(actor), "%s(%" PRIu64 ")", call->peer.name, call->peer.uid);
+    (void)snprintf(action, sizeof(action), "%s%s%s", call->entry->first,
+                   *call->entry->second ? " " : "", call->entry->second);
+    const struct trib_audit_record record = {.time_ms = trib_clock_wall_ms(),
+                                             .actor = actor,
+                                             .role = trib_role_text(call->role),
+                                             .action = action,
+                                             .subject = subject,
+                                             .outcome = result};
+    return trib_store_audit(store, &record);
+}
+
+static bool is_to_record(const struct trib_admin_call *call)
+{
+    return call->entry && !call->is_recorded && (call->entry->changes || call->is_refused);
+}
+
+enum trib_err trib_admin_record(struct trib_admin_call *call, struct trib_store *store,
+                                const char *outcome)
+{
+    if (!is_to_record(call))
+        return TRIB_OK;
+    enum trib_err err = record_now(call, store, outcome);
+    call->is_recorded = !err;
+    return err;
+}
+
+// A record of what was not done, or is no matter of the store; the answer waits for it.
+struct record_op {
+    struct trib_server_op op;
+    struct trib_admin_call *call;
+    char outcome[AUDIT_TEXT_SIZE];
+};
+
+static enum trib_err record_apply(struct trib_commit_op *commit_op, struct trib_store *store)
+{
+    struct record_op *op = (struct record_op *)commit_op;
+    return record_now(op->call, store, op->outcome);
+}
+
+static void send_answer(struct trib_admin_call *call)
+{
     if (call->out.failed || call->out.size == 0)
         trib_conn_close(call->conn);
     else
         trib_conn_send(call->conn, call->out.data, call->out.size);
+}
+
+static void record_finish(struct trib_server *server, struct trib_server_op *server_op)
+{
+    struct record_op *op = (struct record_op *)server_op;
+    (void)server;
+    send_answer(op->call);
+    free(op);
+}
+
+static void record_first(struct trib_admin_call *call, const struct trib_admin_reply *reply)
+{
+    struct record_op *op = trib_alloc(sizeof(*op));
+    if (!op) {
+        trib_server_stop_failed(call->server); // nothing is done that is not recorded
+        return;
+    }
+    op->call = call;
+    if (reply->exit_code)
+        (void)snprintf(op->outcome, sizeof(op->outcome), "%s: %s",
+                       call->is_refused ? "refused" : "failed", reply->error ? reply->error : "");
+    else
+        (void)snprintf(op->outcome, sizeof(op->outcome), "ok");
+    op->op.op.apply = record_apply;
+    op->op.finish = record_finish;
+    trib_server_submit(call->server, &op->op);
+}
+
+void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply)
+{
+    if (!reply->failed)
+        trib_admin_reply_pack(reply, &call->out);
+    if (is_to_record(call))
+        record_first(call, reply);
+    else
+        send_answer(call);
+    trib_admin_reply_fini(reply);
 }

@@ -81,7 +81,10 @@ void trib_command_fail(struct trib_admin_call *call, uint32_t exit_code, const c
 static enum trib_err query_apply(struct trib_commit_op *commit_op, struct trib_store *store)
 {
     struct trib_query *query = (struct trib_query *)commit_op;
-    return query->ask(query, store);
+    enum trib_err err = query->ask(query, store);
+    if (!err && !query->refusal && query->reply.exit_code == 0)
+        err = trib_admin_record(query->call, store, "ok");
+    return err;
 }
 
 void trib_query_free(struct trib_query *query)

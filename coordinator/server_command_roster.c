@@ -86,7 +86,7 @@ static enum trib_err load_apply(struct trib_commit_op *commit_op, struct trib_st
     for (size_t i = 0; i < load->roster.count && !err; i++)
         err = trib_store_device_roster(store, load->peers[i]->row.id,
                                        load->roster.lines[i].signature);
-    return err;
+    return err ? err : trib_admin_record(load->call, store, "ok");
 }
 
 static void load_finish(struct trib_server *server, struct trib_server_op *op)

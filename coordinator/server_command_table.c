@@ -43,6 +43,8 @@ static const struct trib_command_entry commands[] = {
     COMMAND("models", "ls", trib_cmd_models_ls, VIEWER, LOOKS),
     COMMAND("models", "show", trib_cmd_models_show, VIEWER, LOOKS),
     COMMAND("models", "export", trib_cmd_models_export, VIEWER, LOOKS),
+    COMMAND("audit", "ls", trib_cmd_audit_ls, VIEWER, LOOKS),
+    COMMAND("audit", "verify", trib_cmd_audit_verify, VIEWER, LOOKS),
 };
 
 size_t trib_command_count(void)
@@ -88,12 +90,16 @@ static void refuse(struct trib_admin_call *call, const struct trib_command_entry
 void trib_command_run(struct trib_admin_call *call)
 {
     const struct trib_command_entry *entry = find(call);
-    if (!entry)
+    if (!entry) {
         trib_command_fail(call, TRIB_EXIT_USAGE, "this coordinator does not know that command");
-    else if (!trib_command_allows(entry, trib_admin_role(call)))
-        refuse(call, entry);
-    else
+        return;
+    }
+    const bool may = trib_command_allows(entry, trib_admin_role(call));
+    trib_admin_begin(call, entry, !may);
+    if (may)
         entry->run(call);
+    else
+        refuse(call, entry);
 }
 
 // ---- roles

@@ -91,6 +91,10 @@ static enum trib_err end_apply(struct trib_commit_op *commit_op, struct trib_sto
     enum trib_err err = TRIB_OK;
     if (op->version)
         err = trib_store_version_insert(store, &op->row);
+    if (!err && op->version)
+        err = trib_audit_version(store, &op->row);
+    if (!err && op->state == TRIB_ROUND_ABANDONED)
+        err = trib_audit_abandoned(store, &op->result);
     if (!err)
         err = trib_store_round_end(store, op->result.id, op->state, op->ended_ms, &op->result);
     if (!err)

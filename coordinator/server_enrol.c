@@ -45,6 +45,8 @@ static enum trib_err enrol_apply(struct trib_commit_op *commit_op, struct trib_s
     enum trib_err err = trib_store_device_insert(store, &op->row, &op->row.id);
     if (!err && op->has_token)
         err = trib_store_token_use(store, op->token_id, op->row.id);
+    if (!err)
+        err = trib_audit_enrolment(store, &op->row, op->has_token ? "token" : "allow-list");
     return err;
 }
 

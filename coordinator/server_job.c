@@ -210,6 +210,8 @@ static enum trib_err version_apply(struct trib_commit_op *commit_op, struct trib
         memcpy(op->row.digest, v->manifest.digest, TRIB_DIGEST_SIZE);
         memcpy(op->row.signature, v->announcement.signature, TRIB_SIGNATURE_SIZE);
         err = trib_store_version_insert(store, &op->row);
+        if (!err)
+            err = trib_audit_version(store, &op->row);
         if (!op->is_end)
             op->job_row.start_version = v->manifest.version;
     }

@@ -27,6 +27,7 @@
 #include "coordinator/segment.h"
 #include "coordinator/stop.h"
 #include "coordinator/store.h"
+#include "coordinator/store_audit.h"
 #include "coordinator/tally_round.h"
 
 enum {
@@ -202,6 +203,8 @@ struct trib_server {
     char updates_dir[TRIB_PATH_MAX + 1];
     char url[TRIB_URL_MAX + 1]; // what tokens carry
     struct trib_identity identity;
+    struct trib_audit_signer signer; // the identity's release key
+    bool is_recording;               // its start is in the audit log
     struct trib_coordinator_config config;
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
@@ -428,6 +431,27 @@ struct trib_server *trib_admin_server(const struct trib_admin_call *call);
 const struct trib_admin_request *trib_admin_request_of(const struct trib_admin_call *call);
 const struct trib_role_peer *trib_admin_peer(const struct trib_admin_call *call);
 enum trib_role trib_admin_role(const struct trib_admin_call *call);
+struct trib_command_entry;
+// Which command it is; with `is_refused` one that the peer has no role for.
+void trib_admin_begin(struct trib_admin_call *call, const struct trib_command_entry *entry,
+                      bool is_refused);
+// Put a command that changes something in the audit log, in the transaction of its change; does
+// nothing for others. What is not recorded this way is before it is answered.
+TRIB_CHECKED enum trib_err trib_admin_record(struct trib_admin_call *call, struct trib_store *store,
+                                             const char *outcome);
+
+// ---- server_audit.c: what the coordinator itself records, in the transaction of what happens
+TRIB_CHECKED enum trib_err trib_audit_version(struct trib_store *store,
+                                              const struct trib_store_version *row);
+TRIB_CHECKED enum trib_err trib_audit_abandoned(struct trib_store *store,
+                                                const struct trib_round_result *result);
+TRIB_CHECKED enum trib_err trib_audit_enrolment(struct trib_store *store,
+                                                const struct trib_store_device *row,
+                                                const char *how);
+// A device sends other bytes under an old update id: once for each device and round.
+void trib_audit_conflict(struct trib_server *server, struct trib_peer *peer, uint64_t round_id);
+// Start or stop, in a transaction of its own that is signed; when no commit thread runs.
+TRIB_CHECKED enum trib_err trib_audit_life(struct trib_server *server, const char *action);
 
 // ---- server_command_table.c: what tributaryctl can ask for, and who may
 void trib_command_run(struct trib_admin_call *call);

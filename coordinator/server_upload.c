@@ -194,8 +194,7 @@ static enum trib_code judge_begin(struct trib_session_link *session, uint32_t me
         trib_admit_begin(run ? &run->rule : &none, run ? &run->round : NULL, member,
                          session->peer->row.id, &claim, known ? &durable : NULL);
     if (code == TRIB_CODE_CONFLICT)
-        TRIB_WARN("id=update-conflict device=%s sends other bytes under an old update id",
-                  session->peer->row.name);
+        trib_audit_conflict(server, session->peer, begin->round_id);
     return code;
 }
 

@@ -152,7 +152,6 @@ static void check_row(void *user, sqlite3_stmt *stmt)
 enum trib_err trib_store_audit_check(struct trib_store *store, struct trib_audit_check *check)
 {
     struct head orphan = {.reader = {.row = take_last}};
-    trib_audit_check_init(check, trib_db_signer(store)->key);
     const struct trib_db_reader reader = {check_row, NULL, check};
     enum trib_err err = trib_db_query(
         store,

@@ -27,7 +27,7 @@ TRIB_CHECKED enum trib_err trib_store_audit_list(struct trib_store *store, uint6
                                                  void *user);
 // The number of the last record; 0: there is none.
 TRIB_CHECKED enum trib_err trib_store_audit_last(struct trib_store *store, uint64_t *ret_number);
-// Read the log from its first record to its last. What is wrong with it is in `check`.
+// Read the log from its first record to its last into `check`, which has begun.
 TRIB_CHECKED enum trib_err trib_store_audit_check(struct trib_store *store,
                                                   struct trib_audit_check *check);
 

@@ -202,6 +202,23 @@ static int cmd_list(const struct trib_command *command, int argc, char **argv)
     return simple(command, pairs, 3, 0, argc, argv);
 }
 
+static int cmd_audit_ls(const struct trib_command *command, int argc, char **argv)
+{
+    struct pair pairs[] = {
+        {"--since", "N", "from record N on (the newest 100)", NULL},
+        {"--limit", "N", "at most so many", NULL},
+    };
+    return simple(command, pairs, 2, 0, argc, argv);
+}
+
+static int cmd_audit_verify(const struct trib_command *command, int argc, char **argv)
+{
+    struct pair pairs[] = {
+        {"--head", "N:HASH", "the head of an earlier verify, which must still be there", NULL},
+    };
+    return simple(command, pairs, 1, 0, argc, argv);
+}
+
 static int cmd_token(const struct trib_command *command, int argc, char **argv)
 {
     struct pair pairs[] = {
@@ -448,6 +465,8 @@ static const struct trib_command commands[] = {
     {"models ls", "", "every version", cmd_list},
     {"models show", "VERSION", "one version, or latest", cmd_one},
     {"models export", "VERSION", "write a version, or latest, as a file", cmd_export},
+    {"audit ls", "", "who did what, and what came of it", cmd_audit_ls},
+    {"audit verify", "", "is a record changed, gone or moved?", cmd_audit_verify},
     {"models derive", "VERSION", "make a file of another model, to start a job from", cmd_derive},
 };
 

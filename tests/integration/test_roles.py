@@ -14,8 +14,8 @@ RANK = {"none": 0, "viewer": 1, "operator": 2, "admin": 3}
 WHO = {STRANGER: "none", VIEWER: "viewer", OPERATOR: "operator", ADMIN: "admin"}
 
 # What is asked for, so that nothing is destroyed by who may: no such job, device or version.
-OPERANDS = {"jobs submit": ["EMPTY"], "jobs show": ["99"],
-            "jobs selection": ["99"],            "jobs start": ["99"], "jobs pause": ["99"], "jobs cancel": ["99"],
+OPERANDS = {"jobs submit": ["EMPTY"], "jobs show": ["99"], "jobs selection": ["99"],
+            "jobs start": ["99"], "jobs pause": ["99"], "jobs cancel": ["99"],
             "devices approve": ["nobody"], "devices revoke": ["nobody"], "roster load": ["EMPTY"],
             "rounds show": ["99"], "rounds measured": ["99"], "rounds counted": ["99"],
             "models show": ["99"], "models export": ["99"]}

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "coordinator/store_audit.h"
+#include "coordinator/server_state.h"
 #include "coordinator/store_db.h"
 #include "tests/unit/store_rig.h"
 
 static struct trib_audit_signer signer;
+static const uint8_t *key = signer.key; // of who checks
 
 static void append(struct trib_store *store, uint64_t count)
 {
@@ -41,6 +42,7 @@ static struct trib_store *open_signed(const struct place *place, uint64_t count)
 static struct trib_audit_check check_of(struct trib_store *store)
 {
     struct trib_audit_check check;
+    trib_audit_check_init(&check, key);
     assert_int_equal(trib_store_audit_check(store, &check), TRIB_OK);
     return check;
 }
@@ -224,10 +226,30 @@ static void a_tail_behind_the_last_checkpoint_leaves_no_trace(void **state)
     struct trib_store *store = open_signed(*state, 150);
     assert_int_equal(trib_store_begin(store), TRIB_OK);
     tamper(store, delete_range, 121, 150);
-    const struct trib_audit_check check = check_of(store);
-    trib_store_rollback(store);
+    struct trib_audit_check check = check_of(store);
     assert_false(check.is_broken);
     assert_int_equal(check.records, 120);
+    uint8_t head[TRIB_DIGEST_SIZE];
+    memcpy(head, check.hash, sizeof(head));
+
+    trib_audit_check_init(&check, key);
+    check.known = 121; // somebody kept the number
+    assert_int_equal(trib_store_audit_check(store, &check), TRIB_OK);
+    trib_store_rollback(store);
+    assert_true(check.is_broken);
+    assert_string_equal(check.what,
+                        "record 121 is gone, and all behind it, though there was a record 121");
+
+    trib_audit_check_init(&check, key);
+    check.known = 120;
+    memcpy(check.known_hash, head, sizeof(head));
+    assert_int_equal(trib_store_audit_check(store, &check), TRIB_OK);
+    assert_false(check.is_broken);
+    trib_audit_check_init(&check, key);
+    check.known = 119;
+    memcpy(check.known_hash, head, sizeof(head));
+    assert_int_equal(trib_store_audit_check(store, &check), TRIB_OK);
+    assert_string_equal(check.what, "record 119 has another hash than the one given");
     trib_store_close(store);
 }
 
@@ -237,9 +259,10 @@ static void a_log_of_another_coordinator_is_refused(void **state)
     struct trib_audit_signer other;
     memset(other.seed, 8, sizeof(other.seed));
     trib_sign_public(other.seed, other.key);
-    trib_store_audit_signer(store, &other);
+    key = other.key;
     assert_int_equal(trib_store_begin(store), TRIB_OK);
     assert_found(store, 1, CHANGED(1));
+    key = signer.key;
     trib_store_close(store);
 }
 
@@ -310,6 +333,57 @@ static void a_store_of_before_gets_a_log(void **state)
     trib_store_close(store);
 }
 
+// ---- What a device does that no transaction belongs to
+
+struct conflicts {
+    int count;
+    char actor[TRIB_NAME_MAX + 1];
+};
+
+static void take_conflict(void *user, const struct trib_audit_record *record)
+{
+    struct conflicts *conflicts = user;
+    conflicts->count++;
+    (void)snprintf(conflicts->actor, sizeof(conflicts->actor), "%s", record->actor);
+    assert_string_equal(record->role, "device");
+    assert_string_equal(record->action, "upload");
+    assert_string_equal(record->outcome, "CONFLICT: other bytes under an old id");
+}
+
+static void never(void *user)
+{
+    (void)user;
+    fail();
+}
+
+static void a_conflict_is_recorded_once_for_each_device_and_round(void **state)
+{
+    static struct trib_server server;
+    struct trib_peer peers[2] = {{.row = {.name = "d1"}}, {.row = {.name = "d2"}}};
+    struct conflicts conflicts = {.count = 0};
+    server.store = open_signed(*state, 0);
+    assert_int_equal(trib_queue_init(&server.events, false), TRIB_OK);
+    assert_int_equal(trib_commit_create(server.store, never, NULL, &server.commit), TRIB_OK);
+    for (server.last_round_id = 7; server.last_round_id < 9; server.last_round_id++) {
+        for (int i = 0; i < 5; i++)
+            trib_audit_conflict(&server, &peers[0], 7);
+    }
+    trib_audit_conflict(&server, &peers[1], 7);
+    while (server.ops_in_flight > 0) {
+        struct trib_server_event *event =
+            (struct trib_server_event *)trib_queue_take(&server.events, 1000);
+        assert_non_null(event);
+        event->handle(&server, event);
+    }
+    trib_commit_destroy(server.commit);
+    trib_queue_fini(&server.events);
+    assert_int_equal(trib_store_audit_list(server.store, 1, 100, take_conflict, &conflicts),
+                     TRIB_OK);
+    assert_int_equal(conflicts.count, 3);
+    assert_string_equal(conflicts.actor, "d2");
+    trib_store_close(server.store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +398,7 @@ int main(void)
         IN_PLACE(records_are_listed_from_a_number_on),
         IN_PLACE(a_record_that_is_undone_leaves_no_hole),
         IN_PLACE(a_store_of_before_gets_a_log),
+        IN_PLACE(a_conflict_is_recorded_once_for_each_device_and_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,8 @@ static const struct wanted {
     {"models ls", {false, true, true, true}, false},
     {"models show", {false, true, true, true}, false},
     {"models export", {false, true, true, true}, false},
+    {"audit ls", {false, true, true, true}, false},
+    {"audit verify", {false, true, true, true}, false},
 };
 
 static const struct wanted *wanted_of(const struct trib_command_entry *entry)
