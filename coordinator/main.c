@@ -1,5 +1,6 @@
 // tributary-coordinator - the service: one process, one fleet port, one admin socket, one
 // directory.
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "common/base/sign.h"
 #include "common/base/wipe.h"
 #include "coordinator/identity.h"
+#include "coordinator/restore.h"
 #include "coordinator/roster.h"
 #include "coordinator/server.h"
 
@@ -116,6 +118,44 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
         _exit(trib_exit_of(err));
     trib_server_destroy(running);
     return TRIB_EXIT_OK;
+}
+
+static int cmd_restore(const struct trib_command *command, int argc, char **argv)
+{
+    struct trib_restore restore = {.verify = false};
+    const struct trib_option options[] = {
+        {"verify", TRIB_OPTION_FLAG, &restore.verify, NULL, "read back all that was written"},
+        {"keys", TRIB_OPTION_TEXT, &restore.keys, "DIR",
+         "where coordinator.key and roster.key are kept (the backup)"},
+    };
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 2,
+                                     .operand_min = 2,
+                                     .operand_max = 2};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    restore.from = argv[0];
+    restore.to = argv[1];
+    trib_crypto_init();
+    enum trib_err err = trib_restore_run(&restore);
+    if (err) {
+        (void)fprintf(stderr, "restore: %s\n", restore.why);
+        code = err == TRIB_ERR_STATE || err == TRIB_ERR_INVAL ? TRIB_EXIT_USAGE
+               : err == TRIB_ERR_CORRUPT                      ? TRIB_EXIT_DATA
+                                                              : trib_exit_of(err);
+    } else {
+        (void)printf("%s: version %" PRIu64 ".%" PRIu64 " of the backup is %" PRIu64 ".%" PRIu64
+                     " now; %" PRIu64 " files, %" PRIu64 " bytes%s\n",
+                     restore.to, restore.backup.generation, restore.backup.version,
+                     restore.generation, restore.version, restore.files, restore.bytes,
+                     restore.verify ? ", read back" : "");
+        code = TRIB_EXIT_OK;
+    }
+    trib_restore_fini(&restore);
+    return code;
 }
 
 // ---- The roster key: no directory, no network
@@ -238,6 +278,7 @@ static const struct trib_command commands[] = {
      cmd_init},
     {"run", "DIR", "serve devices until SIGTERM; SIGHUP reads the allow-list and roles again",
      cmd_run},
+    {"restore", "BACKUP DIR", "make DIR from what tributaryctl backup wrote", cmd_restore},
     {"roster key", "", "on another machine: make a roster key; print its public half",
      cmd_roster_key},
     {"roster sign", "[IN] [OUT]", "on another machine: vouch for the devices of a roster export",

@@ -294,6 +294,7 @@ struct recovery {
     struct trib_server *server;
     struct trib_store_round round;
     bool found;
+    bool is_lost; // open when a backup was made, which has no updates of it
     enum trib_err err;
 };
 
@@ -348,6 +349,9 @@ static enum trib_err resume_run(struct trib_server *server, struct recovery *rec
     enum trib_err err = trib_run_create(server, row->id, row->number, &server->run);
     if (!err)
         err = trib_store_leases(server->store, row->id, take_lease, recovery);
+    if (!err && recovery->is_lost)
+        return trib_segment_create(server->updates_dir, row->id, server->run->rule.packed_size,
+                                   server->run->plan.offers, &server->run->segment);
     if (!err)
         err = trib_segment_open(server->updates_dir, row->id, server->run->rule.packed_size,
                                 &server->run->segment);
@@ -356,17 +360,51 @@ static enum trib_err resume_run(struct trib_server *server, struct recovery *rec
     return err;
 }
 
+// Where a round stands that goes on; one whose updates are lost ends.
+static void resume_state(struct trib_server *server, const struct recovery *recovery)
+{
+    struct trib_round *round = &server->run->round;
+    const bool is_sealed = recovery->round.state == TRIB_ROUND_SEALED;
+    server->run->is_resumed = true;
+    server->run->is_charged = is_sealed;
+    trib_round_resume(round, is_sealed && !recovery->is_lost, trib_clock_mono_ms());
+    if (recovery->is_lost && !trib_round_is_final(round))
+        (void)!trib_round_step(round,
+                               &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
+                                                          .reason = TRIB_ROUND_REASON_RESTARTED},
+                               trib_clock_mono_ms());
+    TRIB_INFO("round=%" PRIu64 " goes on state=%s counted=%" PRIu32, server->run->number,
+              trib_round_state_name(round->state), round->leases[TRIB_LEASE_COUNTED]);
+}
+
+// The newest round, and what a restored backup says of its number: rounds that came after the
+// backup had the numbers that follow, and devices may still send updates of them.
+static enum trib_err find_newest(struct trib_server *server, struct recovery *recovery)
+{
+    uint64_t lost = 0;
+    uint64_t floor = 0;
+    enum trib_err err = trib_store_round_get(server->store, 0, take_round, recovery);
+    if (!err)
+        err = trib_store_meta_get(server->store, "lost_round", 0, &lost);
+    if (!err)
+        err = trib_store_meta_get(server->store, "round_floor", 0, &floor);
+    recovery->is_lost = recovery->found && recovery->round.id == lost;
+    server->last_round_id = recovery->found ? recovery->round.id : 0;
+    if (server->last_round_id < floor)
+        server->last_round_id = floor;
+    return err;
+}
+
 enum trib_err trib_rounds_recover(struct trib_server *server)
 {
     struct recovery recovery = {.server = server};
-    enum trib_err err = trib_store_round_get(server->store, 0, take_round, &recovery);
+    enum trib_err err = find_newest(server, &recovery);
     if (err)
         return err;
     const struct trib_store_round *row = &recovery.round;
-    server->last_round_id = recovery.found ? row->id : 0;
     bool is_open = recovery.found && row->state != TRIB_ROUND_COMMITTED &&
                    row->state != TRIB_ROUND_ABANDONED && server->job && server->job->id == row->job;
-    err = trib_segment_clean(server->updates_dir, is_open ? row->id : 0);
+    err = trib_segment_clean(server->updates_dir, is_open && !recovery.is_lost ? row->id : 0);
     if (!err && is_open)
         err = resume_run(server, &recovery);
     if (!err)
@@ -381,14 +419,7 @@ enum trib_err trib_rounds_recover(struct trib_server *server)
             k->checksums = NULL;
         }
     }
-    if (server->run) {
-        server->run->is_resumed = true;
-        server->run->is_charged = row->state == TRIB_ROUND_SEALED;
-        trib_round_resume(&server->run->round, row->state == TRIB_ROUND_SEALED,
-                          trib_clock_mono_ms());
-        TRIB_INFO("round=%" PRIu64 " goes on state=%s counted=%" PRIu32, server->run->number,
-                  trib_round_state_name(server->run->round.state),
-                  server->run->round.leases[TRIB_LEASE_COUNTED]);
-    }
+    if (server->run)
+        resume_state(server, &recovery);
     return TRIB_OK;
 }

@@ -47,6 +47,11 @@ enum trib_err trib_store_token_insert(struct trib_store *store,
                        token->name, token->uses_left, token->expires_ms);
 }
 
+enum trib_err trib_store_tokens_void(struct trib_store *store)
+{
+    return trib_db_run(store, "UPDATE token SET uses_left=0", "");
+}
+
 enum trib_err trib_store_token_use(struct trib_store *store, const uint8_t id[8], uint64_t device)
 {
     enum trib_err err = trib_db_run_one(store, "UPDATE token SET uses_left=uses_left-1 WHERE id=?",

@@ -25,6 +25,12 @@ struct trib_store;
 TRIB_CHECKED enum trib_err trib_store_open(const char *path, struct trib_store **ret_store);
 void trib_store_close(struct trib_store *store); // NULL is fine
 
+// Write a whole copy to a file that is not there yet; outside of a transaction. The copy is
+// consistent, and the caller's to fsync.
+TRIB_CHECKED enum trib_err trib_store_copy(struct trib_store *store, const char *path);
+// SQLite's integrity check, all of it. TRIB_ERR_CORRUPT: it fails, logged.
+TRIB_CHECKED enum trib_err trib_store_verify(struct trib_store *store);
+
 TRIB_CHECKED enum trib_err trib_store_begin(struct trib_store *store);
 TRIB_CHECKED enum trib_err trib_store_commit(struct trib_store *store);
 void trib_store_rollback(struct trib_store *store);
@@ -74,6 +80,8 @@ TRIB_CHECKED enum trib_err trib_store_device_seen(struct trib_store *store, uint
                                                   uint64_t seen_ms);
 TRIB_CHECKED enum trib_err trib_store_token_insert(struct trib_store *store,
                                                    const struct trib_store_token *token);
+// No token is good any more.
+TRIB_CHECKED enum trib_err trib_store_tokens_void(struct trib_store *store);
 // One use less, tied to the device.
 TRIB_CHECKED enum trib_err trib_store_token_use(struct trib_store *store, const uint8_t id[8],
                                                 uint64_t device);

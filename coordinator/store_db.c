@@ -368,6 +368,22 @@ void trib_store_close(struct trib_store *store)
     free(store);
 }
 
+enum trib_err trib_store_copy(struct trib_store *store, const char *path)
+{
+    return trib_db_run(store, "VACUUM INTO ?", "t", path);
+}
+
+enum trib_err trib_store_verify(struct trib_store *store)
+{
+    struct number check = {.reader = {.row = take_check}};
+    enum trib_err err = trib_db_query(store, "PRAGMA integrity_check(1)", &check.reader, "");
+    if (!err && check.found) {
+        TRIB_ERROR("id=store-corrupt %s: fails its integrity check", store->path);
+        err = TRIB_ERR_CORRUPT;
+    }
+    return err;
+}
+
 enum trib_err trib_store_begin(struct trib_store *store)
 {
     return trib_db_run(store, "BEGIN IMMEDIATE", "");

@@ -16,6 +16,7 @@
 
 enum {
     TIMEOUT_MS = 30000,
+    BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, // it copies every version
     OPTIONS_MAX = 8,
 };
 
@@ -56,10 +57,10 @@ static void show(const struct trib_admin_reply *reply, bool as_table, bool as_js
     trib_buf_fini(&text);
 }
 
-static int ask(struct trib_admin_request *request, bool as_json)
+static int ask_within(struct trib_admin_request *request, unsigned timeout_ms, bool as_json)
 {
     struct trib_admin_reply reply;
-    enum trib_err err = trib_ctl_call(dir, request, TIMEOUT_MS, &reply);
+    enum trib_err err = trib_ctl_call(dir, request, timeout_ms, &reply);
     if (err)
         return explain(err);
     size_t words = request->word_count; // "devices ls" is a table, however many there are
@@ -73,6 +74,11 @@ static int ask(struct trib_admin_request *request, bool as_json)
         (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
     trib_admin_reply_fini(&reply);
     return code;
+}
+
+static int ask(struct trib_admin_request *request, bool as_json)
+{
+    return ask_within(request, TIMEOUT_MS, as_json);
 }
 
 // The words of a command's name, then its operands, then "--option value" pairs.
@@ -200,6 +206,36 @@ static int cmd_list(const struct trib_command *command, int argc, char **argv)
         {"--job", "ID", "only of this job (rounds)", NULL},
     };
     return simple(command, pairs, 3, 0, argc, argv);
+}
+
+static int cmd_backup(const struct trib_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    bool without_keys = false;
+    const struct trib_option options[] = {
+        {"no-keys", TRIB_OPTION_FLAG, &without_keys, NULL,
+         "leave coordinator.key and roster.key out; keep them elsewhere"},
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 2,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    char path[TRIB_PATH_MAX + 1];
+    int count;
+    int code;
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    char *here = getcwd(NULL, 0); // the coordinator has another working directory
+    enum trib_err err = argv[0][0] == '/' ? trib_path_join(path, "/", argv[0] + 1)
+                        : here            ? trib_path_join(path, here, argv[0])
+                                          : TRIB_ERR_IO;
+    free(here);
+    if (err)
+        return TRIB_EXIT_USAGE;
+    struct trib_admin_request request = {.word_count = without_keys ? 3 : 2,
+                                         .words = {"backup", path, "--no-keys"}};
+    return ask_within(&request, BACKUP_TIMEOUT_MS, as_json);
 }
 
 static int cmd_audit_ls(const struct trib_command *command, int argc, char **argv)
@@ -465,6 +501,8 @@ static const struct trib_command commands[] = {
     {"models ls", "", "every version", cmd_list},
     {"models show", "VERSION", "one version, or latest", cmd_one},
     {"models export", "VERSION", "write a version, or latest, as a file", cmd_export},
+    {"backup", "PATH", "copy the coordinator's state into a new directory, while it runs",
+     cmd_backup},
     {"audit ls", "", "who did what, and what came of it", cmd_audit_ls},
     {"audit verify", "", "is a record changed, gone or moved?", cmd_audit_verify},
     {"models derive", "VERSION", "make a file of another model, to start a job from", cmd_derive},

@@ -37,6 +37,7 @@ static const struct wanted {
     {"models ls", {false, true, true, true}, false},
     {"models show", {false, true, true, true}, false},
     {"models export", {false, true, true, true}, false},
+    {"backup", {false, false, false, true}, true},
     {"audit ls", {false, true, true, true}, false},
     {"audit verify", {false, true, true, true}, false},
 };

@@ -1,0 +1,35 @@
+// restore.h - a coordinator's directory made from a backup (backup.h).
+//
+// What comes back has the generation one higher, and the newest version once more under it, so that
+// devices that went on to later versions take it, and what follows, as newer. Numbers of rounds
+// begin far above those of the backup: updates of rounds that are lost are answered STALE. Tokens
+// are void, since one that was used after the backup would be good again.
+#ifndef TRIB_COORDINATOR_RESTORE_H
+#define TRIB_COORDINATOR_RESTORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/backup.h"
+
+enum {
+    TRIB_RESTORE_ROUNDS_APART = 1000000, // number of a round before and after
+};
+
+struct trib_restore {
+    const char *from, *to;
+    const char *keys; // directory of coordinator.key and roster.key; NULL: they are in the backup
+    bool verify;      // read back all that was written
+    // ---- What came of it
+    struct trib_backup backup; // owned
+    uint64_t generation, version;
+    uint64_t files, bytes;
+    char why[TRIB_BACKUP_WHY_SIZE]; // after an error: one line
+};
+
+// Everything is checked before anything is written. TRIB_ERR_STATE: `to` is not empty;
+// INVAL: keys are missing; CORRUPT: a file is not what the list says; IO.
+TRIB_CHECKED enum trib_err trib_restore_run(struct trib_restore *restore);
+void trib_restore_fini(struct trib_restore *restore);
+
+#endif // TRIB_COORDINATOR_RESTORE_H
