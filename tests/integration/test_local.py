@@ -55,6 +55,14 @@ SCHEMA = (pixels() + "[column secret]\ntype = text\nrole = local-only\n"
           "[column digit]\ntype = int\nrole = label\n")
 
 
+# One user's ratings of some of 40 items. No two of them are equal, and a number's last digits are chance.
+FACTORS, ITEMS = 6, 40
+RATED = [(7 * i % ITEMS, 1 + (i * 0.7310585786) % 4) for i in range(25)]
+RATING_SCHEMA = ("[column user]\ntype = text\nrole = id\n[column item]\ntype = int\n"
+                 "[column secret]\ntype = text\nrole = local-only\n"
+                 "[column rating]\ntype = real\nrole = label\n")
+
+
 def windows(data):
     """Every piece of `data` that is long enough and not nearly all one byte."""
     pieces = {bytes(data[i:i + WINDOW]) for i in range(len(data) - WINDOW + 1)}
@@ -96,7 +104,7 @@ class LocalTest(fleet.Case):
         return {"LD_PRELOAD": str(library), "TRIB_TAP": str(self.dir / "sent"),
                 "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
 
-    def listen(self, spec, is_joined=False):
+    def listen(self, spec, is_joined=False, is_rating=False, **job):
         """What one device sends in a job of one round, what it keeps, what the job changed."""
         environment = self.tap()
         sent = self.dir / "sent"
@@ -105,9 +113,11 @@ class LocalTest(fleet.Case):
             tried.start_coordinator()
             rows = [f"{x},{CANARY},{NUMBER},{y}" for x, y in
                     (line.rsplit(",", 1) for line in fleet.digits()[:120])]
-            tried.add_device("d0", rows)
+            if is_rating:
+                rows = [f"user {CANARY[::-1]},{item},{CANARY},{rating!r}" for item, rating in RATED]
+            tried.add_device("d0", rows, scale=1 if is_rating else 16)
             folder = tried.root / "d0"
-            (folder / "s.ini").write_text(SCHEMA)
+            (folder / "s.ini").write_text(RATING_SCHEMA if is_rating else SCHEMA)
             keys = self.write_joined(folder) if is_joined else ""
             path = folder / "client.ini"
             path.write_text(path.read_text().replace("[data]\n",
@@ -115,7 +125,7 @@ class LocalTest(fleet.Case):
             tried.start_device("d0", environment)
             tried.wait_connected(1)
             tried.wait_for_job(tried.submit(spec, [], cohort=1, min_accepted=1, rounds=1, batch=10,
-                                            local_epochs=2, eval_every=0))
+                                            local_epochs=2, eval_every=0, **job))
             path = folder / "local.part"
             kept = LocalFile(path) if path.exists() else None
             if kept:
@@ -177,6 +187,28 @@ class LocalTest(fleet.Case):
         self.assert_clean(sent, kept, "sent")
         self.assertIn(words(change), sent)
         self.assertEqual(sent.count(b"second.csv"), 0)
+
+    def test_no_byte_of_a_users_factors_or_ratings_is_sent(self):
+        sent, kept, change = self.listen(f"1 - factors {ITEMS}x{FACTORS} linear", is_rating=True,
+                                         scale=1, personal_epochs=3)
+        # p and c here; q, b and the mean are what is learnt together
+        self.assertEqual((len(kept.after), len(change)),
+                         (FACTORS + 1, ITEMS * (FACTORS + 1) + 1))
+        self.assertEqual(kept.before, (0.0,) * (FACTORS + 1))
+        self.assertGreater(min(map(abs, kept.after)), 2 * GRID)
+        self.assert_clean(sent, kept, "sent")
+        ratings = {struct.pack(kind, rating) for _, rating in RATED if rating > 1
+                   for kind in ("<d", ">d", "<f", ">f")}
+        ratings |= {repr(rating).encode() for _, rating in RATED if rating > 1}
+        ratings |= windows(CANARY[::-1].encode())  # the user's name
+        self.assertEqual([piece for piece in ratings if piece in sent], [])
+        # The update is heard to its last word, and the search finds an item's factors in it.
+        self.assertIn(words(change), sent)
+        leak = LocalFile.__new__(LocalFile)
+        item = FACTORS * RATED[-1][0]
+        leak.before, leak.after = [0.0] * FACTORS, change[item:item + FACTORS]
+        with self.assertRaises(AssertionError):
+            self.assert_clean(sent, leak, "sent")
 
     def test_the_search_finds_a_last_layer_that_is_sent(self):
         sent, kept, change = self.listen(COMMON)
