@@ -2,6 +2,8 @@
 """The simulator's measurements at their smallest: they run, and say what they promise to say."""
 import json
 import math
+import os
+import re
 
 import fleet
 
@@ -45,6 +47,38 @@ class BenchTest(fleet.Case):
                                delta=1)
         self.assertTrue(found["kernel"])
 
+    def jobs_of_the_page(self):
+        """(model, batch, floor, goal) of each row of the table of docs/benchmarks.md."""
+        page = (fleet.SOURCE / "docs/benchmarks.md").read_text()
+        table = page[page.index("| model | batch | samples/s | floor | goal |"):]
+        scenario = (fleet.SOURCE / "simulations/scenarios/mnist-cnn.ini").read_text()
+        convolutions = re.search(r"^spec = (.*)$", scenario, re.MULTILINE)[1]
+        jobs, model = [], None
+        for row in table[:table.index("\n\n")].splitlines()[2:]:
+            name, batch, _, floor, goal = [cell.strip() for cell in row.split("|")[1:6]]
+            model = convolutions if "mnist-cnn.ini" in name else name.strip("`") or model
+            jobs.append((model, int(batch), *[float(number.replace("k", "e3").replace("M", "e6"))
+                                              for number in (floor, goal)]))
+        return jobs
+
+    @fleet.sweep
+    def test_all_jobs_are_those_of_the_page_and_a_missed_floor_is_an_exit_code(self):
+        wanted = self.jobs_of_the_page()
+        self.assertEqual(len(wanted), 13)
+        for kernel in "plain", None:
+            environment = {**os.environ, **({"TRIB_KERNEL": kernel} if kernel else {})}
+            done = fleet.run("tributary-sim", "bench", "train", "--all", "--slice-ms", 1, "--json",
+                             env=environment)
+            found = list(map(json.loads, done.stdout.splitlines()))
+            self.assertEqual([(job["model"], job["batch"], job["floor"], job["goal"])
+                              for job in found], wanted)
+            missed = [job for job in found if job["ratio"] < job["floor_ratio"]]
+            self.assertEqual(missed, [job for job in found if job["ratio_met"] == "neither"])
+            self.assertEqual(done.returncode, 7 if missed else 0, done.stderr)
+            if kernel:  # these are no match for their own loop where products are large
+                self.assertTrue(missed)
+                self.assertEqual({job["kernel"] for job in found}, {kernel})
+
     def test_starting(self):
         found = self.measure("start")
         self.assert_positive(found, "client_start_ms", "client_rss_bytes", "handshakes_per_second")
@@ -63,7 +97,9 @@ class BenchTest(fleet.Case):
         for words in [["coordinator", "--clients", 0], ["coordinator", "--word-bits", 12],
                       ["coordinator", "--params", 1], ["train"],
                       ["train", "--model", "4 - telepathy 2"],
-                      ["train", "--model", "4 - dense 2 softmax", "--batch", 0]]:
+                      ["train", "--model", "4 - dense 2 softmax", "--batch", 0],
+                      ["train", "--all", "--slice-ms", 0],
+                      ["train", "--all", "--slice-ms", 10001]]:
             self.assertEqual(fleet.run("tributary-sim", "bench", *words).returncode, 2, words)
 
 
