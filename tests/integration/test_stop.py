@@ -49,6 +49,21 @@ class StopTest(fleet.Case):
         tried.start_device("d0")
         tried.wait_connected(1)
 
+    def test_a_job_that_a_timer_submits_too_early_is_refused_and_not_queued(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()  # without devices: a job stays active
+            path = tried.write_job(SPEC, fleet.digits()[:20], rounds=1, cohort=1)
+            job = tried.ctl("jobs", "submit", path)[0]["job"]
+            for state in "active", "paused":
+                done = tried.try_ctl("jobs", "submit", path)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(f"job {job} is {state}; one job runs at a time", done.stderr)
+                if state == "active":
+                    tried.ctl("jobs", "pause", job)
+            tried.ctl("jobs", "cancel", job)
+            self.assertEqual([row["job"] for row in tried.ctl("jobs", "ls")], [job])
+            self.assertEqual(tried.ctl("jobs", "submit", path)[0]["job"], job + 1)
+
     def test_a_deadline_ends_a_job_also_when_it_passes_without_a_coordinator(self):
         with fleet.Fleet() as tried:
             self.begin(tried)
