@@ -39,6 +39,7 @@ class ReadersTest(fleet.Case):
                for a, b in zip(row, other) if not abs(a - b) <= formats.CLOSE * max(1, abs(a))]
         self.assertEqual(far, [])
 
+    @fleet.sweep
     def test_each_row_has_the_outputs_that_the_device_gives(self):
         lines = [line.rsplit(",", 1) for line in fleet.digits()]
         rows = [f"{x},{int(int(y) > 4)}" for x, y in lines[:300]]  # a label for each kind of model
