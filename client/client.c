@@ -21,6 +21,7 @@
 #include "client/client_state.h"
 #include "client/watermark.h"
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/file.h"
@@ -121,6 +122,7 @@ static void end_upload(struct trib_client *client)
     (void)!trib_channel_send_blob(client->channel, TRIB_RECORD_UPLOAD_END, 0, blob, 0, blob->size);
     trib_blob_unref(blob);
     up->is_ended = true;
+    TRIB_CRASH_POINT("answer.awaited");
 }
 
 static bool take_credit(struct trib_client *client, const struct trib_record *record)
@@ -190,14 +192,18 @@ static bool take_receipt(struct trib_client *client, const struct trib_record *r
     if (!up->has_update ||
         memcmp(receipt.update_id, up->begin.update_id, sizeof(receipt.update_id)) != 0)
         return true;
-    TRIB_INFO("update round_id=%" PRIu64 " receipt=%s", up->begin.round_id,
+    char id[2 * TRIB_MSG_ID_SIZE + 1];
+    trib_hex_encode(receipt.update_id, sizeof(receipt.update_id), id);
+    TRIB_INFO("update round_id=%" PRIu64 " update_id=%s receipt=%s", up->begin.round_id, id,
               trib_code_text(receipt.code));
+    TRIB_CRASH_POINT("answer.taken");
     enum trib_code_class class = trib_code_class(receipt.code);
     if (class == TRIB_CODE_CLASS_OK || class == TRIB_CODE_CLASS_NEVER) {
         up->is_answered = true;
         // Nobody can tell any more whether a stale one was counted, so its rows are not used again.
         up->is_counted = class == TRIB_CODE_CLASS_OK || receipt.code == TRIB_CODE_STALE;
         trib_client_drop_upload(client);
+        TRIB_CRASH_POINT("answer.settled");
         return true;
     }
     uint64_t window = receipt.pace.retry_max_ms - receipt.pace.retry_min_ms;
@@ -215,6 +221,7 @@ static void on_opened(void *user, struct trib_channel *channel, const struct tri
     (void)channel;
     client->is_up = true;
     client->failures = 0;
+    TRIB_CRASH_POINT("start.session");
     client->retry_min_ms = welcome->retry_min_ms;
     client->retry_max_ms = welcome->retry_max_ms;
     TRIB_INFO("session open url=%s", client->url);
@@ -460,8 +467,10 @@ static enum trib_err load(struct trib_client *client, const char *url)
     if (!err)
         err = trib_state_ledger(client->dir, &client->keys, &client->settings.policy,
                                 &client->ledger);
+    TRIB_CRASH_POINT("start.ledger");
     if (!err)
         err = load_slot(client);
+    TRIB_CRASH_POINT("start.slot");
     if (err)
         return err;
     trib_ledger_whom(client->enrolment.coordinator_key, client->enrolment.population, client->whom);
@@ -480,6 +489,7 @@ static enum trib_err load(struct trib_client *client, const char *url)
             trib_spool_fini(&spool);
         return recovered;
     }
+    TRIB_CRASH_POINT("start.spool");
     client->upload.begin = spool.begin;
     client->upload.packed = trib_blob_take(spool.packed, spool.begin.size);
     client->upload.has_update = client->upload.packed != NULL;

@@ -5,6 +5,7 @@
 
 #include "client/client_state.h"
 #include "common/base/alloc.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 
 #define TRIB_LOG_MODULE "client"
@@ -81,6 +82,7 @@ bool trib_client_new_version(struct trib_client *client, const struct trib_recor
     memcpy(get.digest, manifest.digest, sizeof(get.digest));
     trib_msg_model_get_pack(&get, &packed);
     trib_client_send(client, TRIB_RECORD_MODEL_GET, fetch->stream, &packed);
+    TRIB_CRASH_POINT("fetch.begun");
     return true;
 }
 
@@ -96,6 +98,7 @@ static void fetch_done(struct trib_client *client)
         fetch->params = NULL; // the slot's now
         trib_client_tell_version(client);
         report_install(client, &client->slot.manifest, TRIB_CODE_MODEL_INSTALLED);
+        TRIB_CRASH_POINT("fetch.told");
         if (trainer->published)
             trainer->published(client->config.trainer_user, client->slot.manifest.version,
                                client->slot.params, client->slot.model.param_count);
@@ -115,7 +118,9 @@ bool trib_client_model_chunk(struct trib_client *client, const struct trib_recor
         return false;
     memcpy((uint8_t *)fetch->params + fetch->received, record->payload, record->payload_size);
     fetch->received += record->payload_size;
-    if (fetch->received == size)
+    if (fetch->received == size) {
+        TRIB_CRASH_POINT("fetch.whole");
         fetch_done(client);
+    }
     return true;
 }

@@ -197,6 +197,7 @@ bool trib_client_take_task(struct trib_client *client, const struct trib_record 
     trib_part_drop(client); // of a round that is over
     client->task = task;
     client->has_task = true;
+    TRIB_CRASH_POINT("update.asked");
     if (worker->is_running) // of a round that is over: the coordinator asks for another
         __atomic_store_n(&worker->stop, 1, __ATOMIC_RELAXED);
     trib_client_start_task(client);

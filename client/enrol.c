@@ -5,6 +5,7 @@
 #include "client/state.h"
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/wipe.h"
 #include "common/wire/channel.h"
@@ -150,6 +151,7 @@ static enum trib_err enrol(const char *dir, const char *url,
     enum trib_err err = trib_state_make(dir);
     if (!err)
         err = trib_state_keys_make(dir, &keys);
+    TRIB_CRASH_POINT("enrol.keys");
     if (err)
         return err;
     trib_sign_public(keys.sign_seed, c.request.sign_key);
@@ -172,6 +174,7 @@ static enum trib_err enrol(const char *dir, const char *url,
         .hello = hello,
     };
     err = converse(&c, url, &options);
+    TRIB_CRASH_POINT("enrol.answered");
     if (!err && c.reply.code == TRIB_CODE_RETRY_LATER) {
         TRIB_WARN(
             "%s: this device waits for the operator's approval (devices approve); enrol again "
@@ -192,8 +195,10 @@ static enum trib_err enrol(const char *dir, const char *url,
     enrolment.has_roster_key = c.reply.has_roster_key;
     memcpy(enrolment.roster_key, c.reply.roster_key, sizeof(enrolment.roster_key));
     err = trib_state_config_write(dir);
+    TRIB_CRASH_POINT("enrol.config");
     if (!err)
         err = trib_state_enrolment_save(dir, &enrolment); // last: its presence says all is there
+    TRIB_CRASH_POINT("enrol.saved");
     if (!err)
         TRIB_INFO("enrolled name=%s url=%s", enrolment.name, url);
 

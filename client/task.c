@@ -540,6 +540,7 @@ static enum trib_code spool(const struct trib_task *task, uint64_t examples, int
     }
     uint8_t *packed = trib_codec_pack_in_place(words, count, task->encoding.word_bits);
     trib_task_begin(task, examples, packed, size, &begin);
+    TRIB_CRASH_POINT("update.packed");
     if ((task->has_claim && trib_watermark_claim(dir, begin.update_id, &task->claim)) ||
         trib_spool_write(dir, &begin, packed)) {
         free(packed); // spent: a spool half written may come back at a restart

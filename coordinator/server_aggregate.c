@@ -66,7 +66,8 @@ static enum trib_err sum_central(struct aggregation *a, float *mean)
     enum trib_err err = trib_central_init(&central, &a->shape.privacy->encoding, a->shape.words,
                                           job->config.test_seed, a->manifest.round_number);
     if (!err)
-        err = trib_central_read(&central, dir, a->round_id);
+        err = TRIB_PLANT("noise-again") ? TRIB_ERR_STATE
+                                        : trib_central_read(&central, dir, a->round_id);
     if (err == TRIB_ERR_STATE) {
         a->plan.finish = trib_central_finish;
         a->plan.finish_user = &central;

@@ -8,6 +8,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
 
@@ -94,6 +95,7 @@ static void token_answer(struct trib_server *server, struct trib_server_op *op)
 {
     struct trib_query *q = (struct trib_query *)op;
     char text[TRIB_TOKEN_TEXT_SIZE];
+    TRIB_CRASH_POINT("token.durable");
     if (op->op.result || trib_peers_token_add(server->peers, &q->row.token)) {
         trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the token could not be stored");
     } else {
@@ -216,13 +218,16 @@ void trib_cmd_devices_approve(struct trib_admin_call *call)
 
 static enum trib_err ask_revoke(struct trib_query *q, struct trib_store *store)
 {
-    return trib_store_device_revoke(store, q->a, q->b);
+    enum trib_err err = trib_store_device_revoke(store, q->a, q->b);
+    TRIB_CRASH_POINT("revoke.stored");
+    return err;
 }
 
 static void revoke_answer(struct trib_server *server, struct trib_server_op *op)
 {
     struct trib_query *q = (struct trib_query *)op;
     struct trib_peer *peer = q->peer;
+    TRIB_CRASH_POINT("revoke.durable");
     if (op->op.result) {
         trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the revocation could not be stored");
     } else {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/file.h"
 #include "coordinator/curve.h"
 #include "coordinator/job_origin.h"
@@ -55,6 +56,7 @@ static void submit_answer(struct trib_server *server, struct trib_server_op *op)
                     trib_secagg_roster_is_short(server, &q->job->job, text, sizeof(text))
                 ? text
                 : NULL);
+        TRIB_CRASH_POINT("job.submitted");
         trib_jobs_activate(server, q->job);
     }
     trib_admin_answer(q->call, &q->reply);
@@ -237,7 +239,10 @@ static enum trib_err ask_job_state(struct trib_query *q, struct trib_store *stor
     enum trib_err err = trib_store_jobs(store, take_stored, q);
     if (!err && !q->found)
         err = TRIB_ERR_STATE;
-    return err ? err : trib_store_job_update(store, &q->row.job);
+    if (!err)
+        err = trib_store_job_update(store, &q->row.job);
+    TRIB_CRASH_POINT("job.state");
+    return err;
 }
 
 static void set_job_state(struct trib_admin_call *call, enum trib_job_state state)

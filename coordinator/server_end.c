@@ -80,7 +80,8 @@ static enum trib_err end_prepare(struct trib_commit_op *commit_op)
     enum trib_err err = TRIB_OK;
     if (op->version && op->moments)
         err = trib_moments_write(op->moments, server->updates_dir, op->row.job, op->row.version);
-    if (op->version && !err)
+    TRIB_CRASH_POINT("end.moments");
+    if (op->version && !err && !TRIB_PLANT("head-early"))
         err = trib_version_write(server->dir, op->version);
     return err;
 }
@@ -95,12 +96,16 @@ static enum trib_err end_apply(struct trib_commit_op *commit_op, struct trib_sto
         err = trib_audit_version(store, &op->row);
     if (!err && op->state == TRIB_ROUND_ABANDONED)
         err = trib_audit_abandoned(store, &op->result);
+    TRIB_CRASH_POINT("end.version");
     if (!err)
         err = trib_store_round_end(store, op->result.id, op->state, op->ended_ms, &op->result);
+    TRIB_CRASH_POINT("end.round");
     if (!err)
         err = trib_lease_list_put(op->leases, store);
+    TRIB_CRASH_POINT("end.leases");
     if (!err)
         err = trib_store_job_update(store, &op->job);
+    TRIB_CRASH_POINT("end.job");
     if (!err)
         err = trib_store_secagg_drop(store, op->result.id);
     if (!err)
@@ -118,6 +123,7 @@ static enum trib_err sweep_prepare(struct trib_commit_op *commit_op)
 {
     struct sweep_op *op = (struct sweep_op *)commit_op;
     enum trib_err err = trib_segment_remove(op->op.server->updates_dir, op->round_id);
+    TRIB_CRASH_POINT("sweep.segment");
     return err ? err : trib_central_remove(op->op.server->updates_dir, op->round_id);
 }
 
@@ -146,7 +152,9 @@ struct moments_op {
 static enum trib_err moments_prepare(struct trib_commit_op *commit_op)
 {
     struct moments_op *op = (struct moments_op *)commit_op;
-    return trib_moments_remove(op->op.server->updates_dir, op->version);
+    enum trib_err err = trib_moments_remove(op->op.server->updates_dir, op->version);
+    TRIB_CRASH_POINT("sweep.moments");
+    return err;
 }
 
 void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version)
@@ -211,6 +219,8 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         goto out;
     }
     TRIB_CRASH_POINT("round.ended");
+    if (TRIB_PLANT("head-early") && op->version)
+        (void)!trib_version_write(server->dir, op->version);
     if (run->round.reason == TRIB_ROUND_REASON_NEWTON)
         active->newton_is_off = true;
     trib_jobs_take_row(active, &op->job);
@@ -232,6 +242,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
               op->result.reason, op->result.version, op->result.accepted, op->result.asked,
               op->result.metric[0] ? op->result.metric : "value", op->result.value,
               op->result.seconds);
+    TRIB_CRASH_POINT("end.head");
     tell_round_end(server);
     forget_checksums(server, run->id);
     trib_known_prune(server, op->prune_before);

@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "coordinator/server_state.h"
 
@@ -43,6 +44,7 @@ static enum trib_err enrol_apply(struct trib_commit_op *commit_op, struct trib_s
 {
     struct enrol_op *op = (struct enrol_op *)commit_op;
     enum trib_err err = trib_store_device_insert(store, &op->row, &op->row.id);
+    TRIB_CRASH_POINT("enrol.device");
     if (!err && op->has_token)
         err = trib_store_token_use(store, op->token_id, op->row.id);
     if (!err)
@@ -54,6 +56,7 @@ static void enrol_finish(struct trib_server *server, struct trib_server_op *serv
 {
     struct enrol_op *op = (struct enrol_op *)server_op;
     struct trib_peer *peer;
+    TRIB_CRASH_POINT("enrol.durable");
     if (op->op.op.result == TRIB_OK) {
         if (trib_peers_add(server->peers, &op->row, op->has_token ? op->token_id : NULL, &peer)) {
             trib_server_stop_failed(server);

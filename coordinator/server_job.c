@@ -6,6 +6,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "coordinator/gate.h"
 #include "coordinator/job_origin.h"
@@ -212,6 +213,7 @@ static enum trib_err version_apply(struct trib_commit_op *commit_op, struct trib
         err = trib_store_version_insert(store, &op->row);
         if (!err)
             err = trib_audit_version(store, &op->row);
+        TRIB_CRASH_POINT("job.version");
         if (!op->is_end)
             op->job_row.start_version = v->manifest.version;
     }
@@ -279,6 +281,7 @@ static void started(struct trib_server *server, struct trib_server_op *server_op
                    trib_err_text(op->op.op.result));
         trib_server_stop_failed(server);
     } else {
+        TRIB_CRASH_POINT("job.started");
         server->job->is_starting = false;
         trib_jobs_take_row(server->job, &op->job_row);
         if (op->version) {
@@ -368,6 +371,7 @@ static void finished(struct trib_server *server, struct trib_server_op *server_o
             trib_jobs_set_head(server, op->version);
             op->version = NULL;
         }
+        TRIB_CRASH_POINT("job.over");
         job_over(server, &op->job_row);
     }
     version_op_free(op);

@@ -381,6 +381,7 @@ struct open_op {
 static enum trib_err open_prepare(struct trib_commit_op *commit_op)
 {
     struct open_op *op = (struct open_op *)commit_op;
+    TRIB_CRASH_POINT("open.begun");
     return trib_segment_create(op->op.server->updates_dir, op->row.id, op->slot_size,
                                op->slot_count, &op->segment);
 }
@@ -389,6 +390,7 @@ static enum trib_err open_apply(struct trib_commit_op *commit_op, struct trib_st
 {
     struct open_op *op = (struct open_op *)commit_op;
     enum trib_err err = trib_store_round_insert(store, &op->row);
+    TRIB_CRASH_POINT("open.round");
     for (uint32_t i = 0; i < op->device_count && !err; i++)
         err = trib_store_lease_put(store, &(struct trib_store_lease){.round = op->row.id,
                                                                      .device = op->devices[i],
@@ -407,6 +409,7 @@ static void open_finish(struct trib_server *server, struct trib_server_op *serve
         (void)!trib_rounds_event(server, TRIB_ROUND_EV_OPENED);
         for (uint32_t i = 0; i < op->device_count; i++)
             offer(server, op->devices[i]);
+        TRIB_CRASH_POINT("open.offered");
     } else {
         TRIB_ERROR("round=%" PRIu64 " cannot be opened: %s; again in %d s", run->number,
                    trib_err_text(op->op.op.result), REOPEN_MS / 1000);

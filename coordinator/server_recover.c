@@ -7,6 +7,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
+#include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/map.h"
@@ -207,6 +208,7 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
     char *config = NULL;
 
     enum trib_err err = clean_models(server, &recovery);
+    TRIB_CRASH_POINT("recover.models");
     if (!err)
         err = trib_store_version_head(server->store, take_head, &recovery);
     if (!err)
@@ -239,6 +241,7 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
         trib_jobs_free(active);
         goto out;
     }
+    TRIB_CRASH_POINT("recover.job");
     active->stop.target_is_reached = head_reaches_target(server, active);
     trib_jobs_activate(server, active);
 

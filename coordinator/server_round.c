@@ -104,8 +104,10 @@ static enum trib_err seal_apply(struct trib_commit_op *commit_op, struct trib_st
                                             .data = op->secagg.data,
                                             .size = op->secagg.size};
     enum trib_err err = trib_store_round_state(store, op->round_id, TRIB_ROUND_SEALED);
+    TRIB_CRASH_POINT("seal.state");
     if (!err)
         err = trib_lease_list_put(op->leases, store);
+    TRIB_CRASH_POINT("seal.leases");
     if (!err)
         err = trib_store_job_update(store, &op->job);
     if (!err && op->secagg.size > 0)
@@ -405,10 +407,12 @@ enum trib_err trib_rounds_recover(struct trib_server *server)
     bool is_open = recovery.found && row->state != TRIB_ROUND_COMMITTED &&
                    row->state != TRIB_ROUND_ABANDONED && server->job && server->job->id == row->job;
     err = trib_segment_clean(server->updates_dir, is_open && !recovery.is_lost ? row->id : 0);
+    TRIB_CRASH_POINT("recover.segments");
     if (!err && is_open)
         err = resume_run(server, &recovery);
     if (!err)
         err = trib_store_updates(server->store, 0, take_update, &recovery);
+    TRIB_CRASH_POINT("recover.updates");
     if (!err)
         err = recovery.err;
     if (err)

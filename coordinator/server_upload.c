@@ -173,7 +173,9 @@ static enum trib_code judge_begin(struct trib_session_link *session, uint32_t me
     struct trib_server *server = session->server;
     struct trib_round_run *run = server->run;
     const struct trib_known_update *known =
-        trib_map_get(server->known, begin->update_id, TRIB_MSG_ID_SIZE);
+        TRIB_PLANT("no-idempotency")
+            ? NULL
+            : trib_map_get(server->known, begin->update_id, TRIB_MSG_ID_SIZE);
     const struct trib_admit_known durable = {.device = known ? known->device : 0,
                                              .digest = known ? known->digest : NULL};
     const struct trib_admit_claim claim = {
@@ -397,6 +399,7 @@ static enum trib_err accept_apply(struct trib_commit_op *commit_op, struct trib_
 {
     struct accept_op *op = (struct accept_op *)commit_op;
     enum trib_err err = trib_store_update_insert(store, &op->update);
+    TRIB_CRASH_POINT("accept.row");
     return err ? err : trib_store_lease_put(store, &op->lease);
 }
 
@@ -453,6 +456,7 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
         } else {
             TRIB_CRASH_POINT("receipt.before");
             answer(server, op->member, TRIB_CODE_ACCEPTED);
+            TRIB_CRASH_POINT("accept.answered");
             free(run->uploads[op->member].checksums);
             run->uploads[op->member].checksums = NULL;
             (void)!trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_COUNT,
@@ -508,6 +512,8 @@ static void submit_accept(struct trib_server *server, uint32_t member)
     op->op.op.apply = accept_apply;
     op->op.finish = accept_finish;
     upload->state = TRIB_UPLOAD_PENDING;
+    if (TRIB_PLANT("reply-early"))
+        answer(server, member, TRIB_CODE_ACCEPTED);
     trib_server_submit(server, &op->op);
 }
 

@@ -26,6 +26,12 @@ void trib_crash_pass(struct trib_crash_point *point)
         (void)kill(getpid(), SIGKILL);
 }
 
+bool trib_crash_plants(const char *name)
+{
+    const char *planted = getenv("TRIB_PLANT");
+    return planted && strcmp(planted, name) == 0;
+}
+
 void trib_crash_list(void)
 {
     for (struct trib_crash_point *p = trib_section_begin; p < trib_section_end; p++)

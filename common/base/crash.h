@@ -6,6 +6,8 @@
 #ifndef TRIB_BASE_CRASH_H
 #define TRIB_BASE_CRASH_H
 
+#include <stdbool.h>
+
 #ifdef TRIB_WITH_CRASH_POINTS
 
 struct trib_crash_point {
@@ -22,9 +24,15 @@ struct trib_crash_point {
 
 void trib_crash_pass(struct trib_crash_point *point);
 
+// A bug that a test plants with TRIB_PLANT=name, to prove that a sweep of the points finds it.
+#define TRIB_PLANT(text) trib_crash_plants(text)
+
+bool trib_crash_plants(const char *name);
+
 #else
 
 #define TRIB_CRASH_POINT(text) ((void)0)
+#define TRIB_PLANT(text)       (false)
 
 #endif
 

@@ -1,0 +1,110 @@
+"""What every reply promised, held against what is on disk whenever a coordinator is dead."""
+import hashlib
+import pathlib
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+import fleet  # noqa: E402
+
+RECEIPT = re.compile(r"update round_id=(\d+) update_id=(\w+) receipt=(\w+)")
+COUNTED = {"ACCEPTED", "DUPLICATE"}
+# Whoever gets one of these offers the same bytes again.
+AGAIN = {"RETRY_LATER", "RATE_LIMITED", "SLOW"}
+
+
+class Broken(AssertionError):
+    """A promise that was not kept."""
+
+
+class Oracle:
+    """Remembers all that was ever seen; `look` compares it with the disk of a dead coordinator."""
+
+    def __init__(self, world):
+        self.world = world
+        self.read = {}  # log: how much of it was read
+        self.receipts = []  # (device, round, update id, code), in order
+        self.ledger = {}  # update id: (round, device, digest)
+        self.counted = {}  # (round, device): update id
+        self.versions = {}  # version: digest
+        self.bytes = {}  # update id: digest of what the device keeps to send
+        self.sums = {}  # round: digest of the noised sum
+        self.looks = 0
+
+    def claim(self, is_true, what):
+        if not is_true:
+            raise Broken(what)
+
+    def remember(self, table, key, value, what):
+        """The first word about it is the only one."""
+        self.claim(table.setdefault(key, value) == value,
+                   f"{what} {key}: was {table[key]}, is {value}")
+
+    def read_receipts(self):
+        for name in self.world.names:
+            path = self.world.root / f"{name}.log"
+            data = path.read_bytes() if path.exists() else b""
+            begin = self.read.get(name, 0)
+            end = data.rfind(b"\n") + 1
+            self.read[name] = end
+            for match in RECEIPT.finditer(data[begin:end].decode(errors="replace")):
+                self.receipts.append((name, int(match[1]), match[2], match[3]))
+
+    def read_spools(self):
+        for name in self.world.names:
+            try:
+                head = (self.world.root / name / "spool.update").read_bytes()[:152]
+            except FileNotFoundError:
+                continue
+            self.remember(self.bytes, head[16:32].hex(), head[56:88].hex(), "bytes of update")
+
+    def read_store(self):
+        """Rows as a restart will find them: of a copy, so that nothing is recovered before it."""
+        with tempfile.TemporaryDirectory(dir=self.world.root) as folder:
+            for path in self.world.dir.glob("store.db*"):
+                shutil.copy(path, folder)
+            store = sqlite3.connect(pathlib.Path(folder) / "store.db")
+            versions = store.execute("SELECT version, digest FROM version").fetchall()
+            rows = store.execute("SELECT update_id, round, device, digest FROM ledger").fetchall()
+            store.close()
+        return versions, rows
+
+    def look(self):
+        """The coordinator is dead: is all there that anybody was told?"""
+        self.looks += 1
+        self.read_receipts()
+        self.read_spools()
+        versions, rows = self.read_store()
+        last = max(self.versions, default=0)
+        for version, digest in versions:
+            self.remember(self.versions, version, digest.hex(), "version")
+        head = max((version for version, _ in versions), default=0)
+        self.claim(head >= last, f"the head went from {last} back to {head}")
+        if head:
+            path = self.world.dir / "models" / f"{self.versions[head]}.safetensors"
+            self.claim(path.exists(), f"version {head} has no file")
+            self.claim(fleet.Model(path).digest() == self.versions[head],
+                       f"the file of version {head} is another")
+        for update, number, device, digest in rows:
+            self.remember(self.ledger, update.hex(), (number, device, digest.hex()), "ledger row")
+            self.remember(self.counted, (number, device), update.hex(), "counted")
+        for path in (self.world.dir / "updates").glob("*.sum"):
+            self.remember(self.sums, path.name, hashlib.sha256(path.read_bytes()).hexdigest(),
+                          "noised sum")
+        self.hold_receipts(min((row[1] for row in rows), default=0))
+
+    def hold_receipts(self, oldest):
+        """Rows of rounds before `oldest` are gone by now, and told nobody anything."""
+        for device, number, update, code in self.receipts:
+            row = self.ledger.get(update)
+            if code in COUNTED:
+                self.claim(row or number < oldest,
+                           f"{device} was told {code} of {update} in round {number}: no row")
+            elif row:
+                self.claim(code in AGAIN, f"{device} was told {code} of {update}, which counts")
+            if row and update in self.bytes:
+                self.claim(row[2] == self.bytes[update], f"{update}: other bytes than were kept")
+        self.receipts = []

@@ -1,0 +1,203 @@
+"""A federation in which somebody is always about to die, with one right result for each job."""
+import collections
+import json
+import os
+import random
+import signal
+import time
+
+from oracle import Broken, Oracle, fleet
+
+DEVICES = 4
+PATIENCE_S = 40  # for a point to be hit: many jobs long
+# Jobs that take turns start from the beginning each time, so that each has one right result.
+SPECS = ["64 - dense 10 softmax", "64 - dense 8 relu - dense 10 softmax"]
+PLAIN = [{"learning_rate": 0.1},
+         {"learning_rate": 1, "clip_norm": 1, "lr_schedule": "plateau", "lr_step_rounds": 1,
+          "lr_gamma": 0.1, "lr_min": 0.05,
+          "strategy": "fedadam", "server": {"server_learning_rate": 0.05}}]
+NOISED = [{"mode": "central", "learning_rate": 0.1, "select_ms": 20000,
+           "privacy": {"noise_multiplier": 0.05, "test_seed": seed}} for seed in (5, 6)]
+Kill = collections.namedtuple("Kill", "victim point hit")
+
+
+class World(fleet.Fleet):
+    """Devices d0, d1, ..., jobs in turns, and queues of who is to die where."""
+
+    def begin(self, ways, rounds, planted=None):
+        if planted:
+            os.environ["TRIB_PLANT"] = planted
+        rows = fleet.digits()
+        self.rounds = rounds
+        self.names = [f"d{i}" for i in range(DEVICES)]
+        self.oracle = Oracle(self)
+        self.kills = collections.Counter()  # (program, point) or (program, "random")
+        self.armed = {}  # victim: (Kill, since)
+        self.turn = 0
+        self.extra = 0
+        self.dead_at = {}
+        self.start_coordinator()
+        for i, name in enumerate(self.names):
+            self.add_device(name, rows[200 + 60 * i:260 + 60 * i], modes="off,central")
+            self.start_device(name)
+        self.wait_connected(DEVICES)
+        self.paths = [self.write_job(spec, rows[:100], rounds=rounds, cohort=DEVICES,
+                                     local_epochs=1, batch=16, **way)
+                      for spec, way in zip(SPECS, ways)]
+        self.expected = []
+        for path in self.paths:  # what the jobs give when nobody is killed
+            self.wait_for_job(self.ctl("jobs", "submit", path)[0]["job"])
+            self.expected.append(self.model_digest())
+            self.turn += 1
+
+    # ---- Who dies, and comes back
+
+    def arm(self, queues):
+        """Who has nothing to die of gets the next point of its queue; a restart, if it runs."""
+        for victim, queue in queues.items():
+            if queue and victim not in self.armed:
+                self.armed[victim] = (queue.popleft(), time.monotonic())
+                if victim in self.processes and self.processes[victim].poll() is None:
+                    self.processes[victim].kill()
+                    self.processes[victim].wait()
+                    self.died(victim, "random")
+
+    def died(self, victim, point):
+        self.kills[victim.rstrip("0123456789"), point] += 1
+
+    def revive(self, queues=None):
+        """Look at the disk, and start whoever died, with the next point to die at."""
+        for name in ["coordinator", *self.names]:
+            process = self.processes.get(name)
+            if process is None or process.poll() is None:
+                continue
+            if process.returncode != -signal.SIGKILL:
+                raise Broken(f"{name} ended by itself with {process.returncode}")
+            kill = self.armed.pop(name, None)
+            if kill and self.start_of[name] >= kill[1]:
+                self.died(name, kill[0].point)
+            elif kill:
+                self.armed[name] = kill
+            self.processes.pop(name)
+            if name == "coordinator":
+                self.oracle.look()
+            if queues and name not in self.armed and queues.get(name):
+                self.armed[name] = (queues[name].popleft(), time.monotonic())
+            self.begin_process(name)
+
+    start_of = collections.defaultdict(float)
+
+    def begin_process(self, name):
+        self.start_of[name] = time.monotonic()
+        kill = self.armed.get(name)
+        words = {"TRIB_CRASH": f"{kill[0].point}:{kill[0].hit}"} if kill else None
+        if name == "coordinator":
+            self.start_coordinator(words, may_die=True)
+        else:
+            self.start_device(name, words)
+
+    def ask(self, *words):
+        """The answer, however often the coordinator dies of the question; None: it refuses."""
+        for _ in range(50):
+            done = self.try_ctl(*words, "--json")
+            if done.returncode == 0:
+                return [json.loads(line) for line in done.stdout.splitlines()]
+            if self.processes["coordinator"].poll() is None:
+                self.refusal = done.stderr
+                if self.try_ctl("status").returncode == 0:
+                    return None
+            fleet.wait_until(lambda: self.processes["coordinator"].poll() is not None or
+                             self.try_ctl("status").returncode == 0, "it dies or answers")
+            self.revive(self.queues)
+        raise Broken(f"no answer to {words}")
+
+    # ---- Jobs
+
+    def submit(self):
+        done = self.try_ctl("jobs", "submit", self.paths[self.turn % 2], "--json")
+        jobs = self.ask("jobs", "ls")
+        if len(jobs) <= self.turn:
+            if done.returncode == 0:
+                raise Broken("a job that was taken is gone")
+            return None
+        return jobs[-1]["job"]
+
+    def hold(self, job):
+        """The job is done: everybody counted once in each round, the model is the right one."""
+        ended = self.ask("rounds", "ls", "--job", job)
+        rounds = [(row["round"], row["state"], row["accepted"]) for row in ended]
+        wanted = [(number, "committed", DEVICES) for number in range(1, self.rounds + 1)]
+        if rounds != wanted:
+            raise Broken(f"rounds {rounds}")
+        digest = self.ask("models", "show", "latest")[0]["model_digest"]
+        if digest != self.expected[self.turn % 2]:
+            raise Broken(f"job {job}: another model than without kills")
+        self.turn += 1
+
+    def administer(self, job):
+        """What an operator does meanwhile: a device comes and is revoked; the job stops and goes on."""
+        self.extra += 1
+        name = f"x{self.extra}"
+        token = self.ask("devices", "token", "--name", name)
+        if token and self.enrol(token[0]["token"], name).returncode == 0:
+            if self.ask("devices", "revoke", name) is not None:
+                rows = self.ask("devices", "ls")
+                if [row["state"] for row in rows if row["name"] == name] != ["revoked"]:
+                    raise Broken(f"{name} was revoked, and is not")
+        if self.ask("jobs", "pause", job) is not None:
+            state = self.ask("jobs", "show", job)[0]["state"]
+            if state not in ("paused", "done"):
+                raise Broken(f"job {job} was paused, and is {state}")
+            self.ask("jobs", "start", job)
+
+    # ---- The sweep
+
+    def sweep(self, queues, seed=1, random_kills=0):
+        """Jobs, one after the other, until all queues are empty; points that nobody passed."""
+        rng = random.Random(seed)
+        self.queues = queues
+        missed = []
+        job = None
+        while any(queues.values()) or self.armed or random_kills > 0:
+            self.revive(queues)
+            self.arm(queues)
+            self.revive(queues)
+            now = time.monotonic()
+            for victim, (kill, since) in list(self.armed.items()):
+                if now - since > PATIENCE_S:
+                    missed.append(kill)
+                    del self.armed[victim]
+            if not any(queues.values()) and random_kills > 0:
+                random_kills -= self.kill_some(rng, random_kills)
+                self.revive(queues)
+            job = self.step(job)
+        self.queues = {}
+        while job:
+            self.revive()
+            job = self.step(job)
+        return missed
+
+    def kill_some(self, rng, at_most):
+        time.sleep(rng.uniform(0, 0.04))
+        victims = rng.sample(["coordinator", *self.names], min(at_most, rng.randint(1, 3)))
+        for name in victims:
+            if name in self.processes and self.processes[name].poll() is None:
+                self.processes[name].kill()
+                self.processes[name].wait()
+                self.died(name, "random")
+        return len(victims)
+
+    def step(self, job):
+        if job is None:
+            return self.submit()
+        kill = self.armed.get("coordinator")
+        if kill and kill[0].point.split(".")[0] in ("enrol", "token", "revoke") or \
+                kill and kill[0].point == "job.state":
+            self.administer(job)
+        rows = self.ask("jobs", "show", job)
+        if rows[0]["state"] == "done":
+            self.hold(job)
+            return None
+        if rows[0]["state"] == "paused":
+            self.ask("jobs", "start", job)
+        return job
