@@ -33,6 +33,7 @@ class Oracle:
         self.bytes = {}  # update id: digest of what the device keeps to send
         self.sums = {}  # round: digest of the noised sum
         self.looks = 0
+        self.held = 0  # receipts
 
     def claim(self, is_true, what):
         if not is_true:
@@ -107,4 +108,5 @@ class Oracle:
                 self.claim(code in AGAIN, f"{device} was told {code} of {update}, which counts")
             if row and update in self.bytes:
                 self.claim(row[2] == self.bytes[update], f"{update}: other bytes than were kept")
+        self.held += len(self.receipts)
         self.receipts = []

@@ -66,8 +66,6 @@ class World(fleet.Fleet):
                     self.died(victim, "random")
 
     def died(self, victim, point):
-        if os.environ.get("SWEEP_VERBOSE"):
-            print(f"{time.monotonic():.1f} {victim} {point}", flush=True)
         self.kills[victim.rstrip("0123456789"), point] += 1
 
     def revive(self, queues=None):
@@ -130,10 +128,16 @@ class World(fleet.Fleet):
     def hold(self, job):
         """The job is done: everybody counted once in each round, the model is the right one."""
         ended = self.ask("rounds", "ls", "--job", job)
-        rounds = [(row["round"], row["state"], row["accepted"]) for row in ended]
-        wanted = [(number, "committed", DEVICES) for number in range(1, self.rounds + 1)]
+        rounds = [(row["round"], row["state"], row["asked"], row["accepted"]) for row in ended]
+        wanted = [(number, "committed", DEVICES, DEVICES) for number in range(1, self.rounds + 1)]
         if rounds != wanted:
             raise Broken(f"rounds {rounds}")
+        for row in ended:
+            leases = [(lease["device"], lease["lease"])
+                      for lease in self.ask("rounds", "show", row["id"])]
+            if sorted(leases) != [(name, "counted") for name in self.names]:
+                raise Broken(f"round {row['id']}: leases {leases}")
+        self.hold_books()
         digest = self.ask("models", "show", "latest")[0]["model_digest"]
         if self.is_seeded and digest != self.expected[self.turn % 2]:
             raise Broken(f"job {job}: another model than without kills")
@@ -151,6 +155,17 @@ class World(fleet.Fleet):
         states = [row["state"] for row in self.ask("devices", "ls") if row["name"] == name]
         if is_told and not states or is_revoked and states != ["revoked"]:
             raise Broken(f"{name} was enrolled {is_told}, revoked {is_revoked}, and is {states}")
+
+    def hold_books(self):
+        """The two identities of accounting, and no more moments than the last version's."""
+        now = self.ask("status")[0]
+        if now["connections_accepted"] != sum(now["closed"].values()) + now["connections_open"] or \
+                now["uploads_begun"] != sum(now["receipts"].values()) + now["uploads_cut"] + \
+                now["uploads_in_flight"]:
+            raise Broken(f"books: {now}")
+        moments = self.dir / "updates"
+        fleet.wait_until(lambda: len(list(moments.glob("*.moments"))) <= 1 or
+                         self.processes["coordinator"].poll() is not None, "old moments are gone")
 
     def enrol_anywhere(self, points):
         """A device that dies while it enrols tries again, and is there once; points never passed."""
@@ -210,7 +225,7 @@ class World(fleet.Fleet):
 
     def kill_some(self, rng, at_most):
         time.sleep(rng.uniform(0, 0.04))
-        victims = rng.sample(["coordinator", *self.names], min(at_most, rng.randint(1, 3)))
+        victims = rng.sample(["coordinator", *self.names], min(at_most, rng.randint(1, DEVICES + 1)))
         for name in victims:
             if name in self.processes and self.processes[name].poll() is None:
                 self.processes[name].kill()

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Programs that are killed and started again: nothing is lost, nothing counts twice, same model."""
+"""Coordinators that start again while devices are away or a job is paused: the same model.
+
+Kills at every point and at random: tests/crash.
+"""
 import random
-import signal
 import time
 
 import fleet
@@ -46,34 +48,6 @@ class Restarts(fleet.Fleet):
     def submit_next(self):
         return self.ctl("jobs", "submit", self.job_files[self.turn % 2])[0]["job"]
 
-    def submit_despite_crash(self):
-        """Submit where the coordinator may die before it answers: is the job there or not?"""
-        submitted = self.try_ctl("jobs", "submit", self.job_files[self.turn % 2])
-        if submitted.returncode:
-            fleet.wait_until(self.revive, f"the coordinator dies, since: {submitted.stderr}")
-        try:
-            jobs = self.ctl("jobs", "ls")
-        except AssertionError:  # it dies of this question
-            fleet.wait_until(self.revive, "the coordinator dies")
-            jobs = self.ctl("jobs", "ls")
-        return jobs[-1]["job"] if len(jobs) > self.turn else self.submit_next()
-
-    def revive(self):
-        """Start whatever was killed; True if something was."""
-        dead = [name for name, process in self.processes.items() if process.poll() is not None]
-        for name in dead:
-            status = self.processes.pop(name).returncode
-            if status != -signal.SIGKILL:
-                raise AssertionError(f"{name} ended by itself with {status}")
-            if name == "coordinator":
-                self.start_coordinator()
-            else:
-                self.start_device(name)
-        return bool(dead)
-
-    def is_active(self, job):
-        return self.ctl("jobs", "show", job)[0]["state"] == "active"
-
 
 class RestartTest(fleet.Case):
     def assert_well(self, tried, job):
@@ -98,47 +72,6 @@ class RestartTest(fleet.Case):
             self.assertNotEqual(*tried.expected)
             for _ in range(2):
                 self.assert_well(tried, tried.submit_next())
-
-    def kill_at_random(self, seed, jobs, kill_one):
-        """Kill until as many jobs are done; how often."""
-        rng = random.Random(seed)
-        kills = 0
-        with Restarts() as tried:
-            tried.begin(rounds=12)
-            for _ in range(jobs):
-                job = tried.submit_next()
-                while tried.is_active(job):
-                    time.sleep(rng.uniform(0, 0.05))
-                    kill_one(tried, rng)
-                    kills += 1
-                    self.assert_books_balance(tried)
-                self.assert_well(tried, job)
-        return kills
-
-    def test_a_coordinator_killed_at_any_moment_gives_the_same_model(self):
-        def kill_one(tried, rng):
-            tried.kill("coordinator")
-            tried.start_coordinator()
-
-        self.assertGreater(self.kill_at_random(1, 4, kill_one), 8)
-
-    def test_clients_killed_at_any_moment_give_the_same_model(self):
-        def kill_one(tried, rng):
-            for name in rng.sample(tried.names, 2):
-                tried.kill(name)
-                tried.start_device(name)
-
-        self.assertGreater(self.kill_at_random(2, 4, kill_one), 8)
-
-    def test_everything_killed_at_once_gives_the_same_model(self):
-        def kill_one(tried, rng):
-            for name in list(tried.processes):
-                tried.processes[name].kill()
-            tried.kill("coordinator")
-            tried.start_coordinator()
-            fleet.wait_until(lambda: not tried.revive(), "all are back")
-
-        self.assertGreater(self.kill_at_random(3, 2, kill_one), 2)
 
     def test_devices_that_return_late_are_waited_for(self):
         with Restarts() as tried:
@@ -175,36 +108,6 @@ class RestartTest(fleet.Case):
                 self.assertEqual(len(tried.ctl("rounds", "ls", "--job", job)), done)
                 tried.ctl("jobs", "start", job)
             self.assert_well(tried, job)
-
-    def sweep(self, program, victim):
-        if not fleet.crash_points(program):
-            self.skipTest("a build without -Dcrash_points=true")
-        points = [point for point in fleet.crash_points(program)
-                  if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY | fleet.POINTS_OF_ROWS
-                  | fleet.POINTS_OF_PARTS]
-        with Restarts() as tried:
-            tried.begin(rounds=3)
-            for point in points:
-                for hit in [1, 3]:
-                    self.crash_once(tried, victim, f"{point}:{hit}")
-
-    def crash_once(self, tried, victim, crash):
-        self.assertEqual(tried.end(victim), 0)
-        if victim == "coordinator":
-            tried.start_coordinator({"TRIB_CRASH": crash}, may_die=True)
-        else:
-            tried.start_device(victim, {"TRIB_CRASH": crash})
-        process = tried.processes[victim]
-        job = tried.submit_despite_crash()
-        fleet.wait_until(lambda: process.poll() is not None, f"{crash} is hit")
-        tried.revive()
-        self.assert_well(tried, job)
-
-    def test_a_coordinator_killed_at_its_named_points_gives_the_same_model(self):
-        self.sweep("tributary-coordinator", "coordinator")
-
-    def test_a_client_killed_at_its_named_points_gives_the_same_model(self):
-        self.sweep("tributary-client", "d3")
 
 
 if __name__ == "__main__":

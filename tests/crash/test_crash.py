@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""The short sweep of all crash points; and that it finds bugs which are planted."""
+import pathlib
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+import fleet  # noqa: E402
+
+SWEEP = pathlib.Path(__file__).with_name("sweep")
+# Where each bug shows when somebody dies there, and what the sweep says of it.
+PLANTS = [("reply-early", "segment.synced", "was told ACCEPTED of .*: no row"),
+          ("no-idempotency", "receipt.before", "was told ALREADY_COUNTED of .*, which counts"),
+          ("head-early", "central.*", "version .* has no file"),
+          ("noise-again", "central.*", "noised sum .*: was .*, is ")]
+
+
+class CrashTest(fleet.Case):
+    def setUp(self):
+        if not fleet.crash_points("tributary-client"):
+            self.skipTest("a build without -Dcrash_points=true")
+
+    def sweep(self, *options):
+        return subprocess.run([sys.executable, "-B", SWEEP, fleet.build, *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=fleet.PATIENCE_S)
+
+    def test_every_point_once_and_kills_at_random(self):
+        done = self.sweep("--short")
+        print(done.stdout)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("every promise was kept", done.stdout)
+        points = int(re.search(r"points=(\d+)", done.stdout)[1])
+        self.assertGreaterEqual(points, 60)
+
+    def test_planted_bugs_are_found(self):
+        for plant, points, said in PLANTS:
+            with self.subTest(plant=plant):
+                done = self.sweep("--points", points, "--kills", "10", "--plant", plant)
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertRegex(done.stdout, f"a promise was broken: .*{said}")
+
+    def test_a_point_that_nobody_passes_is_said(self):
+        done = self.sweep("--points", "no.such.point")
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertIn("no point matches", done.stderr)
+
+
+if __name__ == "__main__":
+    fleet.main()
