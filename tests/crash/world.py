@@ -243,6 +243,13 @@ class World(fleet.Fleet):
             job = self.submit()
         if job and kind == "job":
             self.pause(job)
+        if job and kind == "recover" and self.processes["coordinator"].poll() is None:
+            self.processes["coordinator"].kill()  # it came up with nothing to go on with
+            self.processes["coordinator"].wait()
+            self.died("coordinator", "random")
+            self.start_of["coordinator"] = -1.0  # not the death it waits for
+            self.revive(self.queues)
+            return job
         state = self.ask("jobs", "show", job)[0]["state"] if job else ""
         if state == "done":
             self.hold(job)
