@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
 
@@ -18,7 +19,27 @@ struct trib_commit {
     bool is_dead; // a batch failed: nothing further is touched
     void (*fatal)(void *user);
     void *user;
+    pthread_mutex_t lock; // of what follows
+    struct trib_latency latencies[TRIB_COMMIT_PARTS];
 };
+
+// Count what has passed since *began_us, and begin anew.
+static void note_latency(struct trib_commit *commit, enum trib_commit_part part, uint64_t *began_us)
+{
+    const uint64_t now_us = trib_clock_mono_us();
+    (void)pthread_mutex_lock(&commit->lock);
+    trib_latency_add(&commit->latencies[part], now_us - *began_us);
+    (void)pthread_mutex_unlock(&commit->lock);
+    *began_us = now_us;
+}
+
+void trib_commit_latencies(struct trib_commit *commit,
+                           struct trib_latency ret_latencies[static TRIB_COMMIT_PARTS])
+{
+    (void)pthread_mutex_lock(&commit->lock);
+    memcpy(ret_latencies, commit->latencies, sizeof(commit->latencies));
+    (void)pthread_mutex_unlock(&commit->lock);
+}
 
 static enum trib_err apply_one(struct trib_commit *commit, struct trib_commit_op *op)
 {
@@ -39,12 +60,17 @@ static enum trib_err commit_batch(struct trib_commit *commit, struct trib_commit
                                   size_t count)
 {
     bool is_needed = false;
+    bool has_files = false;
+    uint64_t began_us = trib_clock_mono_us();
     for (size_t i = 0; i < count; i++) {
         ops[i]->result = ops[i]->prepare ? ops[i]->prepare(ops[i]) : TRIB_OK;
         is_needed = is_needed || ops[i]->apply;
+        has_files = has_files || ops[i]->prepare;
         if (ops[i]->result == TRIB_ERR_IO)
             return TRIB_ERR_IO; // a file is not durable: nothing of this batch may be promised
     }
+    if (has_files)
+        note_latency(commit, TRIB_COMMIT_FILES, &began_us);
     if (!is_needed)
         return TRIB_OK;
     TRIB_CRASH_POINT("commit.prepared");
@@ -55,6 +81,7 @@ static enum trib_err commit_batch(struct trib_commit *commit, struct trib_commit
     if (!err)
         err = trib_store_commit(commit->store);
     TRIB_CRASH_POINT("commit.durable");
+    note_latency(commit, TRIB_COMMIT_LEDGER, &began_us);
     return err;
 }
 
@@ -102,6 +129,7 @@ enum trib_err trib_commit_create(struct trib_store *store, void (*fatal)(void *u
     commit->store = store;
     commit->fatal = fatal;
     commit->user = user;
+    (void)pthread_mutex_init(&commit->lock, NULL);
     enum trib_err err = trib_queue_init(&commit->queue, false);
     if (!err) {
         int failed = pthread_create(&commit->thread, NULL, thread_main, commit);
@@ -112,6 +140,7 @@ enum trib_err trib_commit_create(struct trib_store *store, void (*fatal)(void *u
         }
     }
     if (err) {
+        (void)pthread_mutex_destroy(&commit->lock);
         free(commit);
         return err;
     }
@@ -131,5 +160,6 @@ void trib_commit_destroy(struct trib_commit *commit)
     trib_queue_put(&commit->queue, &commit->stop.node);
     (void)pthread_join(commit->thread, NULL);
     trib_queue_fini(&commit->queue);
+    (void)pthread_mutex_destroy(&commit->lock);
     free(commit);
 }

@@ -12,6 +12,7 @@
 #define TRIB_COORDINATOR_COMMIT_H
 
 #include "common/base/queue.h"
+#include "coordinator/latency.h"
 #include "coordinator/store.h"
 #include "tributary/err.h"
 
@@ -31,10 +32,20 @@ struct trib_commit_op {
     enum trib_err result;
 };
 
+// What a group commit waits for: files that are to be durable first, then the transaction.
+enum trib_commit_part {
+    TRIB_COMMIT_FILES,
+    TRIB_COMMIT_LEDGER,
+    TRIB_COMMIT_PARTS,
+};
+
 // Takes the store into its thread. `fatal` is called on that thread when it cannot go on.
 TRIB_CHECKED enum trib_err trib_commit_create(struct trib_store *store, void (*fatal)(void *user),
                                               void *user, struct trib_commit **ret_commit);
 void trib_commit_submit(struct trib_commit *commit, struct trib_commit_op *op);
+// How long batches took so far. Any thread.
+void trib_commit_latencies(struct trib_commit *commit,
+                           struct trib_latency ret_latencies[static TRIB_COMMIT_PARTS]);
 // Finishes what was submitted, then ends the thread. The store is the caller's again.
 void trib_commit_destroy(struct trib_commit *commit);
 

@@ -52,6 +52,11 @@ static const struct trib_conf_key keys[] = {
      "coordinator|offline"},
     {"secagg", "roster_pk", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, roster_pk), "",
      "public key of an offline roster, base64", 0, 0, NULL},
+    {"http", "listen", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, http.listen), "",
+     "where metrics and health are asked for, 127.0.0.1:9464; empty: nowhere", 0, 0, NULL},
+    {"http", "token_file", TRIB_CONF_PATH,
+     offsetof(struct trib_coordinator_config, http.token_file), "",
+     "file with the bearer token that is wanted there; empty: none, on loopback only", 0, 0, NULL},
 };
 
 struct paths {
@@ -224,6 +229,8 @@ enum trib_err trib_coordinator_config_load(const char *dir,
                              "roster key prints it)");
     if (!err)
         err = settle_roles(&conf, &config);
+    if (!err)
+        err = trib_http_config_check(&conf, &config.http);
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;

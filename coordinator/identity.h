@@ -15,6 +15,7 @@
 
 #include "common/base/conf.h"
 #include "common/base/sign.h"
+#include "coordinator/http_config.h"
 #include "coordinator/roles.h"
 #include "tributary/err.h"
 
@@ -48,6 +49,7 @@ struct trib_coordinator_config {
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // from `roster_pk`
     trib_conf_text viewer, operator, admin; // users and @groups
     struct trib_roles roles;                // from those three
+    struct trib_http_config http;
 };
 
 // Make the directory, keys and tributary.ini. TRIB_ERR_STATE if there is a coordinator already.

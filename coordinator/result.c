@@ -39,6 +39,12 @@ void trib_result_set_privacy(struct trib_round_result *result, const struct trib
         memcpy(result->privacy, json->data, json->size + 1);
 }
 
+void trib_result_set_phases(struct trib_round_result *result, const struct trib_buf *json)
+{
+    if (json->size > 0 && !json->failed && json->size < sizeof(result->phases))
+        memcpy(result->phases, json->data, json->size + 1);
+}
+
 void trib_result_set_tally(struct trib_round_result *result, const struct trib_buf *json)
 {
     if (json->size > 0 && !json->failed && json->size < sizeof(result->tally))
@@ -113,6 +119,7 @@ void trib_result_to_row(const struct trib_round_result *result, struct trib_admi
     trib_admin_json(reply, "tally", result->tally[0] && !is_measured ? result->tally : NULL);
     trib_admin_json(reply, "device_metrics",
                     result->tally[0] && is_measured ? result->tally : NULL);
+    trib_admin_json(reply, "phases", result->phases[0] ? result->phases : NULL);
 }
 
 static void take_text(const struct trib_admin_row *row, const char *name, char *out, size_t size)
@@ -142,6 +149,7 @@ void trib_result_from_row(const struct trib_admin_row *row, struct trib_round_re
     take_text(row, "reason", result.reason, sizeof(result.reason));
     take_text(row, "metric", result.metric, sizeof(result.metric));
     take_text(row, "metrics", result.metrics, sizeof(result.metrics));
+    take_text(row, "phases", result.phases, sizeof(result.phases));
     take_text(row, "privacy", result.privacy, sizeof(result.privacy));
     take_text(row, "kind", result.kind, sizeof(result.kind));
     take_text(row, strcmp(result.kind, TRIB_RESULT_EVALUATION) == 0 ? "device_metrics" : "tally",

@@ -15,6 +15,7 @@
 enum {
     TRIB_RESULT_METRICS_SIZE = 6144, // some 35 values twice, with intervals
     TRIB_RESULT_PRIVACY_SIZE = 640,
+    TRIB_RESULT_PHASES_SIZE = 256,
     TRIB_RESULT_TALLY_SIZE = 65536, // the coefficients of newton.h and the arms of all counters fit
 };
 
@@ -36,6 +37,8 @@ struct trib_round_result {
     char privacy[TRIB_RESULT_PRIVACY_SIZE]; // JSON object (job.h), "" with mode off
     uint64_t bytes_up, bytes_down;
     double seconds;
+    // JSON object: of those seconds, how many in which phase (telemetry.h); "" where nobody looked.
+    char phases[TRIB_RESULT_PHASES_SIZE];
     char kind[16];                      // "train", or what was counted (ask.h)
     char tally[TRIB_RESULT_TALLY_SIZE]; // JSON object of a tally round, else ""
 };
@@ -47,6 +50,9 @@ void trib_result_set_evaluation(struct trib_round_result *result,
 
 // Keep a JSON object as the round's `privacy`; nothing when it is empty or failed.
 void trib_result_set_privacy(struct trib_round_result *result, const struct trib_buf *json);
+
+// Keep a JSON object as its `phases`.
+void trib_result_set_phases(struct trib_round_result *result, const struct trib_buf *json);
 
 void trib_result_set_tally(struct trib_round_result *result, const struct trib_buf *json);
 

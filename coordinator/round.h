@@ -110,6 +110,9 @@ enum trib_round_reason {
     TRIB_ROUND_REASON_SECAGG,       // a member sent a wrong share: the sum cannot be trusted
     TRIB_ROUND_REASON_NEWTON,       // its sums allow no Newton step
 };
+enum {
+    TRIB_ROUND_REASONS = TRIB_ROUND_REASON_NEWTON + 1
+};
 
 enum trib_round_event {
     TRIB_ROUND_EV_OPENED,    // the round's row is durable

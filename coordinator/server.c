@@ -93,6 +93,7 @@ static void tick(struct trib_server *server)
     trib_upload_tick(server, now_ms);
     trib_rounds_tick(server, now_ms);
     trib_seen_tick(server, now_ms);
+    trib_watch_tick(server, now_ms);
     if (reload_wanted) {
         reload_wanted = 0;
         reload(server);
@@ -210,6 +211,8 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
     if (!err)
         err = make_parts(server);
     if (!err)
+        err = trib_server_watch_start(server);
+    if (!err)
         err = trib_jobs_recover(server);
     if (!err)
         err = trib_rounds_recover(server);
@@ -220,6 +223,8 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
         err = trib_commit_create(server->store, on_fatal, server, &server->commit);
     if (!err)
         err = listen_both(server);
+    if (!err && server->watch)
+        trib_watch_serves(server->watch);
     if (err) {
         trib_server_destroy(server);
         return err;
@@ -230,6 +235,7 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
 
 static void close_all(struct trib_server *server)
 {
+    trib_server_watch_stop(server);
     trib_listener_close(server->fleet);
     trib_listener_close(server->admin);
     server->fleet = NULL;
@@ -283,6 +289,7 @@ void trib_server_destroy(struct trib_server *server)
 {
     if (!server)
         return;
+    trib_server_watch_stop(server);
     trib_listener_close(server->fleet);
     trib_listener_close(server->admin);
     trib_commit_destroy(server->commit);

@@ -172,6 +172,7 @@ void trib_admin_begin(struct trib_admin_call *call, const struct trib_command_en
 {
     call->entry = entry;
     call->is_refused = is_refused;
+    call->server->counters.commands_refused += is_refused;
 }
 
 // ---- The audit log

@@ -35,6 +35,7 @@ struct aggregation {
     bool is_masked_wrong; // its secrets do not fit together
     struct trib_msg_manifest manifest;
     struct trib_held_out held_out;
+    uint64_t evaluate_us;         // of the time it took
     char *metrics;                // of the evaluation, owned
     struct trib_version *version; // the result
     enum trib_err err;
@@ -162,7 +163,9 @@ static enum trib_err make_version(struct aggregation *a, const float *params)
 {
     enum trib_err err = TRIB_OK;
     if (a->evaluates) {
+        const uint64_t began_us = trib_clock_mono_us();
         err = trib_evaluator_run(a->job->evaluator, params, &a->held_out);
+        a->evaluate_us = trib_clock_mono_us() - began_us;
         if (err)
             return err;
         trib_manifest_set_evaluation(&a->manifest, &a->held_out.validation);
@@ -206,6 +209,13 @@ static void aggregation_free(struct aggregation *a)
     free(a);
 }
 
+static void note_phases(struct trib_round_run *run, const struct aggregation *a)
+{
+    trib_run_enter(run, TRIB_PHASE_COMMIT);
+    run->phase_us[TRIB_PHASE_AGGREGATE] -= a->evaluate_us;
+    run->phase_us[TRIB_PHASE_EVALUATE] += a->evaluate_us;
+}
+
 static void aggregation_done(struct trib_server *server, struct trib_server_event *event)
 {
     struct aggregation *a =
@@ -213,6 +223,8 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
     struct trib_round_run *run = server->run;
     server->ops_in_flight--;
     bool is_current = run && run->id == a->round_id && run->round.state == TRIB_ROUND_AGGREGATING;
+    if (is_current)
+        note_phases(run, a);
     if (is_current && a->is_masked_wrong) { // this round is lost, the job is not
         TRIB_ERROR("id=secagg-wrong-share round=%" PRIu64 ": some member's share was wrong",
                    run->number);

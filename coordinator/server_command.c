@@ -155,17 +155,6 @@ static void put_counters(struct trib_admin_reply *reply, const struct trib_count
     put_codes(reply, "declined", c->declined);
 }
 
-static uint64_t uploads_in_flight(const struct trib_server *server)
-{
-    uint64_t count = 0;
-    for (uint32_t i = 0; server->run && i < server->run->round.member_count; i++) {
-        enum trib_upload_state state = server->run->uploads[i].state;
-        bool is_counted = server->run->members[i].lease == TRIB_LEASE_COUNTED;
-        count += !is_counted && state != TRIB_UPLOAD_NONE && state != TRIB_UPLOAD_BROKEN;
-    }
-    return count;
-}
-
 void trib_cmd_status(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
@@ -209,7 +198,7 @@ void trib_cmd_status(struct trib_admin_call *call)
     trib_admin_number(&reply, "connections_open", c->open);
     trib_admin_number(&reply, "uploads_begun", c->begins);
     trib_admin_number(&reply, "uploads_cut", c->cut);
-    trib_admin_number(&reply, "uploads_in_flight", uploads_in_flight(server));
+    trib_admin_number(&reply, "uploads_in_flight", trib_server_uploads_in_flight(server));
     trib_admin_number(&reply, "bytes_received",
                       __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED));
     trib_admin_number(&reply, "bytes_sent", __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED));

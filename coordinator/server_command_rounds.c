@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/json_read.h"
 
 static void put_round(void *user, const struct trib_store_round *round)
@@ -32,12 +33,18 @@ void trib_cmd_rounds_ls(struct trib_admin_call *call)
 static void put_lease(void *user, const struct trib_store_lease *lease, const char *name)
 {
     struct trib_query *q = user;
+    char when[TRIB_CLOCK_TEXT_SIZE];
     (void)trib_admin_row_add(&q->reply);
     trib_admin_number(&q->reply, "order", lease->order);
     trib_admin_text(&q->reply, "device", name);
     trib_admin_text(&q->reply, "lease", trib_lease_state_name((enum trib_lease_state)lease->state));
     trib_admin_text(&q->reply, "why",
                     lease->code ? trib_code_text((enum trib_code)lease->code) : NULL);
+    trib_clock_text(lease->changed_ms, when);
+    trib_admin_text(&q->reply, "since", lease->changed_ms > 0 ? when : NULL);
+    trib_admin_real(&q->reply, "after_seconds",
+                    lease->changed_ms >= q->b ? (double)(lease->changed_ms - q->b) / 1000
+                                              : (double)NAN);
 }
 
 // ---- What devices measured
@@ -117,9 +124,17 @@ static enum trib_err ask_counted(struct trib_query *q, struct trib_store *store)
 
 // ---- One round
 
+static void take_opened(void *user, const struct trib_store_round *round)
+{
+    struct trib_query *q = user;
+    q->b = round->opened_ms;
+}
+
 static enum trib_err ask_leases(struct trib_query *q, struct trib_store *store)
 {
-    enum trib_err err = trib_store_leases(store, q->a, put_lease, q);
+    enum trib_err err = trib_store_round_get(store, q->a, take_opened, q);
+    if (!err)
+        err = trib_store_leases(store, q->a, put_lease, q);
     if (!err && q->reply.row_count == 0)
         trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no round %" PRIu64, q->a);
     return err;

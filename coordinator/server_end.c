@@ -9,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "coordinator/finish.h"
 #include "coordinator/moments.h"
@@ -30,6 +31,24 @@ static void fill_privacy(struct trib_server *server, struct trib_round_result *r
                           result->accepted, rms, &json);
     trib_result_set_privacy(result, &json);
     trib_buf_fini(&json);
+}
+
+// From the opening of the round until now, when its end is to be made durable.
+static void fill_phases(struct trib_round_run *run, struct trib_round_result *result)
+{
+    struct trib_buf json = {0};
+    char seconds[32];
+    trib_run_enter(run, TRIB_PHASE_COMMIT);
+    trib_json_open(&json, NULL, '{');
+    for (int i = 0; i < TRIB_PHASE_COMMIT; i++) {
+        (void)snprintf(seconds, sizeof(seconds), "%.6f", (double)run->phase_us[i] / 1e6);
+        if (run->phase_us[i] > 0)
+            trib_json_raw(&json, trib_phase_text((enum trib_phase)i), seconds);
+    }
+    trib_json_close(&json, '}');
+    trib_result_set_phases(result, &json);
+    trib_buf_fini(&json);
+    result->seconds = (double)(trib_clock_mono_us() - run->opened_us) / 1e6;
 }
 
 static void fill_result(struct trib_server *server, struct trib_round_result *result,
@@ -54,7 +73,7 @@ static void fill_result(struct trib_server *server, struct trib_round_result *re
     fill_privacy(server, result, outcome->rms);
     result->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED) - run->bytes_up;
     result->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED) - run->bytes_down;
-    result->seconds = (double)(trib_clock_mono_ms() - run->opened_ms) / 1000;
+    fill_phases(run, result);
 }
 
 // The round's end in the store: leases, result, the job's progress, and for a committed one the
@@ -209,6 +228,20 @@ static void take_moments(struct trib_server *server, uint64_t version)
     active->moments_version = version;
 }
 
+// In the counters, with where its time went.
+static void count_round(struct trib_server *server, enum trib_round_state state)
+{
+    struct trib_round_run *run = server->run;
+    struct trib_counters *c = &server->counters;
+    if (state == TRIB_ROUND_COMMITTED)
+        c->committed++;
+    else
+        c->abandoned[run->round.reason]++;
+    trib_run_enter(run, TRIB_PHASE_COMMIT);
+    for (int i = 0; i < TRIB_PHASES; i++)
+        c->phase_us[i] += run->phase_us[i];
+}
+
 static void end_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct end_op *op = (struct end_op *)server_op;
@@ -223,6 +256,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
         (void)!trib_version_write(server->dir, op->version);
     if (run->round.reason == TRIB_ROUND_REASON_NEWTON)
         active->newton_is_off = true;
+    count_round(server, op->state);
     trib_jobs_take_row(active, &op->job);
     if (op->state == TRIB_ROUND_COMMITTED)
         (void)!trib_rounds_event(server, TRIB_ROUND_EV_COMMIT_DURABLE);

@@ -244,8 +244,9 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     run->pass = trib_round_key_pass(key);
     run->number = trib_round_key_number(key);
     run->shape = trib_job_shape(job, trib_job_kind(job, run->pass, server->job->newton_is_off));
-    run->opened_ms = trib_clock_mono_ms();
+    run->opened_us = trib_clock_mono_us();
     run->opened_wall_ms = trib_clock_wall_ms();
+    run->phase_began_us = run->opened_us;
     run->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED);
     run->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED);
     run->plan = (struct trib_round_plan){.goal = job->goal,
@@ -262,8 +263,9 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     run->capacity = (uint32_t)run->candidate_count;
     run->members = trib_alloc_array(run->capacity, sizeof(*run->members));
     run->uploads = trib_alloc_array(run->capacity, sizeof(*run->uploads));
+    run->changed_ms = trib_alloc_array(run->capacity, sizeof(*run->changed_ms));
     run->slot_used = trib_alloc_array(job->offers, sizeof(*run->slot_used));
-    if (!run->members || !run->uploads || !run->slot_used)
+    if (!run->members || !run->uploads || !run->changed_ms || !run->slot_used)
         goto failed;
     for (uint32_t i = 0; i < run->capacity; i++)
         run->uploads[i].slot = UINT32_MAX;
@@ -358,6 +360,7 @@ void trib_rounds_offer(struct trib_server *server)
             .device = peer->row.id,
             .order = run->round.member_count + run->offers_in_flight,
             .state = TRIB_LEASE_OFFERED,
+            .changed_ms = trib_clock_wall_ms(),
         };
         op->op.op.apply = lease_apply;
         op->op.finish = lease_finish;
@@ -392,10 +395,12 @@ static enum trib_err open_apply(struct trib_commit_op *commit_op, struct trib_st
     enum trib_err err = trib_store_round_insert(store, &op->row);
     TRIB_CRASH_POINT("open.round");
     for (uint32_t i = 0; i < op->device_count && !err; i++)
-        err = trib_store_lease_put(store, &(struct trib_store_lease){.round = op->row.id,
-                                                                     .device = op->devices[i],
-                                                                     .order = i,
-                                                                     .state = TRIB_LEASE_OFFERED});
+        err = trib_store_lease_put(store,
+                                   &(struct trib_store_lease){.round = op->row.id,
+                                                              .device = op->devices[i],
+                                                              .order = i,
+                                                              .state = TRIB_LEASE_OFFERED,
+                                                              .changed_ms = op->row.opened_ms});
     return err;
 }
 

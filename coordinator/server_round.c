@@ -13,14 +13,56 @@
 
 #define TRIB_LOG_MODULE "round"
 
+void trib_run_enter(struct trib_round_run *run, enum trib_phase phase)
+{
+    const uint64_t now_us = trib_clock_mono_us();
+    run->phase_us[run->phase] += now_us - run->phase_began_us;
+    run->phase_began_us = now_us;
+    run->phase = phase;
+}
+
+// One that expired did so when the round's phase ended; the others change one at a time.
+static void note_changes(struct trib_round_run *run, const struct trib_round_input *input,
+                         bool is_next_state)
+{
+    const uint64_t now_ms = trib_clock_wall_ms();
+    const uint32_t count = run->round.member_count;
+    for (uint32_t i = 0; is_next_state && i < count; i++) {
+        if (run->members[i].lease == TRIB_LEASE_EXPIRED && !run->uploads[i].has_expired) {
+            run->changed_ms[i] = now_ms;
+            run->uploads[i].has_expired = true;
+        }
+    }
+    switch (input->event) {
+    case TRIB_ROUND_EV_OFFER: run->changed_ms[count - 1] = now_ms; break;
+    case TRIB_ROUND_EV_TAKE:
+    case TRIB_ROUND_EV_RELEASE:
+    case TRIB_ROUND_EV_PEND:
+    case TRIB_ROUND_EV_COUNT:
+    case TRIB_ROUND_EV_REFUSE: run->changed_ms[input->member] = now_ms; break;
+    case TRIB_ROUND_EV_OPENED:
+    case TRIB_ROUND_EV_EXHAUSTED:
+    case TRIB_ROUND_EV_ADVANCE:
+    case TRIB_ROUND_EV_ENOUGH:
+    case TRIB_ROUND_EV_TICK:
+    case TRIB_ROUND_EV_SEAL_DURABLE:
+    case TRIB_ROUND_EV_COMMIT_DURABLE:
+    case TRIB_ROUND_EV_CANCEL: break;
+    }
+}
+
 enum trib_err trib_rounds_step(struct trib_server *server, const struct trib_round_input *input)
 {
     struct trib_round *round = &server->run->round;
     enum trib_round_state was = round->state;
     enum trib_err err = trib_round_step(round, input, trib_clock_mono_ms());
-    if (round->state != was)
+    if (!err)
+        note_changes(server->run, input, round->state != was);
+    if (round->state != was) {
+        trib_run_enter(server->run, trib_phase_of(round->state));
         TRIB_DEBUG("round=%" PRIu64 " %s -> %s", server->run->number, trib_round_state_name(was),
                    trib_round_state_name(round->state));
+    }
     return err;
 }
 
@@ -50,6 +92,7 @@ void trib_run_free(struct trib_round_run *run)
     trib_pipeline_step_fini(&run->step);
     free(run->members);
     free(run->uploads);
+    free(run->changed_ms);
     free(run->candidates);
     free(run->slot_used);
     free(run);
@@ -76,7 +119,8 @@ struct trib_lease_list *trib_rounds_leases(const struct trib_round_run *run)
                                                     .device = run->members[i].device,
                                                     .order = i,
                                                     .state = run->members[i].lease,
-                                                    .code = run->members[i].code};
+                                                    .code = run->members[i].code,
+                                                    .changed_ms = run->changed_ms[i]};
     return list;
 }
 
@@ -312,12 +356,14 @@ static void take_lease(void *user, const struct trib_store_lease *lease, const c
     struct recovery *recovery = user;
     struct trib_round_run *run = recovery->server->run;
     (void)name;
-    if (run->round.member_count < run->capacity)
-        run->members[run->round.member_count++] = (struct trib_round_member){
-            .device = lease->device,
-            .lease = (enum trib_lease_state)lease->state,
-            .code = (enum trib_code)lease->code,
-        };
+    if (run->round.member_count >= run->capacity)
+        return;
+    run->changed_ms[run->round.member_count] = lease->changed_ms;
+    run->members[run->round.member_count++] = (struct trib_round_member){
+        .device = lease->device,
+        .lease = (enum trib_lease_state)lease->state,
+        .code = (enum trib_code)lease->code,
+    };
 }
 
 static void take_update(void *user, const struct trib_store_update *update)
@@ -375,6 +421,7 @@ static void resume_state(struct trib_server *server, const struct recovery *reco
                                &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
                                                           .reason = TRIB_ROUND_REASON_RESTARTED},
                                trib_clock_mono_ms());
+    server->run->phase = trib_phase_of(round->state);
     TRIB_INFO("round=%" PRIu64 " goes on state=%s counted=%" PRIu32, server->run->number,
               trib_round_state_name(round->state), round->leases[TRIB_LEASE_COUNTED]);
 }

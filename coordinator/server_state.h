@@ -29,6 +29,8 @@
 #include "coordinator/store.h"
 #include "coordinator/store_audit.h"
 #include "coordinator/tally_round.h"
+#include "coordinator/telemetry.h"
+#include "coordinator/watch.h"
 
 enum {
     TRIB_SERVER_PASSES_LOST_MAX = 8,  // rounds of a pipeline, or a baseline, that may be abandoned
@@ -105,6 +107,7 @@ struct trib_member_upload {
     uint32_t slot; // UINT32_MAX: none
     size_t received;
     uint32_t *checksums; // owned, after the check
+    bool has_expired;    // its lease, and when is noted
 };
 
 // The secure aggregation of a round.
@@ -124,6 +127,7 @@ struct trib_round_run {
     struct trib_round_shape shape;
     struct trib_round_member *members;  // (capacity)
     struct trib_member_upload *uploads; // (capacity)
+    uint64_t *changed_ms;               // wall clock: when its lease became what it is; (capacity)
     uint32_t capacity;
     struct trib_peer **candidates; // in the order drawn; (candidate_count)
     size_t candidate_count, candidate_next;
@@ -132,8 +136,11 @@ struct trib_round_run {
     bool *slot_used; // (slot count)
     struct trib_admit_round rule;
     struct trib_msg_task task; // but for report_ms
-    uint64_t opened_ms, opened_wall_ms;
-    uint64_t bytes_up, bytes_down; // the counters when it opened
+    uint64_t opened_us, opened_wall_ms;
+    uint64_t bytes_up, bytes_down;  // the counters when it opened
+    uint64_t phase_us[TRIB_PHASES]; // what it has spent, but for the time since `phase_began_us`
+    uint64_t phase_began_us;
+    enum trib_phase phase;
     bool is_sealing, is_aggregating, is_ending;
     bool is_charged;                   // what it costs in privacy is in the job's row
     struct trib_round_secagg *secagg;  // from KEYS on; NULL unless masked
@@ -175,18 +182,6 @@ struct trib_active_job {
     bool wants_cancel; // the operator's wish, when the open round is over
 };
 
-struct trib_counters {
-    uint64_t accepted; // connections
-    uint64_t open;
-    uint64_t closed[TRIB_CLOSE_REASONS];
-    uint64_t begins; // UPLOAD_BEGINs
-    uint64_t receipts[TRIB_CODE_MAX];
-    uint64_t cut; // uploads that ended without a receipt
-    uint64_t declined[TRIB_CODE_MAX];
-    uint64_t install_refused[TRIB_CODE_MAX];
-    uint64_t unknown_records;
-};
-
 // An update that is durable, by its id.
 struct trib_known_update {
     uint8_t id[TRIB_MSG_ID_SIZE];
@@ -216,6 +211,8 @@ struct trib_server {
     struct trib_commit *commit;
     struct trib_listener *fleet;
     struct trib_listener *admin;
+    struct trib_watch *watch; // both NULL without [http] listen
+    struct trib_http *http;
     struct trib_frames *receive_frames, *send_frames;
     uint64_t received_bytes, sent_bytes; // atomic
     bool stops;                          // asked to
@@ -232,7 +229,8 @@ struct trib_server {
     struct trib_map *known; // update id: struct trib_known_update
     struct trib_known_update *known_list;
     uint64_t last_round_id;
-    size_t ops_in_flight; // operations and worker jobs that will still come back
+    size_t ops_in_flight;       // operations and worker jobs that will still come back
+    uint64_t accepts_in_flight; // of those, updates that are being made durable
     size_t admins_open;
 };
 
@@ -298,6 +296,8 @@ enum trib_err trib_rounds_event(struct trib_server *server, enum trib_round_even
 void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *data, size_t size);
 void trib_rounds_ready(struct trib_session_link *session, const struct trib_msg_ready *ready);
 uint32_t trib_rounds_member(const struct trib_server *server, const struct trib_peer *peer);
+// From now on its time is spent with `phase`.
+void trib_run_enter(struct trib_round_run *run, enum trib_phase phase);
 TRIB_CHECKED enum trib_err trib_rounds_recover(struct trib_server *server);
 void trib_rounds_free(struct trib_server *server);
 
@@ -439,6 +439,13 @@ void trib_admin_begin(struct trib_admin_call *call, const struct trib_command_en
 // nothing for others. What is not recorded this way is before it is answered.
 TRIB_CHECKED enum trib_err trib_admin_record(struct trib_admin_call *call, struct trib_store *store,
                                              const char *outcome);
+
+// ---- server_telemetry.c
+uint64_t trib_server_uploads_in_flight(const struct trib_server *server);
+void trib_server_telemetry(const struct trib_server *server, struct trib_telemetry *ret_telemetry);
+TRIB_CHECKED enum trib_err trib_server_watch_start(struct trib_server *server);
+void trib_server_watch_stop(struct trib_server *server);
+void trib_watch_tick(struct trib_server *server, uint64_t now_ms);
 
 // ---- server_audit.c: what the coordinator itself records, in the transaction of what happens
 TRIB_CHECKED enum trib_err trib_audit_version(struct trib_store *store,

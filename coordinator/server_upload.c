@@ -450,6 +450,7 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
     struct accept_op *op = (struct accept_op *)server_op;
     struct trib_round_run *run = server->run;
     enum trib_err err = op->op.op.result;
+    server->accepts_in_flight--;
     if (err == TRIB_OK && run && run->id == op->round_id) {
         if (!trib_known_add(server, &op->update)) {
             trib_server_stop_failed(server);
@@ -468,7 +469,9 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
             trib_server_stop_failed(server);
     } else if (err == TRIB_ERR_STATE && run && run->id == op->round_id) {
         refuse(server, op->member, TRIB_CODE_ALREADY_COUNTED); // the last line of defence held
-    } else if (err != TRIB_ERR_STATE) {
+    } else if (err == TRIB_ERR_STATE) {
+        server->counters.cut++; // the same, and the round is gone
+    } else {
         trib_server_stop_failed(server); // an fsync failed: only a restart knows what is there
     }
     trib_segment_unref(op->segment);
@@ -507,11 +510,13 @@ static void submit_accept(struct trib_server *server, uint32_t member)
     op->lease = (struct trib_store_lease){.round = run->id,
                                           .device = op->update.device,
                                           .order = member,
-                                          .state = TRIB_LEASE_COUNTED};
+                                          .state = TRIB_LEASE_COUNTED,
+                                          .changed_ms = trib_clock_wall_ms()};
     op->op.op.prepare = accept_prepare;
     op->op.op.apply = accept_apply;
     op->op.finish = accept_finish;
     upload->state = TRIB_UPLOAD_PENDING;
+    server->accepts_in_flight++;
     if (TRIB_PLANT("reply-early"))
         answer(server, member, TRIB_CODE_ACCEPTED);
     trib_server_submit(server, &op->op);

@@ -258,12 +258,12 @@ enum trib_err trib_store_round_end(struct trib_store *store, uint64_t id, uint32
         store,
         "UPDATE round SET state=?, ended_ms=?, version=?, state_text=?, reason=?, asked=?,"
         " accepted=?, refused=?, loss=?, metric=?, value=?, metrics=?, epsilon_pure=?,"
-        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=?, privacy=?, kind=?, tally=?"
-        " WHERE id=?",
-        "iiittiiirtrtrrriirttti", (uint64_t)state, ended_ms, r->version, r->state, r->reason,
+        " epsilon=?, delta=?, bytes_up=?, bytes_down=?, seconds=?, privacy=?, kind=?, tally=?,"
+        " phases=? WHERE id=?",
+        "iiittiiirtrtrrriirtttti", (uint64_t)state, ended_ms, r->version, r->state, r->reason,
         r->asked, r->accepted, r->refused, r->loss, r->metric, r->value, r->metrics,
         r->epsilon_pure, r->epsilon, r->delta, r->bytes_up, r->bytes_down, r->seconds, r->privacy,
-        r->kind, r->tally, id);
+        r->kind, r->tally, r->phases, id);
 }
 
 static double real_at(sqlite3_stmt *stmt, int column)
@@ -317,6 +317,7 @@ static void read_round(void *user, sqlite3_stmt *stmt)
     if (!round.result.kind[0]) // of before there was another
         (void)snprintf(round.result.kind, sizeof(round.result.kind), "train");
     copy_text(stmt, 25, round.result.tally, sizeof(round.result.tally));
+    copy_text(stmt, 26, round.result.phases, sizeof(round.result.phases));
     (*(const trib_store_round_fn *)reader->callback)(reader->user, &round);
 }
 
@@ -341,9 +342,9 @@ enum trib_err trib_store_round_get(struct trib_store *store, uint64_t id, trib_s
 
 enum trib_err trib_store_lease_put(struct trib_store *store, const struct trib_store_lease *lease)
 {
-    return trib_db_run(store, "INSERT OR REPLACE INTO lease VALUES(?,?,?,?,?)", "iiiii",
+    return trib_db_run(store, "INSERT OR REPLACE INTO lease VALUES(?,?,?,?,?,?)", "iiiiii",
                        lease->round, lease->device, (uint64_t)lease->order, (uint64_t)lease->state,
-                       (uint64_t)lease->code);
+                       (uint64_t)lease->code, lease->changed_ms);
 }
 
 static void read_lease(void *user, sqlite3_stmt *stmt)
@@ -355,8 +356,9 @@ static void read_lease(void *user, sqlite3_stmt *stmt)
         .order = (uint32_t)trib_db_number(stmt, 2),
         .state = (uint32_t)trib_db_number(stmt, 3),
         .code = (uint32_t)trib_db_number(stmt, 4),
+        .changed_ms = trib_db_number(stmt, 5),
     };
-    (*(const trib_store_lease_fn *)reader->callback)(reader->user, &lease, trib_db_text(stmt, 5));
+    (*(const trib_store_lease_fn *)reader->callback)(reader->user, &lease, trib_db_text(stmt, 6));
 }
 
 enum trib_err trib_store_leases(struct trib_store *store, uint64_t round, trib_store_lease_fn row,

@@ -177,6 +177,7 @@ struct trib_store_lease {
     uint32_t order; // of the offer, from 0
     uint32_t state;
     uint32_t code;
+    uint64_t changed_ms; // since when it is in this state; 0: not known
 };
 
 struct trib_store_update {

@@ -17,7 +17,7 @@
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 5,
+    SCHEMA_VERSION = 6,
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 80,
 };
@@ -87,6 +87,9 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     " hash BLOB NOT NULL);"
     "CREATE TABLE audit_checkpoint(number INTEGER PRIMARY KEY, hash BLOB NOT NULL,"
     " signature BLOB NOT NULL);",
+    // 6: where a round's time went, and when a device did its part
+    "ALTER TABLE round ADD COLUMN phases TEXT;"
+    "ALTER TABLE lease ADD COLUMN changed_ms INTEGER;",
 };
 
 // ---- Running statements

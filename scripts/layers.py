@@ -48,6 +48,7 @@ FENCED = {  # foreign header, or folder of them: who may include it (tests may)
     "dlfcn.h": ["common/math/blas.c"],
     "sqlite3.h": ["coordinator/store.c", "coordinator/store_db.c", "coordinator/store_db.h",
                   "client/source_sqlite.c"],
+    "microhttpd.h": ["coordinator/http.c"],
     "ini.h": ["common/base/conf.c"],
     "zlib.h": ["common/base/file.c"],
 }

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import unittest
+import urllib.request
 
 import fleet
 
@@ -52,9 +53,11 @@ class RolesTest(fleet.Case):
         self.assertEqual(done.stdout, "")
 
     def test_every_role_with_every_command(self):
+        port = fleet.free_port()
         with fleet.Fleet() as tried:
             self.configure(tried, f"[roles]\nviewer = {VIEWER}\noperator = {OPERATOR}\n"
-                                  f"admin = {ADMIN}\n")
+                                  f"admin = {ADMIN}\n"
+                                  f"[http]\nlisten = 127.0.0.1:{port}\n")
             tried.start_coordinator()
             self.open_doors(tried)
             wants = {row["command"]: row["wants"] for row in tried.ctl("roles")}
@@ -73,6 +76,9 @@ class RolesTest(fleet.Case):
             refused = sum(RANK[role] < RANK[need] for role in WHO.values()
                           for need in wants.values())
             self.assertGreaterEqual(tried.log("coordinator").count("id=role-refused"), refused)
+            sample = f"\ntributary_commands_refused_total {refused}\n"
+            fleet.wait_until(lambda: sample in urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/metrics").read().decode(), "all of them are counted")
             mine = json.loads(self.ask(tried, VIEWER, "roles",
                                        operands=["--json"]).stdout.splitlines()[0])
             self.assertEqual((mine["you"], mine["may"]), ("viewer", True))

@@ -43,6 +43,8 @@ CASES = [  # (check, file, contents, is it a violation)
     (layers, "client/x.c", "#include <sodium.h>\n", True),
     (layers, "coordinator/commit.c", "#include <sqlite3.h>\n", True),
     (layers, "coordinator/store.c", "#include <sqlite3.h>\n", False),
+    (layers, "coordinator/server.c", "#include <microhttpd.h>\n", True),
+    (layers, "coordinator/http.c", "#include <microhttpd.h>\n", False),
     (layers, "common/wire/session.c", '#include "tributary.pb-c.h"\n', True),
     (layers, "common/wire/message_admin.c", '#include "tributary.pb-c.h"\n', False),
     (layers, "common/math/net.c", "#include <cblas.h>\n", True),
@@ -75,6 +77,8 @@ CASES = [  # (check, file, contents, is it a violation)
     (lengths, "client/x.c", LONG.replace("    g();\n", "", 1), False),
     (lengths, "client/x.c", WIDE, True),
     (lengths, "client/x.c", WIDE.replace(", int j", ""), False),
+    (lengths, "coordinator/http.c", WIDE.replace("f(", "on_request(", 1), False),
+    (lengths, "coordinator/http.c", WIDE, True),
 
     (blanks, "docs/x.md", "text \n", True),
     (blanks, "docs/x.md", "text\r\n", True),

@@ -322,6 +322,8 @@ static void a_store_of_before_gets_a_log(void **state)
     assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
                                   "DROP TABLE audit; DROP TABLE audit_checkpoint;"
+                                  "ALTER TABLE round DROP COLUMN phases;"
+                                  "ALTER TABLE lease DROP COLUMN changed_ms;"
                                   "PRAGMA user_version=4",
                                   NULL, NULL, NULL),
                      SQLITE_OK);

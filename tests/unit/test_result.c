@@ -35,6 +35,8 @@ static struct trib_round_result full_result(void)
     memset(result.tally, 't', sizeof(result.tally) - 1);
     result.tally[0] = result.tally[sizeof(result.tally) - 2] = '"';
     memset(result.privacy, 'p', sizeof(result.privacy) - 1);
+    memset(result.phases, 'h', sizeof(result.phases) - 1);
+    result.phases[0] = result.phases[sizeof(result.phases) - 2] = '"';
     result.privacy[0] = result.privacy[sizeof(result.privacy) - 2] = '"';
     return result;
 }
@@ -80,6 +82,7 @@ static void assert_same(const struct trib_round_result *a, const struct trib_rou
     assert_string_equal(a->privacy, b->privacy);
     assert_string_equal(a->kind, b->kind);
     assert_string_equal(a->tally, b->tally);
+    assert_string_equal(a->phases, b->phases);
     assert_same_real(a->epsilon_pure, b->epsilon_pure);
     assert_same_real(a->epsilon, b->epsilon);
     assert_same_real(a->delta, b->delta);
@@ -124,7 +127,7 @@ static void no_field_stands_for_another(void **state)
         offsetof(struct trib_round_result, state),   offsetof(struct trib_round_result, reason),
         offsetof(struct trib_round_result, metric),  offsetof(struct trib_round_result, metrics),
         offsetof(struct trib_round_result, privacy), offsetof(struct trib_round_result, kind),
-        offsetof(struct trib_round_result, tally)};
+        offsetof(struct trib_round_result, tally),   offsetof(struct trib_round_result, phases)};
     const size_t number_count = sizeof(numbers) / sizeof(numbers[0]);
     for (size_t i = 0; i < number_count + sizeof(texts) / sizeof(texts[0]); i++) {
         struct trib_round_result result = whole;
@@ -155,7 +158,8 @@ static void what_does_not_exist_is_null_and_comes_back_as_not_a_number(void **st
                         "\"metrics\":null,\"epsilon_pure\":null,\"epsilon\":null,\"delta\":null,"
                         "\"bytes_up\":0,\"bytes_down\":0,\"seconds\":0,\"state\":\"\","
                         "\"reason\":null,\"id\":0,\"privacy\":null,"
-                        "\"kind\":\"train\",\"tally\":null,\"device_metrics\":null}\n");
+                        "\"kind\":\"train\",\"tally\":null,\"device_metrics\":null,"
+                        "\"phases\":null}\n");
     trib_result_from_row(&reply.rows[0], &got);
     assert_same(&result, &got);
     assert_true(isnan(got.loss) && isnan(got.value) && isnan(got.epsilon));

@@ -214,7 +214,10 @@ static void devices_of_an_older_store_were_there_when_it_was_upgraded(void **sta
     assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
                                   "ALTER TABLE device DROP COLUMN seen_ms; DROP TABLE audit;"
-                                  "DROP TABLE audit_checkpoint; PRAGMA user_version=3",
+                                  "DROP TABLE audit_checkpoint;"
+                                  "ALTER TABLE round DROP COLUMN phases;"
+                                  "ALTER TABLE lease DROP COLUMN changed_ms;"
+                                  "PRAGMA user_version=3",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);

@@ -37,7 +37,8 @@ static struct trib_round_result full_result(void)
                                       .delta = 1e-6,
                                       .bytes_up = 1u << 31,
                                       .bytes_down = 5000000000u,
-                                      .seconds = 3.25};
+                                      .seconds = 3.25,
+                                      .phases = "{\"select\":3.25}"};
 }
 
 static void a_round_that_ended_comes_back_with_its_result(void **state)
@@ -73,6 +74,7 @@ static void a_round_that_ended_comes_back_with_its_result(void **state)
     assert_string_equal(got->metric, wanted.metric);
     assert_string_equal(got->metrics, wanted.metrics);
     assert_string_equal(got->privacy, wanted.privacy);
+    assert_string_equal(got->phases, wanted.phases);
     assert_true(got->loss == wanted.loss && got->value == wanted.value); // stored as doubles
     assert_true(got->epsilon_pure == wanted.epsilon_pure && got->epsilon == wanted.epsilon);
     assert_true(got->delta == wanted.delta && got->seconds == wanted.seconds);
@@ -188,7 +190,8 @@ static void leases_keep_the_order_of_offers_and_their_last_state(void **state)
         {.round = 1, .device = b, .order = 0},
         {.round = 1, .device = a, .order = 1},
         {.round = 2, .device = a, .order = 0},
-        {.round = 1, .device = b, .order = 0, .state = 4, .code = 22}, // again: it replaces
+        // Again: it replaces
+        {.round = 1, .device = b, .order = 0, .state = 4, .code = 22, .changed_ms = 1700000000123},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_int_equal(trib_store_lease_put(store, &rows[i]), TRIB_OK);
@@ -201,9 +204,11 @@ static void leases_keep_the_order_of_offers_and_their_last_state(void **state)
     assert_int_equal(leases.rows[0].order, 0);
     assert_int_equal(leases.rows[0].state, 4);
     assert_int_equal(leases.rows[0].code, 22);
+    assert_int_equal(leases.rows[0].changed_ms, 1700000000123);
     assert_string_equal(leases.names[1], "a");
     assert_int_equal(leases.rows[1].order, 1);
     assert_int_equal(leases.rows[1].state, 0);
+    assert_int_equal(leases.rows[1].changed_ms, 0);
     trib_store_close(store);
 }
 

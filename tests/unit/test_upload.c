@@ -25,6 +25,7 @@ static struct fixture {
     struct trib_peer peers[DEVICES];
     struct trib_session_link sessions[DEVICES];
     bool slot_used[DEVICES];
+    uint64_t changed_ms[DEVICES];
     struct trib_round_run run;
     struct trib_server server;
     uint64_t answered[TRIB_CODE_MAX]; // receipts that were sent
@@ -66,6 +67,7 @@ static int set_up(void **state)
     f->run.uploads = f->uploads;
     f->run.members = f->members;
     f->run.slot_used = f->slot_used;
+    f->run.changed_ms = f->changed_ms;
     f->run.capacity = DEVICES;
     f->run.rule = (struct trib_admit_round){.round_id = ROUND,
                                             .base_digest = base,
@@ -76,7 +78,7 @@ static int set_up(void **state)
                                             .encoding = &f->encoding};
     f->server.run = &f->run;
     if (trib_round_init(&f->run.round, &plan, f->members, DEVICES) ||
-        trib_map_create(&f->server.known) ||
+        trib_map_create(&f->server.known) || trib_peers_create(1, 1, &f->server.peers) ||
         trib_segment_create(files_dir, ROUND, SIZE, DEVICES, &f->run.segment))
         return -1;
     step(TRIB_ROUND_EV_OPENED, 0, 0);
@@ -101,6 +103,7 @@ static int tear_down(void **state)
         (void)pthread_mutex_destroy(&fixture.sessions[i].sink.lock);
     trib_segment_unref(fixture.run.segment);
     trib_map_destroy(fixture.server.known);
+    trib_peers_destroy(fixture.server.peers);
     return trib_segment_remove(files_dir, ROUND) ? -1 : 0;
 }
 
@@ -183,6 +186,39 @@ static void one_that_was_refused_may_come_with_the_right_model(void **state)
     assert_int_equal(answered(), 1);
 }
 
+static void assert_books_balance(uint64_t in_flight)
+{
+    const struct trib_server *server = &fixture.server;
+    assert_int_equal(trib_server_uploads_in_flight(server), in_flight);
+    assert_int_equal(server->counters.begins, answered() + server->counters.cut + in_flight);
+}
+
+// Whatever becomes of an upload: begun = answered + cut + in flight.
+static void every_upload_that_begins_ends_once(void **state)
+{
+    (void)state;
+    enum {
+        SOME = 40
+    };
+    for (uint32_t i = 0; i < SOME; i++) {
+        fixture.peers[i].live = &fixture.sessions[i];
+        upload(i, i % 4 ? ours : theirs);
+    }
+    assert_books_balance(SOME * 3 / 4);
+    for (uint32_t i = 0; i < SOME; i += 2) // half of them go, some of those with an answer
+        trib_upload_session_gone(&fixture.sessions[i]);
+    assert_books_balance(SOME / 2);
+    assert_int_equal(fixture.server.counters.cut, SOME / 4);
+    for (uint32_t i = 0; i < SOME; i++) // they come back, and those that stayed begin anew
+        upload(i, ours);
+    assert_books_balance(SOME);
+    trib_upload_session_gone(&fixture.sessions[1]);
+    assert_books_balance(SOME - 1);
+    trib_upload_finish_all(&fixture.server); // nobody is there any more to be told
+    assert_int_equal(fixture.server.counters.receipts[TRIB_CODE_ROUND_CLOSED], SOME - 1);
+    assert_int_equal(trib_server_uploads_in_flight(&fixture.server), 0);
+}
+
 static int remove_all(void **state)
 {
     static const char *const names[] = {NULL};
@@ -199,6 +235,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(one_that_was_refused_may_come_with_the_right_model, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(every_upload_that_begins_ends_once, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, files_setup, remove_all);
 }
