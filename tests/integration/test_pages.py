@@ -105,6 +105,14 @@ class PagesTest(fleet.Case):
         if absent:
             self.skipTest(f"{played} commands work; without their data: {', '.join(absent)}")
 
+    def test_each_command_stands_apart_from_the_text(self):
+        for page in PAGES:
+            lines = (fleet.SOURCE / f"docs/{page}.md").read_text().splitlines()
+            wrong = [f"docs/{page}.md:{i + 1}" for i, line in enumerate(lines)
+                     if line.startswith("    tributary-sim ")
+                     and lines[i - 1] and not lines[i - 1].startswith("    ")]
+            self.assertEqual(wrong, [], "wants an empty line before it")
+
     def test_what_is_described_has_an_example(self):
         shown = [settings(words) for page in PAGES for _, words in commands(page)
                  if words[0] == "run"]
