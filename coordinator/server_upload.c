@@ -456,7 +456,8 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
             trib_server_stop_failed(server);
         } else {
             TRIB_CRASH_POINT("receipt.before");
-            answer(server, op->member, TRIB_CODE_ACCEPTED);
+            if (!TRIB_PLANT("reply-early"))
+                answer(server, op->member, TRIB_CODE_ACCEPTED);
             TRIB_CRASH_POINT("accept.answered");
             free(run->uploads[op->member].checksums);
             run->uploads[op->member].checksums = NULL;
