@@ -53,7 +53,7 @@ static enum trib_err check_pipeline(struct trib_active_job *active, struct trib_
 
 static enum trib_err open_fallback(struct trib_active_job *active, struct trib_job_text *text)
 {
-    char why[TRIB_PATH_MAX + 600] = "out of memory";
+    char why[1500] = "out of memory";
     enum trib_err err =
         trib_job_fallback(&active->data, &active->job.model, &active->fallback, why, sizeof(why));
     if (err)
