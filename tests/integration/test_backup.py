@@ -69,8 +69,9 @@ class BackupTest(fleet.Case):
     def test_devices_go_on_after_a_restore(self):
         with fleet.Fleet() as tried:
             self.begin(tried)
+            # A round takes hundredths of a second, and a question to a sanitized coordinator tenths.
             self.go_on_from_a_backup(  # fedadam: what it remembers is not in a backup
-                tried, tried.submit(SPEC, ROWS, rounds=25, cohort=2, strategy="fedadam"))
+                tried, tried.submit(SPEC, ROWS, rounds=300, cohort=2, strategy="fedadam"))
 
     def test_a_round_whose_updates_are_lost_is_abandoned(self):
         self.lose_a_round()
