@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "client/slot.h"
-#include "common/base/log.h"
 #include "common/base/sign.h"
+#include "tests/fuzz/memory_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,13 +22,6 @@ static void require(bool is_so)
         abort();
 }
 
-static void drop(void *user, enum trib_log_level level, const char *line)
-{
-    (void)user;
-    (void)level;
-    (void)line;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t seed[TRIB_SIGN_SEED_SIZE] = {42}, other[TRIB_SIGN_SEED_SIZE] = {43};
@@ -40,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct trib_slot slot = {.params = NULL};
     if (size < 1 || size - 1 > sizeof(card.manifest))
         return 0;
-    trib_log_set_sink(drop, NULL);
+    trib_log_set_sink(drop_line, NULL);
     trib_sign_public(seed, enrolment.release_key);
     memcpy(card.manifest, data + 1, size - 1);
     card.manifest_size = size - 1;

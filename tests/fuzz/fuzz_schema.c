@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/log.h"
 #include "common/data/schema.h"
+#include "tests/fuzz/memory_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,13 +18,6 @@ static void require(bool is_so)
 {
     if (!is_so)
         abort();
-}
-
-static void drop(void *user, enum trib_log_level level, const char *line)
-{
-    (void)user;
-    (void)level;
-    (void)line;
 }
 
 static void try_names(const struct trib_schema *schema)
@@ -84,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(text, nul + 1, some);
         text[some] = '\0';
     }
-    trib_log_set_sink(drop, NULL);
+    trib_log_set_sink(drop_line, NULL);
     if (trib_schema_parse((const char *)data, schema_size, "s", &schema, why, sizeof(why))) {
         require(why[0] != '\0');
         return 0;
