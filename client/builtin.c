@@ -88,6 +88,8 @@ static enum trib_err fit(struct trib_task *task, const struct trib_samples *samp
     enum trib_err err = trib_train_space_create(&task->model, &options, samples->rows, &space);
     if (err)
         return err;
+    if (options.class_weights == TRIB_CLASS_WEIGHTS_GIVEN)
+        trib_train_set_class_weights(space, task->msg.fit.class_weight);
     err = train_both(task, space, samples, params, &loss);
     const struct trib_train_report report = trib_train_report(space);
     trib_train_space_destroy(space);

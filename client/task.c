@@ -126,7 +126,7 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
         .validation_fraction = fit->validation_fraction,
         .personal_epochs = fit->personal_epochs,
         .patience = fit->patience,
-        .are_classes_equal = fit->class_weights != 0,
+        .class_weights = (enum trib_class_weights)fit->class_weights,
         .is_online = fit->mode == TRIB_MODE_ONLINE,
         .resample = {.kind = (enum trib_sampling)fit->sampling,
                      .ratio = fit->sampling_ratio,
@@ -148,18 +148,22 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
 static bool can_fit(const struct trib_msg_fit *fit)
 {
     return fit->optimizer < TRIB_OPTIMIZER_COUNT && fit->lr_schedule < TRIB_SCHEDULE_PLATEAU &&
-           fit->class_weights <= 1 && fit->mode <= TRIB_MODE_ONLINE && !fit->is_strange &&
-           fit->sampling < TRIB_SAMPLING_COUNT;
+           fit->class_weights < TRIB_CLASS_WEIGHTS_COUNT && fit->mode <= TRIB_MODE_ONLINE &&
+           !fit->is_strange && fit->sampling < TRIB_SAMPLING_COUNT;
 }
 
 // Does what the task asks make sense for its model? train.h takes these for granted.
-static bool fits_model(const struct trib_train_options *options, const struct trib_model *model)
+static bool fits_model(const struct trib_msg_fit *fit, const struct trib_train_options *options,
+                       const struct trib_model *model)
 {
+    const bool are_given = options->class_weights == TRIB_CLASS_WEIGHTS_GIVEN;
+    if (fit->class_count != (are_given ? model->classes : 0))
+        return false;
     const struct trib_resample_options *resample = &options->resample;
     const uint64_t layers = (UINT64_C(1) << model->layer_count) - 1;
     _Static_assert(TRIB_LAYERS_MAX < 64, "a bit for each layer");
     if (resample->kind != TRIB_SAMPLING_NONE &&
-        (model->classes == 0 || resample->ratio == 0 || options->are_classes_equal))
+        (model->classes == 0 || resample->ratio == 0 || options->class_weights))
         return false;
     if ((resample->kind == TRIB_SAMPLING_OVER || resample->kind == TRIB_SAMPLING_SMOTE) &&
         options->batch == 0)
@@ -251,10 +255,11 @@ static bool can_train(struct trib_task *task, uint64_t memory_max)
         return false;
     }
     const struct trib_train_options options = trib_task_options(msg);
-    if (!fits_model(&options, &task->model)) {
-        TRIB_WARN("id=task-declined round=%" PRIu64
-                  " declined: its sampling, augmentation or layers do not fit its model",
-                  msg->round_number);
+    if (!fits_model(&msg->fit, &options, &task->model)) {
+        TRIB_WARN(
+            "id=task-declined round=%" PRIu64
+            " declined: its class weights, sampling, augmentation or layers do not fit its model",
+            msg->round_number);
         return false;
     }
     if (options.is_online && task->model.local_count > 0) {

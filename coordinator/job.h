@@ -65,7 +65,7 @@ struct trib_job_config {
     double validation_fraction;
     uint64_t patience; // epochs; 0: all
     uint64_t personal_epochs;
-    int class_weights; // index of none|balanced
+    int class_weights; // enum trib_class_weights
     int learning_mode; // of its rows, which a device learns from: batch|incremental|online
     int sampling;      // enum trib_sampling
     double sampling_ratio;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/math/metrics.h"
+#include "coordinator/class_round.h"
 #include "coordinator/gate.h"
 #include "coordinator/job.h"
 #include "coordinator/job_held_out.h"
@@ -86,7 +87,8 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "personal_epochs", TRIB_CONF_INT, personal_epochs, "0",
         "epochs before the others in which only the model's local part moves", 0, 10000, NULL),
     KEY("round", "class_weights", TRIB_CONF_CHOICE, class_weights, "none",
-        "balanced: each class of a device weighs the same in sum", 0, 0, "none|balanced"),
+        "each class weighs the same in sum: own, of the rows of a device; balanced, of all devices'",
+        0, 0, "none|own|balanced"),
     KEY("round", "mode", TRIB_CONF_CHOICE, learning_mode, "batch",
         "a device learns from all its rows, from those that are new, or from each once as it comes",
         0, 0, "batch|incremental|online"),
@@ -340,7 +342,7 @@ static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_con
         .validation_fraction = config->validation_fraction,
         .patience = config->patience,
         .personal_epochs = config->personal_epochs,
-        .are_classes_equal = config->class_weights != 0,
+        .class_weights = (enum trib_class_weights)config->class_weights,
         .is_online = config->learning_mode == TRIB_JOB_MODE_ONLINE,
     };
     if (config->lr_schedule != TRIB_SCHEDULE_CONSTANT && config->lr_over == TRIB_JOB_LR_OVER_STEPS)
@@ -400,7 +402,8 @@ static enum trib_err check_privacy(struct trib_conf *conf, const struct trib_job
 {
     char why[256];
     bool is_on = config->privacy_mode != TRIB_PRIVACY_OFF;
-    const uint64_t rounds = config->rounds + trib_job_device_evaluations(config) + passes;
+    const uint64_t rounds = config->rounds + trib_job_device_evaluations(config) +
+                            (trib_job_wants_classes(config) ? 1 : 0) + passes;
 
 #ifndef TRIB_WITH_TEST_NOISE
     if (config->test_seed != 0)

@@ -242,6 +242,31 @@ static void count_round(struct trib_server *server, enum trib_round_state state)
         c->phase_us[i] += run->phase_us[i];
 }
 
+// What a round that makes no version was for.
+static void take_pass(struct trib_active_job *active, const struct trib_round_run *run,
+                      const struct trib_round_result *result, bool is_committed)
+{
+    switch (run->pass) {
+    case TRIB_PASS_MAIN: break;
+    case TRIB_PASS_EVALUATION: active->measured = run->number; break;
+    case TRIB_PASS_COUNTERS: active->counted = run->number; break;
+    case TRIB_PASS_PREPARE:
+        active->passes_tried = run->number;
+        if (!is_committed)
+            trib_jobs_lose_pass(active);
+        break;
+    case TRIB_PASS_BASELINE:
+        active->baselines_tried = run->number;
+        active->has_linear = is_committed;
+        break;
+    case TRIB_PASS_CLASSES:
+        active->classes_tried = run->number;
+        if (is_committed)
+            trib_jobs_take_classes(active, result->tally);
+        break;
+    }
+}
+
 static void end_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct end_op *op = (struct end_op *)server_op;
@@ -281,19 +306,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
     forget_checksums(server, run->id);
     trib_known_prune(server, op->prune_before);
     sweep(server, run->id);
-    if (run->pass == TRIB_PASS_EVALUATION)
-        active->measured = run->number;
-    if (run->pass == TRIB_PASS_COUNTERS)
-        active->counted = run->number;
-    if (run->pass == TRIB_PASS_PREPARE) {
-        active->passes_tried = run->number;
-        if (op->state != TRIB_ROUND_COMMITTED)
-            trib_jobs_lose_pass(active);
-    }
-    if (run->pass == TRIB_PASS_BASELINE) {
-        active->baselines_tried = run->number;
-        active->has_linear = op->state == TRIB_ROUND_COMMITTED;
-    }
+    take_pass(active, run, &op->result, op->state == TRIB_ROUND_COMMITTED);
     if (run->step.prepare && trib_jobs_take_step(active, &run->step))
         run->failure = TRIB_JOB_NOTHING_TO_EVALUATE;
     active->stop.target_is_reached = active->stop.target_is_reached || run->target_is_reached;

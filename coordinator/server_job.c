@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
+#include "coordinator/class_round.h"
 #include "coordinator/gate.h"
 #include "coordinator/job_origin.h"
 #include "coordinator/moments.h"
@@ -48,6 +49,16 @@ void trib_jobs_activate(struct trib_server *server, struct trib_active_job *job)
     TRIB_INFO("job=%" PRIu64 " %s", job->id, text);
     if (trib_job_warning(&job->job, text, sizeof(text)))
         TRIB_WARN("id=drowned-signal job=%" PRIu64 " %s", job->id, text);
+}
+
+void trib_jobs_take_classes(struct trib_active_job *active, const char *report)
+{
+    active->has_class_weights =
+        trib_class_round_weights(&active->job, report, active->class_weight) == TRIB_OK;
+    if (!active->has_class_weights)
+        TRIB_ERROR("job=%" PRIu64 " the weights of the classes cannot be read; they are counted "
+                   "again",
+                   active->id);
 }
 
 // ---- The first version, and the averaged last one: made on the commit thread, which has nothing

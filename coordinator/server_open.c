@@ -10,6 +10,7 @@
 #include "common/base/crash.h"
 #include "common/base/log.h"
 #include "common/wire/codec.h"
+#include "coordinator/class_round.h"
 #include "coordinator/gate.h"
 #include "coordinator/sampler.h"
 #include "coordinator/server_state.h"
@@ -21,10 +22,11 @@ enum {
     REOPEN_MS = 10000 // after a round could not be opened, e.g. because the disk is full
 };
 
-static struct trib_msg_fit fit_of(const struct trib_job *job)
+static struct trib_msg_fit fit_of(const struct trib_active_job *active)
 {
+    const struct trib_job *job = &active->job;
     const struct trib_train_options *train = &job->train;
-    return (struct trib_msg_fit){
+    struct trib_msg_fit fit = {
         .optimizer = train->optimizer,
         .decoupled_decay = train->decoupled_decay,
         .l1 = train->l1,
@@ -37,7 +39,7 @@ static struct trib_msg_fit fit_of(const struct trib_job *job)
         .validation_fraction = train->validation_fraction,
         .patience = train->patience,
         .personal_epochs = train->personal_epochs,
-        .class_weights = train->are_classes_equal,
+        .class_weights = train->class_weights,
         .mode = (uint32_t)job->config.learning_mode,
         .sampling = train->resample.kind,
         .sampling_ratio = train->resample.ratio,
@@ -51,6 +53,12 @@ static struct trib_msg_fit fit_of(const struct trib_job *job)
         .trunk_layers = train->trunk,
         .trunk_rate = train->trunk_rate,
     };
+    if (active->has_class_weights) {
+        fit.class_count = job->model.classes;
+        memcpy(fit.class_weight, active->class_weight, sizeof(fit.class_weight));
+    } else if (train->class_weights == TRIB_CLASS_WEIGHTS_GIVEN)
+        fit.class_weights = TRIB_CLASS_WEIGHTS_NONE; // what comes before them does not train
+    return fit;
 }
 
 // threshold: of the version that is counted at, or NaN.
@@ -114,7 +122,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
                    .shares = secagg->shares,
                    .neighbours = secagg->neighbours,
                    .neighbour_threshold = secagg->neighbour_threshold},
-        .fit = fit_of(job),
+        .fit = fit_of(active),
         .weight_max = e->mode == TRIB_PRIVACY_OFF ? run->shape.weight_max : 0,
         .epsilon_pure = privacy->epsilon_pure_round,
         .rho = privacy->rho_round,
@@ -491,11 +499,19 @@ static bool wants_baseline(const struct trib_active_job *active)
     return trib_job_wants_linear(&active->job) && !active->has_linear;
 }
 
+// Are labels to be counted before the first round?
+static bool wants_classes(const struct trib_active_job *active)
+{
+    return trib_job_wants_classes(&active->job.config) && !active->has_class_weights;
+}
+
 static uint64_t next_key(const struct trib_server *server, bool is_measuring)
 {
     const struct trib_active_job *active = server->job;
     if (trib_jobs_waits_for_pipeline(active))
         return trib_round_key(TRIB_PASS_PREPARE, active->passes_tried + 1);
+    if (wants_classes(active))
+        return trib_round_key(TRIB_PASS_CLASSES, active->classes_tried + 1);
     if (wants_baseline(active))
         return trib_round_key(TRIB_PASS_BASELINE, active->baselines_tried + 1);
     return is_measuring ? trib_round_key(pass_of_version(server), active->row.rounds_done)
@@ -522,6 +538,10 @@ void trib_rounds_open(struct trib_server *server)
     }
     if (wants_baseline(active) && active->baselines_tried >= TRIB_SERVER_PASSES_LOST_MAX) {
         trib_jobs_end(server, TRIB_JOB_FAILED, "the linear baseline could not be counted");
+        return;
+    }
+    if (wants_classes(active) && active->classes_tried >= TRIB_SERVER_PASSES_LOST_MAX) {
+        trib_jobs_end(server, TRIB_JOB_FAILED, "the labels could not be counted");
         return;
     }
     const uint64_t key = next_key(server, is_measuring);

@@ -163,6 +163,11 @@ static void take_ended(void *user, const struct trib_store_round *round)
         recall_pass(active, round);
     if (trib_round_key_pass(round->number) == TRIB_PASS_BASELINE)
         recall_baseline(active, round);
+    if (trib_round_key_pass(round->number) == TRIB_PASS_CLASSES) {
+        active->classes_tried = trib_round_key_number(round->number);
+        if (round->state == TRIB_ROUND_COMMITTED)
+            trib_jobs_take_classes(active, round->result.tally);
+    }
     if (active->newton && round->state == TRIB_ROUND_COMMITTED &&
         strcmp(round->result.kind, trib_tally_kind_text(TRIB_TALLY_NEWTON)) == 0)
         (void)trib_newton_path_recall(active->newton, round->result.tally);

@@ -163,7 +163,10 @@ struct trib_active_job {
     uint64_t passes_tried;                    // rounds of the pipeline that have ended
     uint64_t baselines_tried;                 // the same of the linear baseline
     bool has_linear;                          // it was counted
-    struct trib_store_job row;                // texts are NULL here
+    uint64_t classes_tried;                   // the same of the weights of classes
+    bool has_class_weights;                   // they were counted
+    float class_weight[TRIB_CLASS_WEIGHTS_MAX];
+    struct trib_store_job row; // texts are NULL here
     struct trib_privacy_spent spent;
     struct trib_moments *moments;    // of the strategy, for the newest version; NULL: it needs none
     uint64_t moments_version;        // whose they are on the disk; 0: nobody's
@@ -405,6 +408,8 @@ void trib_jobs_put_fallback(const struct trib_active_job *active,
                             struct trib_msg_manifest *manifest);
 // A row that has become durable. The state stays: the operator may have paused it meanwhile.
 void trib_jobs_take_row(struct trib_active_job *active, const struct trib_store_job *row);
+// The weights of classes that the report of their round says.
+void trib_jobs_take_classes(struct trib_active_job *active, const char *report);
 void trib_jobs_end(struct trib_server *server, enum trib_job_state state, const char *reason);
 void trib_jobs_free(struct trib_active_job *job);
 // The job's first version, when the head does not fit it.

@@ -518,8 +518,10 @@ static void submit_accept(struct trib_server *server, uint32_t member)
     op->op.finish = accept_finish;
     upload->state = TRIB_UPLOAD_PENDING;
     server->accepts_in_flight++;
-    if (TRIB_PLANT("reply-early"))
+    if (TRIB_PLANT("reply-early")) {
         answer(server, member, TRIB_CODE_ACCEPTED);
+        trib_clock_sleep_ms(30); // it is on its way before anybody can die of the commit
+    }
     trib_server_submit(server, &op->op);
 }
 

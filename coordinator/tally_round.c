@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/math/aside.h"
 #include "common/math/newton.h"
+#include "coordinator/class_round.h"
 #include "coordinator/count_report.h"
 #include "coordinator/gate.h"
 #include "coordinator/result.h"
@@ -143,6 +144,11 @@ enum trib_err trib_job_check_tallies(struct trib_conf *conf, struct trib_job *jo
         err = plan_tally(conf, TRIB_TALLY_BASELINE, job);
     if (!err && job->counters.count > 0)
         err = plan_tally(conf, TRIB_TALLY_COUNTERS, job);
+    if (!err && trib_job_wants_classes(&job->config)) {
+        err = trib_job_check_classes(conf, job);
+        if (!err)
+            err = plan_tally(conf, TRIB_TALLY_CLASSES, job);
+    }
     return err;
 }
 
@@ -222,6 +228,8 @@ enum trib_tally_kind trib_job_kind(const struct trib_job *job, enum trib_round_p
         return TRIB_TALLY_BASELINE;
     if (pass == TRIB_PASS_COUNTERS)
         return TRIB_TALLY_COUNTERS;
+    if (pass == TRIB_PASS_CLASSES)
+        return TRIB_TALLY_CLASSES;
     return job->config.strategy == TRIB_JOB_NEWTON && !newton_is_off ? TRIB_TALLY_NEWTON
                                                                      : TRIB_TALLY_NONE;
 }
@@ -455,6 +463,9 @@ enum trib_err trib_tally_round_use(const struct trib_job *job, const struct trib
         err = trib_gate_use_linear(job, values, base->evaluator, &use.json);
         break;
     case TRIB_TALLY_COUNTERS: err = use_counters(job, values, base, &use); break;
+    case TRIB_TALLY_CLASSES:
+        err = trib_class_round_use(job, values, base->counted, &use.json);
+        break;
     }
     if (err)
         trib_tally_use_fini(&use);

@@ -33,6 +33,7 @@ enum trib_round_pass {
         2, // a pass of the pipeline's statistics, before all others; numbers count tries
     TRIB_PASS_BASELINE = 3, // counts what a linear baseline is made of; numbers count tries
     TRIB_PASS_COUNTERS = 4, // collects what applications counted, when that version is there
+    TRIB_PASS_CLASSES = 5,  // counts labels, after those of the pipeline; numbers count tries
 };
 uint64_t trib_round_key(enum trib_round_pass pass, uint64_t number);
 enum trib_round_pass trib_round_key_pass(uint64_t key);

@@ -131,6 +131,8 @@ static enum trib_err train(struct trib_bench *bench, const struct trib_device_ta
     double loss;
     join(bench, task);
     trib_train_set_rate(bench->space, task->learning_rate);
+    if (task->class_weight)
+        trib_train_set_class_weights(bench->space, task->class_weight);
     trib_task_rng(&rng, job->config.round_seed,
                   trib_task_stream(job->train.is_online, task->round_number), task->name);
     *ret_code = TRIB_CODE_DECLINED_FAILED;

@@ -28,6 +28,7 @@ struct trib_device_task {
     const float *base;                    // parameters to start from
     float *local;                // the local part (local_count): improved if there is an update
     double learning_rate;        // of this round
+    const float *class_weight;   // of the fleet's counts (classes), borrowed; NULL: there are none
     double threshold;            // of the version that is counted at; NaN: it has none
     struct trib_samples samples; // at least one row
     trib_train_stop_fn stop;

@@ -306,12 +306,13 @@ static enum trib_err job_state(struct trib_processes *p, char *state, size_t siz
     return TRIB_OK;
 }
 
-// A pass of the pipeline's statistics, or of a baseline: in one process they are no rounds, and no
+// A pass of the pipeline's statistics, a count of labels or a baseline: in one process they are no rounds, and no
 // version comes of them.
 static bool is_pass(const struct trib_round_result *result)
 {
     return strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_PREPARE)) == 0 ||
-           strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_BASELINE)) == 0;
+           strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_BASELINE)) == 0 ||
+           strcmp(result->kind, trib_tally_kind_text(TRIB_TALLY_CLASSES)) == 0;
 }
 
 static enum trib_err fetch_round(struct trib_processes *p, struct trib_round_result *result,

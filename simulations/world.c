@@ -16,6 +16,7 @@
 #include "common/wire/codec.h"
 #include "coordinator/admit.h"
 #include "coordinator/aggregate.h"
+#include "coordinator/class_round.h"
 #include "coordinator/evaluate.h"
 #include "coordinator/finish.h"
 #include "coordinator/gate.h"
@@ -31,7 +32,7 @@
 #define TRIB_LOG_MODULE "world"
 
 enum {
-    BASELINES_LOST_MAX = 8 // as the server's
+    COUNTS_LOST_MAX = 8 // as the server's
 };
 
 // ---- Building
@@ -299,6 +300,7 @@ static enum trib_err use_sums(struct trib_world *world, struct trib_tally_use *u
         .values = beside,
         .evaluator = world->evaluator,
         .newton = world->newton,
+        .counted = world->round.leases[TRIB_LEASE_COUNTED],
         .value_count =
             world->state.is_evaluated ? headlines(&world->state.held_out.validation, beside) : 0,
     };
@@ -480,21 +482,43 @@ static enum trib_err play_round(struct trib_world *world, struct trib_round_resu
     return err;
 }
 
-// What a linear baseline is made of, before the first round: no round of the run, as with a server.
-static enum trib_err count_baseline(struct trib_world *world)
+// A round before the first, until one of them is counted: no round of the run, as with a server.
+static enum trib_err count_before(struct trib_world *world, enum trib_round_pass pass,
+                                  struct trib_round_result *result)
 {
-    struct trib_round_result result;
     enum trib_err err = TRIB_OK;
-    world->pass = TRIB_PASS_BASELINE;
-    while (!err && !world->has_linear && world->round_number < BASELINES_LOST_MAX) {
+    bool is_counted = false;
+    world->pass = pass;
+    while (!err && !is_counted && world->round_number < COUNTS_LOST_MAX) {
         world->round_number++;
-        err = play_round(world, &result);
-        world->has_linear = !err && world->round.state == TRIB_ROUND_COMMITTED;
+        err = play_round(world, result);
+        if (!err)
+            describe(world, result);
+        is_counted = !err && world->round.state == TRIB_ROUND_COMMITTED;
     }
     world->round_number = 0;
-    if (!err && !world->has_linear) {
-        TRIB_ERROR("the linear baseline could not be counted");
+    if (!err && !is_counted) {
+        TRIB_ERROR("the %s could not be counted",
+                   pass == TRIB_PASS_CLASSES ? "labels" : "linear baseline");
         err = TRIB_ERR_IO;
+    }
+    return err;
+}
+
+static enum trib_err prepare_run(struct trib_world *world)
+{
+    const struct trib_job *job = world->job;
+    struct trib_round_result result;
+    enum trib_err err = TRIB_OK;
+    if (trib_job_wants_classes(&job->config) && !world->has_class_weights) {
+        err = count_before(world, TRIB_PASS_CLASSES, &result);
+        if (!err)
+            err = trib_class_round_weights(job, result.tally, world->class_weight);
+        world->has_class_weights = !err;
+    }
+    if (!err && trib_job_wants_linear(job) && !world->has_linear) {
+        err = count_before(world, TRIB_PASS_BASELINE, &result);
+        world->has_linear = !err;
     }
     return err;
 }
@@ -508,17 +532,15 @@ enum trib_err trib_world_play(struct trib_world *world, trib_train_stop_fn stop,
     assert(!trib_world_is_over(world));
     world->stop = stop;
     world->stop_user = stop_user;
-    if (trib_job_wants_linear(world->job) && !world->has_linear) {
-        enum trib_err failed = count_baseline(world);
-        if (failed)
-            return failed;
-    }
+    enum trib_err err = prepare_run(world);
+    if (err)
+        return err;
     world->pass = measures(world) ? TRIB_PASS_EVALUATION : TRIB_PASS_MAIN;
     if (world->pass == TRIB_PASS_EVALUATION)
         world->measured = world->round_number;
     else
         world->round_number++;
-    enum trib_err err = play_round(world, &result);
+    err = play_round(world, &result);
     if (err)
         return err;
     assert(trib_round_is_final(&world->round));

@@ -60,7 +60,9 @@ struct trib_world {
     float *best;    // of the best version so far; NULL: the last one stays
     bool has_best;
     double best_value;
-    bool has_linear;                 // the linear baseline was counted
+    bool has_linear;        // the linear baseline was counted
+    bool has_class_weights; // labels were counted
+    float class_weight[TRIB_CLASS_WEIGHTS_MAX];
     struct trib_newton_path *newton; // of a job with newton; else NULL
 
     // The round being played. Workers hold the lock for all of it but training.

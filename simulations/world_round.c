@@ -280,6 +280,7 @@ static void train_members(struct trib_work *work)
             .base = world->params,
             .local = world->personal ? trib_personal_local(world->personal, device) : NULL,
             .learning_rate = trib_job_rate(world->job, world->round_number, &world->plateau),
+            .class_weight = world->has_class_weights ? world->class_weight : NULL,
             .threshold = world->state.is_evaluated ? world->state.held_out.validation.threshold
                                                    : (double)NAN,
             .samples = samples_of(world, device),

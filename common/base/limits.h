@@ -26,6 +26,7 @@ enum {
     TRIB_LAYER_UNITS_MAX = 1 << 24,
     TRIB_PARAMS_MAX = 1 << 26, // 256 MiB of float32
     TRIB_CLASSES_MAX = 4096,
+    TRIB_CLASS_WEIGHTS_MAX = 256, // classes that have weights from the counts of a fleet
     TRIB_ROWS_MAX = 1 << 26,
     TRIB_DATA_FILE_SIZE_MAX = 0x7fffffff, // bytes of a text file of rows
     TRIB_COLUMNS_MAX = 1 << 20,

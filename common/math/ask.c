@@ -6,6 +6,7 @@
 
 #include "common/base/alloc.h"
 #include "common/math/aside.h"
+#include "common/math/class_weights.h"
 #include "common/math/newton.h"
 #include "common/math/train.h"
 #include "common/math/yardstick.h"
@@ -19,6 +20,7 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind)
     case TRIB_TALLY_PREPARE: return "prepare";
     case TRIB_TALLY_BASELINE: return "baseline";
     case TRIB_TALLY_COUNTERS: return "counters";
+    case TRIB_TALLY_CLASSES: return "classes";
     }
     return "unknown";
 }
@@ -53,6 +55,7 @@ size_t trib_ask_values(const struct trib_ask *ask)
     case TRIB_TALLY_EVALUATION: return evaluation_values(ask);
     case TRIB_TALLY_BASELINE: return trib_yardstick_values(ask->model);
     case TRIB_TALLY_COUNTERS: return ask->counters ? trib_counters_values(ask->counters) : 0;
+    case TRIB_TALLY_CLASSES: return trib_class_counts_values(ask->model);
     }
     return 0;
 }
@@ -120,6 +123,7 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
     case TRIB_TALLY_BASELINE:
         err = trib_yardstick_count(ask->model, samples, order, learnt, tally);
         break;
+    case TRIB_TALLY_CLASSES: err = trib_class_counts_add(samples, order, learnt, tally); break;
     }
     free(order);
     return err;

@@ -25,9 +25,10 @@ enum trib_tally_kind {
     TRIB_TALLY_PREPARE = 3,  // a pass of a pipeline, which says itself what to count (common/data)
     TRIB_TALLY_BASELINE = 4, // yardstick.h
     TRIB_TALLY_COUNTERS = 5, // counters.h; not of rows: whoever keeps the totals adds them
+    TRIB_TALLY_CLASSES = 6,  // class_weights.h
 };
 enum {
-    TRIB_TALLY_KINDS = 6
+    TRIB_TALLY_KINDS = 7
 };
 const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton", ...
 

@@ -22,15 +22,16 @@ struct trib_trainer_space {
     struct trib_net *net;
     struct trib_optim *optim;
     struct trib_optim *local_optim; // of the local part alone; NULL: there are no personal epochs
-    uint32_t *order;    // of the rows, (rows_max): those to learn from, then those kept aside
-    float *x;           // the batch at hand, (batch, inputs)
-    float *y;           // (batch)
-    float *weights;     // (batch)
-    float *gradient;    // (total: of both parts); NULL: steps are taken in place
-    float *best;        // parameters of the best epoch, (total); NULL: nothing is kept aside
-    float *classes;     // weights of the classes, (model classes); NULL: all 1
-    double *class_sums; // as many, and NULL with it
-    bool drops;         // the model has dropout layers
+    uint32_t *order;        // of the rows, (rows_max): those to learn from, then those kept aside
+    float *x;               // the batch at hand, (batch, inputs)
+    float *y;               // (batch)
+    float *weights;         // (batch)
+    float *gradient;        // (total: of both parts); NULL: steps are taken in place
+    float *best;            // parameters of the best epoch, (total); NULL: nothing is kept aside
+    float *classes;         // weights of the classes, (model classes); NULL: all 1
+    double *class_sums;     // as many, and NULL with it
+    bool has_class_weights; // they were given
+    bool drops;             // the model has dropout layers
     const float *
         *rows;     // of a linear model: where those of this batch and the next lie, (2 * batch)
     bool is_plain; // a step is w = keep * w - rate * gradient, and nothing else
@@ -97,7 +98,7 @@ static enum trib_err create_vectors(struct trib_trainer_space *space, size_t bat
 {
     const struct trib_model *model = space->model;
     const bool validates = space->options.validation_fraction > 0;
-    const bool has_classes = space->options.are_classes_equal && model->classes > 0;
+    const bool has_classes = space->options.class_weights && model->classes > 0;
     const bool is_linear = space->is_plain && !space->visits && trib_model_is_linear(model);
     const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net) ||
                               space->options.personal_epochs > 0;
@@ -184,6 +185,13 @@ void trib_train_space_destroy(struct trib_trainer_space *space)
     free(space);
 }
 
+void trib_train_set_class_weights(struct trib_trainer_space *space, const float *weights)
+{
+    assert(space->options.class_weights == TRIB_CLASS_WEIGHTS_GIVEN && space->classes);
+    memcpy(space->classes, weights, space->model->classes * sizeof(*weights));
+    space->has_class_weights = true;
+}
+
 void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate)
 {
     space->options.learning_rate = learning_rate;
@@ -226,29 +234,24 @@ size_t trib_train_split(const struct trib_samples *samples, double validation_fr
     return rows;
 }
 
-// A class weighs n / (present classes * its rows): the sum over the rows stays n, and each class
-// present has the same share of it.
+// A class that is only among rows kept aside counts there.
 static void weigh_classes(struct trib_trainer_space *space, const struct trib_samples *samples,
                           size_t learnt)
 {
     const uint32_t classes = space->model->classes;
-    uint32_t present = 0;
-    double sum = 0;
     if (!space->classes)
         return;
+    if (space->options.class_weights == TRIB_CLASS_WEIGHTS_GIVEN) {
+        assert(space->has_class_weights);
+        return;
+    }
     memset(space->class_sums, 0, classes * sizeof(*space->class_sums));
     for (size_t i = 0; i < learnt; i++) {
         const uint32_t row = space->order[i];
-        const double weight = samples->weights ? (double)samples->weights[row] : 1;
-        space->class_sums[(size_t)samples->y[row]] += weight;
-        sum += weight;
+        space->class_sums[(size_t)samples->y[row]] +=
+            samples->weights ? (double)samples->weights[row] : 1;
     }
-    for (uint32_t c = 0; c < classes; c++)
-        present += space->class_sums[c] > 0;
-    for (uint32_t c = 0; c < classes; c++) { // one that is only among rows kept aside counts there
-        const double of_class = space->class_sums[c];
-        space->classes[c] = of_class > 0 ? (float)(sum / (present * of_class)) : 1;
-    }
+    trib_class_weights_balance(space->class_sums, classes, 0, space->classes);
 }
 
 // Of all that there is of a batch but x.
@@ -525,7 +528,8 @@ bool trib_train_can_go_on(const struct trib_train_options *options)
 {
     return options->is_online && options->epochs == 1 && options->batch >= 1 &&
            options->batch <= TRIB_ONLINE_BATCH_MAX && options->validation_fraction == 0 &&
-           !options->are_classes_equal && options->schedule.kind == TRIB_SCHEDULE_CONSTANT &&
+           options->class_weights == TRIB_CLASS_WEIGHTS_NONE &&
+           options->schedule.kind == TRIB_SCHEDULE_CONSTANT &&
            options->resample.kind == TRIB_SAMPLING_NONE && !trib_augment_is_on(&options->augment);
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/base/rand.h"
 #include "common/math/augment.h"
+#include "common/math/class_weights.h"
 #include "common/math/net.h"
 #include "common/math/optim.h"
 #include "common/math/resample.h"
@@ -29,9 +30,9 @@ struct trib_train_options {
     double clip_norm;
     // Rows kept aside to measure on, [0, 1); 0: none, and the parameters of the last epoch stay.
     double validation_fraction;
-    uint64_t patience;      // epochs without a better validation loss before the end; 0: all epochs
-    bool is_online;         // the rows as they come, once: no shuffling (trib_train_partial)
-    bool are_classes_equal; // each class weighs the same in sum (train rows of one device)
+    uint64_t patience; // epochs without a better validation loss before the end; 0: all epochs
+    bool is_online;    // the rows as they come, once: no shuffling (trib_train_partial)
+    enum trib_class_weights class_weights; // given: trib_train_set_class_weights
     struct trib_resample_options resample; // against imbalance
     struct trib_augment_options augment;
     // Layers by bit, from 0
@@ -60,6 +61,10 @@ void trib_train_space_destroy(struct trib_trainer_space *space);
 
 // Train with another rate from now on.
 void trib_train_set_rate(struct trib_trainer_space *space, double learning_rate);
+
+// With options.class_weights given: a row of class c weighs weights[c] (classes) from now on. Before
+// the first training.
+void trib_train_set_class_weights(struct trib_trainer_space *space, const float *weights);
 
 // How many vectors of param_count + local_count floats such a space has at most: plain steps are
 // taken in place.

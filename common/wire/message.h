@@ -128,9 +128,11 @@ struct trib_msg_fit {
     double validation_fraction;
     uint64_t patience;
     uint64_t personal_epochs;
-    uint32_t class_weights; // 1: balanced; or one we do not know
-    uint32_t mode;          // enum trib_mode (tributary/client.h), or one we do not know
-    uint32_t sampling;      // enum trib_sampling, or one we do not know
+    uint32_t class_weights; // enum trib_class_weights, or one we do not know
+    uint32_t class_count;   // of class_weight: 0 unless they are given
+    float class_weight[TRIB_CLASS_WEIGHTS_MAX];
+    uint32_t mode;     // enum trib_mode (tributary/client.h), or one we do not know
+    uint32_t sampling; // enum trib_sampling, or one we do not know
     double sampling_ratio;
     uint32_t smote_neighbours;
     double jitter, mixup, rotate, crop;

@@ -18,6 +18,15 @@ static inline ProtobufCBinaryData trib_field_bytes(const uint8_t *data, size_t s
     return (ProtobufCBinaryData){.len = size, .data = pointer.plain};
 }
 
+static inline float *trib_field_floats(const float *values)
+{
+    union {
+        const float *borrowed;
+        float *plain;
+    } pointer = {.borrowed = values};
+    return pointer.plain;
+}
+
 static inline char *trib_field_text(const char *text)
 {
     union {

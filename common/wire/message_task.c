@@ -145,6 +145,8 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->patience = msg->patience;
     out->personal_epochs = msg->personal_epochs;
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
+    out->n_class_weight = msg->class_count;
+    out->class_weight = trib_field_floats(msg->class_weight);
     out->mode = (Tributary__V1__LearningMode)msg->mode;
     out->prepare = trib_field_bytes((const uint8_t *)msg->prepare, strlen(msg->prepare));
     out->counters = trib_field_bytes((const uint8_t *)msg->counters, strlen(msg->counters));
@@ -169,6 +171,20 @@ static bool take_text(const ProtobufCBinaryData *in, size_t size_max, char *room
     if (in->len > 0)
         memcpy(room, in->data, in->len);
     room[in->len] = '\0';
+    return true;
+}
+
+// The device judges whether there are as many as its model has classes.
+static bool take_class_weights(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
+{
+    if (in->n_class_weight > TRIB_CLASS_WEIGHTS_MAX)
+        return false;
+    out->class_count = (uint32_t)in->n_class_weight;
+    for (size_t c = 0; c < in->n_class_weight; c++) {
+        out->class_weight[c] = in->class_weight[c];
+        if (!trib_field_is_amount((double)in->class_weight[c]))
+            return false;
+    }
     return true;
 }
 
@@ -221,7 +237,7 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
            trib_field_is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
            (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
             (in->lr_step >= 1 && in->lr_gamma > 0)) &&
-           take_tally(in->tally, out) && take_ways(in) &&
+           take_class_weights(in, out) && take_tally(in->tally, out) && take_ways(in) &&
            take_text(&in->prepare, TRIB_PIPELINE_TEXT_MAX, out->prepare) &&
            take_text(&in->counters, TRIB_COUNTERS_TEXT_MAX, out->counters);
 }

@@ -60,6 +60,12 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_u64(hash, fit->class_weights);
     // What came later: each part only where there is one, so that older tasks have the digest that
     // they always had, and behind its name, so that no two tasks hash the same bytes.
+    if (fit->class_count) {
+        put_text(hash, "class_weight");
+        put_u64(hash, fit->class_count);
+        for (uint32_t c = 0; c < fit->class_count; c++)
+            put_double(hash, (double)fit->class_weight[c]);
+    }
     if (fit->mode) {
         put_text(hash, "mode");
         put_u64(hash, fit->mode);

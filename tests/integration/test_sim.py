@@ -111,6 +111,7 @@ class SimTest(fleet.Case):
             "plateau": ["round.lr_schedule=plateau", "round.lr_step_rounds=1",
                         "round.learning_rate=0.9", "round.lr_gamma=0.1"],
             "early": ["round.validation_fraction=0.2", "round.patience=2"],
+            "own": ["round.class_weights=own", "partition.kind=dirichlet"],
             "balanced": ["round.class_weights=balanced", "partition.kind=dirichlet"],
             "dropout": ["model.spec=64 - dropout 0.1 - dense 16 relu - dropout 0.3 - "
                         "dense 10 softmax"],

@@ -133,6 +133,10 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
         {MODEL OFF "[round]\nclass_weights = some\n", "job.ini:6: round.class_weights"},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = balanced\n",
          "job.ini:6: round.class_weights"},
+        {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = own\n",
+         "job.ini:6: round.class_weights"},
+        {"[model]\nspec = 4 - dense 257 softmax\n" OFF "[round]\nclass_weights = balanced\n",
+         "job.ini:6: round.class_weights: balanced is for at most 256 classes"},
         {MODEL "init_map = 0:0\n" OFF, "job.ini:3: model.init_map: wants an init"},
         {MODEL OFF "[round]\nsampling = some\n", "job.ini:6: round.sampling"},
         {MODEL OFF "[round]\nsampling_ratio = 0.5\n", "job.ini:6: round.sampling_ratio"},
@@ -196,6 +200,16 @@ static void passes_have_their_share_of_the_target(void **state)
         parse_with(LINE "[privacy]\ntarget_epsilon = 8\nrounds = 12\n", 100, 5, &plain),
         TRIB_ERR_INVAL);
     assert_non_null(strstr(says, "is less than round.rounds and what is counted beside them, 15"));
+    // To count labels is a round, too.
+    static const char target[] = "cohort = 20\n[privacy]\ntarget_epsilon = 8\n";
+    char labels[512], rounds[512];
+    (void)snprintf(labels, sizeof(labels),
+                   MODEL "[round]\nrounds = 14\nclass_weights = balanced\n%s", target);
+    (void)snprintf(rounds, sizeof(rounds), MODEL "[round]\nrounds = 15\n%s", target);
+    assert_int_equal(parse_with(labels, 100, 0, &plain), TRIB_OK);
+    assert_int_equal(parse_with(rounds, 100, 0, &longer), TRIB_OK);
+    assert_true(plain.privacy.noise_multiplier == longer.privacy.noise_multiplier);
+    assert_true(plain.tallies[TRIB_TALLY_CLASSES].values == plain.model.classes);
 }
 
 static void a_tally_round_has_its_own_words_and_its_own_price(void **state)
@@ -266,7 +280,7 @@ static void a_job_says_how_to_fit(void **state)
                        "lr_schedule = cosine\nlr_over = steps\nlr_min = 0.001\n");
     const struct trib_train_options *train = &job.train;
     assert_int_equal(train->optimizer, TRIB_OPTIMIZER_ADAM);
-    assert_true(train->decoupled_decay && train->are_classes_equal);
+    assert_true(train->decoupled_decay && train->class_weights == TRIB_CLASS_WEIGHTS_GIVEN);
     assert_true(train->weight_decay == 0.1 && train->l1 == 0.5 && train->proximal_mu == 2);
     assert_true(train->clip_norm == 3 && train->validation_fraction == 0.25);
     assert_int_equal(train->patience, 4);

@@ -246,6 +246,9 @@ static void task_numbers_out_of_range_are_refused(void **state)
     TAKEN(task, fit.optimizer, 77); // ones we do not know yet
     TAKEN(task, fit.lr_schedule, 77);
     TAKEN(task, fit.class_weights, 77);
+    TAKEN(task, fit.class_count, 0);
+    REFUSED(task, fit.class_weight[1], -1);
+    REFUSED(task, fit.class_weight[1], NAN);
     TAKEN(task, fit.mode, 77);
     REFUSED(task, fit.tally.values, 0);
     REFUSED(task, fit.tally.values, TRIB_TALLY_VALUES_MAX + 1);

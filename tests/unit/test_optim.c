@@ -317,17 +317,20 @@ static void too_few_rows_to_keep_any_are_all_learnt_from(void **state)
 
 // ---- Weights
 
-static void train_rows(const struct trib_samples *samples, bool are_equal, float params[PARAMS])
+static void train_rows(const struct trib_samples *samples, enum trib_class_weights kind,
+                       const float *weights, float params[PARAMS])
 {
     const struct trib_model model = parsed(GOLDEN_SPEC);
     const struct trib_train_options options = {
-        .epochs = 5, .learning_rate = 0.5, .are_classes_equal = are_equal};
+        .epochs = 5, .learning_rate = 0.5, .class_weights = kind};
     struct trib_trainer_space *space;
     struct trib_rng rng;
     double loss;
     trib_rng_init(&rng, 1, "train", 0, NULL);
     start_golden(params);
     assert_int_equal(trib_train_space_create(&model, &options, samples->rows, &space), TRIB_OK);
+    if (weights)
+        trib_train_set_class_weights(space, weights);
     assert_int_equal(trib_train(space, samples, &rng, params, NULL, NULL, &loss), TRIB_OK);
     trib_train_space_destroy(space);
 }
@@ -342,14 +345,14 @@ static void balanced_classes_are_like_repeated_rows(void **state)
     for (int r = 0; r < 8; r++)
         y[r] = r >= 6; // six of one class and two of the other
     const struct trib_samples few = {.x = x, .y = y, .rows = 8, .inputs = 2};
-    train_rows(&few, true, balanced);
-    train_rows(&few, false, plain);
+    train_rows(&few, TRIB_CLASS_WEIGHTS_OWN, NULL, balanced);
+    train_rows(&few, TRIB_CLASS_WEIGHTS_NONE, NULL, plain);
     for (int copy = 0; copy < 2; copy++) {
         memcpy(x + 16 + 4 * copy, x + 12, 4 * sizeof(float));
         y[8 + 2 * copy] = y[9 + 2 * copy] = 1;
     }
     const struct trib_samples many = {.x = x, .y = y, .rows = 12, .inputs = 2};
-    train_rows(&many, false, repeated);
+    train_rows(&many, TRIB_CLASS_WEIGHTS_NONE, NULL, repeated);
     double apart = 0;
     for (int i = 0; i < PARAMS; i++) {
         assert_float_equal(balanced[i], repeated[i], 1e-5);
@@ -371,9 +374,26 @@ static void balanced_classes_count_the_weights_of_rows(void **state)
         weights[r] = r >= 6 ? 3 : 1;
     }
     const struct trib_samples rows = {x, y, 8, 2, weights, NULL};
-    train_rows(&rows, true, balanced);
-    train_rows(&rows, false, plain);
+    train_rows(&rows, TRIB_CLASS_WEIGHTS_OWN, NULL, balanced);
+    train_rows(&rows, TRIB_CLASS_WEIGHTS_NONE, NULL, plain);
     assert_memory_equal(balanced, plain, sizeof(plain));
+}
+
+// As a fleet's are: of one device's rows they are not what it would have given itself.
+static void weights_that_are_given_are_used_as_they_are(void **state)
+{
+    (void)state;
+    static const float given[2] = {0.5f, 2};
+    const float weights[4] = {given[(int)four_y[0]], given[(int)four_y[1]], given[(int)four_y[2]],
+                              given[(int)four_y[3]]};
+    const struct trib_samples rows = {four_x, four_y, 4, 2, NULL, NULL};
+    const struct trib_samples weighed = {four_x, four_y, 4, 2, weights, NULL};
+    float by_class[PARAMS], by_row[PARAMS], own[PARAMS];
+    train_rows(&rows, TRIB_CLASS_WEIGHTS_GIVEN, given, by_class);
+    train_rows(&weighed, TRIB_CLASS_WEIGHTS_NONE, NULL, by_row);
+    train_rows(&rows, TRIB_CLASS_WEIGHTS_OWN, NULL, own);
+    assert_memory_equal(by_class, by_row, sizeof(by_row));
+    assert_memory_not_equal(by_class, own, sizeof(own));
 }
 
 static void a_row_of_weight_zero_is_like_no_row(void **state)
@@ -384,8 +404,8 @@ static void a_row_of_weight_zero_is_like_no_row(void **state)
     const struct trib_samples four = {four_x, four_y, 4, 2, weights, NULL};
     const struct trib_samples three = {x, y, 3, 2, NULL, NULL};
     float weighted[PARAMS], fewer[PARAMS];
-    train_rows(&four, false, weighted);
-    train_rows(&three, false, fewer);
+    train_rows(&four, TRIB_CLASS_WEIGHTS_NONE, NULL, weighted);
+    train_rows(&three, TRIB_CLASS_WEIGHTS_NONE, NULL, fewer);
     for (int i = 0; i < PARAMS; i++)
         assert_float_equal(weighted[i], fewer[i], 1e-6);
 }
@@ -411,7 +431,7 @@ static void nothing_is_allocated_while_training(void **state)
         struct trib_train_options options = cases[c].options;
         options.batch = 7;
         options.validation_fraction = 0.2;
-        options.are_classes_equal = c % 2 == 0;
+        options.class_weights = c % 2 == 0 ? TRIB_CLASS_WEIGHTS_OWN : TRIB_CLASS_WEIGHTS_NONE;
         if (c % 2 == 1)
             options.resample = (struct trib_resample_options){TRIB_SAMPLING_SMOTE, 1, 5};
         if (c % 3 > 0)
@@ -445,6 +465,7 @@ int main(void)
         cmocka_unit_test(too_few_rows_to_keep_any_are_all_learnt_from),
         cmocka_unit_test(balanced_classes_are_like_repeated_rows),
         cmocka_unit_test(balanced_classes_count_the_weights_of_rows),
+        cmocka_unit_test(weights_that_are_given_are_used_as_they_are),
         cmocka_unit_test(a_row_of_weight_zero_is_like_no_row),
         cmocka_unit_test(nothing_is_allocated_while_training),
     };

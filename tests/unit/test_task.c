@@ -338,7 +338,7 @@ static void a_way_to_fit_that_we_do_not_know_is_declined(void **state)
     msg.fit.lr_schedule = TRIB_SCHEDULE_PLATEAU; // a device sees no held-out metric
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
     msg.fit = known;
-    msg.fit.class_weights = 2;
+    msg.fit.class_weights = TRIB_CLASS_WEIGHTS_COUNT;
     assert_int_equal(trib_task_judge(&msg, &policy, 0, &task), TRIB_CODE_DECLINED_MODEL);
     msg.fit = known;
     msg.fit.is_strange = true;
@@ -366,6 +366,10 @@ static void ways_that_do_not_fit_the_model_are_declined(void **state)
          {.sampling = 1, .sampling_ratio = 1, .class_weights = 1},
          16,
          TRIB_CODE_DECLINED_MODEL},
+        {SPEC, {.class_weights = 2, .class_count = 2}, 16, TRIB_CODE_ACCEPTED},
+        {SPEC, {.class_weights = 2, .class_count = 3}, 16, TRIB_CODE_DECLINED_MODEL},
+        {SPEC, {.class_weights = 2}, 16, TRIB_CODE_DECLINED_MODEL}, // without the weights
+        {SPEC, {.class_weights = 1, .class_count = 2}, 16, TRIB_CODE_DECLINED_MODEL},
         {"3 - dense 1 linear", {.sampling = 1, .sampling_ratio = 1}, 16, TRIB_CODE_DECLINED_MODEL},
         {SPEC, {.jitter = 1, .mixup = 0.5}, 0, TRIB_CODE_ACCEPTED},
         {SPEC, {.shift = 1}, 16, TRIB_CODE_DECLINED_MODEL}, // no picture

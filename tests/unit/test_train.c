@@ -397,7 +397,7 @@ static void what_looks_at_all_rows_cannot_go_on(void **state)
     bad[1].batch = 0;
     bad[2].batch = TRIB_ONLINE_BATCH_MAX + 1;
     bad[3].validation_fraction = 0.1;
-    bad[4].are_classes_equal = true;
+    bad[4].class_weights = TRIB_CLASS_WEIGHTS_OWN;
     bad[5].schedule.kind = TRIB_SCHEDULE_STEP;
     bad[6].resample.kind = TRIB_SAMPLING_OVER;
     bad[7].augment.jitter = 0.1;

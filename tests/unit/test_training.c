@@ -65,6 +65,22 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
 #undef CHANGE
 }
 
+static void the_digest_covers_what_classes_weigh(void **state)
+{
+    (void)state;
+    struct trib_msg_task task = {.fit = {.class_weights = 2, .class_count = 2}};
+    uint8_t digest[TRIB_DIGEST_SIZE], again[TRIB_DIGEST_SIZE];
+    trib_training_digest(&task, digest);
+    task.fit.class_weight[1] = 1;
+    trib_training_digest(&task, again);
+    assert_memory_not_equal(digest, again, sizeof(digest));
+    task.fit.class_count = 1;
+    trib_training_digest(&task, again);
+    task.fit.class_weight[1] = 0;
+    trib_training_digest(&task, digest);
+    assert_memory_equal(digest, again, sizeof(digest)); // there is no second one
+}
+
 static void the_digest_covers_what_is_counted(void **state)
 {
     (void)state;
@@ -132,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             the_digest_covers_what_training_depends_on_and_nothing_that_changes_between_devices),
+        cmocka_unit_test(the_digest_covers_what_classes_weigh),
         cmocka_unit_test(the_digest_covers_what_is_counted),
         cmocka_unit_test(the_digest_covers_how_users_are_ranked),
         cmocka_unit_test(the_digest_covers_the_threshold_that_is_measured_at),
