@@ -2,6 +2,7 @@
 #include "coordinator/server_command.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
@@ -136,6 +137,20 @@ static enum trib_err read_model_file(const struct model_file *file, uint64_t off
     return trib_file_read_at(file->path, at, ret_bytes + of_header, size - of_header);
 }
 
+// What is wrong with one file is the answer to a question, and no reason to stop: the store is whole.
+static enum trib_err refuse_model_file(const struct model_file *file, enum trib_err err)
+{
+    struct trib_query *q = file->query;
+    free(q->reply.body);
+    q->reply.body = NULL;
+    q->reply.body_size = 0;
+    if (err == TRIB_ERR_NOMEM)
+        return err;
+    trib_admin_fail(&q->reply, TRIB_EXIT_DATA, "the file of version %" PRIu64 " cannot be read: %s",
+                    q->a + 1, trib_err_text(err));
+    return TRIB_OK;
+}
+
 // A piece of it, from offset b on.
 static enum trib_err ask_model_bytes(struct trib_query *q, struct trib_store *store)
 {
@@ -146,8 +161,10 @@ static enum trib_err ask_model_bytes(struct trib_query *q, struct trib_store *st
     if (err || !q->found)
         goto out;
     err = open_model_file(&file);
-    if (err)
+    if (err) {
+        err = refuse_model_file(&file, err);
         goto out;
+    }
     uint64_t left = q->b < file.size ? file.size - q->b : 0;
     size_t step = left < EXPORT_STEP ? (size_t)left : EXPORT_STEP;
     trib_admin_number(&q->reply, "size", file.size);
@@ -160,6 +177,8 @@ static enum trib_err ask_model_bytes(struct trib_query *q, struct trib_store *st
     }
     q->reply.body_size = step;
     err = read_model_file(&file, q->b, step, q->reply.body);
+    if (err)
+        err = refuse_model_file(&file, err);
 
 out:
     trib_buf_fini(&file.header);

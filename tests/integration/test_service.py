@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""What a coordinator that is a service must stand: questions about what is broken, people who connect
+and say nothing."""
+import contextlib
+import os
+import signal
+import socket
+
+import fleet
+
+SPEC = "2 - dense 2 softmax"
+ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
+
+
+class ServiceTest(fleet.Case):
+    def test_a_model_file_that_is_damaged_is_an_answer_and_no_end(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            tried.add_device("one", ROWS)
+            tried.start_device("one")
+            tried.wait_connected(1)
+            tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=2, cohort=1))
+            first = tried.ctl("models", "ls")[0]
+            path = tried.dir / "models" / f"{first['model_digest']}.safetensors"
+            whole = path.read_bytes()
+            for damage in [whole[:-8], b"", None]:
+                path.unlink() if damage is None else path.write_bytes(damage)
+                done = tried.try_ctl("models", "export", "1", "--out", tried.root / "out")
+                with self.subTest(damage=damage and len(damage)):
+                    self.assertEqual(done.returncode, 5, done.stderr)
+                    self.assertIn("the file of version 1 cannot be read", done.stderr)
+                    self.assertFalse((tried.root / "out").exists())
+                    self.assertEqual(tried.status()["version"], 3)  # it goes on
+            path.write_bytes(whole)
+            self.assertEqual(tried.try_ctl("models", "export", "1", "--out",
+                                           tried.root / "out").returncode, 0)
+
+
+if __name__ == "__main__":
+    fleet.main()
