@@ -240,6 +240,7 @@ static void close_all(struct trib_server *server)
     trib_listener_close(server->admin);
     server->fleet = NULL;
     server->admin = NULL;
+    trib_admins_stop(server);
     for (struct trib_session_link *s = server->sessions; s; s = s->next)
         trib_server_close(s, TRIB_CLOSE_SHUTDOWN);
 }

@@ -25,7 +25,10 @@ struct trib_admin_call {
     struct trib_buf in;
     struct trib_buf out;
     struct trib_admin_request request;
-    bool is_heard; // the request was posted
+    bool is_heard;                        // the request was posted
+    bool is_closing;                      // atomic
+    bool is_running;                      // the state thread took it
+    struct trib_admin_call *next, **link; // the server's list
     struct trib_role_peer peer;
     enum trib_role role;                    // of the peer, when its request is heard
     const struct trib_command_entry *entry; // NULL: no command that we know
@@ -33,10 +36,20 @@ struct trib_admin_call {
     bool is_recorded; // in the audit log, or about to be with its change
 };
 
+// Whoever is first: we, at the stop, or what the connection itself does.
+static void close_call(struct trib_admin_call *call)
+{
+    if (!__atomic_exchange_n(&call->is_closing, true, __ATOMIC_ACQ_REL))
+        trib_conn_close(call->conn);
+}
+
 static void call_over(struct trib_server *server, struct trib_server_event *event)
 {
     struct trib_admin_call *call = (struct trib_admin_call *)event;
     server->admins_open--;
+    *call->link = call->next;
+    if (call->next)
+        call->next->link = call->link;
     trib_admin_request_fini(&call->request);
     trib_buf_fini(&call->in);
     trib_buf_fini(&call->out);
@@ -54,10 +67,13 @@ static void call_heard(struct trib_server *server, struct trib_server_event *eve
 {
     struct trib_admin_call *call = (struct trib_admin_call *)event;
     const uint8_t *message = call->in.data + TRIB_ADMIN_LENGTH_SIZE;
+    if (__atomic_load_n(&call->is_closing, __ATOMIC_ACQUIRE))
+        return; // its end is on its way
+    call->is_running = true;
     (void)server;
     if (trib_admin_request_unpack(message, call->in.size - TRIB_ADMIN_LENGTH_SIZE,
                                   &call->request)) {
-        trib_conn_close(call->conn);
+        close_call(call);
         return;
     }
     call->role = trib_role_of(&call->server->config.roles, geteuid(), &call->peer);
@@ -69,7 +85,7 @@ static void receive_more(struct trib_admin_call *call)
     size_t used = call->in.size;
     uint8_t *room = trib_buf_extend(&call->in, READ_STEP);
     if (!room) {
-        trib_conn_close(call->conn);
+        close_call(call);
         return;
     }
     call->in.size = used;
@@ -95,7 +111,7 @@ static void call_received(void *user, enum trib_err err, size_t size)
     struct trib_admin_call *call = user;
     if (err || call->is_heard) { // gone, or more than one request
         if (err)
-            trib_conn_close(call->conn);
+            close_call(call);
         return;
     }
     call->in.size += size;
@@ -105,7 +121,7 @@ static void call_received(void *user, enum trib_err err, size_t size)
     }
     size_t wanted = trib_load_be32(call->in.data);
     if (wanted > TRIB_ADMIN_REQUEST_MAX || call->in.size > wanted + TRIB_ADMIN_LENGTH_SIZE) {
-        trib_conn_close(call->conn);
+        close_call(call);
     } else if (call->in.size < wanted + TRIB_ADMIN_LENGTH_SIZE) {
         receive_more(call);
     } else {
@@ -120,7 +136,7 @@ static void call_sent(void *user, enum trib_err err)
 {
     struct trib_admin_call *call = user;
     (void)err;
-    trib_conn_close(call->conn);
+    close_call(call);
 }
 
 static const struct trib_conn_handler handler = {
@@ -130,8 +146,24 @@ static void call_begins(struct trib_server *server, struct trib_server_event *ev
 {
     struct trib_admin_call *call = (struct trib_admin_call *)event;
     server->admins_open++;
+    call->next = server->admins;
+    call->link = &server->admins;
+    if (call->next)
+        call->next->link = &call->next;
+    server->admins = call;
     trib_conn_start(call->conn, &handler, call);
-    receive_more(call);
+    if (server->stops)
+        close_call(call);
+    else
+        receive_more(call);
+}
+
+void trib_admins_stop(struct trib_server *server)
+{
+    for (struct trib_admin_call *call = server->admins; call; call = call->next) {
+        if (!call->is_running)
+            close_call(call);
+    }
 }
 
 void trib_server_admin_accepted(void *user, struct trib_conn *conn)
@@ -266,7 +298,7 @@ static enum trib_err record_apply(struct trib_commit_op *commit_op, struct trib_
 static void send_answer(struct trib_admin_call *call)
 {
     if (call->out.failed || call->out.size == 0)
-        trib_conn_close(call->conn);
+        close_call(call);
     else
         trib_conn_send(call->conn, call->out.data, call->out.size);
 }

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "common/base/log.h"
 #include "common/base/pool.h"
 #include "common/base/queue.h"
 #include "common/privacy/secagg.h"
@@ -232,9 +233,11 @@ struct trib_server {
     struct trib_map *known; // update id: struct trib_known_update
     struct trib_known_update *known_list;
     uint64_t last_round_id;
-    size_t ops_in_flight;       // operations and worker jobs that will still come back
-    uint64_t accepts_in_flight; // of those, updates that are being made durable
+    struct trib_log_limit ahead_limit; // of id=device-ahead: a whole fleet may be
+    size_t ops_in_flight;              // operations and worker jobs that will still come back
+    uint64_t accepts_in_flight;        // of those, updates that are being made durable
     size_t admins_open;
+    struct trib_admin_call *admins;
 };
 
 // ---- server.c
@@ -430,6 +433,8 @@ TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
 // Created by server_admin.c for each connection of the admin socket.
 struct trib_admin_call;
 void trib_server_admin_accepted(void *server, struct trib_conn *conn);
+// We stop: who is connected and has asked nothing is not waited for.
+void trib_admins_stop(struct trib_server *server);
 // Send the reply (emptied) and end the call.
 void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply);
 struct trib_server *trib_admin_server(const struct trib_admin_call *call);

@@ -13,6 +13,17 @@ ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
 
 
 class ServiceTest(fleet.Case):
+    def test_who_connects_and_asks_nothing_does_not_keep_it_from_stopping(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            with contextlib.closing(socket.socket(socket.AF_UNIX)) as silent, \
+                    contextlib.closing(socket.socket(socket.AF_UNIX)) as slow:
+                for peer in silent, slow:
+                    peer.connect(os.fspath(tried.dir / "admin.sock"))
+                slow.sendall(b"\0\0")
+                tried.status()  # both were accepted before this one
+                self.assertEqual(tried.end("coordinator", signal.SIGTERM), 0)
+
     def test_a_model_file_that_is_damaged_is_an_answer_and_no_end(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
