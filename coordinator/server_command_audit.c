@@ -32,7 +32,7 @@ static enum trib_err ask_list(struct trib_query *q, struct trib_store *store)
     uint64_t last = 0;
     enum trib_err err = trib_store_audit_last(store, &last);
     if (!err && q->a == 0)
-        q->a = last > NEWEST ? last - NEWEST + 1 : 1;
+        q->a = last > q->b ? last - q->b + 1 : 1;
     return err ? err : trib_store_audit_list(store, q->a, q->b, put_record, &q->reply);
 }
 
@@ -48,7 +48,7 @@ void trib_cmd_audit_ls(struct trib_admin_call *call)
     if (!q)
         return;
     q->a = first;
-    q->b = trib_command_limit(call);
+    q->b = since || trib_command_option(call, "--limit") ? trib_command_limit(call) : NEWEST;
     trib_query_submit(q);
 }
 

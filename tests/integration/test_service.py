@@ -46,6 +46,18 @@ class ServiceTest(fleet.Case):
             self.assertEqual(tried.try_ctl("models", "export", "1", "--out",
                                            tried.root / "out").returncode, 0)
 
+    def test_the_newest_records_are_as_many_as_are_asked_for(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for i in range(4):
+                tried.token("--name", f"d{i}")
+            records = [row["record"] for row in tried.ctl("audit", "ls")]
+            self.assertEqual(records, list(range(1, 6)))
+            self.assertEqual([row["record"] for row in tried.ctl("audit", "ls", "--limit", 2)],
+                             [4, 5])
+            self.assertEqual([row["record"] for row in tried.ctl("audit", "ls", "--since", 2,
+                                                                 "--limit", 2)], [2, 3])
+
 
 if __name__ == "__main__":
     fleet.main()
