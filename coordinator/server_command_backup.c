@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
@@ -53,15 +54,26 @@ static void take_version(void *user, const struct trib_store_version *v)
         op->err = trib_backup_add(&op->backup, name);
 }
 
-// The allow-list, when it lies in the directory.
-static enum trib_err add_allow_list(struct backup_op *op)
+static bool lies_in(const char *dir, const char *path)
 {
-    const struct trib_server *server = op->op.server;
     char folder[TRIB_PATH_MAX + 1];
-    const char *path = server->config.allow_list;
-    if (!path[0] || trib_path_dir(folder, path) || strcmp(folder, server->dir) != 0)
+    struct stat one;
+    struct stat other;
+    return !trib_path_dir(folder, path) && stat(dir, &one) == 0 && stat(folder, &other) == 0 &&
+           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+// A file that the configuration names, when it lies in the directory: the coordinator does not
+// start without it.
+static enum trib_err add_named(struct backup_op *op, const char *path)
+{
+    if (!path[0] || !lies_in(op->op.server->dir, path))
         return TRIB_OK;
-    return trib_backup_add(&op->backup, trib_path_base(path));
+    enum trib_err err = trib_backup_add(&op->backup, trib_path_base(path));
+    if (err != TRIB_ERR_INVAL)
+        return err;
+    TRIB_WARN("id=backup-left-out %s: no name for a backup; keep it elsewhere", path);
+    return TRIB_OK;
 }
 
 static enum trib_err list_files(struct backup_op *op)
@@ -72,7 +84,9 @@ static enum trib_err list_files(struct backup_op *op)
     for (size_t i = 0; i < (op->backup.has_keys ? 5 : 3) && !err; i++)
         err = trib_backup_add(&op->backup, fixed[i]);
     if (!err)
-        err = add_allow_list(op);
+        err = add_named(op, op->op.server->config.allow_list);
+    if (!err && op->backup.has_keys)
+        err = add_named(op, op->op.server->config.http.token_file);
     if (!err)
         err = trib_map_create(&op->seen);
     if (!err)
