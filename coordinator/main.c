@@ -127,12 +127,14 @@ static int cmd_restore(const struct trib_command *command, int argc, char **argv
         {"verify", TRIB_OPTION_FLAG, &restore.verify, NULL, "read back all that was written"},
         {"keys", TRIB_OPTION_TEXT, &restore.keys, "DIR",
          "where coordinator.key and roster.key are kept (the backup)"},
+        {"generation", TRIB_OPTION_INT, &restore.wanted_generation, "N",
+         "of what comes back, when this backup was restored before (the backup's and one)"},
     };
     int count;
     int code;
     const struct trib_usage usage = {.command = command,
                                      .options = options,
-                                     .option_count = 2,
+                                     .option_count = 3,
                                      .operand_min = 2,
                                      .operand_max = 2};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))

@@ -72,6 +72,18 @@ static enum trib_err read_list(struct trib_restore *restore, const struct trib_i
     return err;
 }
 
+// Versions of an earlier restore have the generation that followed the backup's.
+static enum trib_err check_generation(struct trib_restore *restore)
+{
+    const uint64_t wanted = restore->wanted_generation;
+    if (!wanted || (wanted > restore->backup.generation && wanted <= TRIB_RESTORE_GENERATION_MAX))
+        return TRIB_OK;
+    return fail(restore, TRIB_ERR_INVAL,
+                "--generation %" PRIu64 ": want one above that of the backup, which is %" PRIu64
+                ", and at most %d",
+                wanted, restore->backup.generation, TRIB_RESTORE_GENERATION_MAX);
+}
+
 static enum trib_err check_file(struct trib_restore *restore, const char *dir,
                                 const struct trib_backup_file *file)
 {
@@ -270,14 +282,17 @@ static enum trib_err renew(struct trib_restore *restore, struct trib_store *stor
         return err;
     if (floor < newest->round_id)
         floor = newest->round_id;
-    restore->generation++;
+    const uint64_t generation =
+        restore->wanted_generation ? restore->wanted_generation : restore->generation + 1;
+    floor += (generation - restore->generation) * TRIB_RESTORE_ROUNDS_APART;
+    restore->generation = generation;
     err = trib_store_begin(store);
     if (!err)
         err = trib_store_meta_set(store, "generation", restore->generation);
     if (!err)
         err = trib_store_meta_set(store, "lost_round", newest->round_id);
     if (!err)
-        err = trib_store_meta_set(store, "round_floor", floor + TRIB_RESTORE_ROUNDS_APART);
+        err = trib_store_meta_set(store, "round_floor", floor);
     if (!err)
         err = trib_store_tokens_void(store);
     if (!err && newest->version)
@@ -371,6 +386,8 @@ enum trib_err trib_restore_run(struct trib_restore *restore)
     if (err)
         return err;
     err = read_list(restore, &identity);
+    if (!err)
+        err = check_generation(restore);
     if (!err)
         err = check_files(restore);
     if (!err)

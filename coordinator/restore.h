@@ -13,13 +13,17 @@
 #include "coordinator/backup.h"
 
 enum {
-    TRIB_RESTORE_ROUNDS_APART = 1000000, // number of a round before and after
+    TRIB_RESTORE_ROUNDS_APART = 1000000, // numbers of rounds from generation to generation
+    TRIB_RESTORE_GENERATION_MAX = 1000000,
 };
 
 struct trib_restore {
     const char *from, *to;
     const char *keys; // directory of coordinator.key and roster.key; NULL: they are in the backup
     bool verify;      // read back all that was written
+    // Of what comes back; 0: that of the backup and one. A backup that was restored before, and
+    // served, wants another than it got then: devices tell versions apart by it.
+    uint64_t wanted_generation;
     // ---- What came of it
     struct trib_backup backup; // owned
     uint64_t generation, version;
@@ -28,7 +32,7 @@ struct trib_restore {
 };
 
 // Everything is checked before anything is written. TRIB_ERR_STATE: `to` is not empty;
-// INVAL: keys are missing; CORRUPT: a file is not what the list says; IO.
+// INVAL: keys are missing, or the generation is not above the backup's; CORRUPT: a file is not what the list says; IO.
 TRIB_CHECKED enum trib_err trib_restore_run(struct trib_restore *restore);
 void trib_restore_fini(struct trib_restore *restore);
 

@@ -302,6 +302,12 @@ static void handle_ready(struct trib_session_link *session, const uint8_t *data,
         trib_server_close(session, TRIB_CLOSE_UNKNOWN);
         return;
     }
+    if (ready.version > 0 && ready.generation > server->generation &&
+        trib_log_limit_allows(&server->ahead_limit, 1))
+        TRIB_WARN("id=device-ahead device=%s has a model of generation %" PRIu64 ", ours is "
+                  "%" PRIu64 ": it takes none of ours; was this backup restored before? "
+                  "(restore --generation)",
+                  session->peer->row.name, ready.generation, server->generation);
     session->is_ready = true;
     session->peer->version = ready.version;
     const struct trib_version *head = server->head;

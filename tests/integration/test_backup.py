@@ -110,6 +110,66 @@ class BackupTest(fleet.Case):
             self.assertEqual(tried.enrol(token, "d0").returncode, 3)
             self.assertEqual(tried.enrol(tried.token("--name", "d1"), "d1").returncode, 0)
 
+    def test_a_backup_that_was_restored_before_gets_a_generation_of_its_own(self):
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=1, cohort=2))
+            self.back_up(tried)
+            tried.end("coordinator")
+            self.assert_restores(tried, "first")
+            tried.start_coordinator()
+            tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=3, cohort=2))
+            fleet.wait_until(lambda: tried.status()["on_newest_version"] == 2, "devices have it")
+            tried.end("coordinator")
+            self.assert_restores(tried, "second")  # the devices are ahead of it
+            tried.start_coordinator()
+            fleet.wait_until(lambda: "MODEL_" in str([row["install"] for row in
+                                                      tried.ctl("devices", "ls")]), "it is refused")
+            tried.end("coordinator")
+            done = self.restore(tried, "third", "--generation", 1)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--generation 1: want one above that of the backup", done.stderr)
+            said = self.assert_restores(tried, "third", "--generation", 3).stdout
+            self.assertIn("is 3.3 now", said)
+            tried.start_coordinator()
+            fleet.wait_until(lambda: tried.status()["on_newest_version"] == 2, "devices have it")
+            tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=1, cohort=2))
+            rounds = [row["id"] for row in tried.ctl("rounds", "ls")]
+            self.assertEqual(rounds[1], rounds[0] + 2000001)
+            tried.end("coordinator")
+            self.assert_restores(tried, "fourth")  # of generation 2: theirs is 3
+            tried.start_coordinator()
+            fleet.wait_until(lambda: "id=device-ahead" in tried.log("coordinator"), "it is said")
+
+    def test_what_the_configuration_names_comes_along(self):
+        with fleet.Fleet() as tried:
+            for name in "http.token", "allow.txt":
+                (tried.dir / name).write_text("# none\n" if name != "http.token" else "s" * 32)
+                (tried.dir / name).chmod(0o600)
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write("[http]\nlisten = 127.0.0.1:0\ntoken_file = http.token\n"
+                           f"[enrol]\nallow_list = {tried.dir}/../coordinator/allow.txt\n")
+            tried.start_coordinator()
+            self.back_up(tried)
+            tried.end("coordinator")
+            self.assertEqual((tried.root / "backup/http.token").stat().st_mode & 0o777, 0o600)
+            self.assertTrue((tried.root / "backup/allow.txt").exists())
+            self.assert_restores(tried)
+            tried.start_coordinator()
+
+    def test_the_token_is_a_key(self):
+        with fleet.Fleet() as tried:
+            (tried.dir / "http.token").write_text("s" * 32)
+            (tried.dir / "http.token").chmod(0o600)
+            (tried.dir / ".allow").write_text("# none\n")
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write("[http]\nlisten = 127.0.0.1:0\ntoken_file = http.token\n"
+                           "[enrol]\nallow_list = .allow\n")
+            tried.start_coordinator()
+            self.back_up(tried, "--no-keys")
+            self.assertFalse((tried.root / "backup/http.token").exists())
+            self.assertIn("id=backup-left-out", tried.log("coordinator"))  # no plain name
+
     # ---- Refusals
 
     def flip(self, path, place):
