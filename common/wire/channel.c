@@ -58,10 +58,12 @@ static void on_sent(void *user, enum trib_err err)
 static void on_closed(void *user)
 {
     struct trib_channel *channel = user;
+    // Woken under the lock: the work item that sees this tells the owner that all is over, who may
+    // then free the executor.
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_gone = true;
-    (void)pthread_mutex_unlock(&channel->lock);
     trib_channel_wake(channel);
+    (void)pthread_mutex_unlock(&channel->lock);
     trib_channel_unref(channel); // the connection's
 }
 
