@@ -210,6 +210,7 @@ struct trib_ask trib_task_ask(const struct trib_task *task)
                              .counters = &task->counters,
                              .is_decided = tally->is_decided,
                              .threshold = tally->threshold,
+                             .is_exact = task->encoding.mode == TRIB_PRIVACY_OFF,
                              .ranking = {.k = tally->ranking_k,
                                          .negatives = tally->ranking_negatives,
                                          .relevant = tally->ranking_relevant,

@@ -297,22 +297,24 @@ static double measured(const struct trib_tally_base *base, const char *name)
     return (double)NAN;
 }
 
-// What the devices counted at: that of the base, as they were asked (trib_ask_decide).
-static double threshold_of(const struct trib_tally_base *base)
+// How the devices counted: at the threshold of the base, as they were asked (trib_ask_decide).
+static struct trib_aside_way way_of(const struct trib_job *job, const struct trib_tally_base *base)
 {
     const double threshold = measured(base, "threshold");
-    return isfinite(threshold) ? threshold : 0.5;
+    return (struct trib_aside_way){.threshold = isfinite(threshold) ? threshold : 0.5,
+                                   .is_exact = job->asked.mode == TRIB_PRIVACY_OFF};
 }
 
 // The first metric, which stands for the model, of each group that keeps rows aside.
-static enum trib_err put_slices(const struct trib_model *model, const struct trib_tally_base *base,
+static enum trib_err put_slices(const struct trib_job *job, const struct trib_tally_base *base,
                                 struct trib_buf *json)
 {
+    const struct trib_aside_way way = way_of(job, base);
     enum trib_err err = TRIB_OK;
     trib_json_open(json, "slices", '[');
     for (size_t i = 0; i < base->slice_count && !err; i++) {
         struct trib_aside_report report;
-        err = trib_aside_read(model, threshold_of(base), base->slices[i].values, &report);
+        err = trib_aside_read(&job->model, &way, base->slices[i].values, &report);
         if (err == TRIB_ERR_DATA) {
             err = TRIB_OK;
             continue;
@@ -391,7 +393,7 @@ static enum trib_err put_held_out(const struct trib_job *job, const double *valu
     trib_json_bool(json, "flagged", report->is_gap);
     trib_json_close(json, '}');
     if (base->slice_count > 0)
-        err = put_slices(&job->model, base, json);
+        err = put_slices(job, base, json);
     trib_json_close(json, '}');
     return err;
 }
@@ -400,7 +402,8 @@ static enum trib_err use_evaluation(const struct trib_job *job, const double *va
                                     const struct trib_tally_base *base, struct trib_tally_use *use)
 {
     struct trib_aside_report report;
-    enum trib_err err = trib_aside_read(&job->model, threshold_of(base), values, &report);
+    const struct trib_aside_way way = way_of(job, base);
+    enum trib_err err = trib_aside_read(&job->model, &way, values, &report);
     if (err == TRIB_ERR_DATA) {
         TRIB_WARN("id=nothing-kept-aside version=%" PRIu64
                   ": no device of this round keeps rows aside, so nothing is measured",

@@ -154,7 +154,8 @@ static enum trib_code count(struct trib_bench *bench, const struct trib_device_t
     struct trib_ask ask = {.kind = task->shape->kind,
                            .model = &job->model,
                            .validation_fraction = job->config.validation_fraction,
-                           .ranking = job->held_out.ranking};
+                           .ranking = job->held_out.ranking,
+                           .is_exact = !bench->scaled};
     size_t index;
     trib_ask_decide(&ask, task->threshold);
     trib_tally_reset(tally);

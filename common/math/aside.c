@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/math/residuals.h"
 #include "common/math/score_intervals.h"
 #include "common/math/score_sums.h"
 #include "common/math/scores.h"
@@ -29,6 +30,13 @@ enum {
     RELATIVE,
     TARGET,
     TARGET_SQUARE,
+    RELATIVE_SQUARE,
+    RELATIVE_BEYOND,
+    TARGET_CUBE,
+    TARGET_FOURTH,
+    SQUARE_TARGET,
+    SQUARE_TARGET_SQUARE,
+    POWERS_BEYOND,
     REGRESSION_VALUES,
     // Cells of score_sums.h that are not counts.
     CELL_LOSS = 3,
@@ -36,6 +44,9 @@ enum {
     CELL_BRIER,
     CELL_BRIER_SQUARE,
 };
+
+// A sum of as many rows as there may be still fits.
+#define POWER_MAX 0x1p82
 
 static uint32_t top_k(const struct trib_model *model)
 {
@@ -68,6 +79,7 @@ struct counting {
     double *p;                            // (classes)
     struct trib_score_sums learnt, aside; // of a classification
     struct trib_tally *tally;
+    bool is_exact;
 };
 
 static void counting_fini(struct counting *c)
@@ -119,14 +131,35 @@ static enum trib_err add_terms(struct trib_tally *tally, size_t at, const double
     return err;
 }
 
+// What only intervals want does not keep a device from counting: the terms from `at` on, or one at
+// `beyond` where one of them is too large.
+static enum trib_err add_powers(struct trib_tally *tally, size_t at, const double *powers,
+                                size_t count, size_t beyond)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!(fabs(powers[i]) < POWER_MAX))
+            return trib_tally_add(tally, beyond, 1);
+    }
+    return add_terms(tally, at, powers, count);
+}
+
 static enum trib_err regress(struct counting *c, double output, double y, bool is_aside)
 {
     const double e = output - y;
+    const double relative = fabs(e) / fmax(fabs(y), 0x1p-52);
     const double learnt[] = {1, e * e, y, y * y};
-    const double aside[] = {1, e * e, e * e * e * e, fabs(e), fabs(e) / fmax(fabs(y), 0x1p-52),
-                            y, y * y};
-    return is_aside ? add_terms(c->tally, ROWS, aside, sizeof(aside) / sizeof(aside[0]))
-                    : add_terms(c->tally, TRAIN_ROWS, learnt, sizeof(learnt) / sizeof(learnt[0]));
+    const double aside[] = {1, e * e, e * e * e * e, fabs(e), relative, y, y * y};
+    if (!is_aside)
+        return add_terms(c->tally, TRAIN_ROWS, learnt, sizeof(learnt) / sizeof(learnt[0]));
+    enum trib_err err = add_terms(c->tally, ROWS, aside, sizeof(aside) / sizeof(aside[0]));
+    if (err || !c->is_exact)
+        return err;
+    const double square = relative * relative;
+    const double powers[] = {y * y * y, y * y * y * y, e * e * y, e * e * y * y};
+    err = add_powers(c->tally, RELATIVE_SQUARE, &square, 1, RELATIVE_BEYOND);
+    return err ? err
+               : add_powers(c->tally, TARGET_CUBE, powers, sizeof(powers) / sizeof(powers[0]),
+                            POWERS_BEYOND);
 }
 
 static enum trib_err count_batch(struct counting *c, const float *params, size_t rows,
@@ -173,13 +206,13 @@ static enum trib_err add_scores(struct counting *c)
     return err;
 }
 
-enum trib_err trib_aside_count(const struct trib_model *model, double threshold,
+enum trib_err trib_aside_count(const struct trib_model *model, const struct trib_aside_way *way,
                                const float *params, const struct trib_samples *samples,
                                const uint32_t *order, size_t learnt, struct trib_tally *tally)
 {
-    struct counting c = {.model = model, .tally = tally};
+    struct counting c = {.model = model, .tally = tally, .is_exact = way->is_exact};
     assert(tally->count >= trib_aside_values(model)); // others may stand behind
-    enum trib_err err = counting_init(&c, threshold);
+    enum trib_err err = counting_init(&c, way->threshold);
     for (size_t first = 0; first < samples->rows && !err;) {
         const bool is_aside = first >= learnt;
         const size_t end = is_aside ? samples->rows : learnt; // a batch is of one side
@@ -272,14 +305,15 @@ static enum trib_err read_classes(const struct trib_model *model, const double *
         put(report, "auc", s.roc_auc,
             trib_interval_auc(s.roc_auc, positives, report->rows - positives));
         bound_auc(report, &s);
-        put(report, "average_precision", s.average_precision, none);
+        put(report, "average_precision", s.average_precision,
+            trib_interval_precision(s.average_precision, positives));
         bound(report, s.average_precision_low, s.average_precision_high);
         put(report, "positive_precision", c.binary.precision, i.positive_precision);
         put(report, "positive_recall", c.binary.recall, i.positive_recall);
         put(report, "positive_f1", c.binary.f1, i.positive_f1);
         put(report, "threshold", sums->threshold, none);
     } else {
-        put(report, "auc", s.roc_auc, none);
+        put(report, "auc", s.roc_auc, trib_interval_below_one(s.roc_auc, s.roc_auc_error, 0));
         bound_auc(report, &s);
     }
     if (top_k(model) > 1)
@@ -306,7 +340,17 @@ static double error_of_mean(double square, double mean, double rows)
     return rows > 1 ? sqrt(fmax(square - mean * mean, 0) / (rows - 1)) : (double)NAN;
 }
 
-static enum trib_err read_regression(const double *values, struct trib_aside_report *report)
+static double r2_error(const double *values)
+{
+    const struct trib_r2_sums sums = {
+        values[ROWS],          values[SQUARE],        values[FOURTH],
+        values[TARGET],        values[TARGET_SQUARE], values[TARGET_CUBE],
+        values[TARGET_FOURTH], values[SQUARE_TARGET], values[SQUARE_TARGET_SQUARE]};
+    return trib_r2_error(&sums);
+}
+
+static enum trib_err read_regression(const double *values, bool is_exact,
+                                     struct trib_aside_report *report)
 {
     const double n = values[ROWS];
     if (!(n > 0))
@@ -324,9 +368,15 @@ static enum trib_err read_regression(const double *values, struct trib_aside_rep
     put(report, "mae", mae, trib_interval_mean(mae, mae_error));
     put(report, "rmse", sqrt(mse),
         (struct trib_interval){sqrt(fmax(interval.low, 0)), sqrt(interval.high)});
-    put(report, "r2", r2, none);
-    // The square of a relative miss is beyond all that could be clipped with the other sums.
-    put(report, "mape", values[RELATIVE] / n, none);
+    const double mape = values[RELATIVE] / n;
+    put(report, "r2", r2,
+        is_exact && values[POWERS_BEYOND] == 0
+            ? trib_interval_below_one(r2, r2_error(values), -(double)INFINITY)
+            : none);
+    put(report, "mape", mape,
+        is_exact && values[RELATIVE_BEYOND] == 0
+            ? trib_interval_mean(mape, error_of_mean(values[RELATIVE_SQUARE] / n, mape, n))
+            : none);
     find_gap(report, "r2",
              r2_of(values[TRAIN_ROWS], values[TRAIN_SQUARE], values[TRAIN_TARGET],
                    values[TRAIN_TARGET_SQUARE]),
@@ -334,17 +384,17 @@ static enum trib_err read_regression(const double *values, struct trib_aside_rep
     return TRIB_OK;
 }
 
-enum trib_err trib_aside_read(const struct trib_model *model, double threshold,
+enum trib_err trib_aside_read(const struct trib_model *model, const struct trib_aside_way *way,
                               const double *values, struct trib_aside_report *ret_report)
 {
     struct trib_aside_report report = {.metric_count = 0};
     struct trib_score_sums sums = {0};
     enum trib_err err = TRIB_OK;
     if (model->classes == 0) {
-        err = read_regression(values, &report);
+        err = read_regression(values, way->is_exact, &report);
     } else {
         err = trib_score_sums_init(&sums, model->classes, top_k(model));
-        sums.threshold = threshold;
+        sums.threshold = way->threshold;
         if (!err)
             err = read_classes(model, values, &sums, &report);
         trib_score_sums_fini(&sums);

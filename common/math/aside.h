@@ -11,7 +11,10 @@
 //                      losses, scores and squares in natural units: multiples of 2^-30 that are
 //                      not negative, which TRIB_TALLY_CELLS has room for
 //     regression       rows, e^2, y, y^2 of those learnt from | rows, e^2, e^4, |e|, |e|/max(|y|,
-//                      2^-52), y, y^2 of those kept aside; e = output - y
+//                      2^-52), y, y^2 of those kept aside; e = output - y | for their intervals the
+//                      same relative error squared, rows left out of it, y^3, y^4, e^2 y, e^2 y^2,
+//                      rows left out of these four: a term of 2^82 and more is. With privacy on
+//                      these seven stay 0: what is clipped with them would be cut for their sake
 #ifndef TRIB_MATH_ASIDE_H
 #define TRIB_MATH_ASIDE_H
 
@@ -28,11 +31,16 @@
 // 0: too many classes for a tally.
 size_t trib_aside_values(const struct trib_model *model);
 
+struct trib_aside_way {
+    double threshold; // of two classes, class 1 is predicted from this probability on
+    bool is_exact;    // no privacy: the sums arrive as they are
+};
+
 // Count the rows of `samples`: order[0..learnt) are learnt from, order[learnt..rows) kept aside.
-// threshold: of two classes, class 1 is predicted from this probability on.
 // TRIB_ERR_DATA: an output is not finite.
-TRIB_CHECKED enum trib_err trib_aside_count(const struct trib_model *model, double threshold,
-                                            const float *params, const struct trib_samples *samples,
+TRIB_CHECKED enum trib_err trib_aside_count(const struct trib_model *model,
+                                            const struct trib_aside_way *way, const float *params,
+                                            const struct trib_samples *samples,
                                             const uint32_t *order, size_t learnt,
                                             struct trib_tally *tally);
 
@@ -64,9 +72,9 @@ struct trib_aside_report {
 #define TRIB_ASIDE_GAP 0.05
 
 // Noise may have made counts negative, or not whole: they are cut and rounded. TRIB_ERR_DATA: no
-// rows were kept aside. threshold: what the rows were counted at.
-TRIB_CHECKED enum trib_err trib_aside_read(const struct trib_model *model, double threshold,
-                                           const double *values,
+// rows were kept aside. way: as the rows were counted.
+TRIB_CHECKED enum trib_err trib_aside_read(const struct trib_model *model,
+                                           const struct trib_aside_way *way, const double *values,
                                            struct trib_aside_report *ret_report);
 
 #endif // TRIB_MATH_ASIDE_H

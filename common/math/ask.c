@@ -115,8 +115,10 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
         err = trib_newton_count(ask->model, params, samples, order, learnt, tally);
         break;
     case TRIB_TALLY_EVALUATION:
-        err = trib_aside_count(ask->model, ask->is_decided ? ask->threshold : one_half, params,
-                               samples, order, learnt, tally);
+        err = trib_aside_count(ask->model,
+                               &(const struct trib_aside_way){
+                                   ask->is_decided ? ask->threshold : one_half, ask->is_exact},
+                               params, samples, order, learnt, tally);
         if (!err && ask->ranking.k > 0)
             err = rank(ask, params, samples, order, learnt, tally);
         break;

@@ -42,6 +42,7 @@ struct trib_ask {
     // Of an evaluation of two classes: class 1 is predicted from this probability on, 0 to 1.
     bool is_decided; // false: from one half on
     double threshold;
+    bool is_exact; // privacy is off: of an evaluation, as in aside.h
 };
 
 // An evaluation goes by the threshold of the version that is measured; NaN: it has none. What that

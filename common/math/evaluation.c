@@ -149,20 +149,24 @@ static void fill_positive(const struct trib_confusion *confusion,
     e->positive_recall = scores->binary.recall;
     e->positive_f1 = scores->binary.f1;
     e->intervals.auc = trib_interval_auc(e->auc, positives, negatives);
+    e->intervals.average_precision = trib_interval_precision(e->average_precision, positives);
 }
 
 // ---- Classes
 
-static enum trib_err multi_auc(const struct tally *tally, const struct trib_score_values *values,
-                               double *ret_auc)
+static enum trib_err fill_multi_auc(const struct tally *tally,
+                                    const struct trib_score_values *values,
+                                    struct trib_evaluation *e)
 {
     const struct trib_multi_scored scored = {tally->scores, tally->labels, tally->rows,
                                              tally->model->classes};
-    struct trib_multi_auc auc = {.ovr_macro = values->roc_auc};
+    struct trib_multi_auc auc = {.ovr_macro = values->roc_auc, .ovr_error = values->roc_auc_error};
     enum trib_err err = tally->scores ? trib_multi_auc_ovr(&scored, &auc) : TRIB_OK;
-    if (!err)
-        *ret_auc = auc.ovr_macro;
-    return err;
+    if (err)
+        return err;
+    e->auc = auc.ovr_macro;
+    e->intervals.auc = trib_interval_below_one(auc.ovr_macro, auc.ovr_error, 0);
+    return TRIB_OK;
 }
 
 static void fill_intervals(const struct trib_score_intervals *intervals, struct trib_evaluation *e)
@@ -194,7 +198,7 @@ static enum trib_err fill_classes(const struct tally *tally, struct trib_evaluat
     if (!err && values.left_out > 0)
         err = TRIB_ERR_DATA;
     if (!err && !is_binary)
-        err = multi_auc(tally, &values, &e->auc);
+        err = fill_multi_auc(tally, &values, e);
     if (err)
         return err;
     e->accuracy = scores.accuracy;
@@ -213,7 +217,6 @@ static enum trib_err fill_classes(const struct tally *tally, struct trib_evaluat
     e->intervals.top5_accuracy = trib_interval_share(e->top5_accuracy, rows);
     e->intervals.log_loss = trib_interval_mean(e->log_loss, values.log_loss_error);
     e->intervals.brier = trib_interval_mean(e->brier, values.brier_error);
-    e->intervals.auc = (struct trib_interval){(double)NAN, (double)NAN};
     fill_intervals(&intervals, e);
     if (is_binary)
         fill_positive(&confusion, &scores, e);
@@ -236,6 +239,7 @@ static enum trib_err fill_regression(const struct tally *tally, struct trib_eval
     e->intervals.mse = trib_interval_mean(scores.mse, scores.mse_error);
     e->intervals.mae = trib_interval_mean(scores.mae, scores.mae_error);
     e->intervals.mape = trib_interval_mean(scores.mape, scores.mape_error);
+    e->intervals.r2 = trib_interval_below_one(scores.r2, scores.r2_error, -(double)INFINITY);
     // The root keeps the order, so the ends of one are those of the other.
     e->intervals.rmse =
         (struct trib_interval){sqrt(e->intervals.mse.low), sqrt(e->intervals.mse.high)};

@@ -21,7 +21,18 @@ struct trib_interval trib_interval_share(double share, double rows);
 // (the normal law: for a hundred rows or more).
 struct trib_interval trib_interval_mean(double mean, double error);
 
-// ROC-AUC of so many positive and negative rows: Hanley & McNeil 1982, eq. 2, cut to [0, 1].
+// A number below 1, and its standard error, by the normal law, cut at `lowest` and 1.
+struct trib_interval trib_interval_below_one(double value, double error, double lowest);
+
+// Standard error of a ROC-AUC of so many positive and negative rows: Hanley & McNeil 1982, eq. 2.
+// NaN where one of them is 0.
+double trib_auc_error(double auc, double positives, double negatives);
+// The AUC with that error, cut to [0, 1]. A mean of AUCs has at most the mean of their errors,
+// however they depend on each other.
 struct trib_interval trib_interval_auc(double auc, double positives, double negatives);
+
+// Average precision of so many positive rows: the normal law around its logit, with the standard
+// error 1 / sqrt(positives p (1 - p)) (Boyd, Eng & Page 2013, section 3.2).
+struct trib_interval trib_interval_precision(double average, double positives);
 
 #endif // TRIB_MATH_INTERVALS_H

@@ -58,8 +58,8 @@ struct trib_evaluation {
         struct trib_interval accuracy, top5_accuracy;
         struct trib_interval precision, recall, f1, balanced_accuracy, mcc, kappa;
         struct trib_interval positive_precision, positive_recall, positive_f1; // of two classes
-        struct trib_interval auc;                                              // of two classes
-        struct trib_interval log_loss, brier, mse, mae, rmse, mape;
+        struct trib_interval auc, average_precision;
+        struct trib_interval log_loss, brier, mse, mae, rmse, r2, mape;
         struct trib_interval hit_rate_at_k, recall_at_k, ndcg_at_k;
     } intervals;
 };

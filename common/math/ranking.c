@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/math/intervals.h"
 
 static int by_falling_score(const void *a, const void *b)
 {
@@ -97,7 +98,7 @@ enum trib_err trib_multi_auc_ovr(const struct trib_multi_scored *scored,
 {
     struct trib_scored *room;
     size_t *counts;
-    double macro = 0, weighted = 0;
+    double macro = 0, weighted = 0, error = 0;
     enum trib_err err = prepare_multi(scored, &room, &counts);
     if (err)
         return err;
@@ -105,11 +106,14 @@ enum trib_err trib_multi_auc_ovr(const struct trib_multi_scored *scored,
         double auc = (double)NAN; // also of an empty class, so that the means are NaN
         err = column_auc(scored, c, NULL, room, &auc);
         macro += auc / (double)scored->classes;
+        error += trib_auc_error(auc, (double)counts[c], (double)(scored->rows - counts[c])) /
+                 (double)scored->classes;
         weighted += counts[c] ? auc * (double)counts[c] / (double)scored->rows : (double)NAN;
     }
     if (!err) {
         ret_auc->ovr_macro = macro;
         ret_auc->ovr_weighted = weighted;
+        ret_auc->ovr_error = error;
     }
     free(room);
     free(counts);

@@ -38,6 +38,7 @@ struct trib_multi_scored {
 struct trib_multi_auc {
     // Each class against the rest: the plain mean, and by the rows of the class.
     double ovr_macro, ovr_weighted;
+    double ovr_error; // standard error of ovr_macro, at most (intervals.h)
     // Each pair of classes, on its rows alone, as the mean of both directions (Hand & Till 2001,
     // eq. 7): the plain mean over pairs, and by the rows of the pair.
     double ovo_macro, ovo_weighted;

@@ -34,6 +34,10 @@ enum trib_err trib_residuals_add(struct trib_residuals *residuals, double output
     residuals->square += miss * miss;
     residuals->fourth += miss * miss * miss * miss;
     residuals->absolute += fabs(miss);
+    residuals->target_cube += target * target * target;
+    residuals->target_fourth += target * target * target * target;
+    residuals->square_target += miss * miss * target;
+    residuals->square_target_square += miss * miss * target * target;
     const double relative = fabs(miss) / fmax(fabs(target), DBL_EPSILON);
     residuals->relative += relative;
     residuals->relative_square += relative * relative;
@@ -54,6 +58,10 @@ void trib_residuals_merge(struct trib_residuals *residuals, const struct trib_re
     residuals->square += from->square;
     residuals->fourth += from->fourth;
     residuals->absolute += from->absolute;
+    residuals->target_cube += from->target_cube;
+    residuals->target_fourth += from->target_fourth;
+    residuals->square_target += from->square_target;
+    residuals->square_target_square += from->square_target_square;
     residuals->relative += from->relative;
     residuals->relative_square += from->relative_square;
     residuals->largest = fmax(residuals->largest, from->largest);
@@ -73,6 +81,24 @@ static double standard_error(double mean, double square, double rows)
     return rows > 1 ? sqrt(fmax(square - mean * mean, 0) / (rows - 1)) : (double)NAN;
 }
 
+double trib_r2_error(const struct trib_r2_sums *sums)
+{
+    // The fourth powers around the mean are what is left of terms up to the mean's fourth power.
+    static const double least = 1.0 / 2000;
+    const double n = sums->rows, mean = sums->target / n;
+    const double u = sums->square / n, v = sums->target_square / n - mean * mean;
+    if (!(n > 1) || !(v > least * least * mean * mean))
+        return (double)NAN;
+    const double second = sums->target_square / n, third = sums->target_cube / n;
+    const double target_fourth = sums->target_fourth / n - 4 * mean * third +
+                                 6 * mean * mean * second - 3 * mean * mean * mean * mean;
+    const double both =
+        sums->square_target_square / n - 2 * mean * sums->square_target / n + mean * mean * u;
+    const double ratio = u / v;
+    const double spread = sums->fourth / n - 2 * ratio * both + ratio * ratio * target_fourth;
+    return sqrt(fmax(spread, 0) / n) / v;
+}
+
 enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
                                     struct trib_residual_scores *ret_scores)
 {
@@ -82,6 +108,16 @@ enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
     const double mse = residuals->square / rows;
     const double mae = residuals->absolute / rows;
     const double mape = residuals->relative / rows;
+    const double mean = residuals->target.mean;
+    const struct trib_r2_sums r2 = {rows,
+                                    residuals->square,
+                                    residuals->fourth,
+                                    mean * rows,
+                                    residuals->target.square + mean * mean * rows,
+                                    residuals->target_cube,
+                                    residuals->target_fourth,
+                                    residuals->square_target,
+                                    residuals->square_target_square};
     *ret_scores = (struct trib_residual_scores){
         .mse = mse,
         .rmse = sqrt(mse),
@@ -93,6 +129,7 @@ enum trib_err trib_residuals_scores(const struct trib_residuals *residuals,
         .max_error = residuals->largest,
         .r2 = residuals->rows > 1 ? explained(residuals->square, residuals->target.square)
                                   : (double)NAN,
+        .r2_error = trib_r2_error(&r2),
         .explained_variance = explained(residuals->miss.square, residuals->target.square),
     };
     return TRIB_OK;

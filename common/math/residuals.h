@@ -24,6 +24,8 @@ struct trib_residuals {
     double relative;        // sum of |output - target| / max(|target|, 2^-52)
     double relative_square; // sum of the squares of these
     double largest;         // of |output - target|
+    // Of the interval of R2: sums of target^3, target^4, e^2 target and e^2 target^2
+    double target_cube, target_fourth, square_target, square_target_square;
     struct trib_spread target, miss;
 };
 
@@ -32,7 +34,22 @@ struct trib_residual_scores {
     double mse_error, mae_error, mape_error; // standard errors of the means; NaN of a single row
     // Of targets that do not vary: 1 if nothing is left, else 0. R2 of a single row is NaN.
     double r2, explained_variance;
+    double r2_error; // trib_r2_error
 };
+
+// Sums over rows that tell how far R2 = 1 - sum e^2 / sum (y - mean y)^2 may be off.
+struct trib_r2_sums {
+    double rows;
+    double square, fourth;                      // of e
+    double target, target_square;               // of y
+    double target_cube, target_fourth;          // of y
+    double square_target, square_target_square; // e^2 y, e^2 y^2
+};
+// Its standard error for many rows, by the delta method: with u and v the means of e^2 and of
+// d^2 = (y - mean y)^2, row i moves R2 by -(e_i^2 - (u / v) d_i^2) / (n v), so that its variance is
+// the mean of (e^2 - (u / v) d^2)^2 / (n v^2). NaN where targets do not vary, or by so little beside
+// their mean (less than a 2,000th) that these sums do not tell it.
+double trib_r2_error(const struct trib_r2_sums *sums);
 
 // TRIB_ERR_DATA, and only `not_finite` counted: a number that is not finite.
 TRIB_CHECKED enum trib_err trib_residuals_add(struct trib_residuals *residuals, double output,

@@ -101,10 +101,8 @@ static void gradient_of(const struct derivation *d, uint32_t i, uint32_t j,
 
 static struct trib_interval around(double value, double variance, double lowest)
 {
-    const double half = TRIB_CONFIDENCE_ERRORS * sqrt(variance);
-    if (!(variance > 0) || !isfinite(value))
-        return (struct trib_interval){(double)NAN, (double)NAN};
-    return (struct trib_interval){fmax(value - half, lowest), fmin(value + half, 1)};
+    // No variance is no knowledge.
+    return trib_interval_below_one(value, variance > 0 ? sqrt(variance) : (double)NAN, lowest);
 }
 
 static void variances_of(const struct derivation *d, double ret_variances[static SCORES])

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/math/intervals.h"
 #include "common/math/probabilities.h"
 
 enum {
@@ -146,7 +147,7 @@ struct trib_confusion trib_score_sums_confusion(const struct trib_score_sums *su
 // ---- Values
 
 struct ranked {
-    double auc, auc_bound;
+    double auc, auc_error, auc_bound;
     double precision, precision_low, precision_high;
 };
 
@@ -192,6 +193,7 @@ static struct ranked rank_column(const uint64_t *column)
     const double all = hits_above * others_above;
     const double hits = hits_above > 0 ? hits_above : 1; // without hits the sums are 0
     ranked.auc = all > 0 ? pairs / all : (double)NAN;
+    ranked.auc_error = trib_auc_error(ranked.auc, hits_above, others_above);
     ranked.auc_bound = all > 0 ? lost / all : (double)NAN;
     ranked.precision /= hits;
     ranked.precision_low /= hits;
@@ -203,15 +205,17 @@ static void set_ranking(const struct trib_score_sums *sums, struct trib_score_va
 {
     const uint64_t *column = sums->cells + scores_at(sums->classes);
     const size_t columns = columns_of(sums->classes);
-    double auc = 0, bound = 0;
+    double auc = 0, error = 0, bound = 0;
     struct ranked ranked = {0};
     for (size_t c = 0; c < columns; c++, column += (size_t)2 * BINS) {
         ranked = rank_column(column);
         auc += ranked.auc / (double)columns;
+        error += ranked.auc_error / (double)columns;
         bound += ranked.auc_bound / (double)columns;
     }
     const bool is_binary = columns == 1;
     values->roc_auc = auc;
+    values->roc_auc_error = error;
     values->roc_auc_bound = bound;
     values->average_precision = is_binary ? ranked.precision : (double)NAN;
     values->average_precision_low = is_binary ? ranked.precision_low : (double)NAN;

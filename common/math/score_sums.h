@@ -77,6 +77,7 @@ struct trib_score_values {
     double ece;
     // Several classes: the mean of each against the rest. NaN if a class has no rows.
     double roc_auc;
+    double roc_auc_error; // standard error of it, at most (intervals.h)
     double roc_auc_bound; // the exact one is at most so far away: half of sum pos_b neg_b / (P N)
     // Class 1 of two classes; NaN for more. The exact one is within [low, high].
     double average_precision, average_precision_low, average_precision_high;

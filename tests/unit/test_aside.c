@@ -17,6 +17,7 @@ enum {
 };
 
 static const double fraction = 0.3;
+static const struct trib_aside_way half = {0.5, true};
 static float x[ROWS][INPUTS], y[ROWS];
 
 static void fill(uint64_t seed, uint32_t classes)
@@ -32,8 +33,10 @@ static void fill(uint64_t seed, uint32_t classes)
 
 static double *gather(const struct trib_model *model, const float *params, double threshold)
 {
-    struct trib_ask ask = {
-        .kind = TRIB_TALLY_EVALUATION, .model = model, .validation_fraction = fraction};
+    struct trib_ask ask = {.kind = TRIB_TALLY_EVALUATION,
+                           .model = model,
+                           .validation_fraction = fraction,
+                           .is_exact = true};
     trib_ask_decide(&ask, threshold);
     const size_t count = trib_ask_values(&ask);
     const size_t words = trib_tally_packed(trib_ask_layout(&ask), count);
@@ -140,6 +143,24 @@ static void assert_same_intervals(const struct trib_aside_report *report,
     }
 }
 
+static void assert_same_intervals_of_misses(const struct trib_aside_report *report,
+                                            const struct trib_evaluation *e)
+{
+    const struct {
+        const char *name;
+        struct trib_interval interval;
+    } expected[] = {{"mse", e->intervals.mse},
+                    {"mae", e->intervals.mae},
+                    {"r2", e->intervals.r2},
+                    {"mape", e->intervals.mape}};
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        const struct trib_aside_metric got = metric_of(report, expected[i].name);
+        assert_true(got.interval.low < got.value && got.value < got.interval.high);
+        assert_close(got.interval.low, expected[i].interval.low, 1e-6 * fabs(got.interval.low));
+        assert_close(got.interval.high, expected[i].interval.high, 1e-6 * fabs(got.interval.high));
+    }
+}
+
 static void a_fleet_measures_what_one_machine_does(void **state)
 {
     (void)state;
@@ -154,13 +175,14 @@ static void a_fleet_measures_what_one_machine_does(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct trib_model model = parsed(cases[i].spec);
         const double threshold = cases[i].threshold;
+        const struct trib_aside_way way = {threshold, true};
         float *params = calloc(model.param_count, sizeof(*params));
         struct trib_aside_report report;
         assert_non_null(params);
         trib_model_init(&model, 3 + i, params);
         fill(17 + i, model.classes);
         double *values = gather(&model, params, threshold);
-        assert_int_equal(trib_aside_read(&model, threshold, values, &report), TRIB_OK);
+        assert_int_equal(trib_aside_read(&model, &way, values, &report), TRIB_OK);
         const struct trib_evaluation aside = pooled(&model, params, threshold, true);
         const struct trib_evaluation learnt = pooled(&model, params, threshold, false);
         struct trib_evaluation_value named_values[TRIB_EVALUATION_VALUES];
@@ -187,6 +209,8 @@ static void a_fleet_measures_what_one_machine_does(void **state)
         }
         if (model.classes > 0)
             assert_same_intervals(&report, &aside);
+        else
+            assert_same_intervals_of_misses(&report, &aside);
         assert_close(report.validation, model.classes ? aside.accuracy : aside.r2, 1e-9);
         assert_close(report.train, model.classes ? learnt.accuracy : learnt.r2, 1e-9);
         free(params);
@@ -225,7 +249,7 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     struct trib_interval interval = {(double)NAN, (double)NAN};
     fill(5, 2);
     double *values = gather(&model, params, 0.5);
-    assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_OK);
     static const char *const names[] = {"accuracy", "loss", "brier", "auc"};
     double widths[4];
     for (size_t i = 0; i < 4; i++) {
@@ -235,7 +259,7 @@ static void intervals_hold_the_value_and_narrow_with_the_rows(void **state)
     }
     for (size_t v = 0; v < trib_aside_values(&model); v++)
         values[v] *= 100;
-    assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_OK);
     for (size_t i = 0; i < 4; i++) {
         (void)named(&report, names[i], &interval);
         assert_close((interval.high - interval.low) / widths[i], 0.1, 0.02); // root of 100
@@ -266,7 +290,7 @@ static struct trib_aside_report gap_of(double share, bool classifies)
         }
     }
     double *values = gather(&model, params, 0.5);
-    assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
+    assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_OK);
     free(values);
     return report;
 }
@@ -287,6 +311,58 @@ static void a_model_that_knows_its_rows_by_heart_is_flagged(void **state)
     }
 }
 
+// What only intervals want is left out where it is too large, and with privacy on, without a word
+// against the rest.
+static void powers_are_left_out_where_they_do_not_fit(void **state)
+{
+    (void)state;
+    const struct trib_model model = parsed("3 - dense 1 linear");
+    const float params[4] = {1, -1, 0, 0};
+    struct trib_aside_report report;
+    fill(8, 0);
+    for (int large = 0; large < 3; large++) { // a miss of a 0, and powers of a large target
+        if (large == 1)
+            memset(y, 0, sizeof(y) / 2);
+        for (size_t r = 0; large == 2 && r < ROWS; r++) {
+            y[r] += 3e7F;
+            x[r][0] += 3e7F;
+        }
+        double *values = gather(&model, params, 0.5);
+        assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_OK);
+        assert_true(isfinite(metric_of(&report, "mse").interval.low));
+        assert_true(isfinite(metric_of(&report, "mape").value));
+        assert_int_equal(isnan(metric_of(&report, "mape").interval.low), large == 1);
+        assert_int_equal(isnan(metric_of(&report, "r2").interval.low), large == 2);
+        const struct trib_aside_way noised = {0.5, false};
+        assert_int_equal(trib_aside_read(&model, &noised, values, &report), TRIB_OK);
+        assert_true(isnan(metric_of(&report, "r2").interval.low));
+        assert_true(isfinite(metric_of(&report, "mae").interval.low));
+        free(values);
+    }
+}
+
+static void a_device_sends_no_powers_with_privacy_on(void **state)
+{
+    (void)state;
+    const struct trib_model model = parsed("3 - dense 1 linear");
+    const float params[4] = {1, 0, 0, 0};
+    struct trib_ask ask = {
+        .kind = TRIB_TALLY_EVALUATION, .model = &model, .validation_fraction = fraction};
+    const struct trib_samples samples = {.x = x[0], .y = y, .rows = 100, .inputs = INPUTS};
+    struct trib_tally tally;
+    fill(8, 0);
+    for (int is_exact = 0; is_exact < 2; is_exact++) {
+        double sum = 0;
+        ask.is_exact = is_exact;
+        assert_int_equal(trib_tally_init(&tally, trib_ask_values(&ask)), TRIB_OK);
+        assert_int_equal(trib_ask_count(&ask, params, &samples, &tally), TRIB_OK);
+        for (size_t v = 11; v < tally.count; v++)
+            sum += fabs(trib_tally_value(&tally, v));
+        assert_int_equal(sum > 0, is_exact);
+        trib_tally_fini(&tally);
+    }
+}
+
 // Equal targets have no spread, and what rounding leaves of it is none either.
 static void constant_targets_have_no_spread(void **state)
 {
@@ -299,7 +375,7 @@ static void constant_targets_have_no_spread(void **state)
             y[r] = 0.1F + (float)i * 0.37F;
         double *values = gather(&model, params, 0.5);
         struct trib_aside_report report;
-        assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_OK);
+        assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_OK);
         for (size_t m = 0; m < report.metric_count; m++)
             if (strcmp(report.metrics[m].name, "r2") == 0)
                 assert_true(report.metrics[m].value >= 0 && report.metrics[m].value <= 1);
@@ -317,10 +393,10 @@ static void noise_does_not_make_counts_negative_and_no_rows_are_said(void **stat
         double *values = calloc(count, sizeof(*values));
         struct trib_aside_report report;
         assert_non_null(values);
-        assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_ERR_DATA);
+        assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_ERR_DATA);
         for (size_t v = 0; v < count; v++)
             values[v] = -1.5;
-        assert_int_equal(trib_aside_read(&model, 0.5, values, &report), TRIB_ERR_DATA);
+        assert_int_equal(trib_aside_read(&model, &half, values, &report), TRIB_ERR_DATA);
         free(values);
     }
     const struct trib_model wide = parsed("3 - dense 4000 softmax"); // 16 million counts
@@ -346,6 +422,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fleet_measures_what_one_machine_does),
         cmocka_unit_test(only_an_evaluation_of_two_classes_is_decided),
+        cmocka_unit_test(powers_are_left_out_where_they_do_not_fit),
+        cmocka_unit_test(a_device_sends_no_powers_with_privacy_on),
         cmocka_unit_test(intervals_hold_the_value_and_narrow_with_the_rows),
         cmocka_unit_test(a_model_that_knows_its_rows_by_heart_is_flagged),
         cmocka_unit_test(constant_targets_have_no_spread),
