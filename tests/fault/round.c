@@ -1,0 +1,245 @@
+// fault_round - let the n-th call fail, for every n, over a whole round: is every promise kept?
+//
+//     fault_round [--mode MODE] [--kind KIND] [--first N] [--every N] [--most N] [--side N] [--lasts]
+//
+// A life without faults counts the calls of each kind, and says what is to come out. Then there is
+// one life for each call that fails, in a process of its own: it may end neither by a signal nor
+// with a leak (in a build with sanitizers), and rig.h says what has to be true afterwards.
+#include <errno.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/args.h"
+#include "common/base/clock.h"
+#include "tests/fault/fault.h"
+#include "tests/fault/rig.h"
+
+enum {
+    SIDE_MAX = 16,
+    NAME_SIZE = 32,
+};
+
+// Shared with the processes of the lives.
+struct shown {
+    unsigned long passes[FAULT_KINDS];
+    unsigned long fired;
+    unsigned ends, retries;
+    uint64_t lived_ms;
+    struct rig_outcome outcome;
+};
+
+struct life {
+    struct rig *rig;
+    struct fault fault;
+    char name[NAME_SIZE];
+    const struct rig_outcome *expected;
+    struct shown *shown; // shared
+    pid_t process;
+};
+
+static struct options {
+    const char *mode;
+    const char *kind;
+    uint64_t first, every, most, side;
+    bool lasts;
+} options = {.mode = "local", .first = 1, .every = 1, .most = UINT32_MAX, .side = 4};
+
+static bool live(void *user)
+{
+    struct life *life = user;
+    struct shown *shown = life->shown;
+    if (!rig_begin(life->rig, life->name))
+        return false;
+    fault_exempt(true);
+    fault_arm(&life->fault);
+    bool is_good = rig_live(life->rig);
+    for (int kind = 0; kind < FAULT_KINDS; kind++)
+        shown->passes[kind] = fault_passes((enum fault_kind)kind);
+    shown->fired = fault_fired();
+    void *callers[FAULT_CALLERS];
+    const size_t count = fault_callers(callers);
+    if (count > 0)
+        backtrace_symbols_fd(callers, (int)count, STDERR_FILENO);
+    is_good = rig_check(life->rig, life->expected, &shown->outcome) && is_good;
+    shown->ends = life->rig->ends;
+    shown->retries = life->rig->retries;
+    shown->lived_ms = life->rig->lived_ms;
+    return is_good;
+}
+
+static void log_of(const struct life *life, char path[static FOLDER_PATH_SIZE])
+{
+    (void)snprintf(path, FOLDER_PATH_SIZE, "%s/%s.log", life->rig->root, life->name);
+}
+
+static void show_log(const struct life *life)
+{
+    char path[FOLDER_PATH_SIZE], line[512];
+    log_of(life, path);
+    FILE *log = fopen(path, "r");
+    while (log && fgets(line, sizeof(line), log))
+        (void)printf("    %s", line);
+    if (log)
+        (void)fclose(log);
+}
+
+// ---- Many lives at a time
+
+static struct tally {
+    unsigned long lives, fired, wrong, ends, abandoned;
+    uint64_t longest_ms;
+} tally;
+
+static void begin(struct life *life)
+{
+    char log[FOLDER_PATH_SIZE];
+    log_of(life, log);
+    (void)unlink(log);
+    memset(life->shown, 0, sizeof(*life->shown));
+    (void)fflush(NULL);
+    life->process = fork();
+    if (life->process == 0)
+        _exit(rig_fork(live, life, log) == 0 ? 0 : 1);
+}
+
+static void end(struct life *life, int status)
+{
+    const struct shown *shown = life->shown;
+    life->process = 0;
+    tally.lives++;
+    tally.fired += shown->fired > 0;
+    tally.ends += shown->ends;
+    tally.abandoned += shown->outcome.abandoned;
+    tally.longest_ms = shown->lived_ms > tally.longest_ms ? shown->lived_ms : tally.longest_ms;
+    if (status != 0) {
+        tally.wrong++;
+        (void)printf("%s %lu (%s):\n", fault_name(life->fault.kind), life->fault.nth,
+                     strerror(life->fault.code));
+        show_log(life);
+    }
+    (void)fflush(stdout);
+}
+
+static struct life *reap(struct life *lives)
+{
+    int status;
+    const pid_t process = wait(&status);
+    for (size_t i = 0; i < options.side; i++) {
+        if (lives[i].process == process) {
+            end(&lives[i], status);
+            return &lives[i];
+        }
+    }
+    return &lives[0];
+}
+
+static struct life *take_idle(struct life *lives)
+{
+    for (size_t i = 0; i < options.side; i++) {
+        if (lives[i].process == 0)
+            return &lives[i];
+    }
+    return reap(lives);
+}
+
+static void sweep(struct life *lives, enum fault_kind kind, unsigned long count)
+{
+    static const int codes[FAULT_KINDS] = {
+        [FAULT_MEMORY] = ENOMEM, [FAULT_WRITE] = EIO,   [FAULT_SHORT] = ENOSPC, [FAULT_SYNC] = EIO,
+        [FAULT_RENAME] = EIO,    [FAULT_OPEN] = EMFILE, [FAULT_UNLINK] = EIO,
+    };
+    const struct tally before = tally;
+    for (uint64_t nth = options.first; nth <= count && nth < options.first + options.most;
+         nth += options.every) {
+        struct life *life = take_idle(lives);
+        life->fault = (struct fault){
+            .kind = kind, .nth = (unsigned long)nth, .lasts = options.lasts, .code = codes[kind]};
+        begin(life);
+    }
+    for (size_t i = 0; i < options.side; i++) {
+        while (lives[i].process != 0)
+            (void)reap(lives);
+    }
+    (void)printf("kind=%s calls=%lu lives=%lu failed=%lu ended=%lu abandoned=%lu wrong=%lu\n",
+                 fault_name(kind), count, tally.lives - before.lives, tally.fired - before.fired,
+                 tally.ends - before.ends, tally.abandoned - before.abandoned,
+                 tally.wrong - before.wrong);
+    (void)fflush(stdout);
+}
+
+static int run(struct rig *rig)
+{
+    static struct life lives[SIDE_MAX];
+    const uint64_t began_ms = trib_clock_mono_ms();
+    struct shown *shown = mmap(NULL, sizeof(struct shown) * (SIDE_MAX + 1), PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shown == MAP_FAILED || !rig_make(rig, options.mode))
+        return TRIB_EXIT_INTERNAL;
+    struct life first = {.rig = rig, .name = "first", .shown = &shown[SIDE_MAX]};
+    begin(&first);
+    int status;
+    if (waitpid(first.process, &status, 0) < 0 || status != 0) {
+        (void)printf("the life without faults failed:\n");
+        show_log(&first);
+        return TRIB_EXIT_INTERNAL;
+    }
+    for (size_t i = 0; i < options.side; i++) {
+        lives[i] = (struct life){.rig = rig, .shown = &shown[i], .expected = &first.shown->outcome};
+        (void)snprintf(lives[i].name, sizeof(lives[i].name), "w%zu", i);
+    }
+    for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++) {
+        if (!options.kind || strcmp(options.kind, fault_name((enum fault_kind)kind)) == 0)
+            sweep(lives, (enum fault_kind)kind, first.shown->passes[kind]);
+    }
+    (void)printf("mode=%s lives=%lu failed=%lu longest_ms=%llu seconds=%.0f wrong=%lu\n",
+                 options.mode, tally.lives, tally.fired, (unsigned long long)tally.longest_ms,
+                 (double)(trib_clock_mono_ms() - began_ms) / 1000, tally.wrong);
+    return tally.wrong == 0 && tally.fired > 0 ? TRIB_EXIT_OK : TRIB_EXIT_INTERNAL;
+}
+
+static int cmd_sweep(const struct trib_command *command, int argc, char **argv)
+{
+    const struct trib_option list[] = {
+        {"mode", TRIB_OPTION_TEXT, &options.mode, "MODE", "of privacy: off, local or central"},
+        {"kind", TRIB_OPTION_TEXT, &options.kind, "KIND", "what fails; all"},
+        {"first", TRIB_OPTION_INT, &options.first, "N", "the first call that fails; 1"},
+        {"every", TRIB_OPTION_INT, &options.every, "N", "only each N-th of them"},
+        {"most", TRIB_OPTION_INT, &options.most, "N", "no further than N from the first"},
+        {"side", TRIB_OPTION_INT, &options.side, "N", "lives side by side; 4"},
+        {"lasts", TRIB_OPTION_FLAG, &options.lasts, NULL, "all that follow fail as well"},
+    };
+    const struct trib_usage usage = {
+        .command = command, .options = list, .option_count = sizeof(list) / sizeof(list[0])};
+    static struct rig rig;
+    int count;
+    int code;
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (options.every < 1 || options.side < 1 || options.side > SIDE_MAX)
+        return TRIB_EXIT_USAGE;
+    code = run(&rig);
+    rig_remove(&rig);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct trib_command commands[] = {
+        {"sweep", "", "let the n-th call fail, for every n", cmd_sweep},
+    };
+    static const struct trib_program program = {
+        .name = "fault_round",
+        .about = "Lets memory and files fail over a whole round, and looks whether every promise\n"
+                 "was kept.",
+        .commands = commands,
+        .count = sizeof(commands) / sizeof(commands[0]),
+    };
+    (void)signal(SIGPIPE, SIG_IGN);
+    return trib_program_main(&program, argc, argv);
+}
