@@ -172,11 +172,11 @@ static bool is_charged(const struct disk *disk, uint64_t round)
 static bool hold_begun(const struct rig *rig, const struct disk *disk)
 {
     bool is_good = true;
-    for (size_t i = 0; i < rig->begun_count; i++) {
-        const struct rig_promise *begun = &rig->begun[i];
+    for (size_t i = 0; i < rig->shared->begun_count; i++) {
+        const struct rig_promise *begun = &rig->shared->begun[i];
         for (size_t j = 0; j < i; j++) {
-            if (memcmp(rig->begun[j].id, begun->id, sizeof(begun->id)) == 0 &&
-                memcmp(rig->begun[j].digest, begun->digest, sizeof(begun->digest)) != 0)
+            if (memcmp(rig->shared->begun[j].id, begun->id, sizeof(begun->id)) == 0 &&
+                memcmp(rig->shared->begun[j].digest, begun->digest, sizeof(begun->digest)) != 0)
                 is_good = rig_wrong("an update was sent again with other bytes");
         }
         if (strcmp(rig->mode, "off") != 0 && !is_charged(disk, begun->round))
@@ -189,8 +189,8 @@ static bool hold_begun(const struct rig *rig, const struct disk *disk)
 static bool hold_promises(const struct rig *rig, const struct disk *disk)
 {
     bool is_good = hold_begun(rig, disk);
-    for (size_t i = 0; i < rig->counted_count; i++) {
-        if (!row_of(disk, rig->counted[i].id))
+    for (size_t i = 0; i < rig->shared->counted_count; i++) {
+        if (!row_of(disk, rig->shared->counted[i].id))
             is_good = rig_wrong("an update was told that it counts, and has no row");
     }
     for (size_t i = 0; i < disk->row_count; i++) {

@@ -18,6 +18,7 @@
 
 enum {
     PATH_SIZE = 512,
+    CALLERS = 12, // return addresses that are shown
 };
 
 static struct {
@@ -28,8 +29,6 @@ static struct {
     atomic_ulong passes[FAULT_KINDS];
     atomic_ulong fired;
     atomic_bool half; // the next write fails, after one that took half
-    atomic_int caller_count;
-    void *callers[FAULT_CALLERS];
 } armed;
 
 static char watched[PATH_SIZE];
@@ -61,7 +60,6 @@ void fault_arm(const struct fault *fault)
         armed.passes[kind] = 0;
     armed.fired = 0;
     armed.half = false;
-    armed.caller_count = 0;
     armed.nth = fault->nth;
     armed.code = fault->code;
     armed.lasts = fault->lasts;
@@ -82,13 +80,6 @@ unsigned long fault_passes(enum fault_kind kind)
 unsigned long fault_fired(void)
 {
     return armed.fired;
-}
-
-size_t fault_callers(void *ret_callers[static FAULT_CALLERS])
-{
-    const size_t count = (size_t)armed.caller_count;
-    memcpy(ret_callers, armed.callers, count * sizeof(*ret_callers));
-    return count;
 }
 
 void fault_exempt(bool is_exempt)
@@ -113,8 +104,9 @@ static bool trips(enum fault_kind kind)
     if (armed.kind != (int)kind || pass < armed.nth || (pass > armed.nth && !armed.lasts))
         return false;
     if (atomic_fetch_add(&armed.fired, 1) == 0) {
+        void *callers[CALLERS];
         exempt = true;
-        armed.caller_count = backtrace(armed.callers, FAULT_CALLERS);
+        backtrace_symbols_fd(callers, backtrace(callers, CALLERS), STDERR_FILENO);
         exempt = false;
     }
     errno = armed.code;

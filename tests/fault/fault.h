@@ -25,10 +25,6 @@ enum fault_kind {
     FAULT_KINDS
 };
 
-enum {
-    FAULT_CALLERS = 12 // return addresses of what failed
-};
-
 struct fault {
     enum fault_kind kind;
     unsigned long nth; // from 1
@@ -38,14 +34,12 @@ struct fault {
 
 // Files below this folder (borrowed) can fail, others never do. NULL: none.
 void fault_watch(const char *folder);
-// From now on; counts begin at 0.
+// From now on; counts begin at 0. Where the first one fails is shown on stderr.
 void fault_arm(const struct fault *fault);
 void fault_disarm(void);
 // How many calls of a kind there were since fault_arm, and how many of all kinds failed.
 unsigned long fault_passes(enum fault_kind kind);
 unsigned long fault_fired(void);
-// Where the first one failed; how many addresses there are.
-size_t fault_callers(void *ret_callers[static FAULT_CALLERS]);
 // The calling thread never fails.
 void fault_exempt(bool is_exempt);
 

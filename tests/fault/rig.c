@@ -1,12 +1,12 @@
 #include "tests/fault/rig.h"
 
 #include <fcntl.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include "client/include/tributary/client.h"
 #include "client/slot.h"
 #include "client/state.h"
+#include "common/base/args.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/wipe.h"
@@ -31,6 +32,7 @@ enum {
     ENDS_MAX = 20,
     CALL_MS = 5000,
     ROWS = 40,
+    STOP_MS = 10000,
 };
 
 bool rig_wrong(const char *format, ...)
@@ -44,35 +46,36 @@ bool rig_wrong(const char *format, ...)
     return false;
 }
 
-int rig_fork(bool (*body)(void *user), void *user, const char *log)
+pid_t rig_fork(int (*body)(void *user), void *user, const char *log)
 {
-    int status = -1;
     (void)fflush(NULL);
-    const pid_t child = fork();
-    if (child == 0) {
-        const int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-        if (fd >= 0)
-            (void)dup2(fd, STDERR_FILENO);
-        const bool is_good = body(user);
-        (void)fflush(NULL);
-        exit(is_good ? 0 : 1); // looks for leaks
-    }
-    while (child > 0 && waitpid(child, &status, 0) < 0)
-        ;
-    return status;
+    const pid_t process = fork();
+    if (process != 0)
+        return process;
+    const int fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
+    if (fd >= 0)
+        (void)dup2(fd, STDERR_FILENO);
+    const int code = body(user);
+    (void)fflush(NULL);
+    exit(code); // looks for leaks
+}
+
+void *rig_share(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
 }
 
 // ---- Promises, as they are made
 
-static struct rig *living; // whose life it is
-static pthread_mutex_t promises_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rig_shared *living; // of this process's life
 
 static void note(struct rig_promise *promises, size_t *count, const struct rig_promise *promise)
 {
-    (void)pthread_mutex_lock(&promises_lock);
+    (void)pthread_mutex_lock(&living->lock);
     if (*count < RIG_PROMISES_MAX)
         promises[(*count)++] = *promise;
-    (void)pthread_mutex_unlock(&promises_lock);
+    (void)pthread_mutex_unlock(&living->lock);
 }
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
@@ -111,123 +114,144 @@ void __wrap_trib_msg_upload_begin_pack(const struct trib_msg_upload_begin *msg,
 }
 // NOLINTEND(bugprone-reserved-identifier)
 
-static atomic_bool job_ended; // the log says so
-
 static void take_line(void *user, enum trib_log_level level, const char *line)
 {
-    const struct rig *rig = user;
+    (void)user;
     (void)level;
     (void)fprintf(stderr, "%s\n", line);
-    if (strstr(line, "job: job=1 ") && strstr(line, " rounds=") && strstr(line, " version="))
-        job_ended = true;
-    if (rig && rig->on_line)
-        rig->on_line(rig->user, line);
+    if (living && strstr(line, "job: job=1 ") && strstr(line, " rounds=") &&
+        strstr(line, " version="))
+        living->job_is_over = true;
 }
 
-// ---- The two sides
+// ---- The two sides, each a process
 
-struct side {
-    const struct rig *rig;
-    pthread_t thread;
-    bool is_there; // the thread
-    atomic_bool is_over;
-    pthread_mutex_t lock; // of `client`
-    struct trib_client *client;
-    atomic_bool stops; // it ends because it was told so
-    enum trib_err err;
-};
+static struct trib_client *client_of_process;
 
-static void *serve(void *user)
+static void on_stop(int number)
 {
-    struct side *side = user;
+    (void)number;
+    if (client_of_process)
+        trib_client_stop(client_of_process);
+    else
+        trib_server_stop(NULL); // looks at nothing
+}
+
+static enum trib_err serve(const struct rig *rig)
+{
     struct trib_server *server;
     char dir[TRIB_PATH_MAX + 1];
-    (void)snprintf(dir, sizeof(dir), "%s/coordinator", side->rig->dir);
-    side->err = trib_server_create(dir, &server);
-    if (!side->err) {
-        side->err = trib_server_run(server);
-        trib_server_destroy(server);
-    }
-    side->is_over = true;
-    return NULL;
+    (void)snprintf(dir, sizeof(dir), "%s/coordinator", rig->dir);
+    enum trib_err err = trib_server_create(dir, &server);
+    if (err)
+        return err;
+    err = trib_server_run(server);
+    trib_server_destroy(server);
+    return err;
 }
 
-static enum trib_err run_client(struct side *side, struct trib_dataset *dataset, const char *dir)
+static enum trib_err run_client(const struct rig *rig, struct trib_dataset *dataset)
 {
-    char url[TRIB_URL_MAX + 1];
+    char url[TRIB_URL_MAX + 1], dir[TRIB_PATH_MAX + 1];
     struct trib_client_config config;
-    struct trib_client *client;
-    (void)snprintf(url, sizeof(url), "ipc://%s/fleet.sock", side->rig->dir);
+    (void)snprintf(dir, sizeof(dir), "%s/device", rig->dir);
+    (void)snprintf(url, sizeof(url), "ipc://%s/fleet.sock", rig->dir);
     trib_client_config_init(&config);
     config.state_dir = dir;
     config.coordinator_url = url;
     config.trainer = trib_trainer_builtin();
     config.trainer_user = dataset;
     config.log = take_line;
-    config.log_user = living;
     config.reconnect_max_ms = 50;
-    enum trib_err err = trib_client_create(&config, &client);
+    enum trib_err err = trib_client_create(&config, &client_of_process);
     if (err)
         return err;
-    (void)pthread_mutex_lock(&side->lock);
-    side->client = client;
-    (void)pthread_mutex_unlock(&side->lock);
-    err = trib_client_run(client);
-    (void)pthread_mutex_lock(&side->lock);
-    side->client = NULL;
-    (void)pthread_mutex_unlock(&side->lock);
-    trib_client_destroy(client);
+    err = trib_client_run(client_of_process);
+    (void)signal(SIGTERM, SIG_IGN);
+    trib_client_destroy(client_of_process);
     return err;
 }
 
-static void *take_part(void *user)
+static enum trib_err take_part(const struct rig *rig)
 {
-    struct side *side = user;
     struct trib_dataset *dataset = NULL;
-    char dir[TRIB_PATH_MAX + 1], path[TRIB_PATH_MAX + 1];
-    (void)snprintf(dir, sizeof(dir), "%s/device", side->rig->dir);
-    (void)snprintf(path, sizeof(path), "%s/device/client.ini", side->rig->dir);
-    side->err = trib_dataset_open(path, &dataset);
-    if (!side->err)
-        side->err = run_client(side, dataset, dir);
+    char path[TRIB_PATH_MAX + 1];
+    (void)snprintf(path, sizeof(path), "%s/device/client.ini", rig->dir);
+    enum trib_err err = trib_dataset_open(path, &dataset);
+    if (!err)
+        err = run_client(rig, dataset);
     trib_dataset_destroy(dataset);
-    side->is_over = true;
-    return NULL;
+    return err;
 }
 
-static bool start(struct side *side, const struct rig *rig, void *(*body)(void *user))
+struct side {
+    struct rig *rig;
+    enum rig_side which;
+    bool is_first; // start of it
+    pid_t process; // 0: none
+};
+
+static int run_side(void *user)
+{
+    const struct side *side = user;
+    struct rig *rig = side->rig;
+    const bool is_victim = side->is_first && side->which == rig->victim;
+    living = rig->shared;
+    (void)signal(SIGTERM, on_stop);
+    trib_log_set_sink(take_line, NULL);
+    if (rig->on_start)
+        rig->on_start(rig->user, side->which);
+    fault_arm(is_victim ? &rig->fault : &(struct fault){.kind = FAULT_NONE});
+    const enum trib_err err = side->which == RIG_COORDINATOR ? serve(rig) : take_part(rig);
+    for (int kind = 0; living && side->is_first && kind < FAULT_KINDS; kind++)
+        living->passes[side->which][kind] = fault_passes((enum fault_kind)kind);
+    if (living && is_victim)
+        living->fired += fault_fired();
+    fault_disarm();
+    return (int)trib_exit_of(err);
+}
+
+static bool start(struct side *side)
 {
     char socket_path[FOLDER_PATH_SIZE];
-    (void)snprintf(socket_path, sizeof(socket_path), "%s/fleet.sock", rig->dir);
-    if (body == serve)
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/fleet.sock", side->rig->dir);
+    if (side->which == RIG_COORDINATOR)
         (void)unlink(socket_path);
-    side->rig = rig;
-    side->is_over = false;
-    side->stops = false;
-    side->is_there = pthread_create(&side->thread, NULL, body, side) == 0;
-    return side->is_there;
+    side->process = rig_fork(run_side, side, NULL);
+    side->is_first = false;
+    return side->process > 0 || rig_wrong("no process");
 }
 
-static void join(struct side *side)
+// How a process may end: with one of our own codes.
+static bool ends_well(const struct side *side, int status)
 {
-    if (side->is_there)
-        (void)pthread_join(side->thread, NULL);
-    side->is_there = false;
+    const char *name = side->which == RIG_COORDINATOR ? "coordinator" : "device";
+    if (WIFSIGNALED(status))
+        return rig_wrong("the %s ended by signal %d", name, WTERMSIG(status));
+    if (WEXITSTATUS(status) == 1 || WEXITSTATUS(status) > TRIB_EXIT_STOPPED)
+        return rig_wrong("the %s ended with %d", name, WEXITSTATUS(status));
+    (void)fprintf(stderr, "-- the %s ended with %d\n", name, WEXITSTATUS(status));
+    return true;
 }
 
-static void stop(struct side *side)
+static bool stop(struct side *side)
 {
-    side->stops = true;
-    for (int i = 0; side->is_there && !side->is_over; i++) {
-        (void)pthread_mutex_lock(&side->lock);
-        if (side->client)
-            trib_client_stop(side->client);
-        else
-            trib_server_stop(NULL); // looks at nothing
-        (void)pthread_mutex_unlock(&side->lock);
+    int status;
+    if (side->process <= 0)
+        return true;
+    bool is_over = false;
+    for (int i = 0; i < STOP_MS / POLL_MS && !is_over; i++) { // it may just begin, and not hear it
+        (void)kill(side->process, SIGTERM);
         trib_clock_sleep_ms(POLL_MS);
+        is_over = waitpid(side->process, &status, WNOHANG) == side->process;
     }
-    join(side);
+    if (!is_over) {
+        (void)kill(side->process, SIGKILL);
+        (void)waitpid(side->process, &status, 0);
+        (void)rig_wrong("it does not stop");
+    }
+    side->process = 0;
+    return is_over && ends_well(side, status);
 }
 
 // ---- Preparing
@@ -321,29 +345,29 @@ static bool submit(const struct rig *rig)
     return true;
 }
 
-static bool prepare(void *user)
+static int prepare(void *user)
 {
     struct rig *rig = user;
     char dir[TRIB_PATH_MAX + 1];
     struct trib_identity identity;
-    struct side coordinator = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct side coordinator = {.rig = rig, .which = RIG_COORDINATOR};
     trib_crypto_init();
     (void)snprintf(dir, sizeof(dir), "%s/coordinator", rig->dir);
     if (mkdir(rig->dir, 0700) || trib_identity_make(dir, NULL, NULL, &identity))
-        return rig_wrong("%s cannot be made", dir);
+        return 1;
     trib_identity_wipe(&identity);
-    if (!put_ini(rig) || !start(&coordinator, rig, serve))
-        return false;
+    if (!put_ini(rig) || !start(&coordinator))
+        return 1;
     const bool is_good = enrol(rig) && submit(rig);
-    stop(&coordinator);
-    return is_good;
+    return stop(&coordinator) && is_good ? 0 : 1;
 }
 
 bool rig_make(struct rig *rig, const char *mode)
 {
     char log[FOLDER_PATH_SIZE];
     const char *where = getenv("TMPDIR");
-    *rig = (struct rig){.lived_ms = 0};
+    int status = 1;
+    *rig = (struct rig){.victim = RIG_SIDES};
     (void)snprintf(rig->mode, sizeof(rig->mode), "%s", mode);
     // The path of a Unix socket is short.
     (void)snprintf(rig->root, sizeof(rig->root), "%s/trib-fault-XXXXXX",
@@ -352,7 +376,8 @@ bool rig_make(struct rig *rig, const char *mode)
         return rig_wrong("%s cannot be made", rig->root);
     (void)snprintf(rig->dir, sizeof(rig->dir), "%s/begin", rig->root);
     (void)snprintf(log, sizeof(log), "%s/begin.log", rig->root);
-    if (rig_fork(prepare, rig, log) != 0)
+    const pid_t process = rig_fork(prepare, rig, log);
+    if (process < 0 || waitpid(process, &status, 0) < 0 || status != 0)
         return rig_wrong("the beginning failed: see %s", log);
     return true;
 }
@@ -370,8 +395,6 @@ bool rig_begin(struct rig *rig, const char *name)
     (void)snprintf(from, sizeof(from), "%s/begin", rig->root);
     (void)snprintf(rig->dir, sizeof(rig->dir), "%s/%s", rig->root, name);
     folder_remove(rig->dir, 0);
-    rig->begun_count = rig->counted_count = 0;
-    rig->ends = rig->retries = 0;
     if (!folder_copy(from, rig->dir, 1) || !put_ini(rig))
         return rig_wrong("%s cannot be copied", from);
     fault_watch(rig->dir);
@@ -381,15 +404,8 @@ bool rig_begin(struct rig *rig, const char *name)
 // ---- A life
 
 struct looking {
-    struct rig *rig;
     uint64_t job_state;
     uint64_t version;
-    uint8_t digest[TRIB_DIGEST_SIZE];
-    struct rig_outcome *outcome;
-    bool is_good;
-    uint64_t rounds[RIG_PROMISES_MAX]; // of updates that count
-    uint8_t ids[RIG_PROMISES_MAX][16];
-    size_t update_count;
 };
 
 static void take_job(void *user, const struct trib_store_job *job)
@@ -402,7 +418,6 @@ static void take_version(void *user, const struct trib_store_version *row)
 {
     struct looking *looking = user;
     looking->version = row->version;
-    memcpy(looking->digest, row->digest, sizeof(looking->digest));
 }
 
 static bool open_store(const struct rig *rig, struct trib_store **ret_store)
@@ -427,21 +442,22 @@ static bool job_is_over(const struct rig *rig, struct looking *looking)
 }
 
 // Somebody ended by himself: he starts again, and nothing is wrong with his machine any more.
-static bool revive(struct rig *rig, struct side *side, void *(*body)(void *user))
+static bool revive(struct side *side)
 {
     struct looking looking;
-    if (!side->is_over)
+    struct rig_shared *shared = side->rig->shared;
+    int status;
+    if (waitpid(side->process, &status, WNOHANG) != side->process)
         return true;
-    join(side);
-    fault_disarm();
-    (void)fprintf(stderr, "-- %s ended: %s\n", body == serve ? "coordinator" : "device",
-                  trib_err_text(side->err));
-    if (++rig->ends > ENDS_MAX)
+    side->process = 0;
+    if (!ends_well(side, status))
+        return false;
+    if (++shared->ends > ENDS_MAX)
         return rig_wrong("it ends again and again");
     trib_clock_sleep_ms(PAUSE_MS);
-    if (body == serve && job_is_over(rig, &looking))
-        job_ended = true;
-    return start(side, rig, body);
+    if (side->which == RIG_COORDINATOR && job_is_over(side->rig, &looking))
+        shared->job_is_over = true;
+    return start(side);
 }
 
 // Does the device have the version that the store calls the newest?
@@ -459,23 +475,22 @@ static bool device_has(const struct rig *rig, uint64_t *ret_version)
     return true;
 }
 
-static bool until(struct rig *rig, struct side *sides, bool (*is_reached)(const struct rig *rig),
-                  uint64_t until_ms)
+static bool until(struct side *sides, bool (*is_reached)(const struct rig *rig), uint64_t wait_ms)
 {
-    while (!is_reached(rig)) {
+    const uint64_t until_ms = trib_clock_mono_ms() + wait_ms;
+    while (!is_reached(sides->rig)) {
         if (trib_clock_mono_ms() > until_ms)
-            return false;
-        if (!revive(rig, &sides[0], serve) || !revive(rig, &sides[1], take_part))
+            return rig_wrong("it hangs");
+        if (!revive(&sides[0]) || !revive(&sides[1]))
             return false;
         trib_clock_sleep_ms(POLL_MS);
     }
     return true;
 }
 
-static bool is_job_ended(const struct rig *rig)
+static bool is_job_over(const struct rig *rig)
 {
-    (void)rig;
-    return job_ended;
+    return rig->shared->job_is_over;
 }
 
 static uint64_t wanted_version;
@@ -486,36 +501,32 @@ static bool has_wanted(const struct rig *rig)
     return device_has(rig, &version) && version == wanted_version;
 }
 
+static bool run_until(struct side *sides, bool (*is_reached)(const struct rig *rig),
+                      uint64_t wait_ms)
+{
+    bool is_good = start(&sides[0]) && start(&sides[1]) && until(sides, is_reached, wait_ms);
+    is_good = stop(&sides[1]) && is_good;
+    return stop(&sides[0]) && is_good;
+}
+
 bool rig_live(struct rig *rig)
 {
-    struct side sides[2] = {{.lock = PTHREAD_MUTEX_INITIALIZER},
-                            {.lock = PTHREAD_MUTEX_INITIALIZER}};
+    struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR, .is_first = true},
+                                    {.rig = rig, .which = RIG_DEVICE, .is_first = true}};
     struct looking looking;
     const uint64_t began_ms = trib_clock_mono_ms();
-    fault_exempt(true); // this thread looks on
-    living = rig;
-    job_ended = false;
-    trib_log_set_sink(take_line, rig);
-    bool is_good = start(&sides[0], rig, serve) && start(&sides[1], rig, take_part);
-    if (is_good && !until(rig, sides, is_job_ended, began_ms + RIG_LIFE_MS))
-        is_good = rig_wrong("the job does not end");
-    fault_disarm();
-    stop(&sides[1]);
-    stop(&sides[0]);
-    rig->lived_ms = trib_clock_mono_ms() - began_ms;
+    pthread_mutexattr_t attributes;
+    (void)pthread_mutexattr_init(&attributes);
+    (void)pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    memset(rig->shared, 0, sizeof(*rig->shared));
+    (void)pthread_mutex_init(&rig->shared->lock, &attributes);
+    bool is_good = run_until(sides, is_job_over, RIG_LIFE_MS);
+    rig->shared->lived_ms = trib_clock_mono_ms() - began_ms;
     if (is_good && !job_is_over(rig, &looking))
         is_good = rig_wrong("the job that was over is not");
     wanted_version = looking.version;
     // Whatever happened, the next time that both run the device gets what is newest.
-    if (is_good && !has_wanted(rig)) {
-        is_good = start(&sides[0], rig, serve) && start(&sides[1], rig, take_part);
-        if (is_good && !until(rig, sides, has_wanted, trib_clock_mono_ms() + RIG_LIFE_MS / 4))
-            is_good = rig_wrong("the device does not get version %llu",
-                                (unsigned long long)wanted_version);
-        stop(&sides[1]);
-        stop(&sides[0]);
-    }
-    living = NULL;
-    trib_log_set_sink(NULL, NULL);
+    if (is_good && !has_wanted(rig))
+        is_good = run_until(sides, has_wanted, RIG_LIFE_MS);
     return is_good;
 }

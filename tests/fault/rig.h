@@ -1,19 +1,23 @@
-// rig.h - a coordinator and a device in one process, over a socket, from a folder to a finished job.
+// rig.h - a coordinator and a device, from a folder to a finished job.
 //
 // rig_make prepares a folder once: a coordinator with a job that is about to begin, and a device that
 // is enrolled. Each life begins with a copy of it: rig_live runs both until the job is over, and
-// starts again whoever ends, as systemd would. What was promised meanwhile is noted, and
-// rig_check holds it against the disk. A life belongs into a process of its own (fork), so that
-// nothing is left of it.
+// starts again whoever ends, as systemd would. Each is a process made by fork, so that what is
+// looked at is in the test's hands, and ends as a process ends. What was promised meanwhile is noted,
+// and rig_check holds it against the disk.
 #ifndef TRIB_TESTS_FAULT_RIG_H
 #define TRIB_TESTS_FAULT_RIG_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/base/hash.h"
 #include "common/base/log.h"
+#include "tests/fault/fault.h"
 #include "tests/fault/folder.h"
 
 enum {
@@ -29,21 +33,6 @@ struct rig_promise {
     uint8_t digest[TRIB_DIGEST_SIZE];
 };
 
-struct rig {
-    char root[128]; // made and removed
-    char mode[16];  // of privacy
-    // Of the life that runs:
-    char dir[160]; // with coordinator/ and device/
-    struct rig_promise begun[RIG_PROMISES_MAX], counted[RIG_PROMISES_MAX];
-    size_t begun_count, counted_count;
-    unsigned ends;    // of the coordinator or the device, by themselves
-    unsigned retries; // answers that told the device to come again
-    uint64_t lived_ms;
-    // Looked at while a life runs, for every line of the log; NULL: nobody is.
-    void (*on_line)(void *user, const char *line);
-    void *user;
-};
-
 // What a life came to.
 struct rig_outcome {
     uint64_t versions;
@@ -52,14 +41,47 @@ struct rig_outcome {
     uint64_t charges;              // entries of the device's ledger that were not taken back
 };
 
+enum rig_side {
+    RIG_COORDINATOR,
+    RIG_DEVICE,
+    RIG_SIDES
+};
+
+// What the processes of a life tell each other, and the test.
+struct rig_shared {
+    pthread_mutex_t lock; // of the promises
+    struct rig_promise begun[RIG_PROMISES_MAX], counted[RIG_PROMISES_MAX];
+    size_t begun_count, counted_count;
+    atomic_uint retries;                          // answers that told the device to come again
+    atomic_bool job_is_over;                      // the log says so
+    unsigned long passes[RIG_SIDES][FAULT_KINDS]; // of the first start of each
+    atomic_ulong fired;
+    struct rig_outcome outcome;
+    uint64_t lived_ms;
+    unsigned ends; // of the coordinator or the device, by themselves
+};
+
+struct rig {
+    char root[128]; // made and removed
+    char mode[16];  // of privacy
+    // Of the life that runs:
+    char dir[160]; // with coordinator/ and device/
+    struct fault fault;
+    enum rig_side victim;
+    struct rig_shared *shared;
+    // In each process of a life, before it begins; NULL: nothing.
+    void (*on_start)(void *user, enum rig_side side);
+    void *user;
+};
+
 // The folder, prepared. False: said on stderr.
 bool rig_make(struct rig *rig, const char *mode);
 void rig_remove(struct rig *rig);
 
 // A fresh copy in ROOT/NAME for the next life; watched for faults.
 bool rig_begin(struct rig *rig, const char *name);
-// Until the job is over and the device has its last version; whoever starts again does so with
-// nothing armed. False: said on stderr.
+// Until the job is over and the device has its last version. rig->fault befalls the first start of
+// rig->victim; whoever starts again does so with nothing wrong. False: said on stderr.
 bool rig_live(struct rig *rig);
 // Is all there that was promised? `expected`: of a life without faults, or NULL.
 bool rig_check(struct rig *rig, const struct rig_outcome *expected,
@@ -70,7 +92,9 @@ bool rig_look(const struct rig *rig, struct rig_outcome *ret_outcome);
 // Say what is wrong; false.
 bool rig_wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-// Run `body` in a process of its own with its output in `log`, and wait. Its status as of waitpid.
-int rig_fork(bool (*body)(void *user), void *user, const char *log);
+// Run `body` in a process of its own with its output in `log`; the process.
+pid_t rig_fork(int (*body)(void *user), void *user, const char *log);
+// Memory that the processes of a test share.
+void *rig_share(size_t size);
 
 #endif // TRIB_TESTS_FAULT_RIG_H

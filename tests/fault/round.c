@@ -6,12 +6,10 @@
 // one life for each call that fails, in a process of its own: it may end neither by a signal nor
 // with a leak (in a build with sanitizers), and rig.h says what has to be true afterwards.
 #include <errno.h>
-#include <execinfo.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,57 +23,33 @@ enum {
     NAME_SIZE = 32,
 };
 
-// Shared with the processes of the lives.
-struct shown {
-    unsigned long passes[FAULT_KINDS];
-    unsigned long fired;
-    unsigned ends, retries;
-    uint64_t lived_ms;
-    struct rig_outcome outcome;
+struct life {
+    struct rig rig;
+    char name[NAME_SIZE];
+    const struct rig_outcome *expected; // NULL: nobody knows yet
+    pid_t process;                      // 0: none
 };
 
-struct life {
-    struct rig *rig;
-    struct fault fault;
-    char name[NAME_SIZE];
-    const struct rig_outcome *expected;
-    struct shown *shown; // shared
-    pid_t process;
-};
+static const char *const side_names[RIG_SIDES + 1] = {"coordinator", "device", "nobody"};
 
 static struct options {
     const char *mode;
-    const char *kind;
+    const char *kind, *victim;
     uint64_t first, every, most, side;
     bool lasts;
 } options = {.mode = "local", .first = 1, .every = 1, .most = UINT32_MAX, .side = 4};
 
-static bool live(void *user)
+static int live(void *user)
 {
     struct life *life = user;
-    struct shown *shown = life->shown;
-    if (!rig_begin(life->rig, life->name))
-        return false;
-    fault_exempt(true);
-    fault_arm(&life->fault);
-    bool is_good = rig_live(life->rig);
-    for (int kind = 0; kind < FAULT_KINDS; kind++)
-        shown->passes[kind] = fault_passes((enum fault_kind)kind);
-    shown->fired = fault_fired();
-    void *callers[FAULT_CALLERS];
-    const size_t count = fault_callers(callers);
-    if (count > 0)
-        backtrace_symbols_fd(callers, (int)count, STDERR_FILENO);
-    is_good = rig_check(life->rig, life->expected, &shown->outcome) && is_good;
-    shown->ends = life->rig->ends;
-    shown->retries = life->rig->retries;
-    shown->lived_ms = life->rig->lived_ms;
-    return is_good;
+    struct rig *rig = &life->rig;
+    const bool is_good = rig_begin(rig, life->name) && rig_live(rig);
+    return rig_check(rig, life->expected, &rig->shared->outcome) && is_good ? 0 : 1;
 }
 
 static void log_of(const struct life *life, char path[static FOLDER_PATH_SIZE])
 {
-    (void)snprintf(path, FOLDER_PATH_SIZE, "%s/%s.log", life->rig->root, life->name);
+    (void)snprintf(path, FOLDER_PATH_SIZE, "%s/%s.log", life->rig.root, life->name);
 }
 
 static void show_log(const struct life *life)
@@ -101,26 +75,23 @@ static void begin(struct life *life)
     char log[FOLDER_PATH_SIZE];
     log_of(life, log);
     (void)unlink(log);
-    memset(life->shown, 0, sizeof(*life->shown));
-    (void)fflush(NULL);
-    life->process = fork();
-    if (life->process == 0)
-        _exit(rig_fork(live, life, log) == 0 ? 0 : 1);
+    life->process = rig_fork(live, life, log);
 }
 
 static void end(struct life *life, int status)
 {
-    const struct shown *shown = life->shown;
+    const struct rig_shared *shared = life->rig.shared;
     life->process = 0;
     tally.lives++;
-    tally.fired += shown->fired > 0;
-    tally.ends += shown->ends;
-    tally.abandoned += shown->outcome.abandoned;
-    tally.longest_ms = shown->lived_ms > tally.longest_ms ? shown->lived_ms : tally.longest_ms;
+    tally.fired += shared->fired > 0;
+    tally.ends += shared->ends;
+    tally.abandoned += shared->outcome.abandoned;
+    tally.longest_ms = shared->lived_ms > tally.longest_ms ? shared->lived_ms : tally.longest_ms;
     if (status != 0) {
         tally.wrong++;
-        (void)printf("%s %lu (%s):\n", fault_name(life->fault.kind), life->fault.nth,
-                     strerror(life->fault.code));
+        (void)printf("%s %s %lu (%s):\n", side_names[life->rig.victim],
+                     fault_name(life->rig.fault.kind), life->rig.fault.nth,
+                     strerror(life->rig.fault.code));
         show_log(life);
     }
     (void)fflush(stdout);
@@ -148,7 +119,8 @@ static struct life *take_idle(struct life *lives)
     return reap(lives);
 }
 
-static void sweep(struct life *lives, enum fault_kind kind, unsigned long count)
+static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind,
+                  unsigned long count)
 {
     static const int codes[FAULT_KINDS] = {
         [FAULT_MEMORY] = ENOMEM, [FAULT_WRITE] = EIO,   [FAULT_SHORT] = ENOSPC, [FAULT_SYNC] = EIO,
@@ -158,7 +130,8 @@ static void sweep(struct life *lives, enum fault_kind kind, unsigned long count)
     for (uint64_t nth = options.first; nth <= count && nth < options.first + options.most;
          nth += options.every) {
         struct life *life = take_idle(lives);
-        life->fault = (struct fault){
+        life->rig.victim = victim;
+        life->rig.fault = (struct fault){
             .kind = kind, .nth = (unsigned long)nth, .lasts = options.lasts, .code = codes[kind]};
         begin(life);
     }
@@ -166,36 +139,46 @@ static void sweep(struct life *lives, enum fault_kind kind, unsigned long count)
         while (lives[i].process != 0)
             (void)reap(lives);
     }
-    (void)printf("kind=%s calls=%lu lives=%lu failed=%lu ended=%lu abandoned=%lu wrong=%lu\n",
-                 fault_name(kind), count, tally.lives - before.lives, tally.fired - before.fired,
-                 tally.ends - before.ends, tally.abandoned - before.abandoned,
-                 tally.wrong - before.wrong);
+    (void)printf("%s %s: calls=%lu lives=%lu failed=%lu ended=%lu abandoned=%lu wrong=%lu\n",
+                 side_names[victim], fault_name(kind), count, tally.lives - before.lives,
+                 tally.fired - before.fired, tally.ends - before.ends,
+                 tally.abandoned - before.abandoned, tally.wrong - before.wrong);
     (void)fflush(stdout);
 }
 
-static int run(struct rig *rig)
+static bool is_asked(enum rig_side victim, enum fault_kind kind)
+{
+    return (!options.kind || strcmp(options.kind, fault_name(kind)) == 0) &&
+           (!options.victim || strcmp(options.victim, side_names[victim]) == 0);
+}
+
+static int run(const struct rig *rig)
 {
     static struct life lives[SIDE_MAX];
     const uint64_t began_ms = trib_clock_mono_ms();
-    struct shown *shown = mmap(NULL, sizeof(struct shown) * (SIDE_MAX + 1), PROT_READ | PROT_WRITE,
-                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shown == MAP_FAILED || !rig_make(rig, options.mode))
+    struct rig_shared *shared = rig_share(sizeof(*shared) * (SIDE_MAX + 1));
+    struct life first = {.rig = *rig, .name = "first"};
+    int status = 1;
+    if (!shared)
         return TRIB_EXIT_INTERNAL;
-    struct life first = {.rig = rig, .name = "first", .shown = &shown[SIDE_MAX]};
+    first.rig.shared = &shared[SIDE_MAX];
     begin(&first);
-    int status;
     if (waitpid(first.process, &status, 0) < 0 || status != 0) {
         (void)printf("the life without faults failed:\n");
         show_log(&first);
         return TRIB_EXIT_INTERNAL;
     }
     for (size_t i = 0; i < options.side; i++) {
-        lives[i] = (struct life){.rig = rig, .shown = &shown[i], .expected = &first.shown->outcome};
+        lives[i] = (struct life){.rig = *rig, .expected = &first.rig.shared->outcome};
+        lives[i].rig.shared = &shared[i];
         (void)snprintf(lives[i].name, sizeof(lives[i].name), "w%zu", i);
     }
-    for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++) {
-        if (!options.kind || strcmp(options.kind, fault_name((enum fault_kind)kind)) == 0)
-            sweep(lives, (enum fault_kind)kind, first.shown->passes[kind]);
+    for (int victim = 0; victim < RIG_SIDES; victim++) {
+        for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++) {
+            if (is_asked((enum rig_side)victim, (enum fault_kind)kind))
+                sweep(lives, (enum rig_side)victim, (enum fault_kind)kind,
+                      first.rig.shared->passes[victim][kind]);
+        }
     }
     (void)printf("mode=%s lives=%lu failed=%lu longest_ms=%llu seconds=%.0f wrong=%lu\n",
                  options.mode, tally.lives, tally.fired, (unsigned long long)tally.longest_ms,
@@ -208,6 +191,7 @@ static int cmd_sweep(const struct trib_command *command, int argc, char **argv)
     const struct trib_option list[] = {
         {"mode", TRIB_OPTION_TEXT, &options.mode, "MODE", "of privacy: off, local or central"},
         {"kind", TRIB_OPTION_TEXT, &options.kind, "KIND", "what fails; all"},
+        {"victim", TRIB_OPTION_TEXT, &options.victim, "SIDE", "coordinator or device; both"},
         {"first", TRIB_OPTION_INT, &options.first, "N", "the first call that fails; 1"},
         {"every", TRIB_OPTION_INT, &options.every, "N", "only each N-th of them"},
         {"most", TRIB_OPTION_INT, &options.most, "N", "no further than N from the first"},
@@ -223,7 +207,7 @@ static int cmd_sweep(const struct trib_command *command, int argc, char **argv)
         return code;
     if (options.every < 1 || options.side < 1 || options.side > SIDE_MAX)
         return TRIB_EXIT_USAGE;
-    code = run(&rig);
+    code = rig_make(&rig, options.mode) ? run(&rig) : TRIB_EXIT_INTERNAL;
     rig_remove(&rig);
     return code;
 }
