@@ -366,6 +366,7 @@ static void keep_up(struct trib_client *client, uint64_t now_ms)
     else if (now_ms - trib_channel_created_ms(client->channel) > TRIB_HANDSHAKE_MS)
         trib_channel_close(client->channel, TRIB_CLOSE_SLOW);
     trib_client_begin_upload(client); // if it waited for its time
+    trib_client_fetch_again(client, now_ms);
     trib_part_on_time(client);
 }
 
@@ -382,7 +383,9 @@ static int time_left(const struct trib_client *client, uint64_t now_ms)
         left = wait < left ? wait : left;
     }
     if (client->is_up) {
-        const uint64_t wait = trib_part_wait_ms(client, now_ms);
+        uint64_t wait = trib_part_wait_ms(client, now_ms);
+        left = wait < left ? wait : left;
+        wait = trib_client_fetch_wait_ms(client, now_ms);
         left = wait < left ? wait : left;
     }
     return (int)(left < STEP_MAX_MS ? left : STEP_MAX_MS);

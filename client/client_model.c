@@ -5,10 +5,16 @@
 
 #include "client/client_state.h"
 #include "common/base/alloc.h"
+#include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
 
 #define TRIB_LOG_MODULE "client"
+
+enum {
+    AGAIN_FIRST_MS = 1000, // doubled with each failure
+    AGAIN_MAX_MS = 600000,
+};
 
 static void report_install(struct trib_client *client, const struct trib_msg_manifest *manifest,
                            enum trib_code code)
@@ -39,11 +45,63 @@ static void refuse_pipeline(struct trib_client *client, const struct trib_msg_ma
     trib_client_reply(client, client->task.msg.round_id, TRIB_CODE_DECLINED_MODEL);
 }
 
+// Our memory or disk refused it, and the coordinator announces it to this session no more.
+static void fetch_failed(struct trib_client *client)
+{
+    struct trib_fetch *fetch = &client->fetch;
+    uint64_t pause_ms = AGAIN_FIRST_MS;
+    for (unsigned i = 0; i < fetch->failures && pause_ms < AGAIN_MAX_MS; i++)
+        pause_ms *= 2;
+    pause_ms = pause_ms < AGAIN_MAX_MS ? pause_ms : AGAIN_MAX_MS;
+    trib_client_fetch_drop(client);
+    fetch->failures++;
+    fetch->again_at_ms = trib_clock_mono_ms() + pause_ms;
+    TRIB_WARN("version=%" PRIu64 " could not be kept; fetched again_in_ms=%" PRIu64,
+              fetch->manifest.version, pause_ms);
+}
+
 void trib_client_fetch_drop(struct trib_client *client)
 {
     free(client->fetch.params);
     client->fetch.params = NULL;
     client->fetch.is_active = false;
+    client->fetch.again_at_ms = 0;
+}
+
+// Ask for what was announced; fetch->announcement, manifest and model are set.
+static void begin_fetch(struct trib_client *client)
+{
+    struct trib_fetch *fetch = &client->fetch;
+    struct trib_msg_model_get get = {.offset = 0};
+    struct trib_buf packed = {0};
+    fetch->params = trib_alloc_aligned(fetch->model.param_count, sizeof(float));
+    if (!fetch->params) {
+        fetch_failed(client);
+        return;
+    }
+    fetch->is_active = true;
+    fetch->stream = ++client->next_stream;
+    fetch->received = 0;
+    memcpy(get.digest, fetch->manifest.digest, sizeof(get.digest));
+    trib_msg_model_get_pack(&get, &packed);
+    trib_client_send(client, TRIB_RECORD_MODEL_GET, fetch->stream, &packed);
+    TRIB_CRASH_POINT("fetch.begun");
+}
+
+void trib_client_fetch_again(struct trib_client *client, uint64_t now_ms)
+{
+    if (client->fetch.again_at_ms == 0 || now_ms < client->fetch.again_at_ms)
+        return;
+    client->fetch.again_at_ms = 0;
+    begin_fetch(client);
+}
+
+uint64_t trib_client_fetch_wait_ms(const struct trib_client *client, uint64_t now_ms)
+{
+    const uint64_t at_ms = client->fetch.again_at_ms;
+    if (at_ms == 0)
+        return UINT64_MAX;
+    return at_ms > now_ms ? at_ms - now_ms : 0;
 }
 
 bool trib_client_new_version(struct trib_client *client, const struct trib_record *record)
@@ -52,7 +110,6 @@ bool trib_client_new_version(struct trib_client *client, const struct trib_recor
     struct trib_msg_new_version announcement;
     struct trib_msg_manifest manifest = {.version = 0};
     struct trib_model model;
-    struct trib_buf packed = {0};
     if (trib_msg_new_version_unpack(record->payload, record->payload_size, &announcement))
         return false;
     enum trib_code code =
@@ -66,23 +123,15 @@ bool trib_client_new_version(struct trib_client *client, const struct trib_recor
             refuse_pipeline(client, &manifest);
         return true;
     }
-    if (fetch->is_active && memcmp(fetch->manifest.digest, manifest.digest, TRIB_DIGEST_SIZE) == 0)
+    const bool is_same = memcmp(fetch->manifest.digest, manifest.digest, TRIB_DIGEST_SIZE) == 0;
+    if (is_same && (fetch->is_active || fetch->again_at_ms > 0))
         return true; // on its way
     trib_client_fetch_drop(client);
-    fetch->params = trib_alloc_aligned(model.param_count, sizeof(float));
-    if (!fetch->params)
-        return true; // announced again with the next session
-    fetch->is_active = true;
-    fetch->stream = ++client->next_stream;
+    fetch->failures = 0;
     fetch->announcement = announcement;
     fetch->manifest = manifest;
     fetch->model = model;
-    fetch->received = 0;
-    struct trib_msg_model_get get = {.offset = 0};
-    memcpy(get.digest, manifest.digest, sizeof(get.digest));
-    trib_msg_model_get_pack(&get, &packed);
-    trib_client_send(client, TRIB_RECORD_MODEL_GET, fetch->stream, &packed);
-    TRIB_CRASH_POINT("fetch.begun");
+    begin_fetch(client);
     return true;
 }
 
@@ -94,7 +143,10 @@ static void fetch_done(struct trib_client *client)
                                           &fetch->manifest, &fetch->model, fetch->params);
     if (err == TRIB_ERR_CORRUPT) {
         report_install(client, &fetch->manifest, TRIB_CODE_MODEL_DIGEST);
-    } else if (!err) {
+    } else if (err) {
+        fetch_failed(client);
+        return;
+    } else {
         fetch->params = NULL; // the slot's now
         trib_client_tell_version(client);
         report_install(client, &client->slot.manifest, TRIB_CODE_MODEL_INSTALLED);

@@ -21,6 +21,10 @@
 
 struct trib_fetch {
     bool is_active;
+    // Of a version that could not be kept: when it is asked for again, and how often that failed.
+    // 0: it waits for nothing.
+    uint64_t again_at_ms;
+    unsigned failures;
     uint16_t stream;
     struct trib_msg_new_version announcement;
     struct trib_msg_manifest manifest;
@@ -141,6 +145,8 @@ void trib_client_start_task(struct trib_client *client);
 bool trib_client_new_version(struct trib_client *client, const struct trib_record *record);
 bool trib_client_model_chunk(struct trib_client *client, const struct trib_record *record);
 void trib_client_fetch_drop(struct trib_client *client);
+void trib_client_fetch_again(struct trib_client *client, uint64_t now_ms); // when its time has come
+uint64_t trib_client_fetch_wait_ms(const struct trib_client *client, uint64_t now_ms);
 
 // ---- client_rows.c: rows that come in. Opens the socket, if client.ini names one.
 TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);

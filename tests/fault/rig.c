@@ -127,6 +127,24 @@ static void take_line(void *user, enum trib_log_level level, const char *line)
 // ---- The two sides, each a process
 
 static struct trib_client *client_of_process;
+static const struct side *side_of_process;
+
+struct side {
+    struct rig *rig;
+    enum rig_side which;
+    bool is_first; // start of it
+    pid_t process; // 0: none
+};
+
+// What was counted and what failed, before this process ends.
+static void note_faults(void)
+{
+    const struct side *side = side_of_process;
+    for (int kind = 0; living && side->is_first && kind < FAULT_KINDS; kind++)
+        living->passes[side->which][kind] = fault_passes((enum fault_kind)kind);
+    if (living && fault_fired() > 0)
+        living->fired = fault_fired();
+}
 
 static void on_stop(int number)
 {
@@ -146,6 +164,9 @@ static enum trib_err serve(const struct rig *rig)
     if (err)
         return err;
     err = trib_server_run(server);
+    note_faults();
+    if (err) // as main does
+        _exit((int)trib_exit_of(err));
     trib_server_destroy(server);
     return err;
 }
@@ -184,29 +205,20 @@ static enum trib_err take_part(const struct rig *rig)
     return err;
 }
 
-struct side {
-    struct rig *rig;
-    enum rig_side which;
-    bool is_first; // start of it
-    pid_t process; // 0: none
-};
-
 static int run_side(void *user)
 {
     const struct side *side = user;
     struct rig *rig = side->rig;
     const bool is_victim = side->is_first && side->which == rig->victim;
     living = rig->shared;
+    side_of_process = side;
     (void)signal(SIGTERM, on_stop);
     trib_log_set_sink(take_line, NULL);
     if (rig->on_start)
         rig->on_start(rig->user, side->which);
     fault_arm(is_victim ? &rig->fault : &(struct fault){.kind = FAULT_NONE});
     const enum trib_err err = side->which == RIG_COORDINATOR ? serve(rig) : take_part(rig);
-    for (int kind = 0; living && side->is_first && kind < FAULT_KINDS; kind++)
-        living->passes[side->which][kind] = fault_passes((enum fault_kind)kind);
-    if (living && is_victim)
-        living->fired += fault_fired();
+    note_faults();
     fault_disarm();
     return (int)trib_exit_of(err);
 }
