@@ -21,6 +21,7 @@
 #include "common/privacy/mode.h"
 #include "simulations/baselines.h"
 #include "simulations/bench.h"
+#include "simulations/chaos.h"
 #include "simulations/eliminate.h"
 #include "simulations/ensemble.h"
 #include "simulations/export.h"
@@ -484,6 +485,8 @@ int main(int argc, char **argv)
         {"make clicks", "", "made-up clicks on items, by more than a line can tell",
          trib_make_clicks},
         {"make ratings", "", "made-up ratings user,item,rating", trib_make_ratings},
+        {"chaos", "", "whole worlds drawn from seeds, in which everything goes wrong",
+         trib_chaos_run},
         {"bench coordinator", "", "a real coordinator under real clients that do not train",
          trib_bench_coordinator},
         {"bench train", "", "the training loop on one thread", trib_bench_train},
