@@ -179,6 +179,7 @@ static enum trib_err listen_both(struct trib_server *server)
                                &server->fleet);
     if (err)
         return err;
+    trib_listener_limit(server->fleet, TRIB_SERVER_HALF_OPEN_MAX);
     settle_url(server);
     TRIB_INFO("listening url=%s devices=%zu version=%" PRIu64, server->url,
               trib_peers_count(server->peers),

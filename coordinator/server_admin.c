@@ -166,17 +166,18 @@ void trib_admins_stop(struct trib_server *server)
     }
 }
 
-void trib_server_admin_accepted(void *user, struct trib_conn *conn)
+bool trib_server_admin_accepted(void *user, struct trib_conn *conn)
 {
     struct trib_admin_call *call = trib_alloc(sizeof(*call));
     if (!call) {
         trib_conn_close(conn);
-        return;
+        return false;
     }
     call->server = user;
     call->conn = conn;
     call->event.handle = call_begins;
     trib_server_post(call->server, &call->event);
+    return true;
 }
 
 struct trib_server *trib_admin_server(const struct trib_admin_call *call)

@@ -117,10 +117,25 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
     return true;
 }
 
+// A connection that is half open no more makes room for the next one in the backlog.
+static void leave_half_open(struct trib_server *server)
+{
+    if (server->fleet) // else we stop
+        trib_listener_release(server->fleet);
+}
+
+static void settle_half_open(struct trib_session_link *session)
+{
+    if (session->is_half_open)
+        leave_half_open(session->server);
+    session->is_half_open = false;
+}
+
 static void session_opened(struct trib_server *server, struct trib_server_event *event)
 {
     struct trib_session_link *session = ((struct session_event *)event)->session;
-    server->half_open--;
+    (void)server;
+    settle_half_open(session);
     struct trib_peer *peer = session->peer;
     if (peer && peer->row.is_revoked) { // revoked between its handshake and now
         trib_server_close(session, TRIB_CLOSE_REVOKED);
@@ -177,8 +192,7 @@ static void session_closed(struct trib_server *server, struct trib_server_event 
     server->counters.open--;
     server->counters.closed[reason]++;
     server->session_count--;
-    if (!trib_channel_is_open(session->channel))
-        server->half_open--;
+    settle_half_open(session);
     trib_upload_session_gone(session);
     trib_secagg_session_gone(session);
     if (peer && peer->live == session) {
@@ -228,9 +242,11 @@ static void session_create(struct trib_server *server, struct trib_conn *conn)
     if (!session) {
         server->counters.closed[TRIB_CLOSE_NOMEM]++;
         trib_conn_close(conn);
+        leave_half_open(server);
         return;
     }
     session->server = server;
+    session->is_half_open = true;
     const struct trib_channel_options options = {
         .handler = &handler,
         .user = session,
@@ -246,6 +262,7 @@ static void session_create(struct trib_server *server, struct trib_conn *conn)
     if (trib_channel_accept(conn, &options, &session->channel)) {
         server->counters.closed[TRIB_CLOSE_NOMEM]++;
         free(session);
+        leave_half_open(server);
         return;
     }
     (void)pthread_mutex_init(&session->sink.lock, NULL);
@@ -255,7 +272,6 @@ static void session_create(struct trib_server *server, struct trib_conn *conn)
         session->next->link = &session->next;
     server->sessions = session;
     server->session_count++;
-    server->half_open++;
     server->counters.open++;
     trib_channel_start(session->channel);
 }
@@ -264,27 +280,28 @@ static void connection_accepted(struct trib_server *server, struct trib_server_e
 {
     struct trib_conn *conn = ((struct accepted_event *)event)->conn;
     server->counters.accepted++;
-    if (server->half_open >= TRIB_SERVER_HALF_OPEN_MAX ||
-        server->session_count >= server->config.connections_max || server->stops) {
+    if (server->session_count >= server->config.connections_max || server->stops) {
         server->counters.closed[server->stops ? TRIB_CLOSE_SHUTDOWN : TRIB_CLOSE_FULL]++;
         trib_conn_close(conn);
+        leave_half_open(server);
     } else {
         session_create(server, conn);
     }
     free(event);
 }
 
-void trib_sessions_accepted(void *user, struct trib_conn *conn)
+bool trib_sessions_accepted(void *user, struct trib_conn *conn)
 {
     struct trib_server *server = user;
     struct accepted_event *event = trib_alloc(sizeof(*event));
     if (!event) {
         trib_conn_close(conn);
-        return;
+        return false;
     }
     event->event.handle = connection_accepted;
     event->conn = conn;
     trib_server_post(server, &event->event);
+    return true;
 }
 
 // ---- Records

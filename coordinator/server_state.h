@@ -82,6 +82,7 @@ struct trib_session_link {
     struct trib_enrolment enrolment;
     bool may_only_enrol;
     char source[TRIB_PEER_TEXT_SIZE]; // the address, of a session that may only enrol
+    bool is_half_open; // counted by the listener
     bool is_ready;
     uint64_t pinged_ms;
     struct trib_upload_sink sink;
@@ -224,7 +225,7 @@ struct trib_server {
 
     struct trib_peers *peers;
     struct trib_session_link *sessions;
-    size_t session_count, half_open;
+    size_t session_count;
     struct trib_counters counters;
 
     struct trib_active_job *job;
@@ -246,7 +247,7 @@ void trib_server_submit(struct trib_server *server, struct trib_server_op *op);
 void trib_server_stop_failed(struct trib_server *server);
 
 // ---- server_session.c
-void trib_sessions_accepted(void *server, struct trib_conn *conn); // any thread
+bool trib_sessions_accepted(void *server, struct trib_conn *conn); // any thread
 void trib_sessions_tick(struct trib_server *server, uint64_t now_ms);
 void trib_server_close(struct trib_session_link *session, enum trib_close_reason reason);
 // Pack and send a control message; a failure closes the session.
@@ -432,7 +433,7 @@ TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
 // ---- server_admin.c
 // Created by server_admin.c for each connection of the admin socket.
 struct trib_admin_call;
-void trib_server_admin_accepted(void *server, struct trib_conn *conn);
+bool trib_server_admin_accepted(void *server, struct trib_conn *conn);
 // We stop: who is connected and has asked nothing is not waited for.
 void trib_admins_stop(struct trib_server *server);
 // Send the reply (emptied) and end the call.

@@ -25,8 +25,9 @@ enum {
     STOP_MS = 10000,
 };
 
-static enum trib_err call(const struct trib_bench_fleet *fleet,
-                          const struct trib_admin_request *request, struct trib_admin_reply *reply)
+enum trib_err trib_bench_fleet_call(const struct trib_bench_fleet *fleet,
+                                    const struct trib_admin_request *request,
+                                    struct trib_admin_reply *reply)
 {
     enum trib_err err = trib_ctl_call(fleet->coordinator, request, CALL_MS, reply);
     if (err || reply->exit_code == 0)
@@ -46,26 +47,34 @@ static enum trib_err make_temp(const char *base, char path[static TRIB_PATH_MAX 
     return TRIB_ERR_IO;
 }
 
-enum trib_err trib_bench_fleet_create(struct trib_bench_fleet *fleet, size_t client_max)
+enum trib_err trib_bench_fleet_init(struct trib_bench_fleet *fleet, size_t client_max)
 {
-    struct trib_identity identity;
-    char program[TRIB_PATH_MAX + 1];
-    const char *const argv[] = {program, "run", fleet->coordinator, NULL};
-
     *fleet = (struct trib_bench_fleet){.client_max = client_max};
     fleet->children = trib_alloc_array(client_max + 1, sizeof(*fleet->children));
     enum trib_err err = fleet->children ? make_temp(".", fleet->disk) : TRIB_ERR_NOMEM;
     if (!err)
         err = make_temp(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", fleet->memory);
-    if (!err)
-        err = trib_path_join(fleet->coordinator, fleet->disk, "c");
-    if (!err)
-        err = trib_identity_make(fleet->coordinator, "tcp://127.0.0.1:0", NULL, &identity);
-    if (!err)
-        err = trib_child_find("coordinator", "tributary-coordinator", program);
+    return err ? err : trib_path_join(fleet->coordinator, fleet->disk, "c");
+}
+
+enum trib_err trib_bench_fleet_coordinate(struct trib_bench_fleet *fleet)
+{
+    char program[TRIB_PATH_MAX + 1];
+    const char *const argv[] = {program, "run", fleet->coordinator, NULL};
+    enum trib_err err = trib_child_find("coordinator", "tributary-coordinator", program);
     if (!err)
         err = trib_bench_fleet_start(fleet, argv);
     return err ? err : trib_bench_fleet_wait(fleet, "uptime_seconds", 0, 5);
+}
+
+enum trib_err trib_bench_fleet_create(struct trib_bench_fleet *fleet, size_t client_max)
+{
+    struct trib_identity identity = {.secret = {0}};
+    enum trib_err err = trib_bench_fleet_init(fleet, client_max);
+    if (!err)
+        err = trib_identity_make(fleet->coordinator, "tcp://127.0.0.1:0", NULL, &identity);
+    trib_identity_wipe(&identity);
+    return err ? err : trib_bench_fleet_coordinate(fleet);
 }
 
 enum trib_err trib_bench_fleet_enrol(struct trib_bench_fleet *fleet, size_t index,
@@ -85,7 +94,7 @@ enum trib_err trib_bench_fleet_enrol(struct trib_bench_fleet *fleet, size_t inde
     if (!err)
         err = trib_file_write(path, config, strlen(config), 0600);
     if (!err)
-        err = call(fleet, &request, &reply);
+        err = trib_bench_fleet_call(fleet, &request, &reply);
     if (err)
         return err;
     err = trib_client_enrol(trib_admin_find_text(&reply.rows[0], "token"), ret_dir);
@@ -119,7 +128,7 @@ enum trib_err trib_bench_fleet_status(const struct trib_bench_fleet *fleet, cons
 {
     const struct trib_admin_request request = {.word_count = 1, .words = {"status"}};
     struct trib_admin_reply reply;
-    enum trib_err err = call(fleet, &request, &reply);
+    enum trib_err err = trib_bench_fleet_call(fleet, &request, &reply);
     if (err)
         return err;
     *ret_value = trib_admin_find_number(&reply.rows[0], name);
@@ -160,7 +169,7 @@ enum trib_err trib_bench_fleet_run_job(struct trib_bench_fleet *fleet, const cha
                                               .body_size = strlen(text)};
     const uint64_t until_ms = trib_clock_mono_ms() + JOB_MS;
     struct trib_admin_reply reply;
-    enum trib_err err = call(fleet, &submit, &reply);
+    enum trib_err err = trib_bench_fleet_call(fleet, &submit, &reply);
     if (err)
         return err;
     trib_admin_reply_fini(&reply);
@@ -176,7 +185,7 @@ enum trib_err trib_bench_fleet_run_job(struct trib_bench_fleet *fleet, const cha
     return TRIB_ERR_TIMEOUT;
 }
 
-uint64_t trib_bench_peak_rss(const struct trib_child *child)
+static uint64_t status_bytes(const struct trib_child *child, const char *name)
 {
     char path[64];
     char line[256];
@@ -186,13 +195,23 @@ uint64_t trib_bench_peak_rss(const struct trib_child *child)
     if (!file)
         return 0;
     while (fgets(line, sizeof(line), file)) {
-        if (strncmp(line, "VmHWM:", 6) == 0) {
+        if (strncmp(line, name, strlen(name)) == 0) {
             char *end;
-            kib = strtoull(line + 6, &end, 10);
+            kib = strtoull(line + strlen(name), &end, 10);
         }
     }
     (void)fclose(file);
     return kib * 1024;
+}
+
+uint64_t trib_bench_peak_rss(const struct trib_child *child)
+{
+    return status_bytes(child, "VmHWM:");
+}
+
+uint64_t trib_bench_rss(const struct trib_child *child)
+{
+    return status_bytes(child, "VmRSS:");
 }
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)

@@ -19,7 +19,12 @@ struct trib_bench_fleet {
     size_t client_max;
 };
 
-// Start a coordinator; nothing else runs yet. `client_max` clients may be added.
+// The folders, with nothing in them; fleet->coordinator is not there yet. `client_max` clients may
+// be added. After any of these: trib_bench_fleet_destroy.
+TRIB_CHECKED enum trib_err trib_bench_fleet_init(struct trib_bench_fleet *fleet, size_t client_max);
+// Start the coordinator of fleet->coordinator and wait until it answers; the first of the children.
+TRIB_CHECKED enum trib_err trib_bench_fleet_coordinate(struct trib_bench_fleet *fleet);
+// Both, with a new coordinator; nothing else runs yet.
 TRIB_CHECKED enum trib_err trib_bench_fleet_create(struct trib_bench_fleet *fleet,
                                                    size_t client_max);
 // Enrol one more device with `config` as its client.ini. Its directory is written to ret_dir.
@@ -29,10 +34,15 @@ TRIB_CHECKED enum trib_err trib_bench_fleet_enrol(struct trib_bench_fleet *fleet
 // Start it: argv as for trib_child_start.
 TRIB_CHECKED enum trib_err trib_bench_fleet_start(struct trib_bench_fleet *fleet,
                                                   const char *const *argv);
+// Ask the coordinator something. A refusal is TRIB_ERR_INVAL, said on the log; else the reply is the
+// caller's to free.
+TRIB_CHECKED enum trib_err trib_bench_fleet_call(const struct trib_bench_fleet *fleet,
+                                                 const struct trib_admin_request *request,
+                                                 struct trib_admin_reply *reply);
 // A number of `status`.
 TRIB_CHECKED enum trib_err trib_bench_fleet_status(const struct trib_bench_fleet *fleet,
                                                    const char *name, uint64_t *ret_value);
-// Wait until it is at least `wanted`, at most a minute; looks every `poll_us`.
+// Wait until it is at least `wanted`, at most a minute; looks every `poll_ms`.
 TRIB_CHECKED enum trib_err trib_bench_fleet_wait(struct trib_bench_fleet *fleet, const char *name,
                                                  uint64_t wanted, unsigned poll_ms);
 // Submit a job and wait until it is over.
@@ -40,6 +50,8 @@ TRIB_CHECKED enum trib_err trib_bench_fleet_run_job(struct trib_bench_fleet *fle
                                                     const char *text, unsigned poll_ms);
 // VmHWM of a child, bytes; 0 if it is not there.
 uint64_t trib_bench_peak_rss(const struct trib_child *child);
+// VmRSS: what it has now.
+uint64_t trib_bench_rss(const struct trib_child *child);
 void trib_bench_fleet_destroy(struct trib_bench_fleet *fleet);
 
 #endif // TRIB_SIMULATIONS_BENCH_FLEET_H

@@ -25,6 +25,7 @@
 #include "simulations/eliminate.h"
 #include "simulations/ensemble.h"
 #include "simulations/export.h"
+#include "simulations/load.h"
 #include "simulations/make.h"
 #include "simulations/own_client.h"
 #include "simulations/privacy.h"
@@ -491,7 +492,10 @@ int main(int argc, char **argv)
          trib_bench_coordinator},
         {"bench train", "", "the training loop on one thread", trib_bench_train},
         {"bench start", "", "how fast a client is there, and how small", trib_bench_start},
+        {"bench restart", "", "how soon a coordinator with a large fleet serves again",
+         trib_bench_restart},
         {"bench client", "DIR", "one client of bench coordinator", trib_bench_client},
+        {"load", "", "thousands of light devices at one coordinator", trib_load_command},
         {"device", "DIR", "one device of a run with faults", trib_faulty_device},
     };
     static const struct trib_program program = {

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <limits.h>
 #include <nng/nng.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -217,7 +218,54 @@ struct trib_listener {
     bool is_closing; // written before the aio is stopped, read in its callback
     bool is_pausing;
     uint16_t port;
+    pthread_mutex_t lock; // guards what follows
+    unsigned held;        // accepted and not released
+    unsigned held_max;
+    bool is_full; // nothing is accepted until one is released
 };
+
+// May another one be accepted? If not, whoever releases one goes on.
+static bool may_accept(struct trib_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->is_full = listener->held >= listener->held_max;
+    const bool may = !listener->is_full;
+    (void)pthread_mutex_unlock(&listener->lock);
+    return may;
+}
+
+void trib_listener_limit(struct trib_listener *listener, unsigned count)
+{
+    assert(count > 0);
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->held_max = count;
+    (void)pthread_mutex_unlock(&listener->lock);
+}
+
+void trib_listener_release(struct trib_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    assert(listener->held > 0);
+    listener->held--;
+    const bool goes_on = listener->is_full && listener->held < listener->held_max;
+    listener->is_full = listener->is_full && !goes_on;
+    (void)pthread_mutex_unlock(&listener->lock);
+    if (goes_on)
+        nng_stream_listener_accept(listener->listener, listener->aio);
+}
+
+// Counted before: whoever it is handed to may release it at once.
+static void hand_over(struct trib_listener *listener, struct trib_conn *conn)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->held++;
+    (void)pthread_mutex_unlock(&listener->lock);
+    if (listener->accepted(listener->user, conn))
+        return;
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->held--;
+    (void)pthread_mutex_unlock(&listener->lock);
+}
 
 static void on_accepted(void *user)
 {
@@ -234,13 +282,13 @@ static void on_accepted(void *user)
     if (!listener->is_pausing && !failure) {
         struct trib_conn *conn = conn_create(nng_aio_get_output(listener->aio, 0));
         if (conn)
-            listener->accepted(listener->user, conn);
+            hand_over(listener, conn);
     }
     // Accept again whatever went wrong with one peer: only our own close ends it.
     listener->is_pausing = failure == NNG_ENOFILES || failure == NNG_ENOMEM;
     if (listener->is_pausing)
         nng_sleep_aio(ACCEPT_PAUSE_MS, listener->aio);
-    else
+    else if (may_accept(listener))
         nng_stream_listener_accept(listener->listener, listener->aio);
 }
 
@@ -292,6 +340,8 @@ enum trib_err trib_link_listen(const char *url, unsigned mode, trib_link_accepte
         return TRIB_ERR_NOMEM;
     listener->accepted = accepted;
     listener->user = user;
+    listener->held_max = UINT_MAX;
+    (void)pthread_mutex_init(&listener->lock, NULL);
     failure = nng_stream_listener_alloc(&listener->listener, url);
     if (!failure)
         failure = nng_aio_alloc(&listener->aio, on_accepted, listener);
@@ -306,6 +356,7 @@ enum trib_err trib_link_listen(const char *url, unsigned mode, trib_link_accepte
         TRIB_ERROR("%s: cannot listen: %s", url, nng_strerror(failure));
         nng_aio_free(listener->aio);
         nng_stream_listener_free(listener->listener);
+        (void)pthread_mutex_destroy(&listener->lock);
         free(listener);
         return failure == NNG_ENOMEM ? TRIB_ERR_NOMEM : TRIB_ERR_IO;
     }
@@ -332,6 +383,7 @@ void trib_listener_close(struct trib_listener *listener)
     nng_aio_stop(listener->aio); // waits for its callback
     nng_aio_free(listener->aio);
     nng_stream_listener_free(listener->listener);
+    (void)pthread_mutex_destroy(&listener->lock);
     free(listener);
 }
 

@@ -27,14 +27,20 @@ enum {
 
 // ---- Listening
 
-// A new connection; the callee owns it: trib_conn_start or trib_conn_close.
-typedef void (*trib_link_accepted_fn)(void *user, struct trib_conn *conn);
+// A new connection; the callee owns it: trib_conn_start or trib_conn_close. False: it is closed
+// again, and does not count for trib_listener_limit.
+typedef bool (*trib_link_accepted_fn)(void *user, struct trib_conn *conn);
 
 // `mode` are the permissions of an ipc socket, ignored for tcp. TRIB_ERR_INVAL: not a URL we know;
 // TRIB_ERR_IO: cannot listen there (logged).
 TRIB_CHECKED enum trib_err trib_link_listen(const char *url, unsigned mode,
                                             trib_link_accepted_fn accepted, void *user,
                                             struct trib_listener **ret_listener);
+// Have at most `count` connections that were accepted and not released; further ones wait in the
+// kernel's backlog, which costs us nothing. Without it there is no limit.
+void trib_listener_limit(struct trib_listener *listener, unsigned count);
+// One that was accepted counts no more. Any thread.
+void trib_listener_release(struct trib_listener *listener);
 // The port a tcp listener is bound to (it may have asked for port 0); 0 for ipc.
 uint16_t trib_listener_port(const struct trib_listener *listener);
 // No accepted callback runs after it returns. NULL is fine.

@@ -87,7 +87,7 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
 static const struct trib_channel_handler server_handler = {
     .hello = on_hello, .opened = on_opened, .record = on_record, .closed = on_closed};
 
-static void on_accepted(void *user, struct trib_conn *conn)
+static bool on_accepted(void *user, struct trib_conn *conn)
 {
     struct echo_server *server = user;
     struct trib_channel *channel;
@@ -102,13 +102,14 @@ static void on_accepted(void *user, struct trib_conn *conn)
                                                  .secret = server->secret,
                                                  .coordinator = server->key};
     if (trib_channel_accept(conn, &options, &channel))
-        return;
+        return false;
     count(&server->accepted, 1);
     (void)pthread_mutex_lock(&server->lock);
     assert(server->live_count < ECHO_LIVE_MAX);
     server->live[server->live_count++] = channel;
     (void)pthread_mutex_unlock(&server->lock);
     trib_channel_start(channel);
+    return true;
 }
 
 void echo_server_start(struct echo_server *server, const char *url, size_t frame_count)

@@ -297,13 +297,14 @@ struct meeting {
     uint64_t is_done; // atomic
 };
 
-static void on_met(void *user, struct trib_conn *conn)
+static bool on_met(void *user, struct trib_conn *conn)
 {
     struct meeting *meeting = user;
     meeting->has_ids = trib_conn_peer_ids(conn, &meeting->uid, &meeting->gid);
     trib_conn_peer_text(conn, meeting->peer);
     trib_conn_close(conn);
     __atomic_store_n(&meeting->is_done, 1, __ATOMIC_RELEASE);
+    return false;
 }
 
 static void meet(const char *url, struct meeting *meeting)
