@@ -337,6 +337,7 @@ static void keep_session(struct trib_client *client, uint64_t now_ms)
         .created_ms = trib_channel_created_ms(client->channel),
         .heard_ms = trib_channel_heard_ms(client->channel),
         .pinged_ms = client->pinged_ms,
+        .ask_ms = TRIB_PRESENCE_DEVICE_MS,
     };
     switch (trib_presence_due(&times, now_ms)) {
     case TRIB_PRESENCE_FINE: return;

@@ -168,6 +168,10 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
         return trib_upload_chunk(session, record);
     if (record->type == TRIB_RECORD_PONG)
         return true; // that it came was noted by the channel
+    if (record->type == TRIB_RECORD_PING && !session->may_only_enrol) {
+        (void)!trib_channel_send(channel, TRIB_RECORD_PONG, 0, NULL, 0); // nobody else has to wake
+        return true;
+    }
     if (record->payload_size > TRIB_CONTROL_MAX && record->type != TRIB_RECORD_SECAGG_CHUNK)
         return false;
     struct session_event *event =
@@ -252,6 +256,7 @@ static void session_create(struct trib_server *server, struct trib_conn *conn)
         .user = session,
         .submit = submit_work,
         .executor = server->pool,
+        .does_short_work_at_once = true,
         .receive_frames = server->receive_frames,
         .send_frames = server->send_frames,
         .received_bytes = &server->received_bytes,
@@ -394,9 +399,6 @@ static void dispatch(struct trib_session_link *session, const struct session_eve
                                                          .payload = data,
                                                          .payload_size = size});
         return;
-    case TRIB_RECORD_PING:
-        (void)!trib_channel_send(session->channel, TRIB_RECORD_PONG, 0, NULL, 0);
-        return;
     default: break;
     }
     session->server->counters.unknown_records++; // proto/README.md 3
@@ -421,12 +423,17 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
 
 // ---- Time
 
+enum {
+    LOOK_MS = 1000, // at all sessions
+};
+
 static void tick_session(struct trib_session_link *s, uint64_t now_ms)
 {
     const struct trib_presence_times times = {
         .created_ms = trib_channel_created_ms(s->channel),
         .heard_ms = trib_channel_heard_ms(s->channel),
         .pinged_ms = s->pinged_ms,
+        .ask_ms = TRIB_PRESENCE_COORDINATOR_MS,
     };
     trib_channel_tick(s->channel);
     if (!trib_channel_is_open(s->channel)) {
@@ -447,6 +454,9 @@ static void tick_session(struct trib_session_link *s, uint64_t now_ms)
 
 void trib_sessions_tick(struct trib_server *server, uint64_t now_ms)
 {
+    if (now_ms < server->look_next_ms)
+        return;
+    server->look_next_ms = now_ms + LOOK_MS;
     for (struct trib_session_link *s = server->sessions; s; s = s->next)
         tick_session(s, now_ms);
 }

@@ -82,7 +82,7 @@ struct trib_session_link {
     struct trib_enrolment enrolment;
     bool may_only_enrol;
     char source[TRIB_PEER_TEXT_SIZE]; // the address, of a session that may only enrol
-    bool is_half_open; // counted by the listener
+    bool is_half_open;                // counted by the listener
     bool is_ready;
     uint64_t pinged_ms;
     struct trib_upload_sink sink;
@@ -208,6 +208,8 @@ struct trib_server {
     struct trib_coordinator_config config;
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
+    uint64_t look_next_ms,
+        ping_next_ms;      // when sessions are looked at, and asked for a sign of life
     uint64_t seen_next_ms; // when to look next for what server_seen.c writes; 0: it starts
 
     struct trib_queue events;

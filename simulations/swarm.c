@@ -16,7 +16,7 @@
 
 enum {
     TICK_MS = 20,
-    PRESENCE_MS = 10000, // how often a device looks whether it should ask for a sign of life
+    LOOKS = 500, // ticks between two looks of a device at its session: they are spread out
     HANDSHAKE_MS = 30000,
     FRAMES = 32,
 };
@@ -107,6 +107,7 @@ static void keep_session(struct trib_swarm_device *device, uint64_t now_ms)
         .created_ms = trib_channel_created_ms(device->channel),
         .heard_ms = trib_channel_heard_ms(device->channel),
         .pinged_ms = device->pinged_ms,
+        .ask_ms = TRIB_PRESENCE_DEVICE_MS,
     };
     if (!device->is_up) {
         if (now_ms > times.created_ms + HANDSHAKE_MS)
@@ -140,11 +141,10 @@ static void tick(struct trib_swarm *swarm, uint64_t now_ms)
     if (__atomic_exchange_n(&swarm->is_called, false, __ATOMIC_ACQ_REL))
         call_back(swarm);
     const size_t called = __atomic_load_n(&swarm->called, __ATOMIC_ACQUIRE);
-    const bool looks = now_ms >= swarm->next_presence_ms;
-    if (looks)
-        swarm->next_presence_ms = now_ms + PRESENCE_MS;
+    swarm->ticks++;
     for (size_t i = 0; i < called; i++) {
         struct trib_swarm_device *device = &swarm->devices[i];
+        const bool looks = (swarm->ticks + i) % LOOKS == 0;
         if (device->channel && (looks || device->is_leaving)) {
             trib_channel_tick(device->channel); // one that hangs up waits for that
             keep_session(device, now_ms);

@@ -65,7 +65,7 @@ struct trib_swarm {
     bool is_alive; // the thread was started
     struct trib_rng rng;
     uint16_t next_stream;
-    uint64_t next_presence_ms;
+    size_t ticks;
 
     // Of the newest task: all are of one model.
     struct trib_model model;

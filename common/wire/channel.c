@@ -10,6 +10,10 @@
 
 // ---- Scheduling
 
+enum {
+    SHORT_SIZE = 128 // bytes: a frame of a control message with next to nothing in it
+};
+
 enum schedule {
     SCHEDULE_IDLE,
     SCHEDULE_QUEUED, // the work item is with the executor
@@ -34,15 +38,38 @@ void trib_channel_wake(struct trib_channel *channel)
     }
 }
 
+static void run(struct trib_work *work);
+
+// Nothing but short records of an open session: an idle device's sign of life, a reply. Long ones
+// are deciphered and written to files, a handshake is arithmetic: both belong to the executor.
+static bool is_short(const struct trib_channel *channel, size_t size)
+{
+    return channel->options.does_short_work_at_once && size > 0 && size <= SHORT_SIZE &&
+           trib_channel_is_open(channel) && !channel->frame_in && !channel->frame_out;
+}
+
 static void on_received(void *user, enum trib_err err, size_t size)
 {
     struct trib_channel *channel = user;
+    int idle = SCHEDULE_IDLE;
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_receiving = false;
     channel->has_received = true;
     channel->received_size = err ? 0 : size;
     (void)pthread_mutex_unlock(&channel->lock);
-    trib_channel_wake(channel);
+    // Who makes it RUNNING is the work item, and may look at what is the work item's.
+    if (!__atomic_compare_exchange_n(&channel->schedule, &idle, SCHEDULE_RUNNING, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        trib_channel_wake(channel);
+        return;
+    }
+    (void)trib_channel_ref(channel); // the work item's
+    if (!err && is_short(channel, size)) {
+        run(&channel->work);
+        return;
+    }
+    __atomic_store_n(&channel->schedule, SCHEDULE_QUEUED, __ATOMIC_RELEASE);
+    channel->options.submit(channel->options.executor, &channel->work);
 }
 
 static void on_sent(void *user, enum trib_err err)
@@ -51,8 +78,13 @@ static void on_sent(void *user, enum trib_err err)
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = false;
     channel->has_failed = channel->has_failed || err;
+    // The work item leaves frame_out alone while something is being sent. An idle channel is not
+    // woken to find that there is nothing to do: of thousands, each a PONG now and then.
+    const bool is_over = !channel->has_failed && !channel->items && !channel->bulks &&
+                         !channel->closes_when_sent && !channel->wants_close && !channel->frame_out;
     (void)pthread_mutex_unlock(&channel->lock);
-    trib_channel_wake(channel);
+    if (!is_over)
+        trib_channel_wake(channel);
 }
 
 static void on_closed(void *user)

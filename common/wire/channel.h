@@ -67,6 +67,9 @@ struct trib_channel_options {
     void *user;                                             // what the handlers are given
     void (*submit)(void *executor, struct trib_work *work); // from any thread
     void *executor;
+    // Handlers may be called on threads of nng, too: then what is short is done where it came in,
+    // without waking a thread of the executor, which costs more than the work.
+    bool does_short_work_at_once;
     struct trib_frames *receive_frames; // borrowed; two sets, so that neither direction
     struct trib_frames *send_frames;    // can starve the other
     uint64_t *received_bytes;           // atomic counters of the owner, or NULL

@@ -9,9 +9,8 @@ enum trib_presence trib_presence_due(const struct trib_presence_times *times, ui
         return TRIB_PRESENCE_IDLE;
     if (now_ms > times->created_ms && now_ms - times->created_ms > TRIB_SESSION_AGE_MS)
         return TRIB_PRESENCE_AGED;
-    bool has_asked = times->pinged_ms != 0 && now_ms - times->pinged_ms <= TRIB_PRESENCE_PING_MS;
-    return silent_ms > TRIB_PRESENCE_PING_MS && !has_asked ? TRIB_PRESENCE_PING
-                                                           : TRIB_PRESENCE_FINE;
+    bool has_asked = times->pinged_ms != 0 && now_ms - times->pinged_ms <= times->ask_ms;
+    return silent_ms > times->ask_ms && !has_asked ? TRIB_PRESENCE_PING : TRIB_PRESENCE_FINE;
 }
 
 uint64_t trib_pace_pause_ms(const struct trib_pace *pace, struct trib_rng *rng)

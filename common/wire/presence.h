@@ -8,8 +8,11 @@
 #include "common/base/rand.h"
 
 enum {
-    TRIB_PRESENCE_PING_MS = 30000,          // silence after which a PING is sent, and between two
-    TRIB_PRESENCE_IDLE_MS = 100000,         // three pings without a sound
+    // Silence after which a PING is sent, and between two. Devices ask first, so that the coordinator,
+    // who has thousands of them, only answers.
+    TRIB_PRESENCE_DEVICE_MS = 50000,
+    TRIB_PRESENCE_COORDINATOR_MS = 65000,
+    TRIB_PRESENCE_IDLE_MS = 160000,         // three pings of a device without a sound
     TRIB_SESSION_AGE_MS = 24 * 3600 * 1000, // a session's keys serve no longer
     TRIB_RECONNECT_BASE_MS = 1000,
 };
@@ -27,6 +30,7 @@ struct trib_presence_times {
     uint64_t created_ms;
     uint64_t heard_ms;
     uint64_t pinged_ms; // 0: never
+    uint64_t ask_ms;    // one of the two above
 };
 
 enum trib_presence trib_presence_due(const struct trib_presence_times *times, uint64_t now_ms);

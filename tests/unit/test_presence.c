@@ -7,8 +7,10 @@
 static enum trib_presence due(uint64_t created_ms, uint64_t heard_ms, uint64_t pinged_ms,
                               uint64_t now_ms)
 {
-    const struct trib_presence_times times = {
-        .created_ms = created_ms, .heard_ms = heard_ms, .pinged_ms = pinged_ms};
+    const struct trib_presence_times times = {.created_ms = created_ms,
+                                              .heard_ms = heard_ms,
+                                              .pinged_ms = pinged_ms,
+                                              .ask_ms = TRIB_PRESENCE_DEVICE_MS};
     return trib_presence_due(&times, now_ms);
 }
 
@@ -33,13 +35,28 @@ static void silence_is_asked_about_and_then_given_up(void **state)
                      TRIB_PRESENCE_IDLE);
 }
 
+// Of two that know of each other as of the same moment only the device asks, and it is answered in
+// time for the coordinator.
+static void a_coordinator_only_asks_a_device_that_does_not(void **state)
+{
+    (void)state;
+    struct trib_presence_times times = {.created_ms = 1, .heard_ms = 1000};
+    times.ask_ms = TRIB_PRESENCE_COORDINATOR_MS;
+    const uint64_t step_max_ms = 10000; // a device looks at least this often
+    assert_true(TRIB_PRESENCE_DEVICE_MS + step_max_ms < TRIB_PRESENCE_COORDINATOR_MS);
+    assert_int_equal(trib_presence_due(&times, 1000 + TRIB_PRESENCE_COORDINATOR_MS),
+                     TRIB_PRESENCE_FINE);
+    assert_int_equal(trib_presence_due(&times, 1001 + TRIB_PRESENCE_COORDINATOR_MS),
+                     TRIB_PRESENCE_PING);
+}
+
 static void an_answer_ends_the_asking(void **state)
 {
     (void)state;
-    assert_int_equal(due(0, 1000, 0, 31001), TRIB_PRESENCE_PING);
-    assert_int_equal(due(0, 1000, 31001, 31002), TRIB_PRESENCE_FINE);
-    assert_int_equal(due(0, 31010, 31001, 61000), TRIB_PRESENCE_FINE);
-    assert_int_equal(due(0, 31010, 31001, 61011), TRIB_PRESENCE_PING);
+    assert_int_equal(due(0, 1000, 0, 51001), TRIB_PRESENCE_PING);
+    assert_int_equal(due(0, 1000, 51001, 51002), TRIB_PRESENCE_FINE);
+    assert_int_equal(due(0, 51010, 51001, 101000), TRIB_PRESENCE_FINE);
+    assert_int_equal(due(0, 51010, 51001, 101011), TRIB_PRESENCE_PING);
 }
 
 static void a_sound_from_the_future_is_no_silence(void **state)
@@ -110,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(silence_is_asked_about_and_then_given_up),
+        cmocka_unit_test(a_coordinator_only_asks_a_device_that_does_not),
         cmocka_unit_test(an_answer_ends_the_asking),
         cmocka_unit_test(a_sound_from_the_future_is_no_silence),
         cmocka_unit_test(a_session_ages_in_a_day_unless_it_is_dead_before),
