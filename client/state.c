@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
+#include "common/wire/link.h"
 
 #define TRIB_LOG_MODULE "state"
 
@@ -167,6 +168,8 @@ enum trib_err trib_state_enrolment_load(const char *dir, struct trib_state_enrol
         err = trib_conf_reject(&conf, "enrolment", "name", "is missing or too long");
     if (!err && (!text.population[0] || strlen(text.population) > TRIB_NAME_MAX))
         err = trib_conf_reject(&conf, "enrolment", "population", "is missing or too long");
+    if (!err && !trib_link_url_is_good(text.url))
+        err = trib_conf_reject(&conf, "enrolment", "url", "wants " TRIB_LINK_URL_FORM);
     if (err) {
         TRIB_ERROR("%s", conf.error);
         return err;
@@ -253,6 +256,9 @@ static enum trib_err check_data(struct trib_conf *conf, const char *path,
         if (trib_conf_is_set(conf, "data", of_sqlite[i]))
             return trib_conf_reject(conf, "data", of_sqlite[i], "is for data.format = sqlite");
     }
+    if (data->prepare[0] && !data->schema[0])
+        return trib_conf_reject(conf, "data", "prepare",
+                                "wants a data.schema, which declares the columns");
     enum trib_err err = trib_data_check_join(conf, data);
     if (err || (!is_store && !is_sqlite))
         return err;

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
+#include "common/wire/link.h"
 #include "common/wire/noise_ik.h"
 #include "coordinator/roster.h"
 
@@ -217,6 +218,12 @@ enum trib_err trib_coordinator_config_load(const char *dir,
         err = trib_conf_reject(&conf, "fleet", "url", "is longer than %d bytes", TRIB_URL_MAX);
     if (!err && (!config.listen[0] || strlen(config.listen) > TRIB_URL_MAX))
         err = trib_conf_reject(&conf, "fleet", "listen", "wants 1 to %d bytes", TRIB_URL_MAX);
+    if (!err && !trib_link_url_is_good(config.listen))
+        err = trib_conf_reject(&conf, "fleet", "listen", "wants " TRIB_LINK_URL_FORM);
+    if (!err && config.url[0] && !trib_link_url_is_good(config.url))
+        err = trib_conf_reject(&conf, "fleet", "url", "wants " TRIB_LINK_URL_FORM);
+    if (!err && config.allow_list[0] && !trib_file_exists(config.allow_list))
+        err = trib_conf_reject(&conf, "enrol", "allow_list", "%s is not there", config.allow_list);
     config.roster_is_offline = config.roster == TRIB_ROSTER_OFFLINE;
     size_t key_size = 0;
     if (!err && config.roster_is_offline &&

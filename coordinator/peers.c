@@ -313,9 +313,19 @@ static bool take_field(char **next, const char **ret_field)
     return *ret_field != NULL;
 }
 
-// One line into the new map. False: it makes no sense.
-static bool allow_line(struct trib_map *map, struct listed **list, char *line, uint64_t wall_ms)
+static bool word_is_good(const char *word)
 {
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const size_t size = strlen(word);
+    return size <= TRIB_NAME_MAX && strspn(word, letters) == size;
+}
+
+// One line into the new map. NULL, or what is wrong with it.
+static const char *allow_line(struct trib_map *map, struct listed **list, char *line,
+                              uint64_t wall_ms)
+{
+    static const char form[] = "want: base64(key) name group [expires]";
     uint8_t key[32];
     size_t size;
     const char *fields[4];
@@ -323,24 +333,28 @@ static bool allow_line(struct trib_map *map, struct listed **list, char *line, u
     while (count < 4 && take_field(&line, &fields[count]))
         count++;
     if (count < 3 || (line && line[strspn(line, " \t")]) ||
-        !trib_base64_decode(fields[0], key, sizeof(key), &size) || size != sizeof(key) ||
-        strlen(fields[1]) > TRIB_NAME_MAX || strlen(fields[2]) > TRIB_NAME_MAX)
-        return false;
+        !trib_base64_decode(fields[0], key, sizeof(key), &size) || size != sizeof(key))
+        return form;
+    if (!word_is_good(fields[1]) || !word_is_good(fields[2]))
+        return "name and group have 1 to 63 letters, digits, dots, dashes or underscores";
+    if (trib_map_get(map, key, sizeof(key)))
+        return "this key is in the list twice";
     if (count == 4) {
         uint64_t expires_ms = parse_time(fields[3]);
         if (!expires_ms)
-            return false;
+            return form;
         if (expires_ms <= wall_ms)
-            return true;
+            return NULL;
     }
     struct listed *listed = trib_alloc(sizeof(*listed));
     if (!listed)
-        return false;
+        return trib_err_text(TRIB_ERR_NOMEM);
     (void)snprintf(listed->name, sizeof(listed->name), "%s", fields[1]);
     (void)snprintf(listed->group, sizeof(listed->group), "%s", fields[2]);
     listed->next = *list;
     *list = listed;
-    return trib_map_put(map, key, sizeof(key), listed) == TRIB_OK;
+    enum trib_err err = trib_map_put(map, key, sizeof(key), listed);
+    return err ? trib_err_text(err) : NULL;
 }
 
 enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path, uint64_t wall_ms)
@@ -356,8 +370,9 @@ enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path, uint6
         char *line = strsep(&next, "\n");
         line += strspn(line, " \t\r");
         line[strcspn(line, "\r")] = '\0';
-        if (*line && *line != '#' && !allow_line(map, &list, line, wall_ms)) {
-            TRIB_ERROR("%s:%zu: want: base64(key) name group [expires]", path, number);
+        const char *wrong = *line && *line != '#' ? allow_line(map, &list, line, wall_ms) : NULL;
+        if (wrong) {
+            TRIB_ERROR("%s:%zu: %s", path, number, wrong);
             err = TRIB_ERR_INVAL;
         }
     }

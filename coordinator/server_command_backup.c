@@ -237,6 +237,8 @@ void trib_cmd_backup(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
     const char *path = trib_command_word(call, 1);
+    char parent[TRIB_PATH_MAX + 1];
+    char text[TRIB_PATH_MAX + 64];
     struct backup_op *op;
     if (path[0] != '/' || strlen(path) > TRIB_PATH_MAX - TRIB_BACKUP_NAME_MAX) {
         trib_command_fail(call, TRIB_EXIT_USAGE, "want the path of a directory, from / on");
@@ -248,6 +250,14 @@ void trib_cmd_backup(struct trib_admin_call *call)
         return;
     }
     (void)snprintf(op->dir, sizeof(op->dir), "%s", path);
+    for (size_t size = strlen(op->dir); size > 1 && op->dir[size - 1] == '/'; size--)
+        op->dir[size - 1] = '\0';
+    if (trib_path_dir(parent, op->dir) || !trib_file_exists(parent)) {
+        (void)snprintf(text, sizeof(text), "%s: there is no such directory to make it in", parent);
+        trib_command_fail(call, TRIB_EXIT_USAGE, text);
+        free(op);
+        return;
+    }
     op->call = call;
     op->backup.made_ms = trib_clock_wall_ms();
     op->backup.generation = server->generation;

@@ -88,6 +88,19 @@ static void refuse(struct trib_admin_call *call, const struct trib_command_entry
     trib_command_fail(call, TRIB_EXIT_PEER, text);
 }
 
+// The first option whose number is none, or NULL.
+static const char *find_wrong_number(const struct trib_admin_call *call)
+{
+    static const char *const options[] = {"--uses", "--limit", "--after", "--job", "--offset"};
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        const char *text = trib_command_option(call, options[i]);
+        uint64_t value;
+        if (text && !trib_command_parse(text, &value))
+            return options[i];
+    }
+    return NULL;
+}
+
 void trib_command_run(struct trib_admin_call *call)
 {
     const struct trib_command_entry *entry = find(call);
@@ -97,10 +110,16 @@ void trib_command_run(struct trib_admin_call *call)
     }
     const bool may = trib_command_allows(entry, trib_admin_role(call));
     trib_admin_begin(call, entry, !may);
-    if (may)
-        entry->run(call);
-    else
+    const char *wrong = find_wrong_number(call);
+    char text[64];
+    if (!may) {
         refuse(call, entry);
+    } else if (wrong) {
+        (void)snprintf(text, sizeof(text), "%s wants a whole number", wrong);
+        trib_command_fail(call, TRIB_EXIT_USAGE, text);
+    } else {
+        entry->run(call);
+    }
 }
 
 // ---- roles

@@ -123,6 +123,28 @@ static bool reads_back(const char *text)
     return true;
 }
 
+// Its keys and values, one by one.
+static enum trib_err read_keys(struct trib_conf *conf, struct trib_active_job *active,
+                               struct trib_job_config *config, const struct trib_job_text *text)
+{
+    trib_conf_init(conf);
+    trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &active->data);
+    trib_conf_add(conf, trib_data_keys_fallback, trib_data_keys_fallback_count, &active->data);
+    trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
+    trib_job_conf_add(conf, config);
+    enum trib_err err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
+    if (err)
+        return err;
+    if (!trib_data_is_file(&active->data))
+        return trib_conf_reject(conf, "data", "format",
+                                "must be csv, idx or jsonl: the others are of devices");
+    err = trib_data_check_join(conf, &active->data);
+    if (!err && config->eval_every > 0 && !active->data.test[0])
+        err = trib_conf_reject(conf, "data", "test",
+                               "is missing: held-out rows are needed unless round.eval_every = 0");
+    return err;
+}
+
 enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                               struct trib_active_job **ret_job, char **ret_config)
 {
@@ -134,18 +156,7 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
     (void)snprintf(text->why, sizeof(text->why), "out of memory");
     if (!conf || !active)
         goto out;
-    trib_conf_init(conf);
-    trib_conf_add(conf, trib_data_keys_common, trib_data_keys_common_count, &active->data);
-    trib_conf_add(conf, trib_data_keys_fallback, trib_data_keys_fallback_count, &active->data);
-    trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
-    trib_job_conf_add(conf, &config);
-    err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
-    if (!err && !trib_data_is_file(&active->data))
-        err = trib_conf_reject(conf, "data", "format",
-                               "must be csv, idx or jsonl: the others are "
-                               "of devices");
-    if (!err)
-        err = trib_data_check_join(conf, &active->data);
+    err = read_keys(conf, active, &config, text);
     if (err) {
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);
         goto out;

@@ -128,8 +128,12 @@ static enum trib_err deal(struct opening *o, size_t count)
         .groups = o->all.groups,
     };
     enum trib_err err = trib_partition_make(&config, &from, &s->partition, why, sizeof(why));
-    if (err == TRIB_ERR_INVAL)
-        return trib_conf_reject(&s->conf, "partition", "kind", "%s", why);
+    if (err == TRIB_ERR_INVAL) // the key that asks for too much, if one does
+        return trib_conf_reject(&s->conf, "partition",
+                                trib_conf_is_set(&s->conf, "partition", "min_rows")  ? "min_rows"
+                                : trib_conf_is_set(&s->conf, "partition", "clients") ? "clients"
+                                                                                     : "kind",
+                                "%s", why);
     return err;
 }
 
@@ -338,6 +342,13 @@ enum trib_err trib_scenario_open(struct trib_scenario *scenario, bool is_scaled)
                                "files with data.prepare runs with --mode inprocess only");
     if (!err)
         err = trib_rows_open(&s->data, is_glob, column, &s->job.model, &o.all);
+    const bool has_label = !s->data.schema[0] && s->data.format == TRIB_DATA_CSV;
+    if (err == TRIB_ERR_INVAL && has_label && !s->conf.error[0])
+        err = trib_conf_reject(&s->conf, "data", "label", "no such column in %s", s->data.train);
+    if (!err && o.all.dataset->rows == 0) {
+        TRIB_ERROR("%s: there are no rows", s->data.train);
+        err = TRIB_ERR_DATA;
+    }
     if (err)
         goto out;
     o.rows = trib_alloc_array(o.all.dataset->rows, sizeof(*o.rows));

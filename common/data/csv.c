@@ -133,7 +133,11 @@ static enum trib_err parse_row(const struct reader *r, const char *line, size_t 
         if (column == r->columns)
             return reject(r, column + 1, "more columns than the first line", NULL, 0);
         if (!trib_csv_number(line, length, &value))
-            return reject(r, column + 1, length ? "not a finite number" : "empty", line, length);
+            return reject(r, column + 1,
+                          memchr(line, '\0', length) ? "a NUL byte"
+                          : length                   ? "not a finite number"
+                                                     : "empty",
+                          line, length);
         if (column == r->label)
             *ret_y = value;
         else

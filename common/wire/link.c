@@ -22,9 +22,19 @@ enum {
     FD_SCAN_MAX = 65536,
 };
 
-static bool url_is_known(const char *url)
+bool trib_link_url_is_good(const char *url)
 {
-    return strncmp(url, "tcp://", 6) == 0 || strncmp(url, "ipc://", 6) == 0;
+    if (strncmp(url, "ipc://", 6) == 0)
+        return url[6] != '\0';
+    if (strncmp(url, "tcp://", 6) != 0)
+        return false;
+    const char *colon = strrchr(url + 6, ':');
+    if (!colon || colon == url + 6)
+        return false;
+    const size_t digits = strspn(colon + 1, "0123456789");
+    char *end;
+    return digits >= 1 && digits <= 5 && colon[1 + digits] == '\0' &&
+           strtoul(colon + 1, &end, 10) <= UINT16_MAX;
 }
 
 // ---- Connections
@@ -331,8 +341,8 @@ enum trib_err trib_link_listen(const char *url, unsigned mode, trib_link_accepte
 {
     int failure;
     int port = 0;
-    if (!url_is_known(url)) {
-        TRIB_ERROR("%s: want tcp://ADDRESS:PORT or ipc://PATH", url);
+    if (!trib_link_url_is_good(url)) {
+        TRIB_ERROR("%s: want " TRIB_LINK_URL_FORM, url);
         return TRIB_ERR_INVAL;
     }
     struct trib_listener *listener = trib_alloc(sizeof(*listener));
@@ -411,8 +421,8 @@ static void on_dialed(void *user)
 enum trib_err trib_link_dial(const char *url, trib_link_dialed_fn dialed, void *user,
                              struct trib_dial **ret_dial)
 {
-    if (!url_is_known(url)) {
-        TRIB_ERROR("%s: want tcp://ADDRESS:PORT or ipc://PATH", url);
+    if (!trib_link_url_is_good(url)) {
+        TRIB_ERROR("%s: want " TRIB_LINK_URL_FORM, url);
         return TRIB_ERR_INVAL;
     }
     struct trib_dial *dial = trib_alloc(sizeof(*dial));

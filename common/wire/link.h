@@ -25,6 +25,11 @@ enum {
     TRIB_PEER_TEXT_SIZE = 64, // "127.0.0.1:54321" or "local"
 };
 
+#define TRIB_LINK_URL_FORM "tcp://ADDRESS:PORT or ipc://PATH"
+
+// Is it of that form? Whether the address is there is another question.
+bool trib_link_url_is_good(const char *url);
+
 // ---- Listening
 
 // A new connection; the callee owns it: trib_conn_start or trib_conn_close. False: it is closed
