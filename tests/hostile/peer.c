@@ -16,6 +16,8 @@
 //     hear S MS                             record TYPE STREAM OFFSET HEX | closed N | silent N
 //     await S TYPE MS                       the same, but records of other types are passed over
 //     ping FIRST COUNT MS                   microseconds of a PING and its PONG in each of the slots
+//     strangers S MS                        CONNECTIONS BYTES: so many keys that nobody knows said hello
+//                                           for so long, one after another, and heard so many bytes
 //     key NAME                              the public key that NAME stands for, base64
 //     close S                               ok
 #include <arpa/inet.h>
@@ -39,6 +41,7 @@ enum {
     SLOTS = 2048,
     FRAME_SIZE = TRIB_FRAME_PREFIX_SIZE + TRIB_FRAME_MAX,
     WORDS = 8,
+    STRANGER_MS = 10000, // longer than a handshake may take
     LINE_SIZE = 3 * FRAME_SIZE,
 };
 
@@ -334,6 +337,27 @@ static void do_ping(char **words)
     (void)putchar('\n');
 }
 
+static void do_strangers(struct slot *slot, unsigned wait_ms)
+{
+    const uint64_t until_ms = trib_clock_mono_ms() + wait_ms;
+    uint64_t count = 0;
+    uint64_t heard_bytes = 0;
+    while (trib_clock_mono_ms() < until_ms) {
+        char name[64];
+        size_t size;
+        (void)snprintf(name, sizeof(name), "stranger-%" PRIu64 "-%ld", count, (long)getpid());
+        if (!slot_connect(slot))
+            continue;
+        size = make_hello(slot, name, NULL, NULL);
+        (void)slot_send(slot, frame, size);
+        if (slot_hear(slot, trib_clock_mono_ms() + STRANGER_MS, &size) == HEARD_NOTHING)
+            give_up("a stranger is kept waiting");
+        heard_bytes += slot->used;
+        count++;
+    }
+    (void)printf("%" PRIu64 " %" PRIu64 "\n", count, heard_bytes);
+}
+
 static void do_key(const char *name)
 {
     uint8_t secret[TRIB_NOISE_KEY_SIZE];
@@ -372,6 +396,8 @@ static void obey(char **words, size_t count)
         do_hear(slot, number(words[2]), number(words[3]));
     } else if (strcmp(verb, "ping") == 0 && count == 4) {
         do_ping(words);
+    } else if (strcmp(verb, "strangers") == 0 && count == 3) {
+        do_strangers(slot, number(words[2]));
     } else if (strcmp(verb, "key") == 0 && count == 2) {
         do_key(words[1]);
     } else if (strcmp(verb, "close") == 0) {

@@ -1,0 +1,166 @@
+"""Crowds that mean no good, and what honest devices notice of them: for test_flood.py and run."""
+import contextlib
+import random
+import selectors
+import socket
+import subprocess
+import sys
+import time
+
+import hostile
+from hostile import Peer, fleet
+
+HONEST = 100  # devices
+DRIPS, SILENT = 500, 500  # connections: a byte now and then, and not even that
+DRIP_S = 0.5
+FLOOR_US = 1000  # below it is noise of the machine and not of the coordinator
+
+
+# ---- The crowd, in a process of its own
+
+
+class Dripper:
+    """Keeps so many connections open that never say a whole hello; who is closed dials again."""
+
+    def __init__(self, port, drips, silent):
+        self.port = port
+        self.lines = {}  # socket: does it drip?
+        self.selector = selectors.DefaultSelector()
+        for i in range(drips + silent):
+            self.dial(i < drips)
+
+    def dial(self, drips):
+        line = socket.create_connection(("127.0.0.1", self.port))
+        line.setblocking(False)
+        self.lines[line] = drips
+        self.selector.register(line, selectors.EVENT_READ)
+        if drips:
+            line.send(b"\0\xa0")  # a frame of 160 bytes is to come
+
+    def run(self, seconds):
+        until, next_drip = time.monotonic() + seconds, 0
+        while time.monotonic() < until:
+            for key, _ in self.selector.select(0.05):
+                self.renew(key.fileobj)
+            if time.monotonic() >= next_drip:
+                next_drip = time.monotonic() + DRIP_S
+                for line, drips in list(self.lines.items()):
+                    with contextlib.suppress(OSError):
+                        if drips:
+                            line.send(bytes([random.randrange(256)]))
+
+    def renew(self, line):
+        """The coordinator closed it, as it must; anything that it said is a mistake."""
+        heard = b""
+        with contextlib.suppress(ConnectionError):
+            heard = line.recv(64)
+        if heard:
+            sys.exit(f"a stranger heard {heard!r}")
+        drips = self.lines.pop(line)
+        self.selector.unregister(line)
+        line.close()
+        self.dial(drips)
+
+
+@contextlib.contextmanager
+def crowd(tried, drips=DRIPS, silent=SILENT):
+    """The connections are there for as long as the block lasts."""
+    before = tried.status()["connections_open"]
+    process = subprocess.Popen([sys.executable, "-B", __file__, str(tried.port), str(drips),
+                                str(silent)])
+    try:
+        fleet.wait_until(lambda: tried.status()["connections_open"] >= before + drips + silent - 50,
+                         "the crowd is there")
+        yield
+        assert process.poll() is None, "somebody in the crowd was told something"
+    finally:
+        process.kill()
+        process.wait()
+
+
+# ---- What honest devices notice
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+class Honest:
+    """Devices that are connected, and one that comes and goes."""
+
+    def __init__(self, tried, peer, count=HONEST):
+        self.peer, self.count = peer, count
+        token = tried.token("--uses", str(count + 1))
+        for i in range(count):
+            peer.enrol(0, f"honest-{i}", token)
+        peer.enrol(0, "guest", token)
+        for i in range(count):
+            peer.ready(1 + i, f"honest-{i}")
+
+    def pings(self, seconds):
+        """Microseconds of questions and answers in sessions that are open."""
+        times, until = [], time.monotonic() + seconds
+        while time.monotonic() < until:
+            answer = self.peer.ask("ping", 1, self.count, hostile.WAIT_MS)
+            assert "-" not in answer, "an honest device was closed"
+            times += [int(word) for word in answer]
+        return times
+
+    def visits(self, count):
+        """Microseconds from dialing to the first answer in a new session."""
+        times = []
+        for _ in range(count):
+            begin = time.monotonic()
+            self.peer.open(0, "guest")
+            self.peer.ask("ping", 0, 1, hostile.WAIT_MS)
+            times.append(int((time.monotonic() - begin) * 1e6))
+            self.peer.ask("close", 0)
+        return times
+
+
+def rss_kib(tried):
+    with open(f"/proc/{tried.processes['coordinator'].pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+
+def p99_of(tried, count, seconds, visits):
+    """((quiet, crowded) of pings, the same of visits): p99 in microseconds."""
+    with Peer(tried) as peer:
+        honest = Honest(tried, peer, count)
+        honest.pings(0.2)
+
+        def measure():
+            return (percentile(honest.pings(seconds), 0.99),
+                    percentile(honest.visits(visits), 0.99))
+
+        quiet = [measure()]
+        with crowd(tried):
+            crowded = measure()
+        quiet.append(measure())  # both sides of it: machines have moods
+        return [(max(one[i] for one in quiet), crowded[i]) for i in range(2)]
+
+
+def strangers(tried, seconds):
+    """(connections, bytes they heard, growth of the coordinator in KiB)."""
+    with Peer(tried) as peer:
+        peer.ask("strangers", 0, 300)  # what is allocated once
+        before = rss_kib(tried)
+        count, heard = (int(word) for word in peer.ask("strangers", 0, int(seconds * 1000)))
+        return count, heard, rss_kib(tried) - before
+
+
+def enrol_at_once(tried, count):
+    """The codes that so many different keys get for the same token, proven by all before any asks."""
+    proof = hostile.proof_of(tried.token("--name", "wanted"))
+    with Peer(tried) as peer:
+        for i in range(count):
+            assert peer.ask("open", i, f"one of many {i}".replace(" ", "-"), hostile.WAIT_MS,
+                            *proof) == ["open"]
+        for i in range(count):
+            peer.say(i, hostile.ENROL, {1: bytes([i]) * 32, 2: "peer"})
+        return [hostile.CODES[peer.await_record(i, hostile.ENROL_REPLY)[1][0]]
+                for i in range(count)]
+
+
+if __name__ == "__main__":
+    Dripper(*map(int, sys.argv[1:4])).run(600)

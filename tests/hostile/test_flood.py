@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Crowds of strangers, tokens that many have, captured rounds: the short form of tests/hostile/run."""
+import sys
+
+import flood
+import hostile
+import proxy
+from hostile import Peer, fleet
+
+SPEC = "2 - dense 2 softmax"
+ROWS = [f"{i % 16},{(i * 7) % 16},{i % 2}" for i in range(40)]
+GROWTH_KIB = 8 << 10
+FLOOR_US = 20000  # other tests run beside this one; tests/hostile/run has the machine for itself
+
+
+class FloodTest(fleet.Case):
+    def test_honest_devices_do_not_notice_a_crowd(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for what, (quiet, crowded) in zip(["ping", "visit"],
+                                              flood.p99_of(tried, 20, 0.5, 20)):
+                self.assertLess(crowded, max(2 * quiet, FLOOR_US), what)
+            self.assert_books_balance(tried)
+            closed = tried.status()["closed"]
+            self.assertEqual(closed.get("full", 0), 0)
+
+    def test_strangers_hear_nothing_and_cost_nothing(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            count, heard, growth = flood.strangers(tried, 1)
+            self.assertGreater(count, 50)
+            self.assertEqual(heard, 0)
+            if not fleet.is_sanitized():  # they keep what was freed
+                self.assertLess(growth, GROWTH_KIB)
+            self.assert_books_balance(tried)
+
+    def test_a_token_that_many_prove_at_once_enrols_one(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            codes = flood.enrol_at_once(tried, 100)
+            self.assertEqual((codes.count("ACCEPTED"), codes.count("NOT_ELIGIBLE")), (1, 99))
+            self.assertEqual([row["name"] for row in tried.ctl("devices", "ls")], ["wanted"])
+
+    def test_a_captured_round_counts_nothing(self):
+        with proxy.Proxy() as watch, fleet.Fleet(url=watch.url) as tried:
+            watch.target_port = tried.port
+            tried.start_coordinator()
+            tried.add_device("one", ROWS)
+            watch.take()
+            tried.start_device("one")
+            tried.wait_connected(1)
+            tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=1, cohort=1))
+            said, _ = watch.take()
+            tried.end("one")
+            tried.submit(SPEC, ROWS, rounds=1, cohort=1)  # it waits for somebody
+            before, digest = tried.status(), tried.model_digest()
+            with Peer(tried) as peer:
+                for i in range(3):
+                    self.assertEqual(peer.ask("connect", i), ["ok"])
+                    peer.ask("send", i, said)
+                    self.assertEqual(peer.ask("hear", i, hostile.WAIT_MS), ["closed", "0"])
+            after = tried.status()
+            self.assertEqual(after["closed"].get("replay"), 3)
+            self.assertEqual([after[key] for key in ["uploads_begun", "receipts", "version"]],
+                             [before[key] for key in ["uploads_begun", "receipts", "version"]])
+            self.assertEqual(tried.model_digest(), digest)
+            self.assert_books_balance(tried)
+
+
+if __name__ == "__main__":
+    fleet.main()
