@@ -435,7 +435,7 @@ static void tick_session(struct trib_session_link *s, uint64_t now_ms)
         .pinged_ms = s->pinged_ms,
         .ask_ms = TRIB_PRESENCE_COORDINATOR_MS,
     };
-    trib_channel_tick(s->channel);
+    trib_channel_tick(s->channel, now_ms);
     if (!trib_channel_is_open(s->channel)) {
         if (now_ms > times.created_ms + TRIB_HANDSHAKE_MS)
             trib_server_close(s, TRIB_CLOSE_SLOW);

@@ -13,6 +13,8 @@ enum {
     TRIB_CHUNK_SIZE = 61440,           // bulk bytes in a record: whole 16-, 24- and 32-bit words
     TRIB_HANDSHAKE_MAX = 256,          // bytes an unauthenticated peer may make us keep
     TRIB_HANDSHAKE_MS = 5000,          // and how long
+    TRIB_RECORD_MS = 30000,            // longest a long record may be under way, either direction
+    TRIB_RECORD_WANTED_MS = 10000,     // the same, while others wait for the buffer that it holds
     TRIB_CONTROL_MAX = 32768,          // bytes of one packed control message
     TRIB_SECAGG_STEP_MAX = 64 << 20,   // bytes of one step of secure aggregation
     TRIB_URL_MAX = 255,                // bytes of a coordinator URL

@@ -7,7 +7,8 @@
 //
 // An idle channel keeps 512 bytes for what may come. A frame that is longer is only read after
 // authentication, into one of the owner's few large buffers; when none is free, the channel does
-// not read until one is, and TCP holds the peer back.
+// not read until one is, and TCP holds the peer back. Who sends half a frame, or takes half a one
+// away, and then stops does not keep a buffer from the others: trib_channel_tick.
 //
 // Channels are counted references: the creator has one, a pending work item another.
 #ifndef TRIB_WIRE_CHANNEL_H
@@ -30,7 +31,7 @@ struct trib_channel;
 enum trib_close_reason {
     TRIB_CLOSE_PEER,      // the peer went away
     TRIB_CLOSE_FULL,      // too many connections
-    TRIB_CLOSE_SLOW,      // no handshake in time
+    TRIB_CLOSE_SLOW,      // no handshake, or no whole record, in time
     TRIB_CLOSE_OVERSIZE,  // a frame longer than allowed before authentication
     TRIB_CLOSE_BAD_MAC,   // does not know our key
     TRIB_CLOSE_HANDSHAKE, // its handshake is not genuine
@@ -111,8 +112,10 @@ void trib_channel_drop_blobs(struct trib_channel *channel, uint8_t type);
 // Close at once, or when what is queued now was sent. The first reason counts. Any thread.
 void trib_channel_close(struct trib_channel *channel, enum trib_close_reason reason);
 void trib_channel_close_after(struct trib_channel *channel, enum trib_close_reason reason);
-// Call now and then: ends the wait of close_after for a peer that does not go by itself (1 s).
-void trib_channel_tick(struct trib_channel *channel);
+// Call now and then: ends the wait of close_after for a peer that does not go by itself (1 s), and
+// closes (slow) who holds a large buffer with half a record for too long: TRIB_RECORD_MS, or
+// TRIB_RECORD_WANTED_MS when others wait for one.
+void trib_channel_tick(struct trib_channel *channel, uint64_t now_ms);
 
 void trib_channel_set_user(struct trib_channel *channel, void *user); // from its own handlers only
 void *trib_channel_user(const struct trib_channel *channel);

@@ -63,7 +63,8 @@ struct trib_channel {
     uint8_t small_out[TRIB_CHANNEL_SMALL_SIZE];
     struct trib_frame *frame_in;
     struct trib_frame *frame_out;
-    size_t in_used;                             // bytes in the receive buffer
+    size_t in_used;         // bytes in the receive buffer
+    uint64_t in_ms, out_ms; // atomic: when the frame in a large buffer began; 0: there is none
     struct trib_frame_waiter wait_in, wait_out; // guarded by the frames' locks
 
     pthread_mutex_t lock; // guards what follows
@@ -89,6 +90,7 @@ bool trib_channel_wants_close(struct trib_channel *channel);
 // frames.c. A buffer, or NULL: then the channel is woken when there may be one.
 struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_channel *channel);
 void trib_frame_give(struct trib_frames *frames, struct trib_frame *frame);
+bool trib_frames_are_wanted(struct trib_frames *frames); // somebody waits for one
 
 // Steps of the work item: what came in (channel_receive.c), what goes out (channel_send.c).
 void trib_channel_work_receive(struct trib_channel *channel);

@@ -134,6 +134,11 @@ static bool take_frames(struct trib_channel *channel)
         trib_frame_give(channel->options.receive_frames, channel->frame_in);
         channel->frame_in = NULL;
     }
+    // One that is whole is progress: the time of the next begins.
+    if (!channel->frame_in)
+        __atomic_store_n(&channel->in_ms, 0, __ATOMIC_RELAXED);
+    else if (at > 0 || channel->in_ms == 0)
+        __atomic_store_n(&channel->in_ms, trib_clock_mono_ms(), __ATOMIC_RELAXED);
     return true;
 }
 

@@ -199,6 +199,8 @@ static void send_next(struct trib_channel *channel)
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);
+    __atomic_store_n(&channel->out_ms, channel->frame_out ? trib_clock_mono_ms() : 0,
+                     __ATOMIC_RELAXED);
     trib_conn_send(channel->conn, out, size);
 }
 
@@ -216,8 +218,20 @@ static void linger(struct trib_channel *channel, enum trib_close_reason reason)
         trib_channel_close(channel, reason);
 }
 
-void trib_channel_tick(struct trib_channel *channel)
+// Does the peer keep a large buffer for longer than it may?
+static bool is_slow(struct trib_frames *frames, const uint64_t *since_ms, uint64_t now_ms)
 {
+    const uint64_t since = __atomic_load_n(since_ms, __ATOMIC_RELAXED);
+    if (since == 0 || now_ms <= since + TRIB_RECORD_WANTED_MS)
+        return false;
+    return now_ms > since + TRIB_RECORD_MS || trib_frames_are_wanted(frames);
+}
+
+void trib_channel_tick(struct trib_channel *channel, uint64_t now_ms)
+{
+    if (is_slow(channel->options.receive_frames, &channel->in_ms, now_ms) ||
+        is_slow(channel->options.send_frames, &channel->out_ms, now_ms))
+        trib_channel_close(channel, TRIB_CLOSE_SLOW);
     (void)pthread_mutex_lock(&channel->lock);
     bool is_lingering = channel->linger_ms != 0;
     (void)pthread_mutex_unlock(&channel->lock);
@@ -251,5 +265,6 @@ void trib_channel_work_send(struct trib_channel *channel)
     } else if (channel->frame_out) {
         trib_frame_give(channel->options.send_frames, channel->frame_out);
         channel->frame_out = NULL;
+        __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
     }
 }

@@ -68,6 +68,14 @@ struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_chann
     return frame;
 }
 
+bool trib_frames_are_wanted(struct trib_frames *frames)
+{
+    (void)pthread_mutex_lock(&frames->lock);
+    bool are_wanted = frames->waiting != NULL;
+    (void)pthread_mutex_unlock(&frames->lock);
+    return are_wanted;
+}
+
 void trib_frame_give(struct trib_frames *frames, struct trib_frame *frame)
 {
     (void)pthread_mutex_lock(&frames->lock);

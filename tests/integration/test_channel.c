@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/bytes.h"
@@ -109,6 +110,103 @@ static void a_stalled_large_record_does_not_stop_the_others(void **state)
     echo_server_stop(&server);
 }
 
+// What the owner's timer does, at that time.
+static void tick_all(struct echo_server *server, uint64_t now_ms)
+{
+    (void)pthread_mutex_lock(&server->lock);
+    for (size_t i = 0; i < server->live_count; i++)
+        trib_channel_tick(server->live[i], now_ms);
+    (void)pthread_mutex_unlock(&server->lock);
+}
+
+// The only large buffer is held by half a record; an honest client waits for it.
+static void half_a_record_does_not_hold_a_buffer_that_others_want(void **state)
+{
+    struct echo_server server;
+    struct echo_client client;
+    struct trib_session session;
+    struct trib_blob *blob = echo_blob(BULK_SIZE);
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    int fd = raw_open(&server, &session);
+    uint8_t *frame = calloc(1, 40000);
+    assert_non_null(frame);
+    trib_store_be16(frame, 60000);
+    const uint64_t begin_ms = trib_clock_mono_ms();
+    plain_send(fd, frame, 40000);
+    assert_true(echo_wait(&server.received_bytes, PLAIN_HELLO_SIZE + 40000));
+    tick_all(&server, begin_ms + TRIB_RECORD_WANTED_MS + 5000); // nobody wants it yet
+    trib_clock_sleep_ms(20);
+    assert_int_equal(echo_get(&server.closed_count), 0);
+
+    assert_true(echo_client_dial(&client, &server, echo_device_secret));
+    assert_int_equal(trib_channel_send_blob(client.channel, ECHO_BULK, 1, blob, 0, BULK_SIZE),
+                     TRIB_OK);
+    trib_channel_start(client.channel);
+    trib_clock_sleep_ms(50);
+    assert_int_equal(echo_get(&client.bulk_bytes), 0);
+    tick_all(&server, begin_ms + TRIB_RECORD_WANTED_MS - 1);
+    trib_clock_sleep_ms(20);
+    assert_int_equal(echo_get(&server.closed_count), 0);
+    tick_all(&server, trib_clock_mono_ms() + TRIB_RECORD_WANTED_MS + 1);
+    assert_true(echo_wait(&client.bulk_bytes, BULK_SIZE));
+    assert_int_equal(server.closed[TRIB_CLOSE_SLOW], 1);
+    assert_int_equal(client.mistakes, 0);
+    free(frame);
+    (void)close(fd);
+    echo_client_end(&client);
+    trib_blob_unref(blob);
+    echo_server_stop(&server);
+}
+
+static void half_a_record_is_not_waited_for_for_ever(void **state)
+{
+    struct echo_server server;
+    struct trib_session session;
+    static const uint8_t half[] = {0xea, 0x60, 0};
+    (void)state;
+    echo_server_start(&server, tcp_url, 2);
+    int fd = raw_open(&server, &session);
+    plain_send(fd, half, sizeof(half));
+    assert_true(echo_wait(&server.received_bytes, PLAIN_HELLO_SIZE + sizeof(half)));
+    trib_clock_sleep_ms(20);
+    tick_all(&server, trib_clock_mono_ms() + TRIB_RECORD_MS + 1);
+    assert_true(echo_wait(&server.closed_count, 1));
+    assert_int_equal(server.closed[TRIB_CLOSE_SLOW], 1);
+    (void)close(fd);
+    echo_server_stop(&server);
+}
+
+// Who asks for much and takes nothing away holds a buffer of the other direction.
+static void who_takes_nothing_away_is_closed(void **state)
+{
+    struct echo_server server;
+    struct trib_session session;
+    struct trib_channel *live = NULL;
+    struct trib_blob *blob = echo_blob(16 << 20);
+    uint8_t frame[64];
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    int fd = raw_open(&server, &session);
+    int few = 4096;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &few, sizeof(few)), 0);
+    plain_send(fd, frame, seal(&session, ECHO_SILENT, frame));
+    assert_true(echo_wait(&server.opened, 1));
+    (void)pthread_mutex_lock(&server.lock);
+    live = trib_channel_ref(server.live[0]);
+    (void)pthread_mutex_unlock(&server.lock);
+    assert_int_equal(trib_channel_send_blob(live, ECHO_BULK, 1, blob, 0, blob->size), TRIB_OK);
+    trib_clock_sleep_ms(200);
+    assert_int_equal(echo_get(&server.closed_count), 0);
+    tick_all(&server, trib_clock_mono_ms() + TRIB_RECORD_MS + 1);
+    assert_true(echo_wait(&server.closed_count, 1));
+    assert_int_equal(server.closed[TRIB_CLOSE_SLOW], 1);
+    trib_channel_unref(live);
+    (void)close(fd);
+    trib_blob_unref(blob);
+    echo_server_stop(&server);
+}
+
 // ---- Channels among themselves
 
 enum {
@@ -202,7 +300,7 @@ static void close_after_sends_what_is_queued(void **state)
     uint64_t sealed = (BULK_SIZE + TRIB_CHUNK_SIZE - 1) / TRIB_CHUNK_SIZE * TRIB_SEALED_OVERHEAD;
     assert_true(echo_wait(&server.received_bytes, PLAIN_HELLO_SIZE + BULK_SIZE + sealed));
     for (int i = 0; i < 500 && echo_get(&client.closed) == 0; i++) { // its owner's timer
-        trib_channel_tick(client.channel);
+        trib_channel_tick(client.channel, trib_clock_mono_ms());
         trib_clock_sleep_ms(10);
     }
     assert_int_equal(echo_get(&client.closed), 1);
@@ -218,6 +316,9 @@ int main(void)
         cmocka_unit_test(a_session_counts_as_open_with_its_first_record),
         cmocka_unit_test(forged_replayed_and_senseless_records_end_the_session),
         cmocka_unit_test(a_stalled_large_record_does_not_stop_the_others),
+        cmocka_unit_test(half_a_record_does_not_hold_a_buffer_that_others_want),
+        cmocka_unit_test(half_a_record_is_not_waited_for_for_ever),
+        cmocka_unit_test(who_takes_nothing_away_is_closed),
         cmocka_unit_test(few_large_buffers_serve_many_channels),
         cmocka_unit_test(control_messages_overtake_bulk_and_dropped_bulk_is_not_sent),
         cmocka_unit_test(a_full_queue_closes_the_channel_once),
