@@ -29,6 +29,8 @@ struct trib_peer {
     enum trib_code declined;        // why it last did not take a task, or left it
     enum trib_code install_code;    // what became of the last version it was offered
     uint64_t conflict_round;        // the newest round when its last conflict was recorded
+    uint64_t twins;                 // times that its key was found in two live sessions
+    uint64_t twin_ms;               // when that was last recorded; 0: never
 };
 
 enum trib_verdict {

@@ -66,47 +66,57 @@ enum trib_err trib_audit_enrolment(struct trib_store *store, const struct trib_s
 
 // ---- What no transaction belongs to
 
-struct conflict_op {
+struct device_op {
     struct trib_server_op op;
     char device[TRIB_NAME_MAX + 1];
-    uint64_t round_id;
+    const char *action, *outcome;
+    char subject[TEXT_SIZE];
 };
 
-static enum trib_err conflict_apply(struct trib_commit_op *commit_op, struct trib_store *store)
+static enum trib_err device_apply(struct trib_commit_op *commit_op, struct trib_store *store)
 {
-    struct conflict_op *op = (struct conflict_op *)commit_op;
-    char subject[TEXT_SIZE];
-    (void)snprintf(subject, sizeof(subject), "round id=%" PRIu64, op->round_id);
+    struct device_op *op = (struct device_op *)commit_op;
     const struct trib_audit_record record = {.time_ms = trib_clock_wall_ms(),
                                              .actor = op->device,
                                              .role = "device",
-                                             .action = "upload",
-                                             .subject = subject,
-                                             .outcome = "CONFLICT: other bytes under an old id"};
+                                             .action = op->action,
+                                             .subject = op->subject,
+                                             .outcome = op->outcome};
     return trib_store_audit(store, &record);
 }
 
-static void conflict_finish(struct trib_server *server, struct trib_server_op *op)
+static void device_finish(struct trib_server *server, struct trib_server_op *op)
 {
     (void)server;
     free(op);
 }
 
+bool trib_audit_device(struct trib_server *server, const struct trib_peer *peer, const char *action,
+                       const char *subject, const char *outcome)
+{
+    struct device_op *op = trib_alloc(sizeof(*op));
+    if (!op)
+        return false;
+    memcpy(op->device, peer->row.name, sizeof(op->device));
+    (void)snprintf(op->subject, sizeof(op->subject), "%s", subject);
+    op->action = action;
+    op->outcome = outcome;
+    op->op.op.apply = device_apply;
+    op->op.finish = device_finish;
+    trib_server_submit(server, &op->op);
+    return true;
+}
+
 void trib_audit_conflict(struct trib_server *server, struct trib_peer *peer, uint64_t round_id)
 {
+    char subject[TEXT_SIZE];
     TRIB_WARN("id=update-conflict device=%s sends other bytes under an old update id",
               peer->row.name);
     if (peer->conflict_round == server->last_round_id)
         return; // a device cannot fill the log
-    struct conflict_op *op = trib_alloc(sizeof(*op));
-    if (!op)
-        return; // the next one is recorded
-    peer->conflict_round = server->last_round_id;
-    memcpy(op->device, peer->row.name, sizeof(op->device));
-    op->round_id = round_id;
-    op->op.op.apply = conflict_apply;
-    op->op.finish = conflict_finish;
-    trib_server_submit(server, &op->op);
+    (void)snprintf(subject, sizeof(subject), "round id=%" PRIu64, round_id);
+    if (trib_audit_device(server, peer, "upload", subject, "CONFLICT: other bytes under an old id"))
+        peer->conflict_round = server->last_round_id; // without memory the next one is recorded
 }
 
 enum trib_err trib_audit_life(struct trib_server *server, const char *action)

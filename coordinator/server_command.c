@@ -196,6 +196,7 @@ void trib_cmd_status(struct trib_admin_call *call)
     trib_admin_number(&reply, "counted", run ? run->round.leases[TRIB_LEASE_COUNTED] : 0);
     trib_admin_number(&reply, "connections_accepted", c->accepted);
     trib_admin_number(&reply, "connections_open", c->open);
+    trib_admin_number(&reply, "keys_in_two_places", c->twins);
     trib_admin_number(&reply, "uploads_begun", c->begins);
     trib_admin_number(&reply, "uploads_cut", c->cut);
     trib_admin_number(&reply, "uploads_in_flight", trib_server_uploads_in_flight(server));

@@ -35,6 +35,7 @@ static void put_pending(struct trib_admin_reply *reply, const struct trib_pendin
     trib_admin_number(reply, "version", 0);
     trib_admin_text(reply, "install", NULL);
     trib_admin_text(reply, "declined", NULL);
+    trib_admin_number(reply, "in_two_places", 0);
     trib_admin_text(reply, "enrolled", when);
     trib_admin_text(reply, "seen", NULL);
     trib_admin_flag(reply, "stale", false);
@@ -76,6 +77,7 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
         trib_admin_text(&reply, "install",
                         peer->install_code ? trib_code_text(peer->install_code) : NULL);
         trib_admin_text(&reply, "declined", peer->declined ? trib_code_text(peer->declined) : NULL);
+        trib_admin_number(&reply, "in_two_places", peer->twins);
         trib_admin_text(&reply, "enrolled", when);
         trib_admin_text(&reply, "seen", seen);
         trib_admin_flag(&reply, "stale", trib_peer_is_stale(server, peer, wall_ms));

@@ -94,7 +94,7 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
 {
     struct trib_session_link *session = user;
     struct trib_server *server = session->server;
-    char source[TRIB_PEER_TEXT_SIZE];
+    char *source = session->source;
     (void)ret_welcome;
     trib_channel_peer_text(channel, source);
     char *port = strrchr(source, ':');
@@ -111,7 +111,6 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
     case TRIB_VERDICT_BUSY: *ret_reason = TRIB_CLOSE_BUDGET; return false;
     }
     session->may_only_enrol = true;
-    (void)snprintf(session->source, sizeof(session->source), "%s", source);
     memcpy(session->enrolment.token_id, hello->token_id, sizeof(hello->token_id));
     memcpy(session->enrolment.key, hello->static_key, sizeof(hello->static_key));
     return true;
@@ -141,7 +140,7 @@ static void session_opened(struct trib_server *server, struct trib_server_event 
         trib_server_close(session, TRIB_CLOSE_REVOKED);
     } else if (peer) {
         if (peer->live) // only a confirmed session replaces an older one
-            trib_server_close(peer->live, TRIB_CLOSE_REPLACED);
+            trib_twin_replace(peer->live);
         peer->live = session;
     }
     free(event);
@@ -166,7 +165,7 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     struct trib_session_link *session = user;
     if (record->type == TRIB_RECORD_UPLOAD_CHUNK)
         return trib_upload_chunk(session, record);
-    if (record->type == TRIB_RECORD_PONG)
+    if (record->type == TRIB_RECORD_PONG && !trib_twin_is_pong(session))
         return true; // that it came was noted by the channel
     if (record->type == TRIB_RECORD_PING && !session->may_only_enrol) {
         (void)!trib_channel_send(channel, TRIB_RECORD_PONG, 0, NULL, 0); // nobody else has to wake
@@ -412,7 +411,9 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
     struct trib_session_link *session = event->session;
     bool is_current = session->peer && session->peer->live == session;
     (void)server;
-    if (event->type == TRIB_RECORD_ENROL)
+    if (event->type == TRIB_RECORD_PONG) // nobody but a replaced session has one brought here
+        trib_twin_found(session);
+    else if (event->type == TRIB_RECORD_ENROL)
         trib_enrol_handle(session, event->payload, event->size);
     else if (session->may_only_enrol)
         trib_server_close(session, TRIB_CLOSE_MALFORMED);
@@ -436,6 +437,7 @@ static void tick_session(struct trib_session_link *s, uint64_t now_ms)
         .ask_ms = TRIB_PRESENCE_COORDINATOR_MS,
     };
     trib_channel_tick(s->channel, now_ms);
+    trib_twin_tick(s, now_ms);
     if (!trib_channel_is_open(s->channel)) {
         if (now_ms > times.created_ms + TRIB_HANDSHAKE_MS)
             trib_server_close(s, TRIB_CLOSE_SLOW);

@@ -81,8 +81,10 @@ struct trib_session_link {
     struct trib_peer *peer;       // who it is; set by the worker that judges the handshake
     struct trib_enrolment enrolment;
     bool may_only_enrol;
-    char source[TRIB_PEER_TEXT_SIZE]; // the address, of a session that may only enrol
     bool is_half_open;                // counted by the listener
+    char source[TRIB_PEER_TEXT_SIZE]; // the address, without a port; set with `peer`
+    uint64_t replaced_ms;             // when a newer session of its device began; 0: none has
+    int pongs_wanted;                 // atomic: from a replaced one, until it is found alive
     bool is_ready;
     uint64_t pinged_ms;
     struct trib_upload_sink sink;
@@ -247,6 +249,15 @@ struct trib_server {
 void trib_server_post(struct trib_server *server, struct trib_server_event *event); // any thread
 void trib_server_submit(struct trib_server *server, struct trib_server_op *op);
 void trib_server_stop_failed(struct trib_server *server);
+
+// ---- server_twin.c: two live devices with one key
+
+// A newer session of its device has begun: nothing it says counts any more, and it is closed.
+void trib_twin_replace(struct trib_session_link *old);
+// Any thread: is this PONG the sign that a replaced session is alive?
+bool trib_twin_is_pong(struct trib_session_link *session);
+void trib_twin_found(struct trib_session_link *session);
+void trib_twin_tick(struct trib_session_link *session, uint64_t now_ms);
 
 // ---- server_session.c
 bool trib_sessions_accepted(void *server, struct trib_conn *conn); // any thread
@@ -470,6 +481,9 @@ TRIB_CHECKED enum trib_err trib_audit_enrolment(struct trib_store *store,
                                                 const char *how);
 // A device sends other bytes under an old update id: once for each device and round.
 void trib_audit_conflict(struct trib_server *server, struct trib_peer *peer, uint64_t round_id);
+// What a device did, and what is wrong with it; constant texts but for the subject. False: no memory.
+bool trib_audit_device(struct trib_server *server, const struct trib_peer *peer, const char *action,
+                       const char *subject, const char *outcome);
 // Start or stop, in a transaction of its own that is signed; when no commit thread runs.
 TRIB_CHECKED enum trib_err trib_audit_life(struct trib_server *server, const char *action);
 
