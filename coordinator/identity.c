@@ -58,6 +58,11 @@ static const struct trib_conf_key keys[] = {
     {"http", "token_file", TRIB_CONF_PATH,
      offsetof(struct trib_coordinator_config, http.token_file), "",
      "file with the bearer token that is wanted there; empty: none, on loopback only", 0, 0, NULL},
+    {"store", "keep_versions", TRIB_CONF_INT,
+     offsetof(struct trib_coordinator_config, keep_versions), "0",
+     "newest versions whose files stay; 0: all", 0, 1000000000, NULL},
+    {"store", "reserve_mib", TRIB_CONF_INT, offsetof(struct trib_coordinator_config, reserve_mib),
+     "16", "MiB kept for the day when the disk is full; 0: none", 0, 1048576, NULL},
 };
 
 struct paths {
@@ -224,6 +229,7 @@ enum trib_err trib_coordinator_config_load(const char *dir,
         err = trib_conf_reject(&conf, "fleet", "url", "wants " TRIB_LINK_URL_FORM);
     if (!err && config.allow_list[0] && !trib_file_exists(config.allow_list))
         err = trib_conf_reject(&conf, "enrol", "allow_list", "%s is not there", config.allow_list);
+    config.reserve = config.reserve_mib << 20;
     config.roster_is_offline = config.roster == TRIB_ROSTER_OFFLINE;
     size_t key_size = 0;
     if (!err && config.roster_is_offline &&

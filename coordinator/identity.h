@@ -7,6 +7,7 @@
 //     store.db                the ledger (store.h)
 //     models/                 one safetensors file for each version, named by its digest
 //     updates/                the open round's segment (segment.h)
+//     reserve                 room for the day when the disk is full (reserve.h)
 //     admin.sock              where tributaryctl talks to it
 #ifndef TRIB_COORDINATOR_IDENTITY_H
 #define TRIB_COORDINATOR_IDENTITY_H
@@ -50,6 +51,9 @@ struct trib_coordinator_config {
     trib_conf_text viewer, operator, admin; // users and @groups
     struct trib_roles roles;                // from those three
     struct trib_http_config http;
+    uint64_t keep_versions; // whose files stay; 0: all
+    uint64_t reserve_mib;
+    uint64_t reserve; // bytes, from `reserve_mib`
 };
 
 // Make the directory, keys and tributary.ini. TRIB_ERR_STATE if there is a coordinator already.

@@ -13,7 +13,7 @@
 struct finding {
     const struct trib_job_versions *versions;
     uint64_t number;
-    bool is_found;
+    bool is_found, is_dropped;
     enum trib_err err;
     struct trib_version *version; // owned
 };
@@ -24,6 +24,11 @@ static void take_version(void *user, const struct trib_store_version *row)
     if (row->version != f->number)
         return;
     f->is_found = true;
+    f->is_dropped = row->is_dropped;
+    if (row->is_dropped) {
+        f->err = TRIB_ERR_INVAL;
+        return;
+    }
     f->err = trib_version_read(f->versions->dir, f->versions->identity, row->manifest,
                                row->manifest_size, row->signature, &f->version);
 }
@@ -35,7 +40,12 @@ static enum trib_err find_version(uint64_t number, const struct trib_job_version
     enum trib_err err = trib_store_versions(versions->store, f.number - 1, 1, take_version, &f);
     if (!err)
         err = f.is_found ? f.err : TRIB_ERR_INVAL;
-    if (err)
+    if (err && f.is_dropped)
+        (void)snprintf(why, why_size,
+                       "model.init_version: the file of version %" PRIu64
+                       " was removed (store.keep_versions)",
+                       f.number);
+    else if (err)
         (void)snprintf(why, why_size, "model.init_version: there is no version %" PRIu64 "%s",
                        f.number, f.is_found ? " that can be read any more" : "");
     // An I/O error would mean that something of ours is not durable.

@@ -314,7 +314,7 @@ static void read_back(void *user, const struct trib_store_version *v)
 {
     struct reading *reading = user;
     struct trib_version *version;
-    if (reading->err)
+    if (reading->err || v->is_dropped)
         return;
     reading->err = trib_version_read(reading->restore->to, reading->identity, v->manifest,
                                      v->manifest_size, v->signature, &version);

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/map.h"
 #include "common/base/wipe.h"
+#include "coordinator/reserve.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "server"
@@ -61,6 +62,7 @@ void trib_server_submit(struct trib_server *server, struct trib_server_op *op)
 static void on_fatal(void *user)
 {
     struct trib_server *server = user;
+    (void)trib_reserve_use(server->dir, server->config.reserve); // for the next start
     __atomic_store_n(&server->failed, true,
                      __ATOMIC_RELEASE); // seen by the next tick at the latest
 }
@@ -93,6 +95,8 @@ static void tick(struct trib_server *server)
     trib_upload_tick(server, now_ms);
     trib_rounds_tick(server, now_ms);
     trib_seen_tick(server, now_ms);
+    trib_old_tick(server);
+    trib_disk_tick(server, now_ms);
     trib_watch_tick(server, now_ms);
     if (reload_wanted) {
         reload_wanted = 0;
@@ -111,6 +115,8 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
         err = trib_coordinator_config_load(dir, &server->config);
     if (!err)
         err = trib_path_join(server->updates_dir, dir, "updates");
+    if (!err)
+        (void)trib_reserve_use(dir, server->config.reserve); // to start at all
     if (!err)
         err = trib_path_join(path, dir, "store.db");
     if (!err)
@@ -222,6 +228,8 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
     server->is_recording = !err;
     if (!err)
         err = trib_commit_create(server->store, on_fatal, server, &server->commit);
+    if (!err && trib_reserve_make(dir, server->config.reserve) == TRIB_ERR_LIMIT)
+        server->disk_is_full = true; // it serves; rounds wait for room
     if (!err)
         err = listen_both(server);
     if (!err && server->watch)

@@ -194,6 +194,7 @@ void trib_cmd_status(struct trib_admin_call *call)
     trib_admin_number(&reply, "round", run ? run->number : 0);
     trib_admin_text(&reply, "round_state", run ? trib_round_state_name(run->round.state) : NULL);
     trib_admin_number(&reply, "counted", run ? run->round.leases[TRIB_LEASE_COUNTED] : 0);
+    trib_admin_flag(&reply, "disk_full", server->disk_is_full);
     trib_admin_number(&reply, "connections_accepted", c->accepted);
     trib_admin_number(&reply, "connections_open", c->open);
     trib_admin_number(&reply, "keys_in_two_places", c->twins);
@@ -225,10 +226,11 @@ static void check_disk(struct trib_admin_reply *reply, const struct trib_server 
     struct statvfs disk = {.f_bavail = 0};
     char path[TRIB_PATH_MAX + 1];
     char text[TRIB_PATH_MAX + 128];
-    bool has_room =
-        statvfs(server->dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize > ROOM_MIN;
-    (void)snprintf(text, sizeof(text), "%" PRIu64 " MiB free in %s",
-                   (uint64_t)disk.f_bavail * disk.f_frsize >> 20, server->dir);
+    bool has_room = statvfs(server->dir, &disk) == 0 && !server->disk_is_full &&
+                    (uint64_t)disk.f_bavail * disk.f_frsize > ROOM_MIN;
+    (void)snprintf(text, sizeof(text), "%" PRIu64 " MiB free in %s%s",
+                   (uint64_t)disk.f_bavail * disk.f_frsize >> 20, server->dir,
+                   server->disk_is_full ? "; rounds wait for room" : "");
     check(reply, "disk", has_room, text);
     enum trib_err err = trib_path_join(path, server->dir, "doctor.probe");
     if (!err)

@@ -1,7 +1,7 @@
 // tributaryctl backup: a copy of the state while it changes.
 //
 // The store is copied by the commit thread, which so cannot change it meanwhile. Model files never
-// change, and none goes away while the coordinator runs: workers copy those that the copied store
+// change, and none goes away while a backup runs (server_old.c): workers copy those that the copied store
 // names, one after another, between their other work. The list is written last and signed: a backup
 // that was cut short has none.
 #include "coordinator/server_command.h"
@@ -45,7 +45,7 @@ static void take_version(void *user, const struct trib_store_version *v)
     char name[TRIB_DIGEST_TEXT_SIZE + 32];
     op->backup.generation = v->generation;
     op->backup.version = v->version;
-    if (op->err || trib_map_get(op->seen, v->digest, TRIB_DIGEST_SIZE))
+    if (op->err || v->is_dropped || trib_map_get(op->seen, v->digest, TRIB_DIGEST_SIZE))
         return; // two versions of the same parameters have one file
     trib_hex_encode(v->digest, TRIB_DIGEST_SIZE, hex);
     (void)snprintf(name, sizeof(name), "models/%s.safetensors", hex);
@@ -216,6 +216,7 @@ static void answer(struct backup_op *op)
 static void work_is_back(struct trib_server *server, struct trib_server_event *event)
 {
     server->ops_in_flight--;
+    server->backups--;
     answer((struct backup_op *)(void *)((char *)event - offsetof(struct backup_op, event)));
 }
 
@@ -224,6 +225,7 @@ static void backup_finish(struct trib_server *server, struct trib_server_op *ser
     struct backup_op *op = (struct backup_op *)server_op;
     if (op->err || op->op.op.result) {
         op->err = op->err ? op->err : op->op.op.result;
+        server->backups--;
         answer(op);
         return;
     }
@@ -264,5 +266,6 @@ void trib_cmd_backup(struct trib_admin_call *call)
     op->backup.has_keys = !trib_command_has(call, "--no-keys");
     op->op.op.prepare = backup_prepare;
     op->op.finish = backup_finish;
+    server->backups++;
     trib_server_submit(server, &op->op);
 }

@@ -33,6 +33,7 @@ static void put_version(struct trib_admin_reply *reply, const struct trib_store_
     else
         trib_admin_text(reply, "value", NULL);
     trib_admin_text(reply, "created", when);
+    trib_admin_flag(reply, "kept", !v->is_dropped);
     trib_admin_text(reply, "model_digest", hex);
 }
 
@@ -99,6 +100,7 @@ struct model_file {
     char path[TRIB_PATH_MAX + 1];
     uint64_t params_at; // in the file at `path`
     uint64_t size;      // of all
+    bool is_dropped;
     enum trib_err err;
 };
 
@@ -106,6 +108,7 @@ static void take_model_file(void *user, const struct trib_store_version *v)
 {
     struct model_file *file = user;
     put_model_whole(file->query, v);
+    file->is_dropped = v->is_dropped;
     if (file->query->found)
         file->err = trib_version_header(v->manifest, v->manifest_size, v->signature, &file->header);
     file->size = file->header.size + v->params * sizeof(float);
@@ -158,7 +161,12 @@ static enum trib_err ask_model_bytes(struct trib_query *q, struct trib_store *st
     enum trib_err err = trib_store_versions(store, q->a, 1, take_model_file, &file);
     if (!err && !q->found)
         trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, "no version %" PRIu64, q->a + 1);
-    if (err || !q->found)
+    if (!err && q->found && file.is_dropped)
+        trib_admin_fail(&q->reply, TRIB_EXIT_DATA,
+                        "the file of version %" PRIu64
+                        " was removed (store.keep_versions = %" PRIu64 ")",
+                        q->a + 1, q->op.server->config.keep_versions);
+    if (err || !q->found || file.is_dropped)
         goto out;
     err = open_model_file(&file);
     if (err) {

@@ -12,6 +12,7 @@
 #include "common/wire/codec.h"
 #include "coordinator/class_round.h"
 #include "coordinator/gate.h"
+#include "coordinator/reserve.h"
 #include "coordinator/sampler.h"
 #include "coordinator/server_state.h"
 
@@ -19,7 +20,8 @@
 
 enum {
     GROUPS_MAX = 256, // of devices, that are told apart
-    REOPEN_MS = 10000 // after a round could not be opened, e.g. because the disk is full
+    ROOM_BESIDE = 1 << 20,
+    REOPEN_MS = 3000 // after a round could not be opened, e.g. because the disk is full
 };
 
 static struct trib_msg_fit fit_of(const struct trib_active_job *active)
@@ -384,6 +386,7 @@ struct open_op {
     struct trib_store_round row;
     size_t slot_size;
     uint32_t slot_count;
+    uint64_t room; // bytes of the version that comes of it
     struct trib_segment *segment;
     uint32_t device_count;
     uint64_t devices[]; // first offers, in order
@@ -392,9 +395,20 @@ struct open_op {
 static enum trib_err open_prepare(struct trib_commit_op *commit_op)
 {
     struct open_op *op = (struct open_op *)commit_op;
+    const struct trib_server *server = op->op.server;
     TRIB_CRASH_POINT("open.begun");
-    return trib_segment_create(op->op.server->updates_dir, op->row.id, op->slot_size,
-                               op->slot_count, &op->segment);
+    enum trib_err err = trib_reserve_make(server->dir, server->config.reserve);
+    if (!err)
+        err = trib_segment_create(server->updates_dir, op->row.id, op->slot_size, op->slot_count,
+                                  &op->segment);
+    if (err || trib_reserve_room(server->dir) >= op->room)
+        return err;
+    TRIB_WARN("id=disk-full %s: no room for the version that comes of a round: %" PRIu64 " bytes",
+              server->dir, op->room);
+    trib_segment_unref(op->segment);
+    op->segment = NULL;
+    err = trib_segment_remove(server->updates_dir, op->row.id);
+    return err ? err : TRIB_ERR_LIMIT;
 }
 
 static enum trib_err open_apply(struct trib_commit_op *commit_op, struct trib_store *store)
@@ -412,12 +426,21 @@ static enum trib_err open_apply(struct trib_commit_op *commit_op, struct trib_st
     return err;
 }
 
+// Model file and moments, old and new ones at once, and what else is written meanwhile.
+static uint64_t room_of_version(const struct trib_active_job *active)
+{
+    const uint64_t params = active->job.model.param_count;
+    return ROOM_BESIDE + params * sizeof(float) +
+           (active->moments ? 2 * params * sizeof(double) : 0);
+}
+
 static void open_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct open_op *op = (struct open_op *)server_op;
     struct trib_round_run *run = server->run;
     if (op->op.op.result == TRIB_OK) {
         run->segment = op->segment;
+        server->disk_is_full = false;
         TRIB_CRASH_POINT("round.opened");
         (void)!trib_rounds_event(server, TRIB_ROUND_EV_OPENED);
         for (uint32_t i = 0; i < op->device_count; i++)
@@ -427,6 +450,7 @@ static void open_finish(struct trib_server *server, struct trib_server_op *serve
         TRIB_ERROR("round=%" PRIu64 " cannot be opened: %s; again in %d s", run->number,
                    trib_err_text(op->op.op.result), REOPEN_MS / 1000);
         trib_segment_unref(op->segment);
+        server->disk_is_full = op->op.op.result == TRIB_ERR_LIMIT;
         server->job->next_open_ms = trib_clock_mono_ms() + REOPEN_MS;
         trib_rounds_free(server);
     }
@@ -562,6 +586,7 @@ void trib_rounds_open(struct trib_server *server)
                                         .opened_ms = run->opened_wall_ms};
     op->slot_size = run->rule.packed_size;
     op->slot_count = run->plan.offers;
+    op->room = room_of_version(active);
     struct trib_peer *peer;
     while (op->device_count < run->plan.offers && (peer = next_candidate(server, run)))
         op->devices[op->device_count++] = peer->row.id;

@@ -50,7 +50,7 @@ static void take_head(void *user, const struct trib_store_version *v)
 static void keep_digest(void *user, const struct trib_store_version *v)
 {
     struct recovery *recovery = user;
-    if (!recovery->err) // any pointer will do: only the key matters
+    if (!recovery->err && !v->is_dropped) // any pointer will do: only the key matters
         recovery->err = trib_map_put(recovery->kept, v->digest, sizeof(v->digest), recovery);
 }
 

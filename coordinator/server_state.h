@@ -29,6 +29,7 @@
 #include "coordinator/stop.h"
 #include "coordinator/store.h"
 #include "coordinator/store_audit.h"
+#include "coordinator/store_old.h"
 #include "coordinator/tally_round.h"
 #include "coordinator/telemetry.h"
 #include "coordinator/watch.h"
@@ -241,6 +242,12 @@ struct trib_server {
     struct trib_log_limit ahead_limit; // of id=device-ahead: a whole fleet may be
     size_t ops_in_flight;              // operations and worker jobs that will still come back
     uint64_t accepts_in_flight;        // of those, updates that are being made durable
+    size_t backups;                    // that copy files now
+    struct trib_store_old old; // versions that are dropped, and whose files are not removed yet
+    bool old_in_flight;
+    uint64_t old_seen;     // the newest version when all that may go had gone
+    bool disk_is_full;     // the last round could not be opened for want of room
+    uint64_t disk_next_ms; // when it is tried again without a job
     size_t admins_open;
     struct trib_admin_call *admins;
 };
@@ -439,6 +446,12 @@ enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server);
 bool trib_jobs_is_over(const struct trib_server *server, enum trib_stop_rule rule);
 void trib_jobs_finish(struct trib_server *server); // it is
 void trib_jobs_set_head(struct trib_server *server, struct trib_version *version);
+
+// ---- server_disk.c
+void trib_disk_tick(struct trib_server *server, uint64_t now_ms);
+
+// ---- server_old.c
+void trib_old_tick(struct trib_server *server);
 
 // ---- server_recover.c
 TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);

@@ -53,6 +53,7 @@ void trib_server_telemetry(const struct trib_server *server, struct trib_telemet
         .received_bytes = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED),
         .sent_bytes = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED),
         .version = server->head ? server->head->manifest.version : 0,
+        .disk_is_full = server->disk_is_full,
         .started_s = (double)server->started_wall_ms / 1000,
     };
     trib_commit_latencies(server->commit, t.commits);

@@ -172,10 +172,10 @@ enum trib_err trib_store_version_insert(struct trib_store *store,
                                         const struct trib_store_version *v)
 {
     enum trib_err err = trib_db_run(
-        store, "INSERT INTO version VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL)", "iiibiiittibbit",
-        v->version, v->generation, v->parent, v->digest, sizeof(v->digest), v->job, v->round,
-        v->round_number, v->kind, v->spec, v->params, v->manifest, v->manifest_size, v->signature,
-        sizeof(v->signature), v->created_ms, v->metrics);
+        store, "INSERT INTO version VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)",
+        "iiibiiittibbit", v->version, v->generation, v->parent, v->digest, sizeof(v->digest),
+        v->job, v->round, v->round_number, v->kind, v->spec, v->params, v->manifest,
+        v->manifest_size, v->signature, sizeof(v->signature), v->created_ms, v->metrics);
     if (!err && v->has_value)
         err = trib_db_run(store, "UPDATE version SET value=? WHERE version=?", "ri", v->value,
                           v->version);
@@ -201,6 +201,7 @@ static void read_version(void *user, sqlite3_stmt *stmt)
         .metrics = trib_db_text(stmt, 13),
         .has_value = sqlite3_column_type(stmt, 14) != SQLITE_NULL,
         .value = sqlite3_column_double(stmt, 14),
+        .is_dropped = sqlite3_column_type(stmt, 15) != SQLITE_NULL,
     };
     trib_db_bytes(stmt, 3, v.digest, sizeof(v.digest));
     trib_db_bytes(stmt, 11, v.signature, sizeof(v.signature));

@@ -141,7 +141,8 @@ struct trib_store_version {
     uint64_t created_ms;
     const char *metrics; // JSON object, or NULL
     bool has_value;
-    double value; // primary metric
+    double value;    // primary metric
+    bool is_dropped; // its file is gone, or is about to go (store_old.h)
 };
 
 TRIB_CHECKED enum trib_err trib_store_version_insert(struct trib_store *store,

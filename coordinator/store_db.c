@@ -17,7 +17,7 @@
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 6,
+    SCHEMA_VERSION = 7,
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 80,
 };
@@ -90,6 +90,8 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     // 6: where a round's time went, and when a device did its part
     "ALTER TABLE round ADD COLUMN phases TEXT;"
     "ALTER TABLE lease ADD COLUMN changed_ms INTEGER;",
+    // 7: versions whose files are gone, or are about to go
+    "ALTER TABLE version ADD COLUMN dropped_ms INTEGER;",
 };
 
 // ---- Running statements

@@ -173,6 +173,8 @@ static const struct metric metrics[] = {
      FORM_LATENCY, AT(commits), "part", 0, TRIB_COMMIT_PARTS, part_text},
     {"tributary_free_disk_bytes", "gauge", "Room on the disk of the coordinator's directory.",
      FORM_COUNT, AT(free_disk_bytes), NULL, 0, 0, NULL},
+    {"tributary_full_disk", "gauge", "1: rounds wait for room on that disk.", FORM_COUNT,
+     AT(disk_is_full), NULL, 0, 0, NULL},
 };
 
 // ---- Printing

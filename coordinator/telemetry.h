@@ -65,6 +65,7 @@ struct trib_telemetry {
     uint64_t round_asked, round_counted; // devices of the open round
     double epsilon, epsilon_pure, target_epsilon, delta;
     uint64_t free_disk_bytes; // filled in when it is asked for (watch.c)
+    uint64_t disk_is_full;    // 0 or 1
     double started_s;         // since 1970
 };
 

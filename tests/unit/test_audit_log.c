@@ -324,6 +324,7 @@ static void a_store_of_before_gets_a_log(void **state)
                                   "DROP TABLE audit; DROP TABLE audit_checkpoint;"
                                   "ALTER TABLE round DROP COLUMN phases;"
                                   "ALTER TABLE lease DROP COLUMN changed_ms;"
+                                  "ALTER TABLE version DROP COLUMN dropped_ms;"
                                   "PRAGMA user_version=4",
                                   NULL, NULL, NULL),
                      SQLITE_OK);

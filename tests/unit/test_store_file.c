@@ -217,6 +217,7 @@ static void devices_of_an_older_store_were_there_when_it_was_upgraded(void **sta
                                   "DROP TABLE audit_checkpoint;"
                                   "ALTER TABLE round DROP COLUMN phases;"
                                   "ALTER TABLE lease DROP COLUMN changed_ms;"
+                                  "ALTER TABLE version DROP COLUMN dropped_ms;"
                                   "PRAGMA user_version=3",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
