@@ -146,7 +146,7 @@ static void tick(struct trib_swarm *swarm, uint64_t now_ms)
         struct trib_swarm_device *device = &swarm->devices[i];
         const bool looks = (swarm->ticks + i) % LOOKS == 0;
         if (device->channel && (looks || device->is_leaving)) {
-            trib_channel_tick(device->channel); // one that hangs up waits for that
+            trib_channel_tick(device->channel, now_ms); // one that hangs up waits for that
             keep_session(device, now_ms);
         }
         if (!device->channel && !device->dial && now_ms >= device->dial_ms)
