@@ -201,6 +201,12 @@ struct trib_known_update {
     struct trib_known_update *next;
 };
 
+// An update that is being made durable, in server_upload.c; it may outlive its round.
+struct trib_accepting {
+    uint8_t id[TRIB_MSG_ID_SIZE];
+    struct trib_accepting *next, **link;
+};
+
 struct trib_server {
     char dir[TRIB_PATH_MAX + 1];
     char updates_dir[TRIB_PATH_MAX + 1];
@@ -242,6 +248,7 @@ struct trib_server {
     struct trib_log_limit ahead_limit; // of id=device-ahead: a whole fleet may be
     size_t ops_in_flight;              // operations and worker jobs that will still come back
     uint64_t accepts_in_flight;        // of those, updates that are being made durable
+    struct trib_accepting *accepting;  // which they are
     size_t backups;                    // that copy files now
     struct trib_store_old old; // versions that are dropped, and whose files are not removed yet
     bool old_in_flight;

@@ -167,6 +167,16 @@ static bool is_under_way(enum trib_upload_state state)
            state == TRIB_UPLOAD_PENDING;
 }
 
+// Whether it counts is not known yet, also when its round has been given up meanwhile.
+static bool is_being_accepted(const struct trib_server *server,
+                              const uint8_t id[static TRIB_MSG_ID_SIZE])
+{
+    const struct trib_accepting *accepting = server->accepting;
+    while (accepting && memcmp(accepting->id, id, TRIB_MSG_ID_SIZE) != 0)
+        accepting = accepting->next;
+    return accepting != NULL;
+}
+
 static enum trib_code judge_begin(struct trib_session_link *session, uint32_t member,
                                   const struct trib_msg_upload_begin *begin)
 {
@@ -222,6 +232,8 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
         // The same one is about to be answered; another one of this device comes too late.
         code = is_same ? TRIB_CODE_RETRY_LATER : TRIB_CODE_ALREADY_COUNTED;
     }
+    if (is_being_accepted(server, begin.update_id))
+        code = TRIB_CODE_RETRY_LATER;
     if (code) {
         count_receipt(server, code);
         trib_server_send_receipt(session, begin.update_id, code);
@@ -380,7 +392,8 @@ void trib_upload_end(struct trib_session_link *session, const uint8_t *data, siz
 
 struct accept_op {
     struct trib_server_op op;
-    struct trib_segment *segment; // a reference
+    struct trib_accepting accepting; // in the server's list
+    struct trib_segment *segment;    // a reference
     uint64_t round_id;
     uint32_t member;
     struct trib_store_update update;
@@ -451,6 +464,9 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
     struct trib_round_run *run = server->run;
     enum trib_err err = op->op.op.result;
     server->accepts_in_flight--;
+    *op->accepting.link = op->accepting.next;
+    if (op->accepting.next)
+        op->accepting.next->link = op->accepting.link;
     if (err == TRIB_OK && run && run->id == op->round_id) {
         if (!trib_known_add(server, &op->update)) {
             trib_server_stop_failed(server);
@@ -518,6 +534,12 @@ static void submit_accept(struct trib_server *server, uint32_t member)
     op->op.finish = accept_finish;
     upload->state = TRIB_UPLOAD_PENDING;
     server->accepts_in_flight++;
+    memcpy(op->accepting.id, op->update.id, TRIB_MSG_ID_SIZE);
+    op->accepting.next = server->accepting;
+    op->accepting.link = &server->accepting;
+    if (op->accepting.next)
+        op->accepting.next->link = &op->accepting.next;
+    server->accepting = &op->accepting;
     if (TRIB_PLANT("reply-early")) {
         answer(server, member, TRIB_CODE_ACCEPTED);
         trib_clock_sleep_ms(30); // it is on its way before anybody can die of the commit

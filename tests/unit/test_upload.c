@@ -43,6 +43,15 @@ void __wrap_trib_server_send_receipt(struct trib_session_link *session,
     fixture.answered[code]++;
 }
 
+// What would be made durable: the last of it, until a test says that it is.
+static struct trib_server_op *submitted;
+void __wrap_trib_server_submit(struct trib_server *server, struct trib_server_op *op);
+void __wrap_trib_server_submit(struct trib_server *server, struct trib_server_op *op)
+{
+    (void)server;
+    submitted = op;
+}
+
 static void step(enum trib_round_event event, uint64_t device, uint32_t member)
 {
     assert_int_equal(
@@ -219,6 +228,36 @@ static void every_upload_that_begins_ends_once(void **state)
     assert_int_equal(trib_server_uploads_in_flight(&fixture.server), 0);
 }
 
+// An update is being made durable when its round is given up, and the device, which heard nothing,
+// sends it again: nobody may tell it that it does not count.
+static void one_that_is_being_made_durable_outlives_its_round(void **state)
+{
+    (void)state;
+    fixture.peers[7].live = &fixture.sessions[7];
+    upload(7, ours);
+    fixture.uploads[7].state = TRIB_UPLOAD_HELD; // as after its check
+    fixture.uploads[7].checksums = calloc(1, sizeof(uint32_t));
+    trib_upload_pump(&fixture.server);
+    assert_non_null(submitted);
+    assert_int_equal(fixture.server.accepts_in_flight, 1);
+    fixture.run.round.state = TRIB_ROUND_ABANDONED;
+    upload(7, ours);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 1);
+    fixture.server.run = NULL; // it is over and forgotten
+    upload(7, ours);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 2);
+    submitted->op.result = TRIB_OK;
+    submitted->finish(&fixture.server, submitted);
+    assert_null(fixture.server.accepting);
+    upload(7, ours);
+    assert_int_equal(fixture.answered[TRIB_CODE_DUPLICATE], 1);
+    assert_int_equal(fixture.answered[TRIB_CODE_ROUND_CLOSED], 0);
+    struct trib_known_update *known = fixture.server.known_list;
+    free(known->checksums);
+    free(known);
+    free(fixture.uploads[7].checksums);
+}
+
 static int remove_all(void **state)
 {
     static const char *const names[] = {NULL};
@@ -236,6 +275,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_was_refused_may_come_with_the_right_model, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(every_upload_that_begins_ends_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_is_being_made_durable_outlives_its_round, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, files_setup, remove_all);
 }
