@@ -70,6 +70,7 @@ static void become(const struct chaos *chaos, uint64_t seed, int fd)
     else if (dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0)
         (void)execlp(chaos->program, chaos->program, "world", "--seed", seed_text, "--rounds",
                      rounds_text, (char *)NULL);
+    (void)fprintf(stderr, "%s: %s\n", chaos->program, strerror(errno));
     _exit(TRIB_EXIT_INTERNAL);
 }
 

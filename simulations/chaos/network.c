@@ -37,6 +37,7 @@ struct trib_conn {
     size_t taken;                 // of the inbox
     bool is_sending, is_closing;  // by its own process
     unsigned holds;               // callbacks that run, and the close itself
+    bool is_in_backlog;           // its listener holds as many as it may
     bool is_broken, is_announced; // no more will come: true; and the process was told
     uint64_t arrives_us;          // the last segment on its way to the peer
 };
@@ -55,6 +56,7 @@ struct trib_listener {
     unsigned life;
     trib_link_accepted_fn accepted;
     void *user;
+    unsigned held, held_max; // accepted and not released; 0: no limit
 };
 
 struct trib_dial {
@@ -275,6 +277,31 @@ bool trib_conn_peer_ids(const struct trib_conn *conn, uint64_t *ret_uid, uint64_
 
 // ---- link.h: listening
 
+static struct trib_listener *listener_of(const struct trib_conn *conn)
+{
+    for (int i = 0; i < LISTENERS_MAX; i++) {
+        struct trib_listener *listener = listeners[i];
+        if (listener && listener->process == conn->process && listener->life == conn->life &&
+            conn->is_local == (strncmp(listener->url, "ipc://", 6) == 0))
+            return listener;
+    }
+    return NULL;
+}
+
+// By the listener's process: the first one in the backlog, or one that has just come.
+static void accept_one(void *user)
+{
+    struct trib_conn *conn = user;
+    struct trib_listener *listener = listener_of(conn);
+    conn->is_in_backlog =
+        listener && listener->held_max > 0 && listener->held == listener->held_max;
+    if (!listener || conn->is_in_backlog)
+        return;
+    listener->held++;
+    if (!listener->accepted(listener->user, conn))
+        trib_listener_release(listener);
+}
+
 enum trib_err trib_link_listen(const char *url, unsigned mode, trib_link_accepted_fn accepted,
                                void *user, struct trib_listener **ret_listener)
 {
@@ -293,6 +320,25 @@ enum trib_err trib_link_listen(const char *url, unsigned mode, trib_link_accepte
         return TRIB_OK;
     }
     return TRIB_ERR_LIMIT;
+}
+
+void trib_listener_limit(struct trib_listener *listener, unsigned count)
+{
+    listener->held_max = count;
+}
+
+void trib_listener_release(struct trib_listener *listener)
+{
+    struct trib_conn *first = NULL;
+    listener->held--;
+    for (struct trib_conn *conn = all; conn; conn = conn->next) { // the newest first
+        if (conn->is_in_backlog && listener_of(conn) == listener)
+            first = conn;
+    }
+    if (!first)
+        return;
+    first->is_in_backlog = false;
+    trib_machine_after(first->process, 0, accept_one, first);
 }
 
 uint16_t trib_listener_port(const struct trib_listener *listener)
@@ -330,19 +376,6 @@ static struct trib_listener *listener_at(const char *url)
             return listeners[i];
     }
     return NULL;
-}
-
-static void accept_one(void *user)
-{
-    struct trib_conn *conn = user;
-    for (int i = 0; i < LISTENERS_MAX; i++) {
-        const struct trib_listener *listener = listeners[i];
-        if (listener && listener->process == conn->process && listener->life == conn->life &&
-            conn->is_local == (strncmp(listener->url, "ipc://", 6) == 0)) {
-            listener->accepted(listener->user, conn);
-            return;
-        }
-    }
 }
 
 static void dialed(void *user)
