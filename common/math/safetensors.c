@@ -43,7 +43,7 @@ void trib_safetensors_header(const struct trib_model *model,
             put_tensor(&json, l, &layer->tensors[t]);
     }
     trib_json_close(&json, '}');
-    while (json.size % 8 != 0)
+    while (json.size % 8 != 0 && !json.failed)
         trib_buf_text(&json, " ");
 
     uint8_t *length = trib_buf_extend(buf, TRIB_SAFETENSORS_LENGTH_SIZE);
