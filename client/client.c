@@ -54,7 +54,9 @@ void trib_client_config_init(struct trib_client_config *config)
 void trib_client_send(struct trib_client *client, enum trib_record_type type, uint16_t stream,
                       struct trib_buf *packed)
 {
-    if (client->channel && !packed->failed)
+    if (client->channel && packed->failed)
+        trib_channel_close(client->channel, TRIB_CLOSE_NOMEM); // the next session begins anew
+    else if (client->channel)
         (void)!trib_channel_send(client->channel, (uint8_t)type, stream, packed->data,
                                  packed->size);
     trib_buf_fini(packed);
@@ -117,8 +119,10 @@ static void end_upload(struct trib_client *client)
     memcpy(end.update_id, up->begin.update_id, sizeof(end.update_id));
     trib_msg_upload_end_pack(&end, &packed);
     struct trib_blob *blob = packed.failed ? NULL : trib_blob_take(packed.data, packed.size);
-    if (!blob)
-        return; // the receipt never comes; the next connection tries again
+    if (!blob) { // the next session sends it again
+        trib_channel_close(client->channel, TRIB_CLOSE_NOMEM);
+        return;
+    }
     (void)!trib_channel_send_blob(client->channel, TRIB_RECORD_UPLOAD_END, 0, blob, 0, blob->size);
     trib_blob_unref(blob);
     up->is_ended = true;
@@ -141,7 +145,7 @@ static bool take_credit(struct trib_client *client, const struct trib_record *re
     if (credit.limit > up->sent) {
         if (trib_channel_send_blob(client->channel, TRIB_RECORD_UPLOAD_CHUNK, up->stream,
                                    up->packed, up->sent, credit.limit))
-            return true;
+            return true; // no memory: closed, and sent again
         up->sent = credit.limit;
     }
     if (up->sent == up->begin.size)

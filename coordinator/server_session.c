@@ -48,9 +48,10 @@ void trib_server_close(struct trib_session_link *session, enum trib_close_reason
 void trib_server_send(struct trib_session_link *session, enum trib_record_type type,
                       struct trib_buf *packed)
 {
-    // A channel that is full or closed closes itself; there is nothing more to do here.
-    if (!packed->failed && trib_channel_send(session->channel, (uint8_t)type, 0, packed->data,
-                                             packed->size) == TRIB_ERR_NOMEM)
+    // A channel that is full or closed closes itself; there is nothing more to do here. Without
+    // memory the device would wait for what never comes: its next session begins anew.
+    if (packed->failed || trib_channel_send(session->channel, (uint8_t)type, 0, packed->data,
+                                            packed->size) == TRIB_ERR_NOMEM)
         trib_server_close(session, TRIB_CLOSE_NOMEM);
     trib_buf_fini(packed);
 }

@@ -19,13 +19,20 @@ static enum trib_err refuse_full(struct trib_channel *channel)
     return TRIB_ERR_LIMIT;
 }
 
+// What is missing in between neither side would ever notice: the next session begins anew.
+static enum trib_err refuse_no_memory(struct trib_channel *channel)
+{
+    trib_channel_close(channel, TRIB_CLOSE_NOMEM);
+    return TRIB_ERR_NOMEM;
+}
+
 enum trib_err trib_channel_send(struct trib_channel *channel, uint8_t type, uint16_t stream,
                                 const void *payload, size_t size)
 {
     assert(size <= TRIB_RECORD_PAYLOAD_MAX);
     struct trib_channel_item *item = trib_alloc(sizeof(*item) + size);
     if (!item)
-        return TRIB_ERR_NOMEM;
+        return refuse_no_memory(channel);
     item->type = type;
     item->stream = stream;
     item->size = size;
@@ -55,7 +62,7 @@ enum trib_err trib_channel_send_blob(struct trib_channel *channel, uint8_t type,
     assert(begin < end && end <= blob->size && end <= UINT32_MAX);
     struct trib_channel_bulk *bulk = trib_alloc(sizeof(*bulk));
     if (!bulk)
-        return TRIB_ERR_NOMEM;
+        return refuse_no_memory(channel);
     *bulk = (struct trib_channel_bulk){
         .type = type, .stream = stream, .blob = trib_blob_ref(blob), .begin = begin, .end = end};
 

@@ -50,6 +50,7 @@ static struct trib_frame_waiter *waiter_of(struct trib_channel *channel,
 struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_channel *channel)
 {
     struct trib_frame *frame = NULL;
+    bool has_failed = false;
     (void)pthread_mutex_lock(&frames->lock);
     if (frames->free) {
         frame = frames->free;
@@ -57,14 +58,17 @@ struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_chann
     } else if (frames->left > 0) {
         frame = trib_alloc(sizeof(*frame));
         frames->left -= frame != NULL;
+        has_failed = !frame;
     }
     struct trib_frame_waiter *waiter = waiter_of(channel, frames);
-    if (!frame && !waiter->is_waiting) {
+    if (!frame && !has_failed && !waiter->is_waiting) {
         waiter->is_waiting = true;
         waiter->next = frames->waiting;
         frames->waiting = trib_channel_ref(channel);
     }
     (void)pthread_mutex_unlock(&frames->lock);
+    if (has_failed) // there may be nobody who will ever give one back
+        trib_channel_close(channel, TRIB_CLOSE_NOMEM);
     return frame;
 }
 
