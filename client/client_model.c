@@ -114,6 +114,10 @@ bool trib_client_new_version(struct trib_client *client, const struct trib_recor
         return false;
     enum trib_code code =
         trib_slot_judge(&client->slot, &client->enrolment, &announcement, &manifest, &model);
+    if (code == TRIB_CODE_RETRY_LATER) { // it is announced again to the next session
+        trib_channel_close(client->channel, TRIB_CLOSE_NOMEM);
+        return true;
+    }
     if (code == TRIB_CODE_MODEL_INSTALLED && client->config.memory_max &&
         model.param_count * 5 * sizeof(float) > client->config.memory_max)
         code = TRIB_CODE_MODEL_ARCH;

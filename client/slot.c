@@ -53,7 +53,11 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
     if (!trib_sign_verify(enrolment->release_key, TRIB_MANIFEST_CONTEXT, announcement->manifest,
                           announcement->manifest_size, announcement->signature))
         return TRIB_CODE_MODEL_UNSIGNED;
-    if (trib_msg_manifest_unpack(announcement->manifest, announcement->manifest_size, &manifest))
+    const enum trib_err err =
+        trib_msg_manifest_unpack(announcement->manifest, announcement->manifest_size, &manifest);
+    if (err == TRIB_ERR_NOMEM)
+        return TRIB_CODE_RETRY_LATER;
+    if (err)
         return TRIB_CODE_MODEL_ARCH; // signed, but of a kind that this version cannot read
     if (strcmp(manifest.population, enrolment->population) != 0)
         return TRIB_CODE_MODEL_FOREIGN;
@@ -126,6 +130,7 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
         trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model);
     if (code != TRIB_CODE_MODEL_INSTALLED) {
         err = code == TRIB_CODE_MODEL_PIPELINE ? TRIB_ERR_REFUSED : TRIB_ERR_CORRUPT;
+        err = code == TRIB_CODE_RETRY_LATER ? TRIB_ERR_NOMEM : err;
         goto out;
     }
     if (size != offset + slot->model.param_count * sizeof(float)) {

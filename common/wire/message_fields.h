@@ -4,6 +4,7 @@
 #define TRIB_WIRE_MESSAGE_FIELDS_H
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/wire/message.h"
@@ -43,12 +44,31 @@ static inline void trib_field_pack(struct trib_buf *buf, const ProtobufCMessage 
         (void)protobuf_c_message_pack(message, room);
 }
 
+// The last unpacking on this thread failed for want of memory, and not for what was sent.
+static _Thread_local bool trib_field_no_memory;
+
+static inline void *trib_field_alloc(void *user, size_t size)
+{
+    void *memory = malloc(size);
+    (void)user;
+    trib_field_no_memory = trib_field_no_memory || !memory;
+    return memory;
+}
+
+static inline void trib_field_free(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
 static inline ProtobufCMessage *trib_field_unpack(const ProtobufCMessageDescriptor *descriptor,
                                                   const uint8_t *data, size_t size)
 {
+    ProtobufCAllocator memory = {.alloc = trib_field_alloc, .free = trib_field_free};
+    trib_field_no_memory = false;
     if (size > TRIB_CONTROL_MAX) // before protobuf allocates anything for it
         return NULL;
-    return protobuf_c_message_unpack(descriptor, NULL, size, data);
+    return protobuf_c_message_unpack(descriptor, &memory, size, data);
 }
 
 static inline bool trib_field_take_bytes(const ProtobufCBinaryData *field, uint8_t *out,
@@ -114,6 +134,8 @@ static inline enum trib_err trib_field_finish(ProtobufCMessage *message, bool is
 {
     if (message)
         protobuf_c_message_free_unpacked(message, NULL);
+    if (!message && trib_field_no_memory)
+        return TRIB_ERR_NOMEM;
     return message && is_good ? TRIB_OK : TRIB_ERR_PROTO;
 }
 
