@@ -57,6 +57,11 @@ static void worker_report(struct trib_work *work)
         up->has_claim = worker->task.has_claim;
         up->is_begun = false;
         result->packed = NULL;
+        if (!up->has_update) { // no memory to send it with: nothing of it has left
+            trib_client_reply(client, worker->task.msg.round_id, TRIB_CODE_DECLINED_FAILED);
+            trib_client_drop_upload(client);
+            return;
+        }
         if (worker->task.msg.send_tick_ms) { // when it is sent must not tell how long noise took
             uint64_t tick = worker->task.msg.send_tick_ms;
             up->not_before_ms = (trib_clock_mono_ms() / tick + 1) * tick;
