@@ -1,8 +1,10 @@
 #include "tests/fault/fault.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -18,7 +20,8 @@
 
 enum {
     PATH_SIZE = 512,
-    CALLERS = 12, // return addresses that are shown
+    CALLERS = 16,    // return addresses that are looked at, and shown
+    OWN_CALLERS = 3, // of them: trips, memory_trips, malloc
 };
 
 static struct {
@@ -42,6 +45,44 @@ static atomic_bool is_traced;
 
 static atomic_llong clock_step_ms;
 
+// ---- Whose memory
+
+// Code of nng, and our own.
+static uintptr_t nng_begin, nng_end, own_begin, own_end;
+
+static int take_object(struct dl_phdr_info *info, size_t size, void *user)
+{
+    uintptr_t *begin = strstr(info->dlpi_name, "libnng") ? &nng_begin : &own_begin;
+    uintptr_t *end = begin == &nng_begin ? &nng_end : &own_end;
+    (void)size;
+    (void)user;
+    if (begin == &own_begin && info->dlpi_name[0])
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X)) {
+            *begin = info->dlpi_addr + part->p_vaddr;
+            *end = *begin + part->p_memsz;
+        }
+    }
+    return 0;
+}
+
+// Is nng nearer than we are? `callers` begins behind fault.c.
+static bool is_of_nng(void *const *callers, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const uintptr_t at = (uintptr_t)callers[i];
+        if (at >= nng_begin && at < nng_end)
+            return true;
+        if (at >= own_begin && at < own_end)
+            return false;
+    }
+    return false;
+}
+
+// ---- Arming
+
 void fault_watch(const char *folder)
 {
     watched_size = 0;
@@ -55,6 +96,7 @@ void fault_arm(const struct fault *fault)
 {
     void *warm[1];
     (void)backtrace(warm, 1); // the first walk of a stack loads a library
+    (void)dl_iterate_phdr(take_object, NULL);
     armed.kind = FAULT_NONE;
     for (int kind = 0; kind < FAULT_KINDS; kind++)
         armed.passes[kind] = 0;
@@ -90,27 +132,29 @@ void fault_exempt(bool is_exempt)
 const char *fault_name(enum fault_kind kind)
 {
     static const char *const names[FAULT_KINDS] = {
-        "none", "memory", "write", "short", "sync", "rename", "open", "unlink",
+        "none", "memory", "link", "write", "short", "sync", "rename", "open", "unlink",
     };
     return names[kind];
 }
 
 // Does this call fail? Counts it.
-static bool trips(enum fault_kind kind)
+static __attribute__((noinline)) bool trips(enum fault_kind kind)
 {
     if (exempt)
         return false;
     const unsigned long pass = atomic_fetch_add(&armed.passes[kind], 1) + 1;
     if (armed.kind != (int)kind || pass < armed.nth || (pass > armed.nth && !armed.lasts))
         return false;
-    if (atomic_fetch_add(&armed.fired, 1) == 0) {
-        void *callers[CALLERS];
-        exempt = true;
-        backtrace_symbols_fd(callers, backtrace(callers, CALLERS), STDERR_FILENO);
-        exempt = false;
-    }
+    void *callers[CALLERS];
+    exempt = true;
+    const int count = backtrace(callers, CALLERS);
+    const bool is_link = is_of_nng(callers + OWN_CALLERS, count - OWN_CALLERS);
+    bool fails = (kind != FAULT_MEMORY && kind != FAULT_LINK) || is_link == (kind == FAULT_LINK);
+    if (fails && atomic_fetch_add(&armed.fired, 1) == 0)
+        backtrace_symbols_fd(callers, count, STDERR_FILENO);
+    exempt = false;
     errno = armed.code;
-    return true;
+    return fails;
 }
 
 // ---- Memory
@@ -135,29 +179,34 @@ void *REAL(realloc)(void *old, size_t size);
 void *REAL(memalign)(size_t align, size_t size);
 // NOLINTEND(bugprone-reserved-identifier)
 
+static __attribute__((noinline)) bool memory_trips(void)
+{
+    return trips(FAULT_MEMORY) | trips(FAULT_LINK);
+}
+
 EXPORTED void *malloc(size_t size)
 {
-    return trips(FAULT_MEMORY) ? NULL : REAL(malloc)(size);
+    return memory_trips() ? NULL : REAL(malloc)(size);
 }
 
 EXPORTED void *calloc(size_t count, size_t size)
 {
-    return trips(FAULT_MEMORY) ? NULL : REAL(calloc)(count, size);
+    return memory_trips() ? NULL : REAL(calloc)(count, size);
 }
 
 EXPORTED void *realloc(void *old, size_t size)
 {
-    return trips(FAULT_MEMORY) ? NULL : REAL(realloc)(old, size);
+    return memory_trips() ? NULL : REAL(realloc)(old, size);
 }
 
 EXPORTED void *aligned_alloc(size_t align, size_t size)
 {
-    return trips(FAULT_MEMORY) ? NULL : REAL(memalign)(align, size);
+    return memory_trips() ? NULL : REAL(memalign)(align, size);
 }
 
 EXPORTED int posix_memalign(void **ret_memory, size_t align, size_t size)
 {
-    if (trips(FAULT_MEMORY))
+    if (memory_trips())
         return ENOMEM;
     void *memory = REAL(memalign)(align, size);
     if (!memory)

@@ -15,7 +15,8 @@
 
 enum fault_kind {
     FAULT_NONE,
-    FAULT_MEMORY, // malloc and the like: NULL
+    FAULT_MEMORY, // malloc and the like: NULL; not where nng asks for it
+    FAULT_LINK,   // the same where nng does, which does not survive all of it
     FAULT_WRITE,  // write, pwrite, ftruncate, posix_fallocate
     FAULT_SHORT,  // a write that takes half of it, and the next one fails
     FAULT_SYNC,   // fsync, fdatasync

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ pid_t rig_fork(int (*body)(void *user), void *user, const char *log)
     const pid_t process = fork();
     if (process != 0)
         return process;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); // nothing outlives the test
     const int fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
     if (fd >= 0)
         (void)dup2(fd, STDERR_FILENO);

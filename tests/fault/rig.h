@@ -23,7 +23,7 @@
 enum {
     RIG_ROUNDS = 2,
     RIG_PROMISES_MAX = 64,
-    RIG_LIFE_MS = 30000, // a life that takes longer hangs
+    RIG_LIFE_MS = 25000, // a life that takes longer hangs
 };
 
 // What a device began to send, or was told.

@@ -123,8 +123,9 @@ static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind
                   unsigned long count)
 {
     static const int codes[FAULT_KINDS] = {
-        [FAULT_MEMORY] = ENOMEM, [FAULT_WRITE] = EIO,   [FAULT_SHORT] = ENOSPC, [FAULT_SYNC] = EIO,
-        [FAULT_RENAME] = EIO,    [FAULT_OPEN] = EMFILE, [FAULT_UNLINK] = EIO,
+        [FAULT_MEMORY] = ENOMEM, [FAULT_LINK] = ENOMEM, [FAULT_WRITE] = EIO,
+        [FAULT_SHORT] = ENOSPC,  [FAULT_SYNC] = EIO,    [FAULT_RENAME] = EIO,
+        [FAULT_OPEN] = EMFILE,   [FAULT_UNLINK] = EIO,
     };
     const struct tally before = tally;
     for (uint64_t nth = options.first; nth <= count && nth < options.first + options.most;
@@ -148,7 +149,8 @@ static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind
 
 static bool is_asked(enum rig_side victim, enum fault_kind kind)
 {
-    return (!options.kind || strcmp(options.kind, fault_name(kind)) == 0) &&
+    // What nng makes of it is nothing that we can mend: only when it is asked for.
+    return (options.kind ? strcmp(options.kind, fault_name(kind)) == 0 : kind != FAULT_LINK) &&
            (!options.victim || strcmp(options.victim, side_names[victim]) == 0);
 }
 
