@@ -231,6 +231,11 @@ static void aggregation_done(struct trib_server *server, struct trib_server_even
         (void)!trib_rounds_step(server,
                                 &(struct trib_round_input){.event = TRIB_ROUND_EV_CANCEL,
                                                            .reason = TRIB_ROUND_REASON_SECAGG});
+    } else if (is_current && (a->err == TRIB_ERR_NOMEM || a->err == TRIB_ERR_IO)) {
+        // Our machine's fault, not the round's: it is sealed, and a restart adds it up again.
+        TRIB_ERROR("id=aggregate-failed round=%" PRIu64 ": %s; stopping to recover from disk",
+                   run->number, trib_err_text(a->err));
+        trib_server_stop_failed(server);
     } else if (is_current && a->err) {
         TRIB_ERROR("id=aggregate-failed round=%" PRIu64 ": %s", run->number, trib_err_text(a->err));
         run->failure = a->shape.kind == TRIB_TALLY_PREPARE
