@@ -427,9 +427,10 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
 
 enum {
     LOOK_MS = 1000, // at all sessions
+    PING_MS = 5000, // of those that have been silent, all at once
 };
 
-static void tick_session(struct trib_session_link *s, uint64_t now_ms)
+static void tick_session(struct trib_session_link *s, uint64_t now_ms, bool pings)
 {
     const struct trib_presence_times times = {
         .created_ms = trib_channel_created_ms(s->channel),
@@ -448,6 +449,8 @@ static void tick_session(struct trib_session_link *s, uint64_t now_ms)
     case TRIB_PRESENCE_FINE:
     case TRIB_PRESENCE_AGED: return; // the device makes a new one
     case TRIB_PRESENCE_PING:
+        if (!pings)
+            return;
         s->pinged_ms = now_ms;
         (void)!trib_channel_send(s->channel, TRIB_RECORD_PING, 0, NULL, 0);
         return;
@@ -459,7 +462,10 @@ void trib_sessions_tick(struct trib_server *server, uint64_t now_ms)
 {
     if (now_ms < server->look_next_ms)
         return;
+    const bool pings = now_ms >= server->ping_next_ms;
     server->look_next_ms = now_ms + LOOK_MS;
+    if (pings)
+        server->ping_next_ms = now_ms + PING_MS;
     for (struct trib_session_link *s = server->sessions; s; s = s->next)
-        tick_session(s, now_ms);
+        tick_session(s, now_ms, pings);
 }

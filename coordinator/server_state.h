@@ -217,8 +217,8 @@ struct trib_server {
     struct trib_coordinator_config config;
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
-    uint64_t look_next_ms,
-        ping_next_ms;      // when sessions are looked at, and asked for a sign of life
+    uint64_t look_next_ms; // when to look at the sessions
+    uint64_t ping_next_ms; // and to ask those that are silent
     uint64_t seen_next_ms; // when to look next for what server_seen.c writes; 0: it starts
 
     struct trib_queue events;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -104,9 +105,16 @@ static enum trib_err storm(struct load *load)
 {
     struct trib_load_figures *f = &load->figures;
     f->rss_alone = trib_bench_rss(&load->fleet.children[0]);
+    uint64_t before_us = 0;
+    uint64_t after_us = 0;
+    enum trib_err err = trib_bench_fleet_status(&load->fleet, "cpu_us", &before_us);
     const uint64_t begin_us = trib_clock_mono_us();
-    enum trib_err err = connect_all(load);
+    if (!err)
+        err = connect_all(load);
     f->storm_seconds = (double)(trib_clock_mono_us() - begin_us) / 1e6;
+    if (!err)
+        err = trib_bench_fleet_status(&load->fleet, "cpu_us", &after_us);
+    f->storm_cpu_seconds = (double)(after_us - before_us) / 1e6;
     const struct trib_swarm_counts counts = trib_swarm_counts(load->swarm);
     f->dials = counts.dials;
     f->failures = counts.failures;
@@ -129,6 +137,7 @@ static enum trib_err idle(struct load *load)
     if (!err)
         err = trib_bench_fleet_status(&load->fleet, "cpu_us", &after_us);
     f->idle_seconds = (double)(trib_clock_mono_us() - begin_us) / 1e6;
+    f->cores = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     f->idle_percent = (double)(after_us - before_us) / 1e4 / f->idle_seconds;
     return err;
 }

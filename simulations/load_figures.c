@@ -11,6 +11,11 @@ double trib_load_rss_per_device(const struct trib_load_figures *figures)
     return more / (double)figures->devices;
 }
 
+static double idle_of_all(const struct trib_load_figures *f)
+{
+    return f->idle_percent / f->cores;
+}
+
 static void put_round(struct trib_buf *json, const struct trib_load_round *round)
 {
     trib_json_open(json, NULL, '{');
@@ -36,6 +41,7 @@ static void show_json(const struct trib_load_figures *f, const bool met[static 4
     trib_json_open(&json, NULL, '{');
     trib_json_uint(&json, "devices", f->devices);
     trib_json_real(&json, "storm_seconds", f->storm_seconds);
+    trib_json_real(&json, "storm_server_cpu_seconds", f->storm_cpu_seconds);
     trib_json_uint(&json, "dials", f->dials);
     trib_json_uint(&json, "failed_dials", f->failures);
     trib_json_uint(&json, "server_rss_bytes_alone", f->rss_alone);
@@ -43,7 +49,9 @@ static void show_json(const struct trib_load_figures *f, const bool met[static 4
     trib_json_uint(&json, "server_peak_rss_bytes", f->rss_peak);
     trib_json_real(&json, "rss_bytes_per_device", trib_load_rss_per_device(f));
     trib_json_real(&json, "idle_seconds", f->idle_seconds);
-    trib_json_real(&json, "idle_cpu_percent", f->idle_percent);
+    trib_json_uint(&json, "cores", f->cores);
+    trib_json_real(&json, "idle_core_percent", f->idle_percent);
+    trib_json_real(&json, "idle_cpu_percent", idle_of_all(f));
     trib_json_open(&json, "rounds", '[');
     for (size_t i = 0; i < f->round_count; i++)
         put_round(&json, &f->rounds[i]);
@@ -67,16 +75,19 @@ static const char *verdict(bool is_met)
 
 static void show_lines(const struct trib_load_figures *f, const bool met[static 4])
 {
-    (void)printf("storm     %" PRIu64 " devices connected in %.2f s (at most %.0f); %" PRIu64
-                 " attempts, %" PRIu64 " in vain%s\n",
-                 f->devices, f->storm_seconds, TRIB_LOAD_STORM_SECONDS, f->dials, f->failures,
-                 verdict(met[0]));
+    (void)printf("storm     %" PRIu64 " devices connected in %.2f s (at most %.0f), %.2f s of the "
+                 "coordinator's CPU time; %" PRIu64 " attempts, %" PRIu64 " in vain%s\n",
+                 f->devices, f->storm_seconds, TRIB_LOAD_STORM_SECONDS, f->storm_cpu_seconds,
+                 f->dials, f->failures, verdict(met[0]));
     (void)printf("memory    %.0f bytes for each (at most %d): %.1f MB alone, %.1f connected, %.1f "
                  "at most%s\n",
                  trib_load_rss_per_device(f), TRIB_LOAD_RSS_PER_DEVICE, (double)f->rss_alone / 1e6,
                  (double)f->rss_connected / 1e6, (double)f->rss_peak / 1e6, verdict(met[1]));
-    (void)printf("idle      %.2f %% of a core in %.0f s (less than %.0f)%s\n", f->idle_percent,
-                 f->idle_seconds, TRIB_LOAD_IDLE_PERCENT, verdict(met[2]));
+    (void)printf(
+        "idle      %.2f %% of the CPU time of %u cores in %.0f s (less than %.0f): %.2f %% "
+        "of one%s\n",
+        idle_of_all(f), f->cores, f->idle_seconds, TRIB_LOAD_IDLE_PERCENT, f->idle_percent,
+        verdict(met[2]));
     for (size_t i = 0; i < f->round_count; i++) {
         const struct trib_load_round *r = &f->rounds[i];
         (void)printf(
@@ -92,7 +103,7 @@ bool trib_load_show(const struct trib_load_figures *f, bool as_json)
     bool met[4] = {
         f->storm_seconds <= TRIB_LOAD_STORM_SECONDS,
         trib_load_rss_per_device(f) <= TRIB_LOAD_RSS_PER_DEVICE,
-        f->idle_percent < TRIB_LOAD_IDLE_PERCENT,
+        idle_of_all(f) < TRIB_LOAD_IDLE_PERCENT,
         true,
     };
     for (size_t i = 0; i < f->round_count; i++)

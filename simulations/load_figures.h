@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define TRIB_LOAD_STORM_SECONDS 10.0
-#define TRIB_LOAD_IDLE_PERCENT  1.0
+#define TRIB_LOAD_IDLE_PERCENT  1.0 // of all cores together
 
 enum {
     TRIB_LOAD_ROUNDS_MAX = 3,
@@ -25,10 +25,12 @@ struct trib_load_round {
 
 struct trib_load_figures {
     uint64_t devices;
-    double storm_seconds; // from the first attempt until all are connected
+    double storm_seconds;     // from the first attempt until all are connected
+    double storm_cpu_seconds; // of the coordinator meanwhile
     uint64_t dials, failures;
     uint64_t rss_alone, rss_connected, rss_peak; // bytes of the coordinator
     double idle_seconds, idle_percent;           // of one core
+    unsigned cores;                              // that the machine has
     size_t round_count;
     struct trib_load_round rounds[TRIB_LOAD_ROUNDS_MAX];
 };

@@ -8,11 +8,12 @@
 #include "common/base/rand.h"
 
 enum {
-    // Silence after which a PING is sent, and between two. Devices ask first, so that the coordinator,
-    // who has thousands of them, only answers.
-    TRIB_PRESENCE_DEVICE_MS = 50000,
-    TRIB_PRESENCE_COORDINATOR_MS = 65000,
-    TRIB_PRESENCE_IDLE_MS = 160000,         // three pings of a device without a sound
+    // Silence after which a PING is sent, and between two. The coordinator asks first: it asks all
+    // whose time has come at once, every few seconds, which wakes its threads far less often than as
+    // many devices that ask when each of them likes.
+    TRIB_PRESENCE_COORDINATOR_MS = 45000,
+    TRIB_PRESENCE_DEVICE_MS = 60000,
+    TRIB_PRESENCE_IDLE_MS = 190000,         // three pings of either without a sound
     TRIB_SESSION_AGE_MS = 24 * 3600 * 1000, // a session's keys serve no longer
     TRIB_RECONNECT_BASE_MS = 1000,
 };
