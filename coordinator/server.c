@@ -150,6 +150,8 @@ static enum trib_err make_parts(struct trib_server *server)
     if (!err)
         err = trib_peers_load(server->peers, server->store, server->started_ms);
     if (!err)
+        trib_sessions_pace(server);
+    if (!err)
         trib_secagg_check_roster(server);
     if (!err && server->config.allow_list[0])
         err = trib_peers_allow(server->peers, server->config.allow_list, server->started_wall_ms);

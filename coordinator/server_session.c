@@ -96,7 +96,7 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
     struct trib_session_link *session = user;
     struct trib_server *server = session->server;
     char *source = session->source;
-    (void)ret_welcome;
+    ret_welcome->retry_max_ms = __atomic_load_n(&server->retry_max_ms, __ATOMIC_RELAXED);
     trib_channel_peer_text(channel, source);
     char *port = strrchr(source, ':');
     if (port)
@@ -458,10 +458,18 @@ static void tick_session(struct trib_session_link *s, uint64_t now_ms, bool ping
     }
 }
 
+void trib_sessions_pace(struct trib_server *server)
+{
+    const uint32_t window_ms =
+        trib_pace_window_ms(trib_peers_count(server->peers), server->config.handshakes_per_second);
+    __atomic_store_n(&server->retry_max_ms, window_ms, __ATOMIC_RELAXED);
+}
+
 void trib_sessions_tick(struct trib_server *server, uint64_t now_ms)
 {
     if (now_ms < server->look_next_ms)
         return;
+    trib_sessions_pace(server);
     const bool pings = now_ms >= server->ping_next_ms;
     server->look_next_ms = now_ms + LOOK_MS;
     if (pings)

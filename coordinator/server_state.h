@@ -218,6 +218,7 @@ struct trib_server {
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
     uint64_t look_next_ms; // when to look at the sessions
+    uint32_t retry_max_ms; // atomic: what devices are told of when to come back (presence.h)
     uint64_t ping_next_ms; // and to ask those that are silent
     uint64_t seen_next_ms; // when to look next for what server_seen.c writes; 0: it starts
 
@@ -276,6 +277,7 @@ void trib_twin_tick(struct trib_session_link *session, uint64_t now_ms);
 // ---- server_session.c
 bool trib_sessions_accepted(void *server, struct trib_conn *conn); // any thread
 void trib_sessions_tick(struct trib_server *server, uint64_t now_ms);
+void trib_sessions_pace(struct trib_server *server); // as many devices as are enrolled now
 void trib_server_close(struct trib_session_link *session, enum trib_close_reason reason);
 // Pack and send a control message; a failure closes the session.
 void trib_server_send(struct trib_session_link *session, enum trib_record_type type,

@@ -16,6 +16,7 @@ enum {
     TRIB_PRESENCE_IDLE_MS = 190000,         // three pings of either without a sound
     TRIB_SESSION_AGE_MS = 24 * 3600 * 1000, // a session's keys serve no longer
     TRIB_RECONNECT_BASE_MS = 1000,
+    TRIB_PACE_WINDOW_MAX_MS = 3600 * 1000,
 };
 
 enum trib_presence {
@@ -43,7 +44,13 @@ struct trib_pace {
     uint64_t cap_ms;
 };
 
-// Within the coordinator's window, else full jitter: uniform up to base x 2^failures, capped.
+// Full jitter: uniform from the window's beginning up to its end or, where that is more, to
+// base x 2^failures, capped.
 uint64_t trib_pace_pause_ms(const struct trib_pace *pace, struct trib_rng *rng);
+
+// The end of the window that a coordinator gives to its devices, milliseconds: when all come back
+// at once, they want half of the handshakes that it judges in a second, or less. 0: there are so few
+// that none is needed.
+uint32_t trib_pace_window_ms(uint64_t devices, uint64_t handshakes_per_second);
 
 #endif // TRIB_WIRE_PRESENCE_H
