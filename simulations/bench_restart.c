@@ -35,6 +35,7 @@ struct restart {
     double answers[STARTS]; // seconds from its start until the admin socket answers
     double serves[STARTS];  // until a device has a session
     uint64_t store_bytes, rss;
+    uint64_t window_ms; // that the device was given to come back in
 };
 
 // A device with a real handshake.
@@ -60,6 +61,7 @@ static enum trib_err serve_one(struct restart *restart)
     trib_swarm_connect(swarm, 1);
     while (trib_swarm_counts(swarm).open == 0 && trib_clock_mono_ms() < until_ms)
         trib_clock_sleep_ms(1);
+    restart->window_ms = trib_swarm_counts(swarm).window_ms;
     err = trib_swarm_counts(swarm).open > 0 ? TRIB_OK : TRIB_ERR_TIMEOUT;
     trib_swarm_destroy(swarm);
     return err;
@@ -109,6 +111,7 @@ static bool show(const struct restart *restart, bool as_json)
     trib_json_uint(&json, "params", restart->plan.params);
     trib_json_uint(&json, "store_bytes", restart->store_bytes);
     trib_json_uint(&json, "server_rss_bytes", restart->rss);
+    trib_json_uint(&json, "window_ms", restart->window_ms);
     trib_json_open(&json, "starts", '[');
     for (int i = 0; i < STARTS; i++) {
         trib_json_open(&json, NULL, '{');

@@ -41,6 +41,7 @@ struct trib_swarm_counts {
     uint64_t refused;   // receipts that are final, and neither
     uint64_t models;    // fetched whole
     uint64_t broken;    // records that make no sense
+    uint64_t window_ms; // the end of the window to come back in, as the last welcome said
 };
 
 // Nobody dials yet.

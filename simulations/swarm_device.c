@@ -290,9 +290,11 @@ static void on_opened(void *user, struct trib_channel *channel, const struct tri
 {
     struct trib_swarm_device *device = user;
     (void)channel;
-    (void)welcome;
     device->is_up = true;
-    trib_swarm_count(device->swarm, &device->swarm->counts.open);
+    (void)pthread_mutex_lock(&device->swarm->lock);
+    device->swarm->counts.open++;
+    device->swarm->counts.window_ms = welcome->retry_max_ms;
+    (void)pthread_mutex_unlock(&device->swarm->lock);
     send_ready(device);
     if (device->step == TRIB_SWARM_SENDING) // from the start, with a new session
         begin_upload(device);

@@ -279,6 +279,32 @@ static void the_backlog_is_longer_than_that_of_nng(void **state)
     echo_server_stop(&server);
 }
 
+// Whoever comes while as many as may be are there is neither refused nor accepted.
+static void beyond_the_limit_connections_wait_until_one_is_released(void **state)
+{
+    enum {
+        LIMIT = 2,
+        COUNT = 5,
+    };
+    struct echo_server server;
+    int fds[COUNT];
+    (void)state;
+    echo_server_start(&server, tcp_url, 1);
+    trib_listener_limit(server.listener, LIMIT);
+    for (int i = 0; i < COUNT; i++)
+        fds[i] = plain_connect(&server);
+    assert_true(echo_wait(&server.accepted, LIMIT));
+    for (uint64_t in = LIMIT; in < COUNT; in++) {
+        trib_clock_sleep_ms(20);
+        assert_true(echo_get(&server.accepted) == in);
+        trib_listener_release(server.listener);
+        assert_true(echo_wait(&server.accepted, in + 1));
+    }
+    for (int i = 0; i < COUNT; i++)
+        (void)close(fds[i]);
+    echo_server_stop(&server);
+}
+
 static void an_ipc_socket_has_the_mode_that_was_asked_for(void **state)
 {
     struct echo_server server;
@@ -374,6 +400,7 @@ int main(void)
         cmocka_unit_test(who_may_not_come_in_gets_not_one_byte),
         cmocka_unit_test(who_says_nothing_is_closed_when_the_time_is_up),
         cmocka_unit_test(the_backlog_is_longer_than_that_of_nng),
+        cmocka_unit_test(beyond_the_limit_connections_wait_until_one_is_released),
         cmocka_unit_test(an_ipc_socket_has_the_mode_that_was_asked_for),
         cmocka_unit_test(a_connection_says_who_is_at_the_other_end),
         cmocka_unit_test(dialing_nobody_and_cancelling_call_back_exactly_once),

@@ -63,6 +63,7 @@ class LoadTest(fleet.Case):
             self.assertLess(start["serves_seconds"], 10)  # 2 s, of a machine that is not busy
         self.assertEqual(status, 0 if found["is_met"] else 7)
         self.assertGreater(found["store_bytes"], 60 * 50 * 100)
+        self.assertEqual(found["window_ms"], 5000)  # 1,000 devices, 1,000 handshakes a second
 
     def test_what_cannot_be_loaded_is_a_usage_error(self):
         for words in [["load", "--devices", 100, "--cohort", 100], ["load", "--dropout", 0.9],
