@@ -2,6 +2,7 @@
 
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "common/base/alloc.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/wipe.h"
 
@@ -20,6 +22,15 @@ enum {
     IDLE_S = 10,
     HEAD_SIZE_MAX = 8192,
     LINES_PER_SECOND = 2,
+    REQUEST_MS = 10000, // whole, with its answer: the library's own timeout begins anew with a byte
+};
+
+// A connection, by the library's thread; the lock is held while it is ended from outside, so that
+// its descriptor is not another's by then.
+struct line {
+    bool is_used;
+    int fd;
+    uint64_t since_ms; // when it was accepted, or its last request was over
 };
 
 struct trib_http {
@@ -29,6 +40,8 @@ struct trib_http {
     bool has_token;
     uint8_t token_digest[TRIB_DIGEST_SIZE];
     struct trib_log_limit limit; // whoever connects can cause lines
+    pthread_mutex_t lock;        // guards the lines
+    struct line lines[CONNECTIONS_MAX];
 };
 
 static void log_line(void *user, const char *format, va_list args)
@@ -126,6 +139,63 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     return reply(connection, &answer);
 }
 
+static void line_begins(struct trib_http *http, struct MHD_Connection *connection, void **ret_line)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *ret_line = NULL;
+    (void)pthread_mutex_lock(&http->lock);
+    for (size_t i = 0; info && i < CONNECTIONS_MAX && !*ret_line; i++) {
+        if (http->lines[i].is_used)
+            continue;
+        http->lines[i] = (struct line){
+            .is_used = true, .fd = info->connect_fd, .since_ms = trib_clock_mono_ms()};
+        *ret_line = &http->lines[i];
+    }
+    (void)pthread_mutex_unlock(&http->lock);
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **line,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct trib_http *http = user;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        line_begins(http, connection, line);
+    } else if (*line) {
+        (void)pthread_mutex_lock(&http->lock);
+        ((struct line *)*line)->is_used = false;
+        (void)pthread_mutex_unlock(&http->lock);
+    }
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **request,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct trib_http *http = user;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    (void)request;
+    (void)how;
+    if (!info || !info->socket_context)
+        return;
+    (void)pthread_mutex_lock(&http->lock);
+    ((struct line *)info->socket_context)->since_ms = trib_clock_mono_ms();
+    (void)pthread_mutex_unlock(&http->lock);
+}
+
+void trib_http_tick(struct trib_http *http, uint64_t now_ms)
+{
+    if (!http)
+        return;
+    (void)pthread_mutex_lock(&http->lock);
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        const struct line *line = &http->lines[i];
+        if (line->is_used && now_ms > line->since_ms + REQUEST_MS)
+            (void)shutdown(line->fd, SHUT_RDWR); // the library sees that and does the rest
+    }
+    (void)pthread_mutex_unlock(&http->lock);
+}
+
 static void fill_address(const struct trib_http_address *from, struct sockaddr_storage *to)
 {
     memset(to, 0, sizeof(*to));
@@ -154,15 +224,18 @@ enum trib_err trib_http_start(const struct trib_http_config *config, trib_http_f
     http->has_token = config->has_token;
     memcpy(http->token_digest, config->token_digest, sizeof(http->token_digest));
     fill_address(&config->address, &address);
+    (void)pthread_mutex_init(&http->lock, NULL);
     http->daemon = MHD_start_daemon(
         MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG |
             (config->address.is_v6 ? MHD_USE_IPv6 : MHD_NO_FLAG),
         config->address.port, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, log_line,
         http, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_SIZE_MAX, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_SIZE_MAX, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
     if (!http->daemon) {
         TRIB_ERROR("http.listen: cannot listen at %s", config->listen);
+        (void)pthread_mutex_destroy(&http->lock);
         free(http);
         return TRIB_ERR_IO;
     }
@@ -179,6 +252,7 @@ void trib_http_stop(struct trib_http *http)
     if (!http)
         return;
     MHD_stop_daemon(http->daemon);
+    (void)pthread_mutex_destroy(&http->lock);
     trib_wipe(http, sizeof(*http));
     free(http);
 }

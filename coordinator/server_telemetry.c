@@ -91,4 +91,5 @@ void trib_watch_tick(struct trib_server *server, uint64_t now_ms)
         return;
     trib_server_telemetry(server, &telemetry);
     trib_watch_see(server->watch, &telemetry, now_ms);
+    trib_http_tick(server->http, now_ms);
 }
