@@ -210,6 +210,14 @@ static enum trib_code judge_begin(struct trib_session_link *session, uint32_t me
     return code;
 }
 
+// What a device says of its update shows that it cannot be counted in this round, whatever comes.
+static bool is_hopeless(enum trib_code code)
+{
+    return code == TRIB_CODE_ARCH_MISMATCH || code == TRIB_CODE_BASE_MISMATCH ||
+           code == TRIB_CODE_OVERSIZE || code == TRIB_CODE_SHAPE_OR_DECODE ||
+           code == TRIB_CODE_BAD_WEIGHT || code == TRIB_CODE_MALFORMED;
+}
+
 void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
                        size_t size)
 {
@@ -234,6 +242,17 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
     }
     if (is_being_accepted(server, begin.update_id))
         code = TRIB_CODE_RETRY_LATER;
+    if (code && upload && is_hopeless(code) && !is_under_way(upload->state)) {
+        // Its lease ends, so that the round does not wait for it; one begun before is cut.
+        server->counters.cut +=
+            upload->state == TRIB_UPLOAD_WAITING || upload->state == TRIB_UPLOAD_ACTIVE;
+        if (upload->state == TRIB_UPLOAD_ACTIVE)
+            (void)sink_close(session);
+        upload->state = TRIB_UPLOAD_WAITING;
+        upload->begin = begin;
+        refuse(server, member, code);
+        return;
+    }
     if (code) {
         count_receipt(server, code);
         trib_server_send_receipt(session, begin.update_id, code);

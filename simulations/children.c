@@ -103,6 +103,18 @@ static void show_tail(const struct trib_child *child)
     trib_buf_fini(&text);
 }
 
+bool trib_child_was_killed(struct trib_child *child)
+{
+    siginfo_t info = {.si_pid = 0};
+    if (child->pid == 0 ||
+        waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid != child->pid || info.si_code != CLD_KILLED || info.si_status != SIGKILL)
+        return false;
+    (void)waitpid(child->pid, NULL, 0);
+    child->pid = 0;
+    return true;
+}
+
 bool trib_child_has_died(struct trib_child *child)
 {
     int status;

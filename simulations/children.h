@@ -28,6 +28,8 @@ TRIB_CHECKED enum trib_err trib_child_start(struct trib_child *child, const char
                                             const char *log, const char *const *argv);
 // Has it ended? Then it is said, with its last lines.
 bool trib_child_has_died(struct trib_child *child);
+// Has it ended by SIGKILL? Then nothing is said, and it is no longer running.
+bool trib_child_was_killed(struct trib_child *child);
 // SIGTERM to all, and SIGKILL to those that are still there after `patience_ms`.
 void trib_children_stop(struct trib_child *children, size_t count, unsigned patience_ms);
 

@@ -25,6 +25,7 @@
 #include "simulations/eliminate.h"
 #include "simulations/ensemble.h"
 #include "simulations/export.h"
+#include "simulations/liar.h"
 #include "simulations/load.h"
 #include "simulations/make.h"
 #include "simulations/own_client.h"
@@ -497,6 +498,7 @@ int main(int argc, char **argv)
         {"bench client", "DIR", "one client of bench coordinator", trib_bench_client},
         {"load", "", "thousands of light devices at one coordinator", trib_load_command},
         {"device", "DIR", "one device of a run with faults", trib_faulty_device},
+        {"liar", "DIR", "one that lies, of a run with liars", trib_liar},
     };
     static const struct trib_program program = {
         .name = "tributary-sim",

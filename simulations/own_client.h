@@ -5,9 +5,6 @@
 #ifndef TRIB_SIMULATIONS_OWN_CLIENT_H
 #define TRIB_SIMULATIONS_OWN_CLIENT_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "common/base/args.h"
 #include "tributary/client.h"
 
@@ -15,12 +12,10 @@
 int trib_own_client_run(const char *dir, enum trib_log_level level,
                         const struct trib_trainer *trainer, void *user);
 
-// Does this device fall silent in this round? It depends on nothing but the arguments: `seed` is
-// the one of the rounds, `dropout` the share of rounds in which a device does.
-bool trib_faults_drop(double dropout, uint64_t seed, uint64_t round_number, const char *name);
-
-// tributary-sim device DIR --dropout P: a client that trains as tributary-client does, but that in
-// some rounds takes the task, and then sends nothing.
+// tributary-sim device DIR [--dropout P] [--straggle P --straggle-ms N] [--kill P]: a client that
+// trains as tributary-client does, but that in some rounds takes the task and sends nothing, or is
+// late, or kills itself when it has trained. It does that once a round: who starts it again sees it
+// train once more, and send.
 int trib_faulty_device(const struct trib_command *command, int argc, char **argv);
 
 #endif // TRIB_SIMULATIONS_OWN_CLIENT_H

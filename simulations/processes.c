@@ -59,7 +59,7 @@ static enum trib_err check(struct trib_processes *p)
     if (p->stop && p->stop(p->stop_user))
         return TRIB_ERR_STOPPED;
     for (size_t i = 0; i < p->child_count; i++) {
-        if (trib_child_has_died(&p->children[i]))
+        if (!trib_processes_revive(p, i) && trib_child_has_died(&p->children[i]))
             return TRIB_ERR_IO;
     }
     return TRIB_OK;
@@ -111,7 +111,8 @@ static enum trib_err wait_for(struct trib_processes *p, const char *name, uint64
 
 // ---- Starting
 
-static enum trib_err start(struct trib_processes *p, const char *name, const char *const *argv)
+enum trib_err trib_processes_start(struct trib_processes *p, const char *name,
+                                   const char *const *argv)
 {
     char log[TRIB_PROCESSES_PATH_SIZE];
     if (snprintf(log, sizeof(log), "%s/logs/%s.log", p->dir, name) > TRIB_PATH_MAX)
@@ -119,21 +120,6 @@ static enum trib_err start(struct trib_processes *p, const char *name, const cha
     enum trib_err err = trib_child_start(&p->children[p->child_count], name, log, argv);
     p->child_count += !err;
     return err;
-}
-
-// Devices are the real program; those that are to fail are the same library with a trainer that
-// falls silent (own_client.h).
-static enum trib_err start_device(struct trib_processes *p, const char *name, const char *dir)
-{
-    char path[TRIB_PROCESSES_PATH_SIZE];
-    char dropout[TRIB_REAL_TEXT_SIZE];
-    const char *const plain[] = {path, "run", dir, NULL};
-    const char *const faulty[] = {path, "device", dir, "--dropout", dropout, NULL};
-    trib_real_text(p->scenario->config.dropout, dropout);
-    const bool is_faulty = p->scenario->config.dropout > 0;
-    enum trib_err err = trib_child_find(is_faulty ? "simulations" : "client",
-                                        is_faulty ? "tributary-sim" : "tributary-client", path);
-    return err ? err : start(p, name, is_faulty ? faulty : plain);
 }
 
 static enum trib_err start_coordinator(struct trib_processes *p)
@@ -149,7 +135,7 @@ static enum trib_err start_coordinator(struct trib_processes *p)
     trib_identity_wipe(&identity);
     err = trib_child_find("coordinator", "tributary-coordinator", path);
     if (!err)
-        err = start(p, "coordinator", argv);
+        err = trib_processes_start(p, "coordinator", argv);
     return err ? err : wait_for(p, "uptime_seconds", 0, START_MS);
 }
 
@@ -182,7 +168,7 @@ static enum trib_err start_devices(struct trib_processes *p)
         if (!err)
             err = enrol(p, name, dir);
         if (!err)
-            err = start_device(p, name, dir);
+            err = trib_processes_start_device(p, name);
         if (!err)
             err = check(p);
     }

@@ -37,4 +37,17 @@ TRIB_CHECKED enum trib_err trib_processes_write_device(const struct trib_process
 TRIB_CHECKED enum trib_err trib_processes_write_job(const struct trib_processes *p,
                                                     struct trib_buf *ret_text);
 
+// ---- processes.c
+
+// Run one more child; `argv` ends with NULL.
+TRIB_CHECKED enum trib_err trib_processes_start(struct trib_processes *p, const char *name,
+                                                const char *const *argv);
+
+// ---- processes_faults.c
+
+// Start the device of that name, which is enrolled, with the faults that it is to have.
+TRIB_CHECKED enum trib_err trib_processes_start_device(struct trib_processes *p, const char *name);
+// Was this child killed because the scenario wants that? Then it runs again.
+bool trib_processes_revive(struct trib_processes *p, size_t child);
+
 #endif // TRIB_SIMULATIONS_PROCESSES_PARTS_H

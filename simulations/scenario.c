@@ -45,8 +45,19 @@ static const struct trib_conf_key own_keys[] = {
         "column: name or number from 1; never a feature", 0, 0, NULL),
     KEY("partition", "seed", TRIB_CONF_INT, partition_seed, "1", "seed of the dealing", 0, 0, NULL),
 
-    KEY("faults", "dropout", TRIB_CONF_REAL, dropout, "0",
+    KEY("faults", "dropout", TRIB_CONF_REAL, faults.dropout, "0",
         "probability that a device falls silent in a round", 0, 1, NULL),
+    KEY("faults", "straggle", TRIB_CONF_REAL, faults.straggle, "0",
+        "probability that a device is late in a round", 0, 1, NULL),
+    KEY("faults", "straggle_ms", TRIB_CONF_INT, faults.straggle_ms, "1000",
+        "milliseconds by which it is", 1, 604800000, NULL),
+    KEY("faults", "kill", TRIB_CONF_REAL, faults.kill, "0",
+        "probability that a device's process is killed in a round, after training, and started again",
+        0, 1, NULL),
+    KEY("faults", "liars", TRIB_CONF_REAL, faults.liars, "0",
+        "share of the devices whose updates are not true", 0, 1, NULL),
+    KEY("faults", "lie", TRIB_CONF_CHOICE, faults.lie, "mixed", "what is not true in them", 0, 0,
+        TRIB_LIE_CHOICES),
     KEY("secagg", "inprocess_masks", TRIB_CONF_BOOL, inprocess_masks, "yes",
         "no: leave out the masks, which cancel (only --mode inprocess): the same bytes, sooner", 0,
         0, NULL),
@@ -204,6 +215,20 @@ static enum trib_err check_policy(struct trib_scenario *s)
     return TRIB_OK;
 }
 
+static enum trib_err check_faults(struct trib_scenario *s)
+{
+    if (s->config.faults.liars == 0)
+        return TRIB_OK;
+    if (s->job_config.privacy_mode == TRIB_PRIVACY_DISTRIBUTED)
+        return trib_conf_reject(&s->conf, "faults", "liars",
+                                "must be 0 with privacy.mode = distributed: nobody sees an update "
+                                "by itself, so that none is refused");
+    if (s->data.prepare[0])
+        return trib_conf_reject(&s->conf, "faults", "liars",
+                                "must be 0 with data.prepare: they do not know the pipeline");
+    return TRIB_OK;
+}
+
 enum trib_err trib_scenario_check_job(struct trib_scenario *s, uint64_t devices)
 {
     if (devices && s->job_config.cohort > devices)
@@ -294,6 +319,8 @@ enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *pat
         err = trib_scenario_check_job(scenario, scenario->config.clients);
     if (!err)
         err = check_measuring(scenario);
+    if (!err)
+        err = check_faults(scenario);
     if (!err)
         err = check_policy(scenario);
     if (!err)

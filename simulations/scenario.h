@@ -20,6 +20,7 @@
 #include "common/privacy/accountant.h"
 #include "coordinator/job.h"
 #include "simulations/budgets.h"
+#include "simulations/faults.h"
 #include "simulations/partition.h"
 #include "tributary/err.h"
 
@@ -44,7 +45,7 @@ struct trib_scenario_config {
     trib_conf_text column;
     uint64_t partition_seed;
     // [faults]
-    double dropout;
+    struct trib_faults faults;
     // [secagg]
     bool inprocess_masks; // no: leave out the masks, which cancel: the same bytes, sooner
 };
@@ -105,9 +106,15 @@ struct trib_samples trib_scenario_samples(const struct trib_scenario *scenario, 
 // Its held-out rows, with test_on = devices.
 struct trib_samples trib_scenario_held_out(const struct trib_scenario *scenario, size_t device);
 
-// Does this device fall silent in this round (faults.dropout)?
+// Does nothing of this device come in this round (faults.dropout, or late beyond report_ms)?
 bool trib_scenario_drops(const struct trib_scenario *scenario, uint64_t round_number,
                          const char *name);
+// Does it come after the others (faults.straggle)?
+bool trib_scenario_is_late(const struct trib_scenario *scenario, uint64_t round_number,
+                           const char *name);
+// Does it lie in all rounds (faults.liars), and about what?
+bool trib_scenario_lies(const struct trib_scenario *scenario, const char *name,
+                        enum trib_lie *ret_lie);
 
 // Every key with its default and help.
 TRIB_CHECKED enum trib_err trib_scenario_print_keys(FILE *file);

@@ -6,7 +6,6 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "coordinator/job_fallback.h"
-#include "simulations/own_client.h"
 #include "simulations/prepare.h"
 #include "simulations/rows.h"
 #include "simulations/scenario.h"
@@ -388,9 +387,25 @@ struct trib_samples trib_scenario_held_out(const struct trib_scenario *scenario,
     };
 }
 
+bool trib_scenario_is_late(const struct trib_scenario *scenario, uint64_t round_number,
+                           const char *name)
+{
+    return trib_faults_hit(&scenario->config.faults, TRIB_FAULT_STRAGGLE,
+                           scenario->job_config.round_seed, round_number, name);
+}
+
 bool trib_scenario_drops(const struct trib_scenario *scenario, uint64_t round_number,
                          const char *name)
 {
-    return trib_faults_drop(scenario->config.dropout, scenario->job_config.round_seed, round_number,
-                            name);
+    return trib_faults_hit(&scenario->config.faults, TRIB_FAULT_DROPOUT,
+                           scenario->job_config.round_seed, round_number, name) ||
+           (scenario->config.faults.straggle_ms >= scenario->job_config.report_ms &&
+            trib_scenario_is_late(scenario, round_number, name));
+}
+
+bool trib_scenario_lies(const struct trib_scenario *scenario, const char *name,
+                        enum trib_lie *ret_lie)
+{
+    return trib_faults_lies(&scenario->config.faults, scenario->job_config.round_seed, name,
+                            ret_lie);
 }

@@ -73,6 +73,7 @@ struct trib_world {
     struct trib_admit_round rule;
     struct trib_sums sums;
     uint32_t next_member; // to be trained
+    bool is_late_turn;    // of those who come after the others
     uint32_t in_flight;   // being trained
     unsigned working;     // workers that are not done
     enum trib_err failure;

@@ -58,12 +58,25 @@ static struct trib_samples samples_of(const struct trib_world *world, uint64_t d
     return samples;
 }
 
+static bool lies(const struct trib_world *world, uint64_t device, enum trib_lie *ret_lie)
+{
+    char name[TRIB_PARTITION_NAME_SIZE];
+    trib_partition_name(device, name);
+    return trib_scenario_lies(world->scenario, name, ret_lie);
+}
+
 // A device answers a task as a real one does: TRIB_CODE_NONE, or why it declines.
 static enum trib_err judge(struct trib_world *world, uint32_t device, enum trib_code *ret_code)
 {
     struct trib_budgets *budgets = world->scenario->budgets;
     bool is_allowed;
+    enum trib_lie lie;
     *ret_code = TRIB_CODE_NONE;
+    if (lies(world, device, &lie)) { // it has nothing to ask, and does not know how to count
+        *ret_code =
+            world->shape.kind == TRIB_TALLY_NONE ? TRIB_CODE_NONE : TRIB_CODE_DECLINED_FAILED;
+        return TRIB_OK;
+    }
     if (samples_of(world, device).rows == 0) {
         *ret_code = TRIB_CODE_DECLINED_NO_DATA;
         return TRIB_OK;
@@ -123,6 +136,13 @@ static bool falls_silent(const struct trib_world *world, uint32_t member)
     char name[TRIB_PARTITION_NAME_SIZE];
     trib_partition_name(world->round.members[member].device, name);
     return trib_scenario_drops(world->scenario, world->round_number, name);
+}
+
+static bool is_late(const struct trib_world *world, uint32_t member)
+{
+    char name[TRIB_PARTITION_NAME_SIZE];
+    trib_partition_name(world->round.members[member].device, name);
+    return trib_scenario_is_late(world->scenario, world->round_number, name);
 }
 
 static void advance_all(struct trib_world *world)
@@ -190,10 +210,16 @@ static uint32_t claim(struct trib_world *world)
             (void)pthread_cond_wait(&world->changed, &world->lock);
             continue;
         }
-        if (world->next_member == round->member_count)
-            break;
+        if (world->next_member == round->member_count) {
+            if (world->is_late_turn)
+                break;
+            world->is_late_turn = true;
+            world->next_member = 0;
+            continue;
+        }
         const uint32_t member = world->next_member++;
-        if (round->members[member].lease != TRIB_LEASE_TAKEN || falls_silent(world, member))
+        if (round->members[member].lease != TRIB_LEASE_TAKEN || falls_silent(world, member) ||
+            is_late(world, member) != world->is_late_turn)
             continue;
         world->in_flight++;
         return member;
@@ -201,15 +227,41 @@ static uint32_t claim(struct trib_world *world)
     return UINT32_MAX;
 }
 
+// What a liar says of its update, as liar.c does; `digest` holds one that is another.
+static void bend(struct trib_admit_claim *claim, enum trib_lie lie, uint8_t digest[static 32])
+{
+    switch (lie) {
+    case TRIB_LIE_WEIGHT:
+        claim->has_weight = true;
+        claim->weight = 0;
+        return;
+    case TRIB_LIE_SIZE: claim->size--; return;
+    case TRIB_LIE_BASE:
+    case TRIB_LIE_MODEL:
+        memcpy(digest, lie == TRIB_LIE_BASE ? claim->base_digest : claim->arch_digest, 32);
+        digest[0] ^= 1;
+        if (lie == TRIB_LIE_BASE)
+            claim->base_digest = digest;
+        else
+            claim->arch_digest = digest;
+        return;
+    case TRIB_LIE_NORM:
+    case TRIB_LIE_MIXED:
+    case TRIB_LIE_COUNT: return; // it is in the words
+    }
+}
+
 // The coordinator's way with an update, as the server goes it.
 static void receive(struct trib_world *world, uint32_t member,
                     const struct trib_device_update *update, const struct trib_codec_norms *norms)
 {
     struct trib_round *round = &world->round;
+    enum trib_lie lie;
+    uint8_t digest[32];
     struct trib_round_input input = {
         .event = TRIB_ROUND_EV_RELEASE, .member = member, .code = update->code};
     if (update->code == TRIB_CODE_NONE) {
-        const struct trib_admit_claim claimed = {
+        struct trib_admit_claim claimed = {
             .round_id = world->rule.round_id,
             .size = world->rule.packed_size,
             .has_weight = world->rule.encoding->mode == TRIB_PRIVACY_OFF,
@@ -218,6 +270,8 @@ static void receive(struct trib_world *world, uint32_t member,
             .arch_digest = world->rule.arch_digest,
         };
         const uint64_t device = round->members[member].device;
+        if (lies(world, device, &lie))
+            bend(&claimed, lie, digest);
         input.code = trib_admit_begin(&world->rule, round, member, device, &claimed, NULL);
         if (input.code == TRIB_CODE_NONE)
             input.code = trib_admit_numbers(&world->rule, norms);
@@ -257,6 +311,14 @@ static enum trib_err mask_words(void *user, int32_t *words, size_t count)
     return TRIB_OK;
 }
 
+// An update that is made up: the lowest word there is, in every place.
+static void make_up(const struct trib_world *world, struct trib_device_update *ret_update,
+                    struct trib_codec_norms *ret_norms)
+{
+    *ret_update = (struct trib_device_update){.code = TRIB_CODE_NONE, .weight = 1};
+    ret_norms->max_abs = 1ull << (world->rule.encoding->word_bits - 1);
+}
+
 static void train_members(struct trib_work *work)
 {
     struct trib_world_worker *worker = (struct trib_world_worker *)work;
@@ -289,13 +351,18 @@ static void train_members(struct trib_work *work)
             .mask = trib_world_is_masked(world) ? mask_words : NULL,
             .mask_user = &masking,
         };
-        enum trib_err err = trib_bench_run(worker->bench, &task, &update);
-        if (!err && update.code == TRIB_CODE_NONE)
+        enum trib_lie lie;
+        enum trib_err err = TRIB_OK;
+        if (lies(world, device, &lie))
+            make_up(world, &update, &norms);
+        else
+            err = trib_bench_run(worker->bench, &task, &update);
+        if (!err && update.words)
             trib_codec_norms_add_words(update.words, world->shape.words, &norms);
 
         (void)pthread_mutex_lock(&world->lock);
         world->in_flight--;
-        if (!err && update.code == TRIB_CODE_NONE)
+        if (!err && update.words)
             err = charge(world, device);
         if (err)
             world->failure = err;
@@ -313,6 +380,7 @@ enum trib_err trib_world_collect(struct trib_world *world)
 {
     trib_sums_reset(&world->sums, world->shape.words);
     world->next_member = 0;
+    world->is_late_turn = false;
     world->failure = TRIB_OK;
     world->working = world->worker_count;
     for (unsigned w = 0; w < world->worker_count; w++) {

@@ -13,11 +13,13 @@ from hostile import CODES, Admin, Peer, Task, fleet
 SPEC, PARAMS = "2 - dense 2 softmax", 6
 ROWS = "".join(f"{i % 16},{(i * 7) % 16},{i % 2}\n" for i in range(40))
 HANG_UP = b"<and gone>"
-DEVICES = ["known", "user", *(f"d{i:02}" for i in range(2, 15))]  # of the jobs
+DEVICES = ["known", "user", *(f"d{i:02}" for i in range(2, 34))]  # of the jobs
 HONEST = 2  # so many are left at least
 FIRST = 100  # slot of the first of them
 PRIVACY = {"off": "", "local": "noise_multiplier = 1\n", "central": "noise_multiplier = 1\n"}
 WAIT_MS = hostile.WAIT_MS
+HOPELESS = ["ARCH_MISMATCH", "BASE_MISMATCH", "OVERSIZE", "SHAPE_OR_DECODE", "BAD_WEIGHT",
+            "MALFORMED"]
 
 
 # ---- Bytes of frames
@@ -194,8 +196,7 @@ class Round:
         for slot in self.slots:
             self.task = Task(self.peer.await_record(slot, hostile.TASK))
             self.peer.say(slot, hostile.TASK_REPLY, {1: self.task.round, 2: 1})
-        self.free = self.slots[2:]  # each of them lies once
-        self.beginner, self.counted = self.slots[:2]
+        self.counted, *self.free = self.slots  # each of them lies once
         self.open = set(self.slots)
         if mode == "off":  # the last one: nobody may be waited for in others
             line.enrol("late")
@@ -216,10 +217,15 @@ class Round:
         return CODES[self.peer.await_record(slot, hostile.RECEIPT)[2][0]]
 
     def begin(self, slot=None, update="begun", **changes):
-        """The answer to an UPLOAD_BEGIN that is wrong."""
-        slot = slot or self.beginner
+        """The answer to an UPLOAD_BEGIN that is wrong; what shows that nothing can come of it ends
+        the device's part in the round."""
+        slot = slot or self.free[-1]
         self.peer.say(slot, hostile.UPLOAD_BEGIN, self.claim(update, **changes), 7)
-        return self.receipt(slot)
+        code = self.receipt(slot)
+        if code in HOPELESS:
+            self.open.remove(self.free.pop())
+            self.refused += 1
+        return code
 
     def send(self, slot, update, *chunks):
         """A whole upload of these bytes; its receipt."""
