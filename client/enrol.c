@@ -1,8 +1,8 @@
 // Enrolment: prove a token or a listed key once, pin the coordinator's keys.
+#include <stdio.h>
 #include <string.h>
 
 #include "client/enrol.h"
-#include "client/state.h"
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
@@ -137,15 +137,64 @@ static enum trib_err converse(struct conversation *c, const char *url,
     return TRIB_ERR_AUTH;
 }
 
+enum trib_err trib_enrol_ask(const struct trib_enrol_call *call,
+                             struct trib_msg_enrol_reply *ret_reply)
+{
+    struct conversation c = {.dialed = {.run = nothing}};
+    struct trib_frames *frames = NULL;
+    trib_sign_public(call->keys->sign_seed, c.request.sign_key);
+    (void)snprintf(c.request.software, sizeof(c.request.software), "tributary-client %s",
+                   TRIB_VERSION_TEXT);
+    c.request.has_next = call->next != NULL;
+    if (call->next) {
+        trib_noise_public(call->next->secret, c.request.next_key);
+        trib_sign_public(call->next->sign_seed, c.request.next_sign_key);
+    }
+    enum trib_err err = trib_queue_init(&c.queue, false);
+    if (err)
+        return err;
+    err = trib_frames_create(2, &frames);
+    const struct trib_channel_options options = {
+        .handler = &handler,
+        .user = &c,
+        .submit = submit,
+        .executor = &c.queue,
+        .receive_frames = frames,
+        .send_frames = frames,
+        .secret = call->keys->secret,
+        .coordinator = call->coordinator,
+        .hello = call->hello,
+    };
+    if (!err)
+        err = converse(&c, call->url, &options);
+    TRIB_CRASH_POINT("enrol.answered");
+    if (!err && c.reply.code == TRIB_CODE_RETRY_LATER) {
+        TRIB_WARN(
+            "%s: this device waits for the operator's approval (devices approve); enrol again "
+            "afterwards",
+            call->url);
+        err = TRIB_ERR_AUTH;
+    } else if (!err && c.reply.code != TRIB_CODE_ACCEPTED) {
+        TRIB_ERROR("%s: refused: %s", call->url, trib_code_text(c.reply.code));
+        err = TRIB_ERR_AUTH;
+    }
+    if (!err)
+        *ret_reply = c.reply;
+    trib_queue_fini(&c.queue);
+    trib_frames_destroy(frames);
+    return err;
+}
+
 // Enrol at `url` as whom `hello` says, and write down what is pinned.
 static enum trib_err enrol(const char *dir, const char *url,
                            const uint8_t coordinator[static TRIB_NOISE_KEY_SIZE],
                            const struct trib_hello *hello)
 {
-    struct conversation c = {.dialed = {.run = nothing}};
-    struct trib_frames *frames = NULL;
+    struct trib_msg_enrol_reply reply;
     struct trib_state_keys keys;
     struct trib_state_enrolment enrolment = {.name = ""};
+    const struct trib_enrol_call call = {
+        .url = url, .coordinator = coordinator, .hello = hello, .keys = &keys};
 
     trib_crypto_init();
     enum trib_err err = trib_state_make(dir);
@@ -154,46 +203,16 @@ static enum trib_err enrol(const char *dir, const char *url,
     TRIB_CRASH_POINT("enrol.keys");
     if (err)
         return err;
-    trib_sign_public(keys.sign_seed, c.request.sign_key);
-    (void)snprintf(c.request.software, sizeof(c.request.software), "tributary-client %s",
-                   TRIB_VERSION_TEXT);
-    err = trib_queue_init(&c.queue, false);
-    if (!err)
-        err = trib_frames_create(2, &frames);
-    if (err)
-        goto out;
-    const struct trib_channel_options options = {
-        .handler = &handler,
-        .user = &c,
-        .submit = submit,
-        .executor = &c.queue,
-        .receive_frames = frames,
-        .send_frames = frames,
-        .secret = keys.secret,
-        .coordinator = coordinator,
-        .hello = hello,
-    };
-    err = converse(&c, url, &options);
-    TRIB_CRASH_POINT("enrol.answered");
-    if (!err && c.reply.code == TRIB_CODE_RETRY_LATER) {
-        TRIB_WARN(
-            "%s: this device waits for the operator's approval (devices approve); enrol again "
-            "afterwards",
-            url);
-        err = TRIB_ERR_AUTH;
-    } else if (!err && c.reply.code != TRIB_CODE_ACCEPTED) {
-        TRIB_ERROR("%s: enrolment refused: %s", url, trib_code_text(c.reply.code));
-        err = TRIB_ERR_AUTH;
-    }
+    err = trib_enrol_ask(&call, &reply);
     if (err)
         goto out;
     (void)snprintf(enrolment.url, sizeof(enrolment.url), "%s", url);
-    (void)snprintf(enrolment.name, sizeof(enrolment.name), "%s", c.reply.name);
-    (void)snprintf(enrolment.population, sizeof(enrolment.population), "%s", c.reply.population);
+    (void)snprintf(enrolment.name, sizeof(enrolment.name), "%s", reply.name);
+    (void)snprintf(enrolment.population, sizeof(enrolment.population), "%s", reply.population);
     memcpy(enrolment.coordinator_key, coordinator, sizeof(enrolment.coordinator_key));
-    memcpy(enrolment.release_key, c.reply.release_key, sizeof(enrolment.release_key));
-    enrolment.has_roster_key = c.reply.has_roster_key;
-    memcpy(enrolment.roster_key, c.reply.roster_key, sizeof(enrolment.roster_key));
+    memcpy(enrolment.release_key, reply.release_key, sizeof(enrolment.release_key));
+    enrolment.has_roster_key = reply.has_roster_key;
+    memcpy(enrolment.roster_key, reply.roster_key, sizeof(enrolment.roster_key));
     err = trib_state_config_write(dir);
     TRIB_CRASH_POINT("enrol.config");
     if (!err)
@@ -203,8 +222,6 @@ static enum trib_err enrol(const char *dir, const char *url,
         TRIB_INFO("enrolled name=%s url=%s", enrolment.name, url);
 
 out:
-    trib_queue_fini(&c.queue);
-    trib_frames_destroy(frames);
     trib_state_keys_wipe(&keys);
     return err;
 }

@@ -15,6 +15,7 @@
 #include "client/inlet.h"
 #include "client/predict.h"
 #include "client/privacy_report.h"
+#include "client/rotate.h"
 #include "client/slot.h"
 #include "client/spool.h"
 #include "client/state.h"
@@ -432,6 +433,16 @@ static int cmd_privacy(const struct trib_command *command, int argc, char **argv
     return exit_code(err);
 }
 
+static int cmd_rotate(const struct trib_command *command, int argc, char **argv)
+{
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command, .operand_min = 1, .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    return exit_code(trib_device_rotate(argv[0]));
+}
+
 static const struct trib_command commands[] = {
     {"enrol", "TOKEN|URL", "join a coordinator with a token, or with --key when on its allow-list",
      cmd_enrol},
@@ -447,6 +458,7 @@ static const struct trib_command commands[] = {
     {"status", "DIR", "what is installed, what waits", cmd_status},
     {"privacy", "DIR", "what was spent of this device's privacy, for whom, and what is left",
      cmd_privacy},
+    {"rotate", "DIR", "get other keys and stay the same device; while no client runs", cmd_rotate},
     {"keygen", "", "make the device's keys and print the public one, for an allow-list",
      cmd_keygen},
 };

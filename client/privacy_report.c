@@ -61,7 +61,7 @@ static enum trib_err load(struct report *report, const char *dir)
         return err;
     const struct trib_ledger_options options = {
         .dir = dir,
-        .secret = keys.secret,
+        .secret = keys.ledger,
         .budget = trib_policy_budget(&report->config.policy),
         .is_reader = true,
         .visit = keep,

@@ -19,6 +19,7 @@
 #define TRIB_LOG_MODULE "state"
 
 #define KEY_FILE        "device.key"
+#define NEXT_KEY_FILE   "device.key.next"
 #define ENROLMENT_FILE  "enrolment.ini"
 #define CONFIG_FILE     "client.ini"
 
@@ -33,48 +34,92 @@ enum trib_err trib_state_make(const char *dir)
 
 // ---- Keys
 
-static enum trib_err key_lines(const char *dir, struct trib_state_keys *keys,
+enum {
+    KEY_LINES = 3
+};
+
+static enum trib_err key_lines(const char *dir, const char *name, struct trib_state_keys *keys,
                                char path[static TRIB_PATH_MAX + 1],
-                               struct trib_keyfile_line lines[static 2])
+                               struct trib_keyfile_line lines[static KEY_LINES])
 {
-    lines[0] = (struct trib_keyfile_line){"x25519", keys->secret};
-    lines[1] = (struct trib_keyfile_line){"ed25519", keys->sign_seed};
-    return trib_path_join(path, dir, KEY_FILE);
+    lines[0] = (struct trib_keyfile_line){.label = "x25519", .key = keys->secret};
+    lines[1] = (struct trib_keyfile_line){.label = "ed25519", .key = keys->sign_seed};
+    lines[2] =
+        (struct trib_keyfile_line){.label = "ledger", .key = keys->ledger, .is_optional = true};
+    return trib_path_join(path, dir, name);
+}
+
+static enum trib_err load_keys(const char *dir, const char *name, struct trib_state_keys *ret_keys)
+{
+    static const uint8_t none[TRIB_STATE_KEY_SIZE];
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_state_keys keys = {.ledger = {0}};
+    struct trib_keyfile_line lines[KEY_LINES];
+
+    enum trib_err err = key_lines(dir, name, &keys, path, lines);
+    if (!err)
+        err = trib_keyfile_read(path, lines, KEY_LINES);
+    if (!err && memcmp(keys.ledger, none, sizeof(none)) == 0)
+        memcpy(keys.ledger, keys.secret, sizeof(keys.ledger)); // keys that were never changed
+    if (!err)
+        *ret_keys = keys;
+    trib_wipe(&keys, sizeof(keys));
+    return err;
+}
+
+// The keys of this name, made when there are none; those of a ledger are `ledger`, or NULL.
+static enum trib_err make_keys(const char *dir, const char *name, const uint8_t *ledger,
+                               struct trib_state_keys *ret_keys)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_state_keys keys;
+    struct trib_keyfile_line lines[KEY_LINES];
+
+    enum trib_err err = key_lines(dir, name, &keys, path, lines);
+    if (err)
+        return err;
+    if (trib_file_exists(path))
+        return load_keys(dir, name, ret_keys);
+    trib_random_bytes(keys.secret, sizeof(keys.secret));
+    trib_random_bytes(keys.sign_seed, sizeof(keys.sign_seed));
+    memcpy(keys.ledger, ledger ? ledger : keys.secret, sizeof(keys.ledger));
+    err = trib_keyfile_write(path, lines, ledger ? KEY_LINES : KEY_LINES - 1);
+    if (!err)
+        *ret_keys = keys;
+    trib_wipe(&keys, sizeof(keys));
+    return err;
 }
 
 enum trib_err trib_state_keys_make(const char *dir, struct trib_state_keys *ret_keys)
 {
-    char path[TRIB_PATH_MAX + 1];
-    struct trib_state_keys keys;
-    struct trib_keyfile_line lines[2];
-
-    enum trib_err err = key_lines(dir, &keys, path, lines);
-    if (err)
-        return err;
-    if (trib_file_exists(path))
-        return trib_state_keys_load(dir, ret_keys);
-    trib_random_bytes(keys.secret, sizeof(keys.secret));
-    trib_random_bytes(keys.sign_seed, sizeof(keys.sign_seed));
-    err = trib_keyfile_write(path, lines, 2);
-    if (!err)
-        *ret_keys = keys;
-    trib_wipe(&keys, sizeof(keys));
-    return err;
+    return make_keys(dir, KEY_FILE, NULL, ret_keys);
 }
 
 enum trib_err trib_state_keys_load(const char *dir, struct trib_state_keys *ret_keys)
 {
-    char path[TRIB_PATH_MAX + 1];
-    struct trib_state_keys keys;
-    struct trib_keyfile_line lines[2];
+    return load_keys(dir, KEY_FILE, ret_keys);
+}
 
-    enum trib_err err = key_lines(dir, &keys, path, lines);
+enum trib_err trib_state_keys_next(const char *dir, const struct trib_state_keys *keys,
+                                   struct trib_state_keys *ret_next)
+{
+    return make_keys(dir, NEXT_KEY_FILE, keys->ledger, ret_next);
+}
+
+enum trib_err trib_state_keys_swap(const char *dir)
+{
+    char from[TRIB_PATH_MAX + 1];
+    char to[TRIB_PATH_MAX + 1];
+    enum trib_err err = trib_path_join(from, dir, NEXT_KEY_FILE);
     if (!err)
-        err = trib_keyfile_read(path, lines, 2);
-    if (!err)
-        *ret_keys = keys;
-    trib_wipe(&keys, sizeof(keys));
-    return err;
+        err = trib_path_join(to, dir, KEY_FILE);
+    if (err)
+        return err;
+    if (rename(from, to)) {
+        TRIB_ERROR("%s: cannot rename to %s: %s", from, to, strerror(errno));
+        return TRIB_ERR_IO;
+    }
+    return trib_dir_sync(dir);
 }
 
 void trib_state_keys_wipe(struct trib_state_keys *keys)
@@ -319,7 +364,7 @@ enum trib_err trib_state_ledger(const char *dir, const struct trib_state_keys *k
                                 const struct trib_policy *policy, struct trib_ledger **ret_ledger)
 {
     const struct trib_ledger_options options = {
-        .dir = dir, .secret = keys->secret, .budget = trib_policy_budget(policy)};
+        .dir = dir, .secret = keys->ledger, .budget = trib_policy_budget(policy)};
     return trib_ledger_open(&options, ret_ledger);
 }
 

@@ -1,6 +1,7 @@
 // state.h - what a device keeps in its state directory, apart from models and updates.
 //
 //     device.key       0600  the device's own secrets: X25519 for sessions, Ed25519 for signatures
+//     device.key.next  0600  those that it is about to have (rotate.h)
 //     enrolment.ini    0600  what enrolment taught: the coordinator's address and keys, our name
 //     client.ini       0600  the user's: where the data are, what the device allows
 //     model.safetensors      the installed model with its signed manifest (slot.h)
@@ -31,6 +32,7 @@ enum {
 struct trib_state_keys {
     uint8_t secret[TRIB_STATE_KEY_SIZE];    // X25519
     uint8_t sign_seed[TRIB_SIGN_SEED_SIZE]; // Ed25519
+    uint8_t ledger[TRIB_STATE_KEY_SIZE];    // of the privacy ledger: the first `secret` it had
 };
 
 struct trib_state_enrolment {
@@ -58,6 +60,10 @@ TRIB_CHECKED enum trib_err trib_state_keys_make(const char *dir, struct trib_sta
 // TRIB_ERR_STATE: none yet; TRIB_ERR_CORRUPT: the file is not a key file; TRIB_ERR_AUTH: others may
 // read it.
 TRIB_CHECKED enum trib_err trib_state_keys_load(const char *dir, struct trib_state_keys *ret_keys);
+// Keys to come (DIR/device.key.next): those that are there, or new ones; and from then on for good.
+TRIB_CHECKED enum trib_err trib_state_keys_next(const char *dir, const struct trib_state_keys *keys,
+                                                struct trib_state_keys *ret_next);
+TRIB_CHECKED enum trib_err trib_state_keys_swap(const char *dir);
 void trib_state_keys_wipe(struct trib_state_keys *keys);
 
 // The roster key that counts: the owner's own (client.policy.roster_pk) before that of enrolment;

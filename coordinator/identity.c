@@ -123,8 +123,8 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
     struct trib_identity identity;
     char sub[TRIB_PATH_MAX + 1];
     char text[TRIB_KEY_TEXT_SIZE + 1];
-    const struct trib_keyfile_line lines[] = {{"x25519", identity.secret},
-                                              {"release", identity.release_seed}};
+    const struct trib_keyfile_line lines[] = {{"x25519", identity.secret, false},
+                                              {"release", identity.release_seed, false}};
 
     enum trib_err err = find_paths(dir, &paths);
     if (err)
@@ -169,8 +169,8 @@ enum trib_err trib_identity_load(const char *dir, struct trib_identity *ret_iden
 {
     struct paths paths;
     struct trib_identity identity;
-    const struct trib_keyfile_line lines[] = {{"x25519", identity.secret},
-                                              {"release", identity.release_seed}};
+    const struct trib_keyfile_line lines[] = {{"x25519", identity.secret, false},
+                                              {"release", identity.release_seed, false}};
     enum trib_err err = find_paths(dir, &paths);
     if (!err)
         err = trib_keyfile_read(paths.key, lines, 2);

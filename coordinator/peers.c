@@ -172,6 +172,8 @@ enum trib_err trib_peers_add(struct trib_peers *peers, const struct trib_store_d
     enum trib_err err = sorted_insert(peers, peer);
     if (!err)
         err = trib_map_put(peers->by_key, row->key, sizeof(row->key), peer);
+    if (!err && row->has_next)
+        err = trib_map_put(peers->by_key, row->next_key, sizeof(row->next_key), peer);
     if (!err)
         err = trib_map_put(peers->by_name, row->name, strlen(row->name), peer);
     if (!err)
@@ -201,6 +203,40 @@ enum trib_err trib_peers_token_add(struct trib_peers *peers, const struct trib_s
     enum trib_err err = trib_map_put(peers->tokens, row->id, sizeof(row->id), token);
     (void)pthread_mutex_unlock(&peers->lock);
     return err;
+}
+
+bool trib_peers_key_is_free(struct trib_peers *peers, const struct trib_peer *peer,
+                            const uint8_t key[static 32])
+{
+    (void)pthread_mutex_lock(&peers->lock);
+    const struct trib_peer *owner = trib_map_get(peers->by_key, key, 32);
+    (void)pthread_mutex_unlock(&peers->lock);
+    return !owner || (owner == peer && memcmp(peer->row.key, key, 32) != 0);
+}
+
+enum trib_err trib_peers_next(struct trib_peers *peers, struct trib_peer *peer,
+                              const uint8_t key[static 32], const uint8_t sign_key[static 32])
+{
+    (void)pthread_mutex_lock(&peers->lock);
+    if (peer->row.has_next)
+        (void)trib_map_remove(peers->by_key, peer->row.next_key, 32);
+    enum trib_err err = trib_map_put(peers->by_key, key, 32, peer);
+    peer->row.has_next = !err;
+    memcpy(peer->row.next_key, key, 32);
+    memcpy(peer->row.next_sign_key, sign_key, 32);
+    (void)pthread_mutex_unlock(&peers->lock);
+    return err;
+}
+
+void trib_peers_promote(struct trib_peers *peers, struct trib_peer *peer)
+{
+    (void)pthread_mutex_lock(&peers->lock);
+    (void)trib_map_remove(peers->by_key, peer->row.key, 32);
+    memcpy(peer->row.key, peer->row.next_key, 32);
+    memcpy(peer->row.sign_key, peer->row.next_sign_key, 32);
+    peer->row.has_next = false;
+    peer->row.has_roster = false;
+    (void)pthread_mutex_unlock(&peers->lock);
 }
 
 void trib_peers_revoke(struct trib_peers *peers, struct trib_peer *peer, uint64_t wall_ms)

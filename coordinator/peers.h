@@ -81,6 +81,15 @@ TRIB_CHECKED enum trib_err trib_peers_add(struct trib_peers *peers,
                                           const uint8_t *token_id, struct trib_peer **ret_peer);
 TRIB_CHECKED enum trib_err trib_peers_token_add(struct trib_peers *peers,
                                                 const struct trib_store_token *token);
+// Keys that a device will come with, once they are durable.
+TRIB_CHECKED enum trib_err trib_peers_next(struct trib_peers *peers, struct trib_peer *peer,
+                                           const uint8_t key[static 32],
+                                           const uint8_t sign_key[static 32]);
+// May this key become the device's? Not if another one has it.
+bool trib_peers_key_is_free(struct trib_peers *peers, const struct trib_peer *peer,
+                            const uint8_t key[static 32]);
+// It came with them: the old ones are nobody's.
+void trib_peers_promote(struct trib_peers *peers, struct trib_peer *peer);
 void trib_peers_revoke(struct trib_peers *peers, struct trib_peer *peer, uint64_t wall_ms);
 
 // ---- Keys that asked and wait for an operator: in memory only, forgotten with the process and

@@ -275,7 +275,7 @@ void trib_roster_print(struct trib_buf *buf, const struct trib_roster *roster)
 enum trib_err trib_roster_key_make(const char *path, uint8_t ret_seed[static TRIB_SIGN_SEED_SIZE])
 {
     uint8_t seed[TRIB_SIGN_SEED_SIZE];
-    const struct trib_keyfile_line line = {"roster", seed};
+    const struct trib_keyfile_line line = {"roster", seed, false};
     if (trib_file_exists(path)) {
         TRIB_ERROR("%s: is there already, and a key is never written over", path);
         return TRIB_ERR_STATE;
@@ -291,7 +291,7 @@ enum trib_err trib_roster_key_make(const char *path, uint8_t ret_seed[static TRI
 enum trib_err trib_roster_key_read(const char *path, uint8_t ret_seed[static TRIB_SIGN_SEED_SIZE])
 {
     uint8_t seed[TRIB_SIGN_SEED_SIZE];
-    const struct trib_keyfile_line line = {"roster", seed};
+    const struct trib_keyfile_line line = {"roster", seed, false};
     enum trib_err err = trib_keyfile_read(path, &line, 1);
     if (!err)
         memcpy(ret_seed, seed, sizeof(seed));

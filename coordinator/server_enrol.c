@@ -19,25 +19,34 @@ struct enrol_op {
     uint8_t token_id[TRIB_TOKEN_ID_SIZE];
 };
 
-static void answer_enrolment(struct trib_server *server, struct trib_channel *channel,
-                             enum trib_code code, const char *name)
+void trib_enrol_answer(struct trib_server *server, struct trib_channel *channel,
+                       const struct trib_enrol_answer *answer)
 {
-    struct trib_msg_enrol_reply reply = {.code = code};
+    struct trib_msg_enrol_reply reply = {.code = answer->code};
     struct trib_buf packed = {0};
-    if (code == TRIB_CODE_ACCEPTED) {
-        (void)snprintf(reply.name, sizeof(reply.name), "%s", name);
+    if (answer->code == TRIB_CODE_ACCEPTED) {
+        (void)snprintf(reply.name, sizeof(reply.name), "%s", answer->name);
         (void)snprintf(reply.population, sizeof(reply.population), "%.*s", TRIB_NAME_MAX,
                        server->config.population);
         memcpy(reply.release_key, server->identity.release_key, sizeof(reply.release_key));
         reply.has_roster_key = !server->config.roster_is_offline;
         if (reply.has_roster_key)
             memcpy(reply.roster_key, server->identity.roster_key, sizeof(reply.roster_key));
+        reply.has_next = answer->next_key != NULL;
+        if (answer->next_key)
+            memcpy(reply.next_key, answer->next_key, sizeof(reply.next_key));
     }
     trib_msg_enrol_reply_pack(&reply, &packed);
     if (!packed.failed)
         (void)!trib_channel_send(channel, TRIB_RECORD_ENROL_REPLY, 0, packed.data, packed.size);
     trib_buf_fini(&packed);
     trib_channel_close_after(channel, TRIB_CLOSE_DONE);
+}
+
+static void answer_enrolment(struct trib_server *server, struct trib_channel *channel,
+                             enum trib_code code, const char *name)
+{
+    trib_enrol_answer(server, channel, &(struct trib_enrol_answer){.code = code, .name = name});
 }
 
 static enum trib_err enrol_apply(struct trib_commit_op *commit_op, struct trib_store *store)
@@ -98,6 +107,12 @@ void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, s
         trib_server_close(session, TRIB_CLOSE_MALFORMED);
         return;
     }
+    if (session->peer && msg.has_next) {
+        trib_rotate_next(session, &msg);
+        return;
+    }
+    if (session->peer && trib_rotate_confirm(session))
+        return;
     if (session->peer) { // enrolled already; its answer was lost, or it was approved meanwhile
         answer_enrolment(server, session->channel, TRIB_CODE_ACCEPTED, session->peer->row.name);
         return;

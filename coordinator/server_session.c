@@ -103,7 +103,9 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
         *port = '\0';
     switch (trib_peers_judge(server->peers, hello, source, trib_clock_mono_ms(),
                              trib_clock_wall_ms(), &session->peer)) {
-    case TRIB_VERDICT_DEVICE: return true;
+    case TRIB_VERDICT_DEVICE:
+        memcpy(session->enrolment.key, hello->static_key, sizeof(hello->static_key));
+        return true;
     case TRIB_VERDICT_TOKEN: session->enrolment.how = TRIB_VERDICT_TOKEN; break;
     case TRIB_VERDICT_LISTED: session->enrolment.how = TRIB_VERDICT_LISTED; break;
     case TRIB_VERDICT_PENDING: session->enrolment.how = TRIB_VERDICT_PENDING; break;
@@ -143,6 +145,7 @@ static void session_opened(struct trib_server *server, struct trib_server_event 
         if (peer->live) // only a confirmed session replaces an older one
             trib_twin_replace(peer->live);
         peer->live = session;
+        trib_rotate_opened(session);
     }
     free(event);
 }

@@ -291,6 +291,21 @@ bool trib_server_is_present(const struct trib_server *server, const struct trib_
 
 // ---- server_enrol.c
 void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, size_t size);
+struct trib_enrol_answer {
+    enum trib_code code;
+    const char *name;        // with ACCEPTED
+    const uint8_t *next_key; // that is durable now; NULL: none
+};
+void trib_enrol_answer(struct trib_server *server, struct trib_channel *channel,
+                       const struct trib_enrol_answer *answer); // and hang up
+
+// ---- server_rotate.c
+// A device that is enrolled says which keys it will have.
+void trib_rotate_next(struct trib_session_link *session, const struct trib_msg_enrol *msg);
+// A session of a device is there: of keys that it was to have?
+void trib_rotate_opened(struct trib_session_link *session);
+// It asks whether it is enrolled while its new keys are being made durable: answered behind that.
+bool trib_rotate_confirm(struct trib_session_link *session);
 
 // ---- server_seen.c
 void trib_seen_note(struct trib_peer *peer); // it is there, or was until now

@@ -12,10 +12,10 @@
 enum trib_err trib_store_device_insert(struct trib_store *store,
                                        const struct trib_store_device *device, uint64_t *ret_id)
 {
-    enum trib_err err =
-        trib_db_run(store, "INSERT INTO device VALUES(NULL,?,?,?,?,0,?,0,NULL,?)", "ttbbii",
-                    device->name, device->group, device->key, sizeof(device->key), device->sign_key,
-                    sizeof(device->sign_key), device->enrolled_ms, device->enrolled_ms);
+    enum trib_err err = trib_db_run(
+        store, "INSERT INTO device VALUES(NULL,?,?,?,?,0,?,0,NULL,?,NULL,NULL)", "ttbbii",
+        device->name, device->group, device->key, sizeof(device->key), device->sign_key,
+        sizeof(device->sign_key), device->enrolled_ms, device->enrolled_ms);
     if (!err)
         *ret_id = trib_db_last_id(store);
     return err;
@@ -25,6 +25,22 @@ enum trib_err trib_store_device_revoke(struct trib_store *store, uint64_t id, ui
 {
     return trib_db_run_one(store, "UPDATE device SET revoked=1, revoked_ms=? WHERE id=?", "ii",
                            now_ms, id);
+}
+
+enum trib_err trib_store_device_next(struct trib_store *store, uint64_t id,
+                                     const uint8_t key[static 32],
+                                     const uint8_t sign_key[static 32])
+{
+    return trib_db_run_one(store, "UPDATE device SET next_key=?, next_sign_key=? WHERE id=?", "bbi",
+                           key, (size_t)32, sign_key, (size_t)32, id);
+}
+
+enum trib_err trib_store_device_promote(struct trib_store *store, uint64_t id)
+{
+    return trib_db_run_one(store,
+                           "UPDATE device SET key=next_key, sign_key=next_sign_key, next_key=NULL,"
+                           " next_sign_key=NULL, roster=NULL WHERE id=? AND next_key IS NOT NULL",
+                           "i", id);
 }
 
 enum trib_err trib_store_device_roster(struct trib_store *store, uint64_t id,
@@ -76,6 +92,11 @@ static void read_device(void *user, sqlite3_stmt *stmt)
     if (device.has_roster)
         trib_db_bytes(stmt, 8, device.roster, sizeof(device.roster));
     device.seen_ms = trib_db_number(stmt, 9);
+    device.has_next = sqlite3_column_type(stmt, 10) != SQLITE_NULL;
+    if (device.has_next) {
+        trib_db_bytes(stmt, 10, device.next_key, sizeof(device.next_key));
+        trib_db_bytes(stmt, 11, device.next_sign_key, sizeof(device.next_sign_key));
+    }
     (*(const trib_store_device_fn *)reader->callback)(reader->user, &device);
 }
 

@@ -58,6 +58,9 @@ struct trib_store_device {
     uint64_t seen_ms;                    // last there, as far as was written; at first: enrolled
     bool has_roster;                     // an offline roster vouches for it (docs/operating.md)
     uint8_t roster[TRIB_SIGNATURE_SIZE]; // and this is its signature
+    bool has_next;                       // it is about to have other keys
+    uint8_t next_key[32];
+    uint8_t next_sign_key[32];
 };
 
 struct trib_store_token {
@@ -74,6 +77,12 @@ TRIB_CHECKED enum trib_err trib_store_device_insert(struct trib_store *store,
                                                     uint64_t *ret_id);
 TRIB_CHECKED enum trib_err trib_store_device_revoke(struct trib_store *store, uint64_t id,
                                                     uint64_t now_ms);
+// The device will come with these keys.
+TRIB_CHECKED enum trib_err trib_store_device_next(struct trib_store *store, uint64_t id,
+                                                  const uint8_t key[static 32],
+                                                  const uint8_t sign_key[static 32]);
+// It came: they are its keys now, and nobody vouches for them yet. STATE: there are none.
+TRIB_CHECKED enum trib_err trib_store_device_promote(struct trib_store *store, uint64_t id);
 TRIB_CHECKED enum trib_err trib_store_device_roster(
     struct trib_store *store, uint64_t id, const uint8_t signature[static TRIB_SIGNATURE_SIZE]);
 TRIB_CHECKED enum trib_err trib_store_device_seen(struct trib_store *store, uint64_t id,

@@ -17,7 +17,7 @@
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 7,
+    SCHEMA_VERSION = 8,
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 80,
 };
@@ -92,6 +92,9 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     "ALTER TABLE lease ADD COLUMN changed_ms INTEGER;",
     // 7: versions whose files are gone, or are about to go
     "ALTER TABLE version ADD COLUMN dropped_ms INTEGER;",
+    // 8: keys that a device is about to have
+    "ALTER TABLE device ADD COLUMN next_key BLOB;"
+    "ALTER TABLE device ADD COLUMN next_sign_key BLOB;",
 };
 
 // ---- Running statements

@@ -41,13 +41,19 @@ enum trib_err trib_keyfile_write(const char *path, const struct trib_keyfile_lin
     return err;
 }
 
+static bool begins_with(const char *text, const char *label)
+{
+    const size_t length = strlen(label);
+    return strncmp(text, label, length) == 0 && text[length] == ' ';
+}
+
 // The line at *text into `key`; moves *text behind it.
 static bool take_line(const char **text, const struct trib_keyfile_line *line)
 {
     char value[TRIB_KEY_TEXT_SIZE];
     size_t got;
     size_t length = strlen(line->label);
-    if (strncmp(*text, line->label, length) != 0 || (*text)[length] != ' ')
+    if (!begins_with(*text, line->label))
         return false;
     const char *start = *text + length + 1;
     size_t size = strcspn(start, "\n");
@@ -82,7 +88,8 @@ enum trib_err trib_keyfile_read(const char *path, const struct trib_keyfile_line
     const char *text = (const char *)buf.data;
     bool is_good = true;
     for (size_t i = 0; i < count && is_good; i++)
-        is_good = take_line(&text, &lines[i]);
+        is_good = take_line(&text, &lines[i]) ||
+                  (lines[i].is_optional && !begins_with(text, lines[i].label));
     if (!is_good || *text) {
         TRIB_ERROR("%s: not a key file of this program", path);
         err = TRIB_ERR_CORRUPT;

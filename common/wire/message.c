@@ -19,12 +19,26 @@ void trib_msg_enrol_pack(const struct trib_msg_enrol *msg, struct trib_buf *buf)
     tributary__v1__enrol__init(&out);
     out.sign_key = trib_field_bytes(msg->sign_key, sizeof(msg->sign_key));
     out.software = trib_field_text(msg->software);
+    if (msg->has_next) {
+        out.next_key = trib_field_bytes(msg->next_key, sizeof(msg->next_key));
+        out.next_sign_key = trib_field_bytes(msg->next_sign_key, sizeof(msg->next_sign_key));
+    }
     trib_field_pack(buf, &out.base);
 }
 
-TRIB_DEFINE_UNPACK(enrol, Enrol, enrol,
-                   trib_field_take_bytes(&in->sign_key, out->sign_key, sizeof(out->sign_key)) &&
-                       trib_field_take_text(in->software, out->software, sizeof(out->software), 0))
+static bool take_enrol(const Tributary__V1__Enrol *in, struct trib_msg_enrol *out)
+{
+    bool has_sign_key = false;
+    return trib_field_take_bytes(&in->sign_key, out->sign_key, sizeof(out->sign_key)) &&
+           trib_field_take_text(in->software, out->software, sizeof(out->software), 0) &&
+           trib_field_take_optional(&in->next_key, out->next_key, sizeof(out->next_key),
+                                    &out->has_next) &&
+           trib_field_take_optional(&in->next_sign_key, out->next_sign_key,
+                                    sizeof(out->next_sign_key), &has_sign_key) &&
+           out->has_next == has_sign_key;
+}
+
+TRIB_DEFINE_UNPACK(enrol, Enrol, enrol, take_enrol(in, out))
 
 void trib_msg_enrol_reply_pack(const struct trib_msg_enrol_reply *msg, struct trib_buf *buf)
 {
@@ -37,6 +51,8 @@ void trib_msg_enrol_reply_pack(const struct trib_msg_enrol_reply *msg, struct tr
         out.release_key = trib_field_bytes(msg->release_key, sizeof(msg->release_key));
         if (msg->has_roster_key)
             out.roster_key = trib_field_bytes(msg->roster_key, sizeof(msg->roster_key));
+        if (msg->has_next)
+            out.next_key = trib_field_bytes(msg->next_key, sizeof(msg->next_key));
     }
     trib_field_pack(buf, &out.base);
 }
@@ -51,7 +67,9 @@ static bool take_enrol_reply(const Tributary__V1__EnrolReply *in, struct trib_ms
            trib_field_take_text(in->population, out->population, sizeof(out->population), 1) &&
            trib_field_take_bytes(&in->release_key, out->release_key, sizeof(out->release_key)) &&
            trib_field_take_optional(&in->roster_key, out->roster_key, sizeof(out->roster_key),
-                                    &out->has_roster_key);
+                                    &out->has_roster_key) &&
+           trib_field_take_optional(&in->next_key, out->next_key, sizeof(out->next_key),
+                                    &out->has_next);
 }
 
 TRIB_DEFINE_UNPACK(enrol_reply, EnrolReply, enrol_reply, take_enrol_reply(in, out))

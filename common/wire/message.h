@@ -61,6 +61,9 @@ struct trib_msg_pace {
 
 struct trib_msg_enrol {
     uint8_t sign_key[TRIB_SIGN_KEY_SIZE];
+    bool has_next; // keys that the device will have next
+    uint8_t next_key[32];
+    uint8_t next_sign_key[TRIB_SIGN_KEY_SIZE];
     trib_name software;
 };
 
@@ -71,6 +74,8 @@ struct trib_msg_enrol_reply {
     uint8_t release_key[TRIB_SIGN_KEY_SIZE];
     bool has_roster_key; // false: the roster is offline
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE];
+    bool has_next; // the next key is durable
+    uint8_t next_key[32];
 };
 
 struct trib_msg_ready {

@@ -325,6 +325,8 @@ static void a_store_of_before_gets_a_log(void **state)
                                   "ALTER TABLE round DROP COLUMN phases;"
                                   "ALTER TABLE lease DROP COLUMN changed_ms;"
                                   "ALTER TABLE version DROP COLUMN dropped_ms;"
+                                  "ALTER TABLE device DROP COLUMN next_key;"
+                                  "ALTER TABLE device DROP COLUMN next_sign_key;"
                                   "PRAGMA user_version=4",
                                   NULL, NULL, NULL),
                      SQLITE_OK);

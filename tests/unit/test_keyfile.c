@@ -5,8 +5,10 @@
 
 static uint8_t session_key[TRIB_KEYFILE_KEY_SIZE], sign_key[TRIB_KEYFILE_KEY_SIZE];
 static uint8_t got_session[TRIB_KEYFILE_KEY_SIZE], got_sign[TRIB_KEYFILE_KEY_SIZE];
-static const struct trib_keyfile_line lines[] = {{"x25519", session_key}, {"ed25519", sign_key}};
-static const struct trib_keyfile_line got[] = {{"x25519", got_session}, {"ed25519", got_sign}};
+static const struct trib_keyfile_line lines[] = {{"x25519", session_key, false},
+                                                 {"ed25519", sign_key, false}};
+static const struct trib_keyfile_line got[] = {{"x25519", got_session, false},
+                                               {"ed25519", got_sign, false}};
 
 // A good file of two keys; its path.
 static const char *write_keys(void)

@@ -218,6 +218,8 @@ static void devices_of_an_older_store_were_there_when_it_was_upgraded(void **sta
                                   "ALTER TABLE round DROP COLUMN phases;"
                                   "ALTER TABLE lease DROP COLUMN changed_ms;"
                                   "ALTER TABLE version DROP COLUMN dropped_ms;"
+                                  "ALTER TABLE device DROP COLUMN next_key;"
+                                  "ALTER TABLE device DROP COLUMN next_sign_key;"
                                   "PRAGMA user_version=3",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
