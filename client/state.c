@@ -59,7 +59,7 @@ static enum trib_err load_keys(const char *dir, const char *name, struct trib_st
     enum trib_err err = key_lines(dir, name, &keys, path, lines);
     if (!err)
         err = trib_keyfile_read(path, lines, KEY_LINES);
-    if (!err && memcmp(keys.ledger, none, sizeof(none)) == 0)
+    if (!err && trib_equal_ct(keys.ledger, none, sizeof(none)))
         memcpy(keys.ledger, keys.secret, sizeof(keys.ledger)); // keys that were never changed
     if (!err)
         *ret_keys = keys;
