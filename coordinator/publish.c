@@ -160,18 +160,31 @@ enum trib_err trib_version_write(const char *dir, const struct trib_version *ver
     return err;
 }
 
-static enum trib_err read_params(const char *dir, const struct trib_msg_manifest *manifest,
-                                 float *params)
+// The parameters, as they were signed. What else is in the file is nobody's business here.
+static enum trib_err read_params(const char *dir, const struct trib_model *model,
+                                 const struct trib_msg_manifest *manifest, float *params)
 {
     char path[TRIB_PATH_MAX + 1];
     uint8_t first[TRIB_SAFETENSORS_LENGTH_SIZE];
+    uint8_t digest[TRIB_DIGEST_SIZE];
     uint64_t offset;
     enum trib_err err = trib_version_path(dir, manifest->digest, path);
-    if (!err)
-        err = trib_file_read_at(path, 0, first, sizeof(first));
+    if (err)
+        return err;
+    err = trib_file_read_at(path, 0, first, sizeof(first));
     if (!err)
         err = trib_safetensors_data_offset(first, &offset);
-    return err ? err : trib_file_read_at(path, offset, params, manifest->params * sizeof(float));
+    if (!err)
+        err = trib_file_read_at(path, offset, params, manifest->params * sizeof(float));
+    if (!err) {
+        trib_model_digest(model, params, digest);
+        if (memcmp(digest, manifest->digest, sizeof(digest)) != 0)
+            err = TRIB_ERR_CORRUPT;
+    }
+    if (err == TRIB_ERR_CORRUPT)
+        TRIB_ERROR("id=model-corrupt %s: version=%" PRIu64 " does not match its digest; not used",
+                   path, manifest->version);
+    return err;
 }
 
 enum trib_err trib_version_read(const char *dir, const struct trib_identity *identity,
@@ -181,33 +194,26 @@ enum trib_err trib_version_read(const char *dir, const struct trib_identity *ide
 {
     struct trib_msg_manifest read;
     struct trib_model model;
-    uint8_t digest[TRIB_DIGEST_SIZE];
     char why[256];
     float *params = NULL;
-    enum trib_err err = TRIB_ERR_CORRUPT;
 
-    if (!trib_sign_verify(identity->release_key, TRIB_MANIFEST_CONTEXT, manifest, manifest_size,
-                          signature) ||
-        trib_msg_manifest_unpack(manifest, manifest_size, &read) ||
-        trib_model_parse(read.spec, &model, why, sizeof(why)) || model.param_count != read.params) {
+    enum trib_err err = TRIB_ERR_CORRUPT;
+    if (trib_sign_verify(identity->release_key, TRIB_MANIFEST_CONTEXT, manifest, manifest_size,
+                         signature))
+        err = trib_msg_manifest_unpack(manifest, manifest_size, &read);
+    if (err == TRIB_ERR_NOMEM)
+        return err;
+    if (err || trib_model_parse(read.spec, &model, why, sizeof(why)) ||
+        model.param_count != read.params) {
         TRIB_ERROR("id=manifest-corrupt a stored manifest is not ours or does not parse");
         return TRIB_ERR_CORRUPT;
     }
     params = trib_alloc_aligned(model.param_count, sizeof(float));
     if (!params)
         return TRIB_ERR_NOMEM;
-    err = read_params(dir, &read, params);
-    if (err)
-        goto out;
-    trib_model_digest(&model, params, digest);
-    if (memcmp(digest, read.digest, sizeof(digest)) != 0) {
-        TRIB_ERROR("id=model-corrupt version=%" PRIu64 " does not match its digest", read.version);
-        err = TRIB_ERR_CORRUPT;
-        goto out;
-    }
-    err = trib_version_make(identity, &model, params, &read, ret_version); // packs to equal bytes
-
-out:
+    err = read_params(dir, &model, &read, params);
+    if (!err) // packs to equal bytes
+        err = trib_version_make(identity, &model, params, &read, ret_version);
     free(params);
     return err;
 }

@@ -378,9 +378,12 @@ static void take_update(void *user, const struct trib_store_update *update)
         run && update->round == run->id ? trib_round_find(&run->round, update->device) : UINT32_MAX;
     if (member == UINT32_MAX)
         return;
-    if (update->slot >= trib_segment_slot_count(run->segment) || update->weight == 0) {
-        TRIB_ERROR("id=store-corrupt the ledger names slot %" PRIu32 " and weight %" PRIu32,
-                   update->slot, update->weight);
+    const size_t blocks = trib_segment_checksum_count(trib_segment_slot_size(run->segment));
+    if (update->slot >= trib_segment_slot_count(run->segment) || update->weight == 0 ||
+        update->checksums_size != blocks * sizeof(uint32_t)) {
+        TRIB_ERROR("id=store-corrupt the ledger names slot %" PRIu32 " and weight %" PRIu32
+                   ", with %zu bytes of checksums",
+                   update->slot, update->weight, update->checksums_size);
         recovery->err = TRIB_ERR_CORRUPT;
         return;
     }
