@@ -47,13 +47,19 @@ static atomic_llong clock_step_ms;
 
 // ---- Whose memory
 
-// Code of nng, and our own.
-static uintptr_t nng_begin, nng_end, own_begin, own_end;
+// Code of nng, of the C library, and our own.
+static uintptr_t nng_begin, nng_end, libc_begin, libc_end, own_begin, own_end;
 
 static int take_object(struct dl_phdr_info *info, size_t size, void *user)
 {
-    uintptr_t *begin = strstr(info->dlpi_name, "libnng") ? &nng_begin : &own_begin;
-    uintptr_t *end = begin == &nng_begin ? &nng_end : &own_end;
+    uintptr_t *begin = &own_begin, *end = &own_end;
+    if (strstr(info->dlpi_name, "/libnng")) {
+        begin = &nng_begin;
+        end = &nng_end;
+    } else if (strstr(info->dlpi_name, "/libc.so")) {
+        begin = &libc_begin;
+        end = &libc_end;
+    }
     (void)size;
     (void)user;
     if (begin == &own_begin && info->dlpi_name[0])
@@ -137,6 +143,19 @@ const char *fault_name(enum fault_kind kind)
     return names[kind];
 }
 
+// With a sanitizer the C library may be asked by it, which does not bear a failure.
+static bool is_of_sanitizer(void *const *callers, int count)
+{
+#ifdef FAULT_WITH_ASAN
+    const uintptr_t at = count > 0 ? (uintptr_t)callers[0] : 0;
+    return at >= libc_begin && at < libc_end;
+#else
+    (void)callers;
+    (void)count;
+    return false;
+#endif
+}
+
 // Does this call fail? Counts it.
 static __attribute__((noinline)) bool trips(enum fault_kind kind)
 {
@@ -150,6 +169,9 @@ static __attribute__((noinline)) bool trips(enum fault_kind kind)
     const int count = backtrace(callers, CALLERS);
     const bool is_link = is_of_nng(callers + OWN_CALLERS, count - OWN_CALLERS);
     bool fails = (kind != FAULT_MEMORY && kind != FAULT_LINK) || is_link == (kind == FAULT_LINK);
+    if (fails && kind == FAULT_MEMORY &&
+        is_of_sanitizer(callers + OWN_CALLERS, count - OWN_CALLERS))
+        fails = false;
     if (fails && atomic_fetch_add(&armed.fired, 1) == 0)
         backtrace_symbols_fd(callers, count, STDERR_FILENO);
     exempt = false;
@@ -160,14 +182,7 @@ static __attribute__((noinline)) bool trips(enum fault_kind kind)
 // ---- Memory
 
 // With a sanitizer its allocator, otherwise the C library's.
-#ifdef __SANITIZE_ADDRESS__
-#define HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN 1
-#endif
-#endif
-#ifdef HAS_ASAN
+#ifdef FAULT_WITH_ASAN
 #define REAL(name) __interceptor_##name
 #else
 #define REAL(name) __libc_##name
@@ -505,3 +520,12 @@ EXPORTED int clock_gettime(clockid_t id, struct timespec *ret_time)
     }
     return failed;
 }
+
+#ifdef FAULT_WITH_ASAN
+// The loader keeps what it asks for, and seems to be us now.
+const char *__lsan_default_suppressions(void); // NOLINT(bugprone-reserved-identifier)
+EXPORTED const char *__lsan_default_suppressions(void)
+{
+    return "leak:dl_open_worker\nleak:_dl_";
+}
+#endif

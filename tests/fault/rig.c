@@ -68,6 +68,18 @@ void *rig_share(size_t size)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+// ---- What a process of a life knows
+
+static struct trib_client *client_of_process;
+static const struct side *side_of_process;
+
+struct side {
+    struct rig *rig;
+    enum rig_side which;
+    bool is_first; // start of it
+    pid_t process; // 0: none
+};
+
 // ---- Promises, as they are made
 
 static struct rig_shared *living; // of this process's life
@@ -97,6 +109,8 @@ void __wrap_trib_server_send_receipt(struct trib_session_link *session,
         note(living->counted, &living->counted_count, &promise);
     else if (living)
         living->retries++;
+    if (side_of_process && side_of_process->rig->dies_at_receipt)
+        (void)raise(SIGKILL);
     __real_trib_server_send_receipt(session, update_id, code);
 }
 
@@ -127,16 +141,6 @@ static void take_line(void *user, enum trib_log_level level, const char *line)
 }
 
 // ---- The two sides, each a process
-
-static struct trib_client *client_of_process;
-static const struct side *side_of_process;
-
-struct side {
-    struct rig *rig;
-    enum rig_side which;
-    bool is_first; // start of it
-    pid_t process; // 0: none
-};
 
 // What was counted and what failed, before this process ends.
 static void note_faults(void)
@@ -376,6 +380,18 @@ static int prepare(void *user)
     return stop(&coordinator) && is_good ? 0 : 1;
 }
 
+// A log, of what went wrong; false.
+static bool show(const char *log)
+{
+    char line[512];
+    FILE *file = fopen(log, "r");
+    while (file && fgets(line, sizeof(line), file))
+        (void)fprintf(stderr, "    %s", line);
+    if (file)
+        (void)fclose(file);
+    return false;
+}
+
 bool rig_make(struct rig *rig, const char *mode)
 {
     char log[FOLDER_PATH_SIZE];
@@ -392,7 +408,7 @@ bool rig_make(struct rig *rig, const char *mode)
     (void)snprintf(log, sizeof(log), "%s/begin.log", rig->root);
     const pid_t process = rig_fork(prepare, rig, log);
     if (process < 0 || waitpid(process, &status, 0) < 0 || status != 0)
-        return rig_wrong("the beginning failed: see %s", log);
+        return show(log) || rig_wrong("the beginning failed");
     return true;
 }
 
@@ -523,17 +539,46 @@ static bool run_until(struct side *sides, bool (*is_reached)(const struct rig *r
     return stop(&sides[0]) && is_good;
 }
 
+static void forget(struct rig *rig)
+{
+    pthread_mutexattr_t attributes;
+    (void)pthread_mutexattr_init(&attributes);
+    (void)pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    memset(rig->shared, 0, sizeof(*rig->shared));
+    (void)pthread_mutex_init(&rig->shared->lock, &attributes);
+}
+
+bool rig_live_to_receipt(struct rig *rig)
+{
+    struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR},
+                                    {.rig = rig, .which = RIG_DEVICE}};
+    int status = 0;
+    forget(rig);
+    rig->dies_at_receipt = true;
+    const bool is_good = start(&sides[0]) && start(&sides[1]) &&
+                         waitpid(sides[0].process, &status, 0) == sides[0].process &&
+                         WIFSIGNALED(status);
+    (void)kill(sides[1].process, SIGKILL);
+    (void)waitpid(sides[1].process, &status, 0);
+    rig->dies_at_receipt = false;
+    return is_good || rig_wrong("the coordinator did not die at a receipt");
+}
+
+bool rig_live_on(struct rig *rig)
+{
+    struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR},
+                                    {.rig = rig, .which = RIG_DEVICE}};
+    rig->shared->job_is_over = false;
+    return run_until(sides, is_job_over, RIG_LIFE_MS);
+}
+
 bool rig_live(struct rig *rig)
 {
     struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR, .is_first = true},
                                     {.rig = rig, .which = RIG_DEVICE, .is_first = true}};
     struct looking looking;
     const uint64_t began_ms = trib_clock_mono_ms();
-    pthread_mutexattr_t attributes;
-    (void)pthread_mutexattr_init(&attributes);
-    (void)pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    memset(rig->shared, 0, sizeof(*rig->shared));
-    (void)pthread_mutex_init(&rig->shared->lock, &attributes);
+    forget(rig);
     bool is_good = run_until(sides, is_job_over, RIG_LIFE_MS);
     rig->shared->lived_ms = trib_clock_mono_ms() - began_ms;
     if (is_good && !job_is_over(rig, &looking))

@@ -69,6 +69,7 @@ struct rig {
     struct fault fault;
     enum rig_side victim;
     struct rig_shared *shared;
+    bool dies_at_receipt; // the coordinator, before it sends the first one
     // In each process of a life, before it begins; NULL: nothing.
     void (*on_start)(void *user, enum rig_side side);
     void *user;
@@ -83,6 +84,11 @@ bool rig_begin(struct rig *rig, const char *name);
 // Until the job is over and the device has its last version. rig->fault befalls the first start of
 // rig->victim; whoever starts again does so with nothing wrong. False: said on stderr.
 bool rig_live(struct rig *rig);
+// Until the coordinator died at a receipt; the device is killed as well. What is on the disk then: an
+// open round with an update that counts, and a device that still has it in its spool.
+bool rig_live_to_receipt(struct rig *rig);
+// Both again, with what is in `rig->dir`, until the job is over.
+bool rig_live_on(struct rig *rig);
 // Is all there that was promised? `expected`: of a life without faults, or NULL.
 bool rig_check(struct rig *rig, const struct rig_outcome *expected,
                struct rig_outcome *ret_outcome);

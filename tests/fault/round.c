@@ -1,6 +1,7 @@
 // fault_round - let the n-th call fail, for every n, over a whole round: is every promise kept?
 //
-//     fault_round [--mode MODE] [--kind KIND] [--first N] [--every N] [--most N] [--side N] [--lasts]
+//     fault_round sweep [--mode MODE] [--kind KIND] [--victim SIDE]
+//                      [--first N] [--every N] [--lives N] [--side N] [--lasts]
 //
 // A life without faults counts the calls of each kind, and says what is to come out. Then there is
 // one life for each call that fails, in a process of its own: it may end neither by a signal nor
@@ -35,9 +36,9 @@ static const char *const side_names[RIG_SIDES + 1] = {"coordinator", "device", "
 static struct options {
     const char *mode;
     const char *kind, *victim;
-    uint64_t first, every, most, side;
+    uint64_t first, every, lives, side;
     bool lasts;
-} options = {.mode = "local", .first = 1, .every = 1, .most = UINT32_MAX, .side = 4};
+} options = {.mode = "local", .first = 1, .every = 1, .side = 4};
 
 static int live(void *user)
 {
@@ -128,8 +129,13 @@ static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind
         [FAULT_OPEN] = EMFILE,   [FAULT_UNLINK] = EIO,
     };
     const struct tally before = tally;
-    for (uint64_t nth = options.first; nth <= count && nth < options.first + options.most;
-         nth += options.every) {
+    // With a number of lives: that many of the calls, spread evenly.
+    const uint64_t wanted = options.lives < count ? options.lives : count;
+    for (uint64_t i = 0;; i++) {
+        const uint64_t nth =
+            wanted > 0 ? i * count / wanted + 1 : options.first + i * options.every;
+        if (nth > count || (wanted > 0 && i == wanted))
+            break;
         struct life *life = take_idle(lives);
         life->rig.victim = victim;
         life->rig.fault = (struct fault){
@@ -196,7 +202,7 @@ static int cmd_sweep(const struct trib_command *command, int argc, char **argv)
         {"victim", TRIB_OPTION_TEXT, &options.victim, "SIDE", "coordinator or device; both"},
         {"first", TRIB_OPTION_INT, &options.first, "N", "the first call that fails; 1"},
         {"every", TRIB_OPTION_INT, &options.every, "N", "only each N-th of them"},
-        {"most", TRIB_OPTION_INT, &options.most, "N", "no further than N from the first"},
+        {"lives", TRIB_OPTION_INT, &options.lives, "N", "only N of each kind, spread evenly"},
         {"side", TRIB_OPTION_INT, &options.side, "N", "lives side by side; 4"},
         {"lasts", TRIB_OPTION_FLAG, &options.lasts, NULL, "all that follow fail as well"},
     };
