@@ -201,6 +201,12 @@ static bool hold_promises(const struct rig *rig, const struct disk *disk)
     return is_good;
 }
 
+bool rig_hold(const struct rig *rig)
+{
+    struct disk disk;
+    return read_disk(rig, &disk) && hold_promises(rig, &disk);
+}
+
 bool rig_check(struct rig *rig, const struct rig_outcome *expected, struct rig_outcome *ret_outcome)
 {
     struct disk disk;

@@ -86,6 +86,9 @@ static struct rig_shared *living; // of this process's life
 
 static void note(struct rig_promise *promises, size_t *count, const struct rig_promise *promise)
 {
+    const struct rig *rig = side_of_process->rig;
+    if (rig->on_promise)
+        rig->on_promise(rig->user, promise, promises == living->counted);
     (void)pthread_mutex_lock(&living->lock);
     if (*count < RIG_PROMISES_MAX)
         promises[(*count)++] = *promise;

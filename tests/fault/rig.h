@@ -70,8 +70,10 @@ struct rig {
     enum rig_side victim;
     struct rig_shared *shared;
     bool dies_at_receipt; // the coordinator, before it sends the first one
-    // In each process of a life, before it begins; NULL: nothing.
-    void (*on_start)(void *user, enum rig_side side);
+    // In each process of a life; NULL: nothing.
+    void (*on_start)(void *user, enum rig_side side); // before it begins
+    // Before it is told: that an update counts, or the first byte of one.
+    void (*on_promise)(void *user, const struct rig_promise *promise, bool is_counted);
     void *user;
 };
 
@@ -92,6 +94,8 @@ bool rig_live_on(struct rig *rig);
 // Is all there that was promised? `expected`: of a life without faults, or NULL.
 bool rig_check(struct rig *rig, const struct rig_outcome *expected,
                struct rig_outcome *ret_outcome);
+// Is what rig->shared says was promised on the disk, whether or not the job is over?
+bool rig_hold(const struct rig *rig);
 // Both files and rows, of a coordinator that does not run; of a device that does not.
 bool rig_look(const struct rig *rig, struct rig_outcome *ret_outcome);
 
