@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/base/limits.h"
+#include "common/privacy/mode.h"
 #include "simulations/chaos/machine.h"
 
 enum {
@@ -26,8 +27,8 @@ struct trib_server;
 
 struct trib_chaos {
     uint64_t seed, rounds;
+    enum trib_privacy_mode mode;
     bool is_shown; // the log, on stdout
-    bool is_local; // privacy mode local; else off
     bool is_quiet; // nothing goes wrong any more
     bool is_over;  // and all is as it should be
     struct trib_process *coordinator, *operator, * members[TRIB_CHAOS_MEMBERS];

@@ -187,7 +187,8 @@ static bool is_beside_the_point(enum trib_code code)
 static void judge(struct liar *liar, enum trib_code code)
 {
     const struct lie *lie = liar->lie;
-    enum trib_code expected = trib_chaos.is_local && lie->private ? lie->private : lie->answer;
+    enum trib_code expected =
+        trib_chaos.mode != TRIB_PRIVACY_OFF && lie->private ? lie->private : lie->answer;
     const bool has_counted = liar->counted_packed != NULL;
     liar->lie = NULL;
     trib_chaos_say("lie: %s, answer %s", lie->name, trib_code_text(code));
@@ -275,11 +276,15 @@ static bool take_task(struct liar *liar, const struct trib_record *record)
     struct trib_buf packed = {0};
     if (trib_msg_task_unpack(record->payload, record->payload_size, &task))
         return false;
-    const struct trib_msg_task_reply reply = {.round_id = task.round_id,
-                                              .code = TRIB_CODE_ACCEPTED};
+    // Where words are masked its silence is worse than its lies: at times it lets another go in.
+    const bool declines =
+        trib_chaos.mode == TRIB_PRIVACY_DISTRIBUTED && !trib_machine_chance(TRIB_STREAM_LIES, 4);
+    const struct trib_msg_task_reply reply = {
+        .round_id = task.round_id, .code = declines ? TRIB_CODE_DECLINED_BUSY : TRIB_CODE_ACCEPTED};
     trib_msg_task_reply_pack(&reply, &packed);
     say(liar, TRIB_RECORD_TASK_REPLY, 0, &packed);
-    send_claim(liar, &task);
+    if (!declines)
+        send_claim(liar, &task);
     return true;
 }
 

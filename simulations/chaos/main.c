@@ -128,6 +128,7 @@ static void process_ended(struct trib_process *process)
 {
     if (process == trib_chaos.coordinator)
         trib_chaos.server = NULL;
+    trib_oracle_noise(); // what was drawn is drawn, whoever died of it
     trib_network_end(process);
     if (trib_disk_orphan(process))
         trib_chaos_fail("disk", "the files of %s cannot be copied", process->name);
@@ -148,8 +149,9 @@ static enum trib_err make_coordinator(void)
 
 static enum trib_err make_member(const struct trib_process *process)
 {
-    static const char config[] =
-        "[client]\nreconnect_max_ms = 5000\n[client.policy]\nallowed_modes = off,local\n";
+    static const char config[] = "[client]\nreconnect_max_ms = 5000\n[client.policy]\n"
+                                 "allowed_modes = off,local,central,distributed\n"
+                                 "min_cohort = 3\n";
     char path[TRIB_PATH_MAX + 1];
     enum trib_err err = trib_dir_make(process->name, 0700);
     if (!err)
@@ -178,6 +180,12 @@ static enum trib_err make_world(void)
 
 static int run_world(void)
 {
+    static const enum trib_privacy_mode modes[] = {TRIB_PRIVACY_OFF, TRIB_PRIVACY_OFF,
+                                                   TRIB_PRIVACY_LOCAL, TRIB_PRIVACY_CENTRAL,
+                                                   TRIB_PRIVACY_DISTRIBUTED};
+    enum {
+        MODES = sizeof(modes) / sizeof(modes[0])
+    };
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) { // those of the dead stay open
         limit.rlim_cur = limit.rlim_max;
@@ -188,13 +196,15 @@ static int run_world(void)
     trib_posix_init();
     trib_crypto_init();
     trib_log_set_sink(log_line, NULL);
-    trib_chaos.is_local = trib_machine_chance(TRIB_STREAM_WORK, 2);
+    trib_chaos.mode = modes[trib_machine_draw(TRIB_STREAM_WORK, 0, MODES - 1)];
     enum trib_err err = make_world();
     if (err) {
         (void)fprintf(stderr, "chaos: the world cannot be made: %s\n", trib_err_text(err));
         trib_disk_remove();
         return trib_exit_of(err);
     }
+    trib_chaos_say("seed %" PRIu64 ", mode %s", trib_chaos.seed,
+                   trib_privacy_mode_text(trib_chaos.mode));
     trib_faults_init();
     trib_oracle_init();
     for (unsigned i = 0; trib_machine_process(i); i++)

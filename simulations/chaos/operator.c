@@ -148,13 +148,16 @@ static uint64_t submit(void)
 {
     char text[1024];
     char state[16];
+    const bool is_masked = trib_chaos.mode == TRIB_PRIVACY_DISTRIBUTED;
     (void)snprintf(text, sizeof(text),
                    "[model]\nspec = 6 - dense 3 softmax\nseed = 1\n"
-                   "[round]\nrounds = %" PRIu64 "\ncohort = %d\nover_selection = 1.5\n"
-                   "min_accepted = 2\nselect_ms = 5000\nreport_ms = 60000\neval_every = 0\n"
-                   "[privacy]\nmode = %s\n%s",
-                   trib_chaos.rounds, TRIB_CHAOS_COHORT, trib_chaos.is_local ? "local" : "off",
-                   trib_chaos.is_local ? "clip_l2 = 1\nnoise_multiplier = 1\n" : "");
+                   "[round]\nrounds = %" PRIu64 "\ncohort = %d\nselect_ms = 5000\n"
+                   "report_ms = 60000\neval_every = 0\n%s[privacy]\nmode = %s\n%s",
+                   trib_chaos.rounds, TRIB_CHAOS_COHORT,
+                   is_masked ? "[secagg]\nmin_cohort = 4\nphase_ms = 5000\n"
+                             : "over_selection = 1.5\nmin_accepted = 2\n",
+                   trib_privacy_mode_text(trib_chaos.mode),
+                   trib_chaos.mode == TRIB_PRIVACY_OFF ? "" : "noise_multiplier = 1\n");
     union { // the request only reads it
         const char *text;
         const uint8_t *bytes;

@@ -51,11 +51,12 @@ static struct trib_seen_update *remember(int member, const struct trib_msg_uploa
                                          const uint8_t *packed)
 {
     struct trib_seen_update *update = trib_alloc(sizeof(*update));
-    if (!update || !(update->packed = trib_alloc(begin->size)))
+    if (!update || (packed && !(update->packed = trib_alloc(begin->size))))
         abort();
     update->member = member;
     update->begin = *begin;
-    memcpy(update->packed, packed, begin->size);
+    if (packed)
+        memcpy(update->packed, packed, begin->size);
     update->next = trib_seen.updates;
     trib_seen.updates = update;
     return update;
@@ -100,6 +101,12 @@ bool trib_oracle_foreign(const struct trib_process *process,
     return false;
 }
 
+// Masked words are never written down: they and their masks go with the process.
+static bool is_masked(void)
+{
+    return trib_chaos.mode == TRIB_PRIVACY_DISTRIBUTED;
+}
+
 // Its first byte has left.
 static void release(struct trib_seen_update *update)
 {
@@ -119,7 +126,8 @@ static void look_at_uploads(const struct trib_server *server)
         if (run->uploads[i].begin.size == 0 || member < 0 || // none, or from before a restart
             member >= TRIB_CHAOS_DEVICES || trib_seen_find(run->uploads[i].begin.update_id))
             continue;
-        struct trib_seen_update *update = trib_seen_spool(member);
+        struct trib_seen_update *update =
+            is_masked() ? remember(member, &run->uploads[i].begin, NULL) : trib_seen_spool(member);
         char text[ID_TEXT_SIZE];
         if (!update ||
             memcmp(update->begin.update_id, run->uploads[i].begin.update_id, TRIB_MSG_ID_SIZE) != 0)
@@ -163,6 +171,14 @@ static void hold_row(const struct trib_seen_update *seen, const struct trib_stor
     }
 }
 
+static struct trib_seen_update *remember_row(int member, const struct trib_store_update *row)
+{
+    struct trib_msg_upload_begin begin = {.round_id = row->round};
+    memcpy(begin.update_id, row->id, TRIB_MSG_ID_SIZE);
+    memcpy(begin.digest, row->digest, TRIB_DIGEST_SIZE);
+    return remember(member, &begin, NULL);
+}
+
 static void take_row(void *user, const struct trib_store_update *row)
 {
     struct rows *rows = user;
@@ -172,7 +188,7 @@ static void take_row(void *user, const struct trib_store_update *row)
     while (member < TRIB_CHAOS_MEMBERS && rows->ids[member] != row->device)
         member++;
     if (!seen && member < TRIB_CHAOS_DEVICES)
-        seen = trib_seen_spool(member);
+        seen = is_masked() ? remember_row(member, row) : trib_seen_spool(member);
     if (!seen || seen->member != member ||
         memcmp(seen->begin.update_id, row->id, TRIB_MSG_ID_SIZE) != 0)
         trib_chaos_fail("kept", "update %s counts, which nobody has in his spool",
@@ -250,6 +266,7 @@ static void look_after_commit(void)
         trib_disk_commits() == looked_at)
         return;
     looked_at = trib_disk_commits();
+    trib_oracle_noise();
     look_at_store(server);
 }
 

@@ -8,7 +8,10 @@
 //     kept        what is accepted is what the device has in its spool, byte for byte, until it is told
 //     liar        no lie has a row, and each is refused with the code that it deserves
 //     head        versions only grow, keep their digest, and can be verified when they are durable
-//     sum         a version is its parent and the sum of the rows of its round, bit for bit
+//     sum         a version is its parent and the sum of the rows of its round, bit for bit (central:
+//                 the noised sum on the disk, which is that of the rows but for its noise; masked:
+//                 only its members can tell)
+//     noise       a noised sum that was on the disk is never drawn again
 //     budget      before the first byte of an update leaves, its charge is in the device's ledger
 //     books       connections accepted = closed + open; UPLOAD_BEGINs = receipts + cut + in flight
 //     restart     whoever was killed starts again, and nobody ends by himself
@@ -26,6 +29,7 @@
 void trib_oracle_init(void);
 void trib_oracle_started(void);    // a coordinator has come up
 void trib_oracle_look(void);       // after a step
+void trib_oracle_noise(void);      // of mode central, also when somebody was killed
 void trib_oracle_finish(void);     // when all is over
 bool trib_oracle_is_settled(void); // has everybody the newest version?
 

@@ -33,7 +33,7 @@ void trib_oracle_budget(const struct trib_seen_update *update)
     struct trib_buf file = {0};
     unsigned charges = 0;
     unsigned released = 0;
-    if (!trib_chaos.is_local)
+    if (trib_chaos.mode == TRIB_PRIVACY_OFF)
         return;
     (void)snprintf(path, sizeof(path), "%s/privacy.ledger", name);
     if (!trib_file_exists(path) || trib_file_read(path, LEDGER_MAX, &file))

@@ -12,7 +12,7 @@ struct trib_seen_update {
     struct trib_seen_update *next;
     int member; // whose
     struct trib_msg_upload_begin begin;
-    uint8_t *packed; // (begin.size)
+    uint8_t *packed; // (begin.size); NULL: masked, nobody can tell what it says
     bool is_lie;
     bool is_released; // its first byte has left
     bool is_told;     // its device knows that it counts
@@ -28,10 +28,18 @@ struct trib_seen_version {
     float *params; // (count)
 };
 
+// The noised sum of a round.
+struct trib_seen_noise {
+    struct trib_seen_noise *next;
+    uint64_t round;
+    int64_t *sums;
+};
+
 struct trib_seen {
     struct trib_seen_update *updates;   // newest first
     struct trib_seen_version *versions; // newest first
-    struct trib_encoding encoding;      // of the job; mode of the first round
+    struct trib_seen_noise *noises;
+    struct trib_encoding encoding; // of the job; mode of the first round
     bool has_encoding;
 };
 extern struct trib_seen trib_seen;

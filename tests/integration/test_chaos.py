@@ -11,7 +11,8 @@ WORLDS = 30
 # Bugs that are planted in builds for tests (docs/durability.md), and what a world says of them.
 PLANTS = [("reply-early", r"(books|told): "),
           ("no-idempotency", r"told: .* was told \w+ of update \w+, which counts"),
-          ("head-early", r"head: version \d+ cannot be verified")]
+          ("head-early", r"head: version \d+ cannot be verified"),
+          ("noise-again", r"noise: the noised sum of round \d+ was drawn again")]
 
 
 class ChaosTest(fleet.Case):
