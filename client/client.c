@@ -546,9 +546,9 @@ enum trib_err trib_client_create(const struct trib_client_config *config,
     if (!err)
         err = trib_vouched_create(&client->vouched);
     if (!err)
-        err = trib_frames_create(1, &client->receive_frames);
+        err = trib_frames_create(1, 1, &client->receive_frames);
     if (!err)
-        err = trib_frames_create(1, &client->send_frames);
+        err = trib_frames_create(1, 1, &client->send_frames);
     if (err) {
         trib_client_destroy(client);
         return err;

@@ -153,7 +153,7 @@ enum trib_err trib_enrol_ask(const struct trib_enrol_call *call,
     enum trib_err err = trib_queue_init(&c.queue, false);
     if (err)
         return err;
-    err = trib_frames_create(2, &frames);
+    err = trib_frames_create(2, 1, &frames);
     const struct trib_channel_options options = {
         .handler = &handler,
         .user = &c,

@@ -19,7 +19,9 @@
 
 enum {
     TICK_MS = 250,
-    FRAMES = 64, // large buffers for each direction, 64 KiB each
+    RECEIVE_FRAMES = 64, // large buffers for each direction
+    SEND_FRAMES = 32,
+    RECORDS = 4, // of 64 KiB, that each of them holds
     ADMIN_MODE = 0660,
 };
 
@@ -137,9 +139,9 @@ static enum trib_err make_parts(struct trib_server *server)
     if (!err)
         err = trib_pool_create((unsigned)server->config.threads, &server->pool);
     if (!err)
-        err = trib_frames_create(FRAMES, &server->receive_frames);
+        err = trib_frames_create(RECEIVE_FRAMES, RECORDS, &server->receive_frames);
     if (!err)
-        err = trib_frames_create(FRAMES, &server->send_frames);
+        err = trib_frames_create(SEND_FRAMES, RECORDS, &server->send_frames);
     if (!err)
         err = trib_map_create(&server->known);
     if (!err)

@@ -233,9 +233,9 @@ enum trib_err trib_swarm_create(const struct trib_swarm_options *options,
     if (!err)
         err = trib_queue_init(&swarm->queue, false);
     if (!err)
-        err = trib_frames_create(FRAMES, &swarm->receive_frames);
+        err = trib_frames_create(FRAMES, 1, &swarm->receive_frames);
     if (!err)
-        err = trib_frames_create(FRAMES, &swarm->send_frames);
+        err = trib_frames_create(FRAMES, 1, &swarm->send_frames);
     if (!err) {
         int failure = pthread_create(&swarm->thread, NULL, live, swarm);
         if (failure) {

@@ -18,7 +18,7 @@ enum {
 
 struct trib_frame {
     struct trib_frame *next; // free list
-    uint8_t data[TRIB_FRAME_SIZE];
+    uint8_t data[];
 };
 
 // What a channel waits for, one bit each, so that it is in a list at most once.
@@ -89,6 +89,7 @@ bool trib_channel_wants_close(struct trib_channel *channel);
 
 // frames.c. A buffer, or NULL: then the channel is woken when there may be one.
 struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_channel *channel);
+size_t trib_frames_capacity(const struct trib_frames *frames); // of each, at least TRIB_FRAME_SIZE
 void trib_frame_give(struct trib_frames *frames, struct trib_frame *frame);
 bool trib_frames_are_wanted(struct trib_frames *frames); // somebody waits for one
 

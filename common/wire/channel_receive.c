@@ -183,7 +183,8 @@ void trib_channel_work_receive(struct trib_channel *channel)
     }
     if (!take_frames(channel) || trib_channel_wants_close(channel))
         return;
-    size_t capacity = channel->frame_in ? TRIB_FRAME_SIZE : TRIB_CHANNEL_SMALL_SIZE;
+    size_t capacity = channel->frame_in ? trib_frames_capacity(channel->options.receive_frames)
+                                        : TRIB_CHANNEL_SMALL_SIZE;
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_receiving = true;
     (void)pthread_mutex_unlock(&channel->lock);

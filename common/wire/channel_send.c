@@ -164,51 +164,64 @@ static bool next_record(struct trib_channel *channel, struct trib_record *ret_re
     return found;
 }
 
-static bool has_to_send(struct trib_channel *channel)
+// Bytes that the next record takes at most; 0: there is none. Before a chunk is taken a control
+// message of any size may come and overtake it.
+static size_t next_size(struct trib_channel *channel)
 {
+    size_t size = 0;
     (void)pthread_mutex_lock(&channel->lock);
-    bool has = channel->items || channel->bulks;
+    if (channel->items)
+        size = channel->items->size + TRIB_SEALED_OVERHEAD;
+    else if (channel->bulks)
+        size = TRIB_FRAME_SIZE;
     (void)pthread_mutex_unlock(&channel->lock);
-    return has;
+    return size;
 }
 
-// Seal the next record and give it to the connection.
-static void send_next(struct trib_channel *channel)
+// Seal the next record. False: there is none, or it failed and the channel is being closed.
+static bool seal_next(struct trib_channel *channel, uint8_t *out, size_t *ret_size)
 {
     struct trib_record record;
     struct trib_channel_item *item = NULL;
     struct trib_blob *blob = NULL;
-    size_t size = 0;
+    if (!next_record(channel, &record, &item, &blob))
+        return false;
+    enum trib_err err = trib_session_seal(&channel->session, &record, out, ret_size);
+    free(item);
+    trib_blob_unref(blob);
+    if (err)
+        trib_channel_close(channel, TRIB_CLOSE_CIPHER);
+    return !err;
+}
 
-    // A large buffer is needed for large records only, but which comes next may change until the
-    // lock is taken: have one for any that may come.
-    (void)pthread_mutex_lock(&channel->lock);
-    size_t next = channel->items ? channel->items->size : TRIB_CHUNK_SIZE;
-    (void)pthread_mutex_unlock(&channel->lock);
-    bool is_large = next + TRIB_SEALED_OVERHEAD > TRIB_CHANNEL_SMALL_SIZE;
-    if (is_large && !channel->frame_out) {
+// Seal what waits, as much as there is room for, and give it to the connection.
+static void send_next(struct trib_channel *channel, size_t first)
+{
+    size_t used = 0;
+    if (first > TRIB_CHANNEL_SMALL_SIZE && !channel->frame_out) {
         channel->frame_out = trib_frame_take(channel->options.send_frames, channel);
         if (!channel->frame_out)
             return;
     }
-    if (!next_record(channel, &record, &item, &blob))
-        return;
     uint8_t *out = channel->frame_out ? channel->frame_out->data : channel->small_out;
-    enum trib_err err = trib_session_seal(&channel->session, &record, out, &size);
-    free(item);
-    trib_blob_unref(blob);
-    if (err) {
-        trib_channel_close(channel, TRIB_CLOSE_CIPHER);
-        return;
+    const size_t room = channel->frame_out ? trib_frames_capacity(channel->options.send_frames)
+                                           : TRIB_CHANNEL_SMALL_SIZE;
+    for (size_t next = first; next > 0 && next <= room - used; next = next_size(channel)) {
+        size_t size = 0;
+        if (!seal_next(channel, out + used, &size))
+            break;
+        used += size;
     }
+    if (used == 0 || trib_channel_wants_close(channel))
+        return;
     if (channel->options.sent_bytes)
-        __atomic_add_fetch(channel->options.sent_bytes, size, __ATOMIC_RELAXED);
+        __atomic_add_fetch(channel->options.sent_bytes, used, __ATOMIC_RELAXED);
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);
     __atomic_store_n(&channel->out_ms, channel->frame_out ? trib_clock_mono_ms() : 0,
                      __ATOMIC_RELAXED);
-    trib_conn_send(channel->conn, out, size);
+    trib_conn_send(channel->conn, out, used);
 }
 
 // Everything was sent. Closing now, with bytes of the peer unread, would make the kernel reset the
@@ -267,8 +280,9 @@ void trib_channel_work_send(struct trib_channel *channel)
     }
     if (channel->session.state != TRIB_SESSION_OPEN)
         return;
-    if (has_to_send(channel)) {
-        send_next(channel);
+    const size_t next = next_size(channel);
+    if (next > 0) {
+        send_next(channel, next);
     } else if (channel->frame_out) {
         trib_frame_give(channel->options.send_frames, channel->frame_out);
         channel->frame_out = NULL;

@@ -10,18 +10,20 @@ struct trib_frames {
     pthread_mutex_t lock;
     struct trib_frame *free;
     size_t left;                  // how many may still be allocated
+    size_t capacity;              // bytes of each
     bool keeps;                   // those that nobody uses: one alone is soon made again
     struct trib_channel *waiting; // channels that want one, linked by `waiting_next`
 };
 
-enum trib_err trib_frames_create(size_t count, struct trib_frames **ret_frames)
+enum trib_err trib_frames_create(size_t count, size_t records, struct trib_frames **ret_frames)
 {
-    assert(count > 0);
+    assert(count > 0 && records > 0);
     struct trib_frames *frames = trib_alloc(sizeof(*frames));
     if (!frames)
         return TRIB_ERR_NOMEM;
     (void)pthread_mutex_init(&frames->lock, NULL);
     frames->left = count;
+    frames->capacity = records * TRIB_FRAME_SIZE;
     frames->keeps = count > 1;
     *ret_frames = frames;
     return TRIB_OK;
@@ -40,6 +42,11 @@ void trib_frames_destroy(struct trib_frames *frames)
     free(frames);
 }
 
+size_t trib_frames_capacity(const struct trib_frames *frames)
+{
+    return frames->capacity;
+}
+
 // The link of a channel in the list of those who wait for one of `frames`.
 static struct trib_frame_waiter *waiter_of(struct trib_channel *channel,
                                            const struct trib_frames *frames)
@@ -56,7 +63,7 @@ struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_chann
         frame = frames->free;
         frames->free = frame->next;
     } else if (frames->left > 0) {
-        frame = trib_alloc(sizeof(*frame));
+        frame = trib_alloc(sizeof(*frame) + frames->capacity);
         frames->left -= frame != NULL;
         has_failed = !frame;
     }

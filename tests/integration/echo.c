@@ -118,9 +118,9 @@ void echo_server_start(struct echo_server *server, const char *url, size_t frame
     trib_noise_public(server->secret, server->key);
     trib_noise_public(echo_device_secret, server->device_key);
     (void)pthread_mutex_init(&server->lock, NULL);
-    enum trib_err err = trib_frames_create(frame_count, &server->receive_frames);
+    enum trib_err err = trib_frames_create(frame_count, 1, &server->receive_frames);
     if (!err)
-        err = trib_frames_create(frame_count, &server->send_frames);
+        err = trib_frames_create(frame_count, 2, &server->send_frames);
     if (!err) // after what its threads use
         err = trib_pool_create(2, &server->pool);
     if (!err)
