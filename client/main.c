@@ -21,6 +21,7 @@
 #include "client/state.h"
 #include "common/base/args.h"
 #include "common/base/bytes.h"
+#include "common/base/core.h"
 #include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
@@ -122,9 +123,12 @@ static int cmd_enrol(const struct trib_command *command, int argc, char **argv)
 static int cmd_run(const struct trib_command *command, int argc, char **argv)
 {
     const char *level = NULL;
+    const char *word = "text";
+    enum trib_log_format format;
     bool lists_points = false;
     const struct trib_option options[] = {
         {"log-level", TRIB_OPTION_TEXT, &level, "LEVEL", "error, warn, info (default) or debug"},
+        {"log-format", TRIB_OPTION_TEXT, &word, "FORMAT", "text (default) or json"},
         {"crash-points", TRIB_OPTION_FLAG, &lists_points, NULL,
          "list the named crash points of a test build and end"},
     };
@@ -134,7 +138,7 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     int count;
     int code;
     const struct trib_usage usage = {
-        .command = command, .options = options, .option_count = 2, .operand_max = 1};
+        .command = command, .options = options, .option_count = 3, .operand_max = 1};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (lists_points) {
@@ -142,11 +146,15 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
         return TRIB_EXIT_OK;
     }
     trib_client_config_init(&config);
-    if (count != 1 || (level && !trib_log_level_parse(level, &config.log_level))) {
-        (void)fprintf(stderr, "usage: tributary-client run [--log-level LEVEL] DIR\n");
+    if (count != 1 || (level && !trib_log_level_parse(level, &config.log_level)) ||
+        !trib_log_format_parse(word, &format)) {
+        (void)fprintf(stderr, "usage: tributary-client run [--log-level LEVEL] "
+                              "[--log-format text|json] DIR\n");
         return TRIB_EXIT_USAGE;
     }
     trib_log_set_level(config.log_level);
+    trib_log_set_format(format);
+    trib_core_forbid();
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); // a file at the size limit is a failed write, not our end
     enum trib_err err = trib_path_join(path, argv[0], "client.ini");

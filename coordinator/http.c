@@ -55,7 +55,11 @@ static void log_line(void *user, const char *format, va_list args)
         return;
     (void)vsnprintf(line, sizeof(line), format, args);
     line[strcspn(line, "\n")] = '\0';
-    TRIB_WARN("%s", line);
+    const unsigned suppressed = trib_log_limit_take(&http->limit);
+    if (suppressed > 0)
+        TRIB_WARN("%s suppressed=%u", line, suppressed);
+    else
+        TRIB_WARN("%s", line);
 }
 
 // "Bearer TOKEN", compared in a time that tells nothing of the token.

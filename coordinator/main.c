@@ -8,6 +8,7 @@
 
 #include "common/base/args.h"
 #include "common/base/bytes.h"
+#include "common/base/core.h"
 #include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -35,16 +36,20 @@ static void on_reload(int signal_number)
     trib_server_reload(running);
 }
 
-static int set_log_level(const char *text)
+static int set_log(const char *level_text, const char *format_text)
 {
-    enum trib_log_level level;
-    if (!text)
-        return 0;
-    if (!trib_log_level_parse(text, &level)) {
+    enum trib_log_level level = TRIB_LOG_INFO;
+    enum trib_log_format format = TRIB_LOG_TEXT;
+    if (level_text && !trib_log_level_parse(level_text, &level)) {
         (void)fprintf(stderr, "--log-level: error, warn, info or debug\n");
         return TRIB_EXIT_USAGE;
     }
+    if (format_text && !trib_log_format_parse(format_text, &format)) {
+        (void)fprintf(stderr, "--log-format: text or json\n");
+        return TRIB_EXIT_USAGE;
+    }
     trib_log_set_level(level);
+    trib_log_set_format(format);
     return 0;
 }
 
@@ -81,16 +86,18 @@ static int cmd_init(const struct trib_command *command, int argc, char **argv)
 static int cmd_run(const struct trib_command *command, int argc, char **argv)
 {
     const char *level = NULL;
+    const char *format = NULL;
     bool lists_points = false;
     const struct trib_option options[] = {
         {"log-level", TRIB_OPTION_TEXT, &level, "LEVEL", "error, warn, info (default) or debug"},
+        {"log-format", TRIB_OPTION_TEXT, &format, "FORMAT", "text (default) or json"},
         {"crash-points", TRIB_OPTION_FLAG, &lists_points, NULL,
          "list the named crash points of a test build and end"},
     };
     int count;
     int code;
     const struct trib_usage usage = {
-        .command = command, .options = options, .option_count = 2, .operand_max = 1};
+        .command = command, .options = options, .option_count = 3, .operand_max = 1};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     if (lists_points) {
@@ -101,9 +108,10 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
         (void)fprintf(stderr, "usage: tributary-coordinator run DIR\n");
         return TRIB_EXIT_USAGE;
     }
-    code = set_log_level(level);
+    code = set_log(level, format);
     if (code)
         return code;
+    trib_core_forbid();
 
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); // a file at the size limit is a failed write, not our end

@@ -331,8 +331,9 @@ static void handle_ready(struct trib_session_link *session, const uint8_t *data,
         trib_log_limit_allows(&server->ahead_limit, 1))
         TRIB_WARN("id=device-ahead device=%s has a model of generation %" PRIu64 ", ours is "
                   "%" PRIu64 ": it takes none of ours; was this backup restored before? "
-                  "(restore --generation)",
-                  session->peer->row.name, ready.generation, server->generation);
+                  "(restore --generation; %u more said so)",
+                  session->peer->row.name, ready.generation, server->generation,
+                  trib_log_limit_take(&server->ahead_limit));
     session->is_ready = true;
     session->peer->version = ready.version;
     const struct trib_version *head = server->head;

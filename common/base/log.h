@@ -1,4 +1,5 @@
-// log.h - one line per event, "level module: key=value ...", to stderr or to the user's callback.
+// log.h - one line per event, "level module: key=value ...", to stderr or to the user's callback; or
+// as a JSON object.
 //
 // Each file sets `#define TRIB_LOG_MODULE "round"` after its includes. Never log keys, weights,
 // gradients or raw data. Lines that operators alert on carry a stable `id=`.
@@ -10,10 +11,18 @@
 
 #include "tributary/log.h"
 
-#define TRIB_LOG_AT(level, ...)                                  \
-    do {                                                         \
-        if (trib_log_wants(level))                               \
-            trib_log_write(level, TRIB_LOG_MODULE, __VA_ARGS__); \
+// A place in the program that writes lines, and how many it may write still.
+struct trib_log_place {
+    unsigned long long filled_ms;
+    unsigned written;    // since it was empty, less what time gave back
+    unsigned suppressed; // since the last line
+};
+
+#define TRIB_LOG_AT(level, ...)                                                    \
+    do {                                                                           \
+        static struct trib_log_place trib_log_place_;                              \
+        if (trib_log_wants(level))                                                 \
+            trib_log_write(&trib_log_place_, level, TRIB_LOG_MODULE, __VA_ARGS__); \
     } while (0)
 
 #define TRIB_ERROR(...) TRIB_LOG_AT(TRIB_LOG_ERROR, __VA_ARGS__)
@@ -31,14 +40,32 @@ void trib_log_set_sink(trib_log_fn log, void *user);
 bool trib_log_level_parse(const char *text, enum trib_log_level *ret_level);
 
 bool trib_log_wants(enum trib_log_level level);
-void trib_log_write(enum trib_log_level level, const char *module, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void trib_log_write(struct trib_log_place *place, enum trib_log_level level, const char *module,
+                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-// At most `per_second` lines a second at one place, for faults that peers can cause at will.
+// Whatever happens, a place writes no more than this: what peers or a broken disk cause at will does
+// not fill another one. The next line says how many there were not.
+enum {
+    TRIB_LOG_BURST = 1000,    // lines at once,
+    TRIB_LOG_PER_SECOND = 20, // and from then on
+};
+
+enum trib_log_format {
+    TRIB_LOG_TEXT, // "level module: text"
+    TRIB_LOG_JSON, // {"time_ms":...,"level":...,"module":...,"id":...,"text":...,"suppressed":...}
+};
+void trib_log_set_format(enum trib_log_format format);
+// "text" or "json".
+bool trib_log_format_parse(const char *text, enum trib_log_format *ret_format);
+
+// At most `per_second` lines a second at one place, for what should be rarer than that.
 struct trib_log_limit {
     unsigned long long second;
     unsigned count;
+    unsigned suppressed; // since somebody took that number
 };
 bool trib_log_limit_allows(struct trib_log_limit *limit, unsigned per_second);
+// How many lines there were not since this was asked last.
+unsigned trib_log_limit_take(struct trib_log_limit *limit);
 
 #endif // TRIB_BASE_LOG_H
