@@ -51,27 +51,23 @@ void trib_manifest_get_evaluation(const struct trib_msg_manifest *manifest, uint
         trib_evaluation_set(ret_evaluation, manifest->metrics[i].name, manifest->metrics[i].value);
 }
 
-static enum trib_err copy_params(const float *params, size_t count, struct trib_blob **ret_blob)
-{
-    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "parameters are sent as they lie");
-    uint8_t *copy = trib_alloc_aligned(count, sizeof(float));
-    if (!copy)
-        return TRIB_ERR_NOMEM;
-    memcpy(copy, params, count * sizeof(float));
-    *ret_blob = trib_blob_take(copy, count * sizeof(float));
-    return *ret_blob ? TRIB_OK : TRIB_ERR_NOMEM;
-}
-
-enum trib_err trib_version_make(const struct trib_identity *identity,
-                                const struct trib_model *model, const float *params,
+enum trib_err trib_version_take(const struct trib_identity *identity,
+                                const struct trib_model *model, float *params,
                                 const struct trib_msg_manifest *manifest,
                                 struct trib_version **ret_version)
 {
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "parameters are sent as they lie");
     enum trib_err err = TRIB_ERR_NOMEM;
     struct trib_buf packed = {0};
     struct trib_version *version = trib_alloc(sizeof(*version));
-    if (!version)
+    struct trib_blob *blob =
+        trib_blob_take((uint8_t *)params, model->param_count * sizeof(*params));
+    if (!version || !blob) {
+        trib_blob_unref(blob);
+        free(version);
         return TRIB_ERR_NOMEM;
+    }
+    version->params = blob;
     version->model = *model;
     version->manifest = *manifest;
     memcpy(version->manifest.arch_digest, model->arch_digest, TRIB_DIGEST_SIZE);
@@ -86,9 +82,7 @@ enum trib_err trib_version_make(const struct trib_identity *identity,
     version->announcement.manifest_size = packed.size;
     trib_sign(identity->release_seed, TRIB_MANIFEST_CONTEXT, packed.data, packed.size,
               version->announcement.signature);
-    err = copy_params(params, model->param_count, &version->params);
-    if (err)
-        goto out;
+    err = TRIB_OK;
     *ret_version = version;
     version = NULL;
 
@@ -96,6 +90,18 @@ out:
     trib_buf_fini(&packed);
     trib_version_destroy(version);
     return err;
+}
+
+enum trib_err trib_version_make(const struct trib_identity *identity,
+                                const struct trib_model *model, const float *params,
+                                const struct trib_msg_manifest *manifest,
+                                struct trib_version **ret_version)
+{
+    float *copy = trib_alloc_aligned(model->param_count, sizeof(*copy));
+    if (!copy)
+        return TRIB_ERR_NOMEM;
+    memcpy(copy, params, model->param_count * sizeof(*copy));
+    return trib_version_take(identity, model, copy, manifest, ret_version);
 }
 
 void trib_version_destroy(struct trib_version *version)
@@ -213,7 +219,7 @@ enum trib_err trib_version_read(const char *dir, const struct trib_identity *ide
         return TRIB_ERR_NOMEM;
     err = read_params(dir, &model, &read, params);
     if (!err) // packs to equal bytes
-        err = trib_version_make(identity, &model, params, &read, ret_version);
+        return trib_version_take(identity, &model, params, &read, ret_version);
     free(params);
     return err;
 }

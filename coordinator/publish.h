@@ -31,6 +31,11 @@ TRIB_CHECKED enum trib_err trib_version_make(const struct trib_identity *identit
                                              const struct trib_model *model, const float *params,
                                              const struct trib_msg_manifest *manifest,
                                              struct trib_version **ret_version);
+// The same of parameters from trib_alloc_aligned that become the version's own, also when it fails.
+TRIB_CHECKED enum trib_err trib_version_take(const struct trib_identity *identity,
+                                             const struct trib_model *model, float *params,
+                                             const struct trib_msg_manifest *manifest,
+                                             struct trib_version **ret_version);
 void trib_version_destroy(struct trib_version *version); // NULL is fine
 
 // Write DIR/models/<digest>.safetensors durably, with the signed manifest in its metadata.

@@ -159,21 +159,25 @@ static enum trib_err apply_tally(struct aggregation *a, const float *base, float
     return err;
 }
 
-static enum trib_err make_version(struct aggregation *a, const float *params)
+// Takes `params`, also when it fails.
+static enum trib_err make_version(struct aggregation *a, float *params)
 {
     enum trib_err err = TRIB_OK;
     if (a->evaluates) {
         const uint64_t began_us = trib_clock_mono_us();
         err = trib_evaluator_run(a->job->evaluator, params, &a->held_out);
         a->evaluate_us = trib_clock_mono_us() - began_us;
-        if (err)
-            return err;
-        trib_manifest_set_evaluation(&a->manifest, &a->held_out.validation);
-        a->metrics = trib_evaluator_text(a->job->evaluator, &a->held_out);
-        if (!a->metrics)
-            return TRIB_ERR_NOMEM;
+        if (!err) {
+            trib_manifest_set_evaluation(&a->manifest, &a->held_out.validation);
+            a->metrics = trib_evaluator_text(a->job->evaluator, &a->held_out);
+            err = a->metrics ? TRIB_OK : TRIB_ERR_NOMEM;
+        }
     }
-    return trib_version_make(&a->server->identity, &a->job->job.model, params, &a->manifest,
+    if (err) {
+        free(params);
+        return err;
+    }
+    return trib_version_take(&a->server->identity, &a->job->job.model, params, &a->manifest,
                              &a->version);
 }
 
@@ -185,7 +189,7 @@ static enum trib_err aggregate(struct aggregation *a)
         return TRIB_ERR_NOMEM;
     enum trib_err err = a->shape.kind ? apply_tally(a, base, next) : apply_mean(a, base, next);
     if (!err && (!a->shape.kind || a->use.has_version))
-        err = make_version(a, next);
+        return make_version(a, next);
     free(next);
     return err;
 }
