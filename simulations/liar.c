@@ -354,7 +354,7 @@ int trib_liar(const struct trib_command *command, int argc, char **argv)
         err = trib_queue_init(&liar.queue, false);
     if (err)
         return (int)trib_exit_of(err);
-    err = trib_frames_create(2, &liar.frames);
+    err = trib_frames_create(2, 1, &liar.frames);
     if (!err)
         err = live(&liar);
     trib_frames_destroy(liar.frames);

@@ -407,7 +407,7 @@ void trib_role_liar(struct trib_process *process)
     trib_role_enrol(process);
     if (!liar || trib_state_keys_load(process->name, &keys) ||
         trib_state_enrolment_load(process->name, &liar->enrolment) ||
-        trib_queue_init(&liar->queue, false) || trib_frames_create(2, &frames))
+        trib_queue_init(&liar->queue, false) || trib_frames_create(2, 1, &frames))
         trib_chaos_fail("restart", "%s does not start", process->name);
     liar->process = process;
     liar->dialed.run = dial_is_over;

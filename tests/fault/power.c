@@ -358,7 +358,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: fault_power short|all [SEED]\n");
         return TRIB_EXIT_USAGE;
     }
-    const bool is_good = run(is_short, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
+    char *end = NULL;
+    const bool is_good = run(is_short, argc > 2 ? strtoull(argv[2], &end, 10) : 1);
     rig_remove(&rig);
     return is_good ? TRIB_EXIT_OK : TRIB_EXIT_INTERNAL;
 }
