@@ -167,6 +167,20 @@ class Corpus(fleet.Case):
                 self.judge(f"client: {change}", expected, done.returncode, done.stderr,
                            here / name, place)
 
+    def test_tokens(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            token = tried.token().removeprefix("trib1.")
+            for expected, (kind, *rest) in cases_of("enrol"):
+                if kind != "text":
+                    continue
+                words = [word.replace("EMPTY", "").replace("TOKEN", token)
+                         for word in rest[0].split(" ")]
+                done = tried.enrol(words[0], "it", *words[1:])
+                self.judge(f"enrol: {rest[0]}", expected, done.returncode, done.stderr,
+                           tried.root / "it")
+            self.assertEqual(tried.ctl("devices", "ls"), [])
+
     # ---- The admin socket
 
     def test_jobs_and_commands(self):
@@ -199,8 +213,12 @@ class Corpus(fleet.Case):
             for mode in ["local", "central", "off"]:
                 self.play_uploads(line, mode)
             line.leave_rounds()
-            for name in ["hello", "record", "message"]:
-                for expected, (what, text) in cases_of(name):
+            for name in ["hello", "record", "message", "enrol"]:
+                cases = list(cases_of(name))
+                if name == "enrol":
+                    cases = [(expected, rest[1:]) for expected, rest in cases
+                             if rest[0] == "session"]
+                for expected, (what, text) in cases:
                     self.judge(f"{name}: {what}: {text}", expected, line.play(name, what, text),
                                "", CASES)
                     self.assert_books_balance(line)
