@@ -150,10 +150,12 @@ void trib_upload_release(struct trib_server *server, uint32_t member)
 // Refuse a member's upload: receipt, lease, slot.
 static void refuse(struct trib_server *server, uint32_t member, enum trib_code code)
 {
+    const struct trib_peer *peer =
+        trib_peers_by_id(server->peers, server->run->round.members[member].device);
     answer(server, member, code);
     trib_upload_release(server, member);
-    TRIB_INFO("round=%" PRIu64 " member=%" PRIu32 " refused code=%s", server->run->number, member,
-              trib_code_text(code));
+    TRIB_INFO("round=%" PRIu64 " device=%s refused code=%s", server->run->number,
+              peer ? peer->row.name : "", trib_code_text(code));
     (void)!trib_rounds_step(
         server,
         &(struct trib_round_input){.event = TRIB_ROUND_EV_REFUSE, .member = member, .code = code});
@@ -254,6 +256,8 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
         return;
     }
     if (code) {
+        TRIB_INFO("round_id=%" PRIu64 " device=%s answered code=%s", begin.round_id,
+                  session->peer->row.name, trib_code_text(code));
         count_receipt(server, code);
         trib_server_send_receipt(session, begin.update_id, code);
         return;

@@ -26,14 +26,10 @@ struct reader {
     size_t label; // index of the label's column
 };
 
-static enum trib_err reject(const struct reader *r, size_t column, const char *what,
-                            const char *field, size_t size)
+// Where, and what of it, but never what stands there: a row is nobody's business, and a log is read.
+static enum trib_err reject(const struct reader *r, size_t column, const char *what)
 {
-    int shown = size > 40 ? 40 : (int)size;
-    if (field)
-        TRIB_ERROR("%s:%zu: column %zu: %s: '%.*s'", r->path, r->line, column, what, shown, field);
-    else
-        TRIB_ERROR("%s:%zu: column %zu: %s", r->path, r->line, column, what);
+    TRIB_ERROR("%s:%zu: column %zu: %s", r->path, r->line, column, what);
     return TRIB_ERR_DATA;
 }
 
@@ -131,19 +127,18 @@ static enum trib_err parse_row(const struct reader *r, const char *line, size_t 
         size_t length = comma ? (size_t)(comma - line) : size;
         float value;
         if (column == r->columns)
-            return reject(r, column + 1, "more columns than the first line", NULL, 0);
+            return reject(r, column + 1, "more columns than the first line");
         if (!trib_csv_number(line, length, &value))
             return reject(r, column + 1,
                           memchr(line, '\0', length) ? "a NUL byte"
                           : length                   ? "not a finite number"
-                                                     : "empty",
-                          line, length);
+                                                     : "empty");
         if (column == r->label)
             *ret_y = value;
         else
             *x++ = value / scale;
         if (column != r->label && !isfinite(value / scale))
-            return reject(r, column + 1, "too large for data.scale", line, length);
+            return reject(r, column + 1, "too large for data.scale");
         column++;
         if (!comma)
             break;
@@ -151,7 +146,7 @@ static enum trib_err parse_row(const struct reader *r, const char *line, size_t 
         size -= length + 1;
     }
     if (column < r->columns)
-        return reject(r, column + 1, "missing: fewer columns than the first line", NULL, 0);
+        return reject(r, column + 1, "missing: fewer columns than the first line");
     return TRIB_OK;
 }
 
@@ -178,7 +173,7 @@ static enum trib_err read_rows(struct reader *r, struct trib_dataset *dataset)
     for (size_t row = 0; row < dataset->rows; row++, r->line++) {
         (void)take_line(r, &line, &size);
         if (size == 0)
-            return reject(r, 1, "blank line between rows", NULL, 0);
+            return reject(r, 1, "blank line between rows");
         enum trib_err err =
             parse_row(r, line, size, dataset->x + row * dataset->inputs, &dataset->y[row]);
         if (err)
@@ -218,7 +213,7 @@ enum trib_err trib_csv_parse(const char *path, const char *text, size_t text_siz
         return TRIB_ERR_DATA;
     }
     if (rows > 0 && (r.columns < 2 || r.columns > TRIB_COLUMNS_MAX)) {
-        return reject(&r, 1, "a row wants features and a label, so 2 columns or more", NULL, 0);
+        return reject(&r, 1, "a row wants features and a label, so 2 columns or more");
     }
     bool has_names = options->header == TRIB_CSV_HEADER_YES;
     enum trib_err err = rows ? find_label(&r, has_names ? header : NULL, header_size) : TRIB_OK;

@@ -95,17 +95,17 @@ static void every_fault_is_told_with_line_and_column(void **state)
         {"1,2,3\n4,,6\n", "t.csv:2: column 2: empty"},
         {"1,2,\n", "t.csv:1: column 3: empty"},
         {"1, ,3\n", "t.csv:1: column 2: not a finite number"},
-        {"1,2,3\n4,five,6\n", "t.csv:2: column 2: not a finite number: 'five'"},
-        {"1,2,3\n4,5x,6\n", "t.csv:2: column 2: not a finite number: '5x'"},
-        {"1,nan,3\n", "t.csv:1: column 2: not a finite number: 'nan'"},
-        {"1,2,inf\n", "t.csv:1: column 3: not a finite number: 'inf'"},
-        {"1,1e39,3\n", "t.csv:1: column 2: not a finite number: '1e39'"},
+        {"1,2,3\n4,five,6\n", "t.csv:2: column 2: not a finite number"},
+        {"1,2,3\n4,5x,6\n", "t.csv:2: column 2: not a finite number"},
+        {"1,nan,3\n", "t.csv:1: column 2: not a finite number"},
+        {"1,2,inf\n", "t.csv:1: column 3: not a finite number"},
+        {"1,1e39,3\n", "t.csv:1: column 2: not a finite number"},
         {"1,-3.5e38,3\n", "t.csv:1: column 2: not a finite number"},
-        {"1,0x10,3\n", "t.csv:1: column 2: not a finite number: '0x10'"},
-        {"1,\"2\",3\n", "t.csv:1: column 2: not a finite number: '\"2\"'"},
+        {"1,0x10,3\n", "t.csv:1: column 2: not a finite number"},
+        {"1,\"2\",3\n", "t.csv:1: column 2: not a finite number"},
         {"1;2;3\n4;5;6\n", "t.csv:1: column 1: a row wants features and a label"},
         {"1,2,3\n\n4,5,6\n", "t.csv:2: column 1: blank line between rows"},
-        {"1,1 2,3\n", "t.csv:1: column 2: not a finite number: '1 2'"},
+        {"1,1 2,3\n", "t.csv:1: column 2: not a finite number"},
         {"1,--2,3\n", "t.csv:1: column 2: not a finite number"},
         {"1,1e,3\n", "t.csv:1: column 2: not a finite number"},
         {"1,.,3\n", "t.csv:1: column 2: not a finite number"},
@@ -117,6 +117,7 @@ static void every_fault_is_told_with_line_and_column(void **state)
         assert_int_equal(trib_csv_read(path, PLAIN("last", TRIB_CSV_HEADER_NO), &dataset),
                          TRIB_ERR_DATA);
         files_assert_logged(cases[i].logged);
+        assert_null(strchr(files_logged, '\'')); // where it is, not what stands there
         assert_null(dataset);
     }
     struct trib_dataset *dataset = NULL;
