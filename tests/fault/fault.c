@@ -43,7 +43,7 @@ static fault_op_fn trace_op;
 static void *trace_user;
 static atomic_bool is_traced;
 
-static atomic_llong clock_step_ms;
+static const atomic_llong *clock_step_ms;
 
 // ---- Whose memory
 
@@ -503,7 +503,7 @@ EXPORTED int mkdir(const char *path, mode_t mode)
 
 // ---- The wall clock
 
-void fault_clock_step_ms(int64_t ms)
+void fault_clock(const atomic_llong *ms)
 {
     clock_step_ms = ms;
 }
@@ -511,7 +511,7 @@ void fault_clock_step_ms(int64_t ms)
 EXPORTED int clock_gettime(clockid_t id, struct timespec *ret_time)
 {
     const int failed = (int)syscall(SYS_clock_gettime, id, ret_time);
-    const long long step_ms = clock_step_ms;
+    const long long step_ms = clock_step_ms ? *clock_step_ms : 0;
     if (!failed && id == CLOCK_REALTIME && step_ms != 0) {
         const long long ns =
             (long long)ret_time->tv_sec * 1000000000 + ret_time->tv_nsec + step_ms * 1000000;

@@ -9,6 +9,7 @@
 #ifndef TRIB_TESTS_FAULT_H
 #define TRIB_TESTS_FAULT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -73,7 +74,8 @@ void fault_trace(fault_op_fn op, void *user);
 
 // ---- The wall clock
 
-// It shows so much more than the system's, from now on, for the whole process.
-void fault_clock_step_ms(int64_t ms);
+// It shows so much more than the system's, in ms, as it changes (borrowed): for this process, and for
+// those that it makes, when it is in memory that they share. NULL: nothing more.
+void fault_clock(const atomic_llong *ms);
 
 #endif // TRIB_TESTS_FAULT_H

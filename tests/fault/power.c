@@ -197,13 +197,34 @@ static bool is_lost(const struct cut *cut, const struct op *op, size_t left, uin
     return false;
 }
 
+// Files whose making was lost: what is in them may still be safe, and get a name that was not lost.
+static bool is_nameless[FILES_MAX];
+
 static const char *place_of(char path[static TRIB_PATH_MAX + 1], const char *name)
 {
     (void)snprintf(path, TRIB_PATH_MAX + 1, "%s/%s", rig.dir, name);
     return path;
 }
 
-// Files live under their number until all is done, and get the names that they have then.
+// Where the file of an operation is.
+static const char *place_of_op(char path[static TRIB_PATH_MAX + 1], const struct op *op)
+{
+    if (op->file < 0 || !is_nameless[op->file])
+        return place_of(path, op->path);
+    (void)snprintf(path, TRIB_PATH_MAX + 1, "%s/nameless.%d", rig.dir, op->file);
+    return path;
+}
+
+static void drop_nameless(void)
+{
+    for (int i = 0; i < files.count; i++) {
+        char path[TRIB_PATH_MAX + 1];
+        const struct op op = {.file = i};
+        if (is_nameless[i])
+            (void)unlink(place_of_op(path, &op));
+    }
+}
+
 static bool apply(const struct op *op)
 {
     char path[TRIB_PATH_MAX + 1], other[TRIB_PATH_MAX + 1];
@@ -211,19 +232,17 @@ static bool apply(const struct op *op)
     FILE *file = NULL;
     switch ((enum fault_op_kind)op->kind) {
     case FAULT_OP_MAKE_FOLDER: return mkdir(place_of(path, op->path), 0700) == 0;
-    case FAULT_OP_UNLINK: (void)unlink(place_of(path, op->path)); return true;
-    case FAULT_OP_CREATE: file = fopen(place_of(path, op->path), "wb"); break;
+    case FAULT_OP_UNLINK: (void)unlink(place_of_op(path, op)); return true;
+    case FAULT_OP_CREATE: file = fopen(place_of_op(path, op), "wb"); break;
     case FAULT_OP_RENAME:
-        if (access(place_of(path, op->path), F_OK) != 0) // its making was lost: nothing is in it
-            file = fopen(place_of(other, op->other), "wb");
-        else
-            return rename(path, place_of(other, op->other)) == 0;
+        is_good = rename(place_of_op(path, op), place_of(other, op->other)) == 0;
+        is_nameless[op->file] = false;
         break;
     case FAULT_OP_WRITE:
     case FAULT_OP_SIZE:
-        file = fopen(place_of(path, op->path), "r+b");
+        file = fopen(place_of_op(path, op), "r+b");
         if (!file)
-            return true; // its name was lost
+            return true; // its removal was not lost, and it was written to afterwards
         if (op->kind == FAULT_OP_SIZE)
             is_good = ftruncate(fileno(file), (off_t)op->offset) == 0;
         else
@@ -245,6 +264,7 @@ static bool make_up(const struct cut *cut)
     size_t unsafe = 0, seen = 0;
     struct rig_shared *shared = rig.shared;
     shared->begun_count = shared->counted_count = 0;
+    memset(is_nameless, 0, sizeof(is_nameless));
     for (size_t i = 0; i < cut->at; i++)
         unsafe += record->ops[i].kind < PROMISE_BEGUN && record->ops[i].synced >= cut->at;
     const size_t one = unsafe ? test_rand(&random) % unsafe : 0;
@@ -257,11 +277,15 @@ static bool make_up(const struct cut *cut)
         if (op->kind >= PROMISE_BEGUN)
             continue;
         const bool is_safe = op->synced < cut->at;
-        if (!is_safe && is_lost(cut, op, seen++ - one, &random))
+        const bool is_gone = !is_safe && is_lost(cut, op, seen++ - one, &random);
+        if (is_gone && op->kind == FAULT_OP_CREATE)
+            is_nameless[op->file] = true;
+        else if (is_gone)
             continue;
         if (!apply(op))
             return rig_wrong("operation %zu on %s cannot be done again", i, op->path);
     }
+    drop_nameless();
     return true;
 }
 
