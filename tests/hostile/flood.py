@@ -13,7 +13,6 @@ from hostile import Peer, fleet
 HONEST = 100  # devices
 DRIPS, SILENT = 500, 500  # connections: a byte now and then, and not even that
 DRIP_S = 0.5
-FLOOR_US = 1000  # below it is noise of the machine and not of the coordinator
 
 
 # ---- The crowd, in a process of its own
@@ -97,11 +96,11 @@ class Honest:
         for i in range(count):
             peer.ready(1 + i, f"honest-{i}")
 
-    def pings(self, seconds):
+    def answers(self, seconds):
         """Microseconds of questions and answers in sessions that are open."""
         times, until = [], time.monotonic() + seconds
         while time.monotonic() < until:
-            answer = self.peer.ask("ping", 1, self.count, hostile.WAIT_MS)
+            answer = self.peer.ask("ask", 1, self.count, hostile.WAIT_MS)
             assert "-" not in answer, "an honest device was closed"
             times += [int(word) for word in answer]
         return times
@@ -112,7 +111,7 @@ class Honest:
         for _ in range(count):
             begin = time.monotonic()
             self.peer.open(0, "guest")
-            self.peer.ask("ping", 0, 1, hostile.WAIT_MS)
+            self.peer.ask("ask", 0, 1, hostile.WAIT_MS)
             times.append(int((time.monotonic() - begin) * 1e6))
             self.peer.ask("close", 0)
         return times
@@ -124,13 +123,13 @@ def rss_kib(tried):
 
 
 def p99_of(tried, count, seconds, visits):
-    """((quiet, crowded) of pings, the same of visits): p99 in microseconds."""
+    """((quiet, crowded) of answers, the same of visits): p99 in microseconds."""
     with Peer(tried) as peer:
         honest = Honest(tried, peer, count)
-        honest.pings(0.2)
+        honest.answers(0.2)
 
         def measure():
-            return (percentile(honest.pings(seconds), 0.99),
+            return (percentile(honest.answers(seconds), 0.99),
                     percentile(honest.visits(visits), 0.99))
 
         quiet = [measure()]

@@ -15,7 +15,8 @@
 //     zeros S STREAM SIZE                   ok | gone: an update of zeros, in chunks
 //     hear S MS                             record TYPE STREAM OFFSET HEX | closed N | silent N
 //     await S TYPE MS                       the same, but records of other types are passed over
-//     ping FIRST COUNT MS                   microseconds of a PING and its PONG in each of the slots
+//     ask FIRST COUNT MS                    microseconds of a question and its answer in each of the
+//                                           slots: an update that nobody asked for, and its receipt
 //     strangers S MS                        CONNECTIONS BYTES: so many keys that nobody knows said hello
 //                                           for so long, one after another, and heard so many bytes
 //     key NAME                              the public key that NAME stands for, base64
@@ -315,25 +316,30 @@ static void do_hear(struct slot *slot, unsigned type, unsigned wait_ms)
 }
 
 // One after another, so that the waiting is the coordinator's and not ours.
-static void do_ping(char **words)
+static void do_ask(char **words)
 {
+    const struct trib_msg_upload_begin begin = {.round_id = 0};
+    struct trib_buf packed = {0};
     const unsigned first = number(words[1]);
     const unsigned count = number(words[2]);
     const unsigned wait_ms = number(words[3]);
-    const struct trib_record ping = {.type = TRIB_RECORD_PING};
+    trib_msg_upload_begin_pack(&begin, &packed);
+    const struct trib_record question = {
+        .type = TRIB_RECORD_UPLOAD_BEGIN, .payload = packed.data, .payload_size = packed.size};
     for (unsigned i = first; i < first + count && i < SLOTS; i++) {
         struct trib_record record;
         size_t size;
-        const uint64_t begin = trib_clock_mono_us();
-        const bool is_sent = slot_send(&slots[i], frame, make_record(&slots[i], &ping));
-        if (!is_sent || hear_record(&slots[i], TRIB_RECORD_PONG, trib_clock_mono_ms() + wait_ms,
+        const uint64_t begin_us = trib_clock_mono_us();
+        const bool is_sent = slot_send(&slots[i], frame, make_record(&slots[i], &question));
+        if (!is_sent || hear_record(&slots[i], TRIB_RECORD_RECEIPT, trib_clock_mono_ms() + wait_ms,
                                     &record, &size) != HEARD_FRAME) {
             (void)printf("- ");
             continue;
         }
         slot_drop(&slots[i], size);
-        (void)printf("%" PRIu64 " ", trib_clock_mono_us() - begin);
+        (void)printf("%" PRIu64 " ", trib_clock_mono_us() - begin_us);
     }
+    trib_buf_fini(&packed);
     (void)putchar('\n');
 }
 
@@ -394,8 +400,8 @@ static void obey(char **words, size_t count)
         do_hear(slot, 0, number(words[2]));
     } else if (strcmp(verb, "await") == 0 && count == 4) {
         do_hear(slot, number(words[2]), number(words[3]));
-    } else if (strcmp(verb, "ping") == 0 && count == 4) {
-        do_ping(words);
+    } else if (strcmp(verb, "ask") == 0 && count == 4) {
+        do_ask(words);
     } else if (strcmp(verb, "strangers") == 0 && count == 3) {
         do_strangers(slot, number(words[2]));
     } else if (strcmp(verb, "key") == 0 && count == 2) {

@@ -168,9 +168,11 @@ class Line:
             return "kept"
         return self.reason(before)
 
-    def is_closed(self, slot=0):
-        self.peer.say(slot, hostile.PING)
-        return self.peer.ask("await", slot, hostile.PONG, WAIT_MS)[0] == "closed"
+    def is_closed(self):
+        """What is answered behind all that was said: a PING is not, the threads that decipher do that."""
+        asked = {1: bytes(16), 4: bytes(32), 5: bytes(32), 6: bytes(32)}
+        self.peer.say(0, hostile.UPLOAD_BEGIN, asked)
+        return self.peer.ask("await", 0, hostile.RECEIPT, WAIT_MS)[0] == "closed"
 
     def reason(self, before):
         fleet.wait_until(lambda: self.status()["closed"] != before, "it is counted", step_s=0.001)
@@ -204,7 +206,7 @@ class Round:
         if mode == "off":  # the last one: nobody may be waited for in others
             line.enrol("late")
             self.peer.open(1, "late")
-            self.peer.ask("ping", 1, 1, WAIT_MS)
+            self.peer.ask("ask", 1, 1, WAIT_MS)
         self.refused = 0
         self.is_over = False
         assert self.send(self.counted, "counted", bytes(self.task.size(PARAMS))) == "ACCEPTED"
@@ -264,7 +266,7 @@ class Round:
         before = self.line.status()["closed"]
         for offset, size in zip(places[::2], places[1::2]):
             self.peer.say(slot, hostile.UPLOAD_CHUNK, bytes(size), 7, offset)
-        if not self.line.is_closed(slot):
+        if not self.peer.is_over(slot):
             return "kept"
         reason = self.line.reason(before)
         self.peer.ready(slot, DEVICES[slot - FIRST])  # it comes back, and is honest
