@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/json_read.h"
 #include "common/base/log.h"
+#include "common/privacy/mode.h"
 #include "simulations/children.h"
 
 #define TRIB_LOG_MODULE "chaos"
@@ -46,36 +47,48 @@ struct chaos {
     char program[TRIB_PATH_MAX + 1];
     char folder[TRIB_PATH_MAX + 1]; // of all of them: one that dies leaves its files
     uint64_t seed, seeds, rounds;
+    const char *mode; // of privacy; NULL: drawn
     bool as_json;
     struct world worlds[AT_ONCE_MAX];
-    uint64_t done, broken;
+    uint64_t begun, done, broken;
     uint64_t sums[NAMES];
 };
 
 // ---- One world
 
-// In the child: dies with its parent, and says what it has to say to `fd`.
+// In the child: dies with its parent, and says what it has to say to `fd`; -1: to a person.
 static void become(const struct chaos *chaos, uint64_t seed, int fd)
 {
     char seed_text[24];
     char rounds_text[24];
+    const char *words[] = {chaos->program, "world", "--seed", seed_text, "--rounds",
+                           rounds_text,    NULL,    NULL,     NULL,      NULL};
+    size_t count = 6;
+    union { // execvp does not change them
+        const char *const *borrowed;
+        char *const *plain;
+    } arguments = {.borrowed = words};
     (void)snprintf(seed_text, sizeof(seed_text), "%" PRIu64, seed);
     (void)snprintf(rounds_text, sizeof(rounds_text), "%" PRIu64, chaos->rounds);
+    if (chaos->mode) {
+        words[count++] = "--mode";
+        words[count++] = chaos->mode;
+    }
+    if (fd < 0)
+        words[count++] = "--log";
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (chaos->folder[0])
         (void)setenv("TMPDIR", chaos->folder, 1);
-    if (fd < 0) // to be looked at by a person
-        (void)execlp(chaos->program, chaos->program, "world", "--seed", seed_text, "--rounds",
-                     rounds_text, "--log", (char *)NULL);
-    else if (dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0)
-        (void)execlp(chaos->program, chaos->program, "world", "--seed", seed_text, "--rounds",
-                     rounds_text, (char *)NULL);
+    if (fd < 0 || (dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0))
+        (void)execvp(chaos->program, arguments.plain);
     (void)fprintf(stderr, "%s: %s\n", chaos->program, strerror(errno));
     _exit(TRIB_EXIT_INTERNAL);
 }
 
-static enum trib_err start(const struct chaos *chaos, struct world *world, uint64_t seed)
+// The next one.
+static enum trib_err start(struct chaos *chaos, struct world *world)
 {
+    const uint64_t seed = chaos->seed + chaos->begun;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC)) {
         TRIB_ERROR("pipe: %s", strerror(errno));
@@ -90,6 +103,7 @@ static enum trib_err start(const struct chaos *chaos, struct world *world, uint6
         (void)close(ends[0]);
         return TRIB_ERR_IO;
     }
+    chaos->begun++;
     *world = (struct world){.seed = seed, .pid = pid, .fd = ends[0]};
     return TRIB_OK;
 }
@@ -150,9 +164,11 @@ static void tell_broken(struct chaos *chaos, const struct world *world, const st
     else
         (void)fprintf(stderr, "seed %" PRIu64 ": ended with %d\n%s\n", world->seed,
                       WEXITSTATUS(status), world->out.data ? (const char *)world->out.data : "");
-    (void)fprintf(stderr,
-                  "    again: tributary-sim chaos --seed %" PRIu64 " --rounds %" PRIu64 " --log\n",
+    (void)fprintf(stderr, "    again: tributary-sim chaos --seed %" PRIu64 " --rounds %" PRIu64,
                   world->seed, chaos->rounds);
+    if (chaos->mode)
+        (void)fprintf(stderr, " --mode %s", chaos->mode);
+    (void)fprintf(stderr, " --log\n");
 }
 
 static void finish(struct chaos *chaos, struct world *world)
@@ -208,19 +224,21 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
     return remove(path);
 }
 
+// Up to the first broken promise: whoever reads of one has something to do.
+static bool goes_on(const struct chaos *chaos)
+{
+    return chaos->begun < chaos->seeds && chaos->broken == 0;
+}
+
 static enum trib_err run_all(struct chaos *chaos, unsigned at_once)
 {
-    uint64_t begun = 0;
-    while (chaos->done < chaos->seeds) {
+    while (chaos->done < chaos->begun || goes_on(chaos)) {
         struct pollfd items[AT_ONCE_MAX];
         for (unsigned i = 0; i < at_once; i++) {
             struct world *world = &chaos->worlds[i];
-            enum trib_err err = world->pid == 0 && begun < chaos->seeds
-                                    ? start(chaos, world, chaos->seed + begun)
-                                    : TRIB_ERR_STATE;
-            if (err && err != TRIB_ERR_STATE)
+            enum trib_err err = world->pid == 0 && goes_on(chaos) ? start(chaos, world) : TRIB_OK;
+            if (err)
                 return err;
-            begun += err == TRIB_OK;
             items[i] = (struct pollfd){.fd = world->pid ? world->fd : -1, .events = POLLIN};
         }
         if (poll(items, at_once, -1) < 0)
@@ -254,21 +272,27 @@ int trib_chaos_run(const struct trib_command *command, int argc, char **argv)
         {"seed", TRIB_OPTION_INT, &chaos.seed, "N", "of the world, or the first of many (1)"},
         {"seeds", TRIB_OPTION_INT, &chaos.seeds, "COUNT", "worlds, of this seed and on (1)"},
         {"rounds", TRIB_OPTION_INT, &chaos.rounds, "R", "of the job of each (4)"},
+        {"mode", TRIB_OPTION_TEXT, &chaos.mode, "MODE", "of privacy (drawn)"},
         {"log", TRIB_OPTION_FLAG, &is_shown, NULL, "of one world: print what happens, by step"},
         {"json", TRIB_OPTION_FLAG, &chaos.as_json, NULL, "one JSON object a world"},
     };
     int count;
     int code;
-    const struct trib_usage usage = {.command = command, .options = options, .option_count = 5};
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 6};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
-    if (chaos.rounds == 0 || chaos.rounds > ROUNDS_MAX || chaos.seeds == 0 ||
-        chaos.seeds > SEEDS_MAX || (is_shown && (chaos.seeds > 1 || chaos.as_json))) {
-        (void)fprintf(stderr, "chaos: %s\n",
-                      chaos.rounds == 0 || chaos.rounds > ROUNDS_MAX ? "--rounds wants 1 to 1000"
-                      : chaos.seeds == 0 || chaos.seeds > SEEDS_MAX
-                          ? "--seeds wants 1 to 1000000"
-                          : "--log is of one world, and no JSON");
+    enum trib_privacy_mode mode;
+    const char *wrong = NULL;
+    if (chaos.rounds == 0 || chaos.rounds > ROUNDS_MAX)
+        wrong = "--rounds wants 1 to 1000";
+    else if (chaos.seeds == 0 || chaos.seeds > SEEDS_MAX)
+        wrong = "--seeds wants 1 to 1000000";
+    else if (chaos.mode && !trib_privacy_mode_parse(chaos.mode, &mode))
+        wrong = "--mode wants off, local, central or distributed";
+    else if (is_shown && (chaos.seeds > 1 || chaos.as_json))
+        wrong = "--log is of one world, and no JSON";
+    if (wrong) {
+        (void)fprintf(stderr, "chaos: %s\n", wrong);
         return TRIB_EXIT_USAGE;
     }
     enum trib_err err = trib_child_find("simulations/chaos", "tributary-chaos", chaos.program);

@@ -26,14 +26,25 @@ static char root[TRIB_PATH_MAX + 1];
 static uint64_t commits;
 static const struct trib_process *committing; // whose database is being synced, or NULL
 
+// Before a sync and after it: where a death tells most.
+static void pass(struct trib_process *process)
+{
+    if (process->syncs_to_live == 0 || --process->syncs_to_live > 0)
+        return;
+    process->is_doomed = true;
+    (void)trib_machine_wait(process, UINT64_MAX);
+}
+
 void trib_disk_wait(void)
 {
-    const struct trib_process *process = trib_machine_current();
+    struct trib_process *process = trib_machine_current();
     if (!process)
         return; // the world itself makes something ready
+    pass(process);
     const bool is_slow = process->disk_slow_until_us > trib_machine_now_us();
     const uint64_t us = trib_machine_draw(TRIB_STREAM_DISK, 0, is_slow ? SLOW_US : SYNC_US);
     (void)trib_machine_wait(&us, trib_machine_now_us() + us);
+    pass(process);
 }
 
 uint64_t trib_disk_commits(void)

@@ -12,6 +12,7 @@ enum {
     STEPS_MAX = 400,
     RESTART_US = 4000000, // at most: a kill until the next start
     WHILE_US = 10000000,  // a trouble that lasts
+    SYNCS_MAX = 40,       // of some rounds
 };
 
 static uint64_t a_while(void)
@@ -25,6 +26,11 @@ static void kill_one(struct trib_process *process)
         return;
     trib_chaos.kills++;
     trib_machine_kill(process);
+}
+
+static void kill_at_sync(struct trib_process *process)
+{
+    process->syncs_to_live = trib_machine_draw(TRIB_STREAM_FAULTS, 1, SYNCS_MAX);
 }
 
 static void pause_one(struct trib_process *process)
@@ -64,10 +70,9 @@ static struct rule {
     void (*strike)(struct trib_process *process);
     uint64_t weight;
 } rules[] = {
-    {"kill", kill_one, 0},       {"pause", pause_one, 0},
-    {"partition", cut_off, 0},   {"break", trib_network_break, 0},
-    {"loss", make_lossy, 0},     {"garble", garble, 0},
-    {"slow disk", slow_disk, 0}, {"pause job", pause_job, 0},
+    {"kill", kill_one, 0},     {"kill at a sync", kill_at_sync, 0}, {"pause", pause_one, 0},
+    {"partition", cut_off, 0}, {"break", trib_network_break, 0},    {"loss", make_lossy, 0},
+    {"garble", garble, 0},     {"slow disk", slow_disk, 0},         {"pause job", pause_job, 0},
 };
 
 enum {
@@ -120,15 +125,21 @@ static void heal(void)
     for (unsigned i = 0; (process = trib_machine_process(i)); i++) {
         process->paused_until_us = process->cut_off_until_us = process->lossy_until_us = 0;
         process->garbled_until_us = process->disk_slow_until_us = 0;
+        process->syncs_to_live = 0;
     }
     trib_chaos.is_quiet = true;
 }
 
-static void revive(void)
+// The doomed die, the dead start again.
+static void bury_and_revive(void)
 {
     struct trib_process *process;
     const uint64_t now_us = trib_machine_now_us();
     for (unsigned i = 0; (process = trib_machine_process(i)); i++) {
+        if (process->is_alive && process->is_doomed) {
+            trib_chaos_say("%s dies of its sync", process->name);
+            kill_one(process);
+        }
         if (process->is_alive)
             continue;
         if (starts_us[i] == 0)
@@ -143,7 +154,7 @@ static void revive(void)
 
 void trib_faults_step(void)
 {
-    revive();
+    bury_and_revive();
     if (trib_chaos.is_quiet || weights == 0)
         return;
     if (trib_chaos.faults == faults)

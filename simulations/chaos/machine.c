@@ -223,6 +223,8 @@ void trib_machine_start(struct trib_process *process)
     process->is_alive = true;
     process->life++;
     process->paused_until_us = 0;
+    process->syncs_to_live = 0;
+    process->is_doomed = false;
     trib_rng_init(&process->entropy, machine.seed, "chaos entropy", process->life, process->name);
     struct trib_thread *thread = thread_add(process);
     thread->is_main = true;

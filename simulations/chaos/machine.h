@@ -40,6 +40,8 @@ struct trib_process {
     uint64_t cut_off_until_us; // nothing gets through between it and others
     uint64_t lossy_until_us;   // much of it only after having been sent again
     uint64_t garbled_until_us; // bytes are lost, come twice, in another order, or changed
+    uint64_t syncs_to_live;    // until it is killed, twice counted; 0: not that way
+    bool is_doomed;            // it is, now
     struct trib_rng entropy;   // what it believes to come from the operating system
 };
 

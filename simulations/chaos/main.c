@@ -178,7 +178,8 @@ static enum trib_err make_world(void)
     return err;
 }
 
-static int run_world(void)
+// `mode` is NULL: it is drawn.
+static int run_world(const enum trib_privacy_mode *mode)
 {
     static const enum trib_privacy_mode modes[] = {TRIB_PRIVACY_OFF, TRIB_PRIVACY_OFF,
                                                    TRIB_PRIVACY_LOCAL, TRIB_PRIVACY_CENTRAL,
@@ -196,7 +197,8 @@ static int run_world(void)
     trib_posix_init();
     trib_crypto_init();
     trib_log_set_sink(log_line, NULL);
-    trib_chaos.mode = modes[trib_machine_draw(TRIB_STREAM_WORK, 0, MODES - 1)];
+    const enum trib_privacy_mode drawn = modes[trib_machine_draw(TRIB_STREAM_WORK, 0, MODES - 1)];
+    trib_chaos.mode = mode ? *mode : drawn;
     enum trib_err err = make_world();
     if (err) {
         (void)fprintf(stderr, "chaos: the world cannot be made: %s\n", trib_err_text(err));
@@ -223,17 +225,26 @@ static int run_world(void)
 
 static int chaos_command(const struct trib_command *command, int argc, char **argv)
 {
+    enum trib_privacy_mode mode;
+    const char *text = NULL;
     const struct trib_option options[] = {
         {"seed", TRIB_OPTION_INT, &trib_chaos.seed, "N", "of the world (1)"},
         {"rounds", TRIB_OPTION_INT, &trib_chaos.rounds, "R", "of its job (4)"},
+        {"mode", TRIB_OPTION_TEXT, &text, "MODE", "of privacy (drawn)"},
         {"log", TRIB_OPTION_FLAG, &trib_chaos.is_shown, NULL, "print what happens, step by step"},
     };
-    const struct trib_usage usage = {.command = command, .options = options, .option_count = 3};
+    const struct trib_usage usage = {.command = command, .options = options, .option_count = 4};
     int count;
     int code;
     trib_chaos.seed = 1;
     trib_chaos.rounds = 4;
-    return trib_args_parse(&usage, argc, argv, &count, &code) ? run_world() : code;
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (text && !trib_privacy_mode_parse(text, &mode)) {
+        (void)fprintf(stderr, "world: --mode %s: want off, local, central or distributed\n", text);
+        return TRIB_EXIT_USAGE;
+    }
+    return run_world(text ? &mode : NULL);
 }
 
 int main(int argc, char **argv)
