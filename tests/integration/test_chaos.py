@@ -43,6 +43,7 @@ class ChaosTest(fleet.Case):
         self.assertEqual(logs[0], logs[1])
         self.assertNotEqual(logs[0], logs[2])
 
+    @fleet.sweep
     def test_planted_bugs_are_found(self):
         if not fleet.crash_points("tributary-client"):
             self.skipTest("a build without -Dcrash_points=true")
