@@ -224,6 +224,9 @@ static enum trib_err play(struct load *load, const struct round_plan *plan,
         trib_clock_sleep_ms(POLL_MS);
         now = trib_swarm_counts(load->swarm);
     }
+    if (now.first_us > 0 && now.last_us > now.first_us)
+        round->accepts_per_second = (double)(now.accepted - before.accepted - 1) * 1e6 /
+                                    (double)(now.last_us - now.first_us);
     round->dropped = now.dropped - before.dropped;
     round->straggled = now.straggled - before.straggled;
     round->closed = now.closed - before.closed;

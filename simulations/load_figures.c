@@ -30,6 +30,7 @@ static void put_round(struct trib_buf *json, const struct trib_load_round *round
     trib_json_text(json, "state", round->state);
     trib_json_text(json, "reason", round->reason[0] ? round->reason : NULL);
     trib_json_real(json, "seconds", round->seconds);
+    trib_json_real(json, "accepts_per_second", round->accepts_per_second);
     trib_json_bool(json, "as_configured", round->is_as_configured);
     trib_json_close(json, '}');
 }
@@ -90,11 +91,12 @@ static void show_lines(const struct trib_load_figures *f, const bool met[static 
         verdict(met[2]));
     for (size_t i = 0; i < f->round_count; i++) {
         const struct trib_load_round *r = &f->rounds[i];
-        (void)printf(
-            "round     %s: %s%s%s, %" PRIu64 " of %" PRIu64 " counted, %" PRIu64 " asked; %" PRIu64
-            " fell silent, %" PRIu64 " late, %" PRIu64 " expired; %.2f s%s\n",
-            r->name, r->state, r->reason[0] ? " " : "", r->reason, r->accepted, r->goal, r->asked,
-            r->dropped, r->straggled, r->expired, r->seconds, verdict(r->is_as_configured));
+        (void)printf("round     %s: %s%s%s, %" PRIu64 " of %" PRIu64 " counted, %" PRIu64
+                     " asked; %" PRIu64 " fell silent, %" PRIu64 " late, %" PRIu64
+                     " expired; %.2f s, %.0f receipts/s%s\n",
+                     r->name, r->state, r->reason[0] ? " " : "", r->reason, r->accepted, r->goal,
+                     r->asked, r->dropped, r->straggled, r->expired, r->seconds,
+                     r->accepts_per_second, verdict(r->is_as_configured));
     }
 }
 

@@ -20,6 +20,7 @@ struct trib_load_round {
     uint64_t dropped, straggled, closed; // by the devices' own count
     char state[16], reason[24];          // as `rounds ls` says
     double seconds;
+    double accepts_per_second; // between the first receipt and the last
     bool is_as_configured;
 };
 

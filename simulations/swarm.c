@@ -40,6 +40,7 @@ void trib_swarm_behave(struct trib_swarm *swarm, const struct trib_swarm_plan *p
 {
     (void)pthread_mutex_lock(&swarm->lock);
     swarm->plan = *plan;
+    swarm->counts.first_us = 0;
     (void)pthread_mutex_unlock(&swarm->lock);
 }
 

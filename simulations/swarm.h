@@ -37,6 +37,8 @@ struct trib_swarm_counts {
     uint64_t dropped;   // of those, forgotten
     uint64_t straggled; // and late on purpose
     uint64_t accepted;  // receipts
+    uint64_t first_us;  // of these, since trib_swarm_behave: when the first came, 0: none did
+    uint64_t last_us;   // and the last
     uint64_t closed;    // receipts ROUND_CLOSED
     uint64_t refused;   // receipts that are final, and neither
     uint64_t models;    // fetched whole

@@ -241,6 +241,17 @@ static bool take_credit(struct trib_swarm_device *device, const struct trib_reco
     return true;
 }
 
+static void count_accepted(struct trib_swarm *swarm)
+{
+    const uint64_t now_us = trib_clock_mono_us();
+    (void)pthread_mutex_lock(&swarm->lock);
+    swarm->counts.accepted++;
+    swarm->counts.last_us = now_us;
+    if (swarm->counts.first_us == 0)
+        swarm->counts.first_us = now_us;
+    (void)pthread_mutex_unlock(&swarm->lock);
+}
+
 static bool take_receipt(struct trib_swarm_device *device, const struct trib_record *record)
 {
     struct trib_swarm *swarm = device->swarm;
@@ -260,7 +271,7 @@ static bool take_receipt(struct trib_swarm_device *device, const struct trib_rec
     }
     device->step = TRIB_SWARM_IDLE;
     if (class == TRIB_CODE_CLASS_OK)
-        trib_swarm_count(swarm, &swarm->counts.accepted);
+        count_accepted(swarm);
     else if (receipt.code == TRIB_CODE_ROUND_CLOSED)
         trib_swarm_count(swarm, &swarm->counts.closed);
     else
