@@ -166,6 +166,22 @@ static enum trib_code judge(struct trib_client *client, const struct trib_msg_ta
     return TRIB_CODE_DECLINED_BUDGET;
 }
 
+// A ledger that could not be written is read again, as at a start: the disk may have room by now.
+static void mend_ledger(struct trib_client *client)
+{
+    struct trib_ledger *again;
+    if (client->worker.is_running || trib_part_round(client) != 0 ||
+        !trib_ledger_may_reopen(client->ledger))
+        return;
+    if (trib_state_ledger(client->dir, &client->keys, &client->settings.policy, &again))
+        return; // not yet
+    trib_ledger_close(client->ledger);
+    client->ledger = again;
+    client->task.ledger = again;    // of one that waits
+    client->upload.reservation = 0; // it counts: that it could be taken back is forgotten
+    TRIB_INFO("id=ledger-mended the privacy ledger can be written again");
+}
+
 bool trib_client_take_task(struct trib_client *client, const struct trib_record *record)
 {
     const struct trib_trainer *trainer = client->config.trainer;
@@ -181,6 +197,7 @@ bool trib_client_take_task(struct trib_client *client, const struct trib_record 
         trib_client_reply(client, msg.round_id, TRIB_CODE_ACCEPTED);
         return true;
     }
+    mend_ledger(client);
     enum trib_code code = TRIB_CODE_DECLINED_POLICY;
     if (strcmp(msg.population, client->enrolment.population) == 0)
         code = judge(client, &msg, &task);

@@ -275,7 +275,8 @@ static enum trib_err append(struct trib_ledger *ledger, struct trib_ledger_entry
     if (err) {
         ledger->has_failed = true;
         TRIB_ERROR("id=ledger-failed the privacy ledger cannot be written: this device takes no "
-                   "part until it is started again");
+                   "part until %s",
+                   ledger->file.is_unsynced ? "it is started again" : "it can be");
     }
     return err;
 }
@@ -331,6 +332,14 @@ enum trib_err trib_ledger_refund(struct trib_ledger *ledger, uint64_t reservatio
     enum trib_err err = refund(ledger, reservation);
     (void)pthread_mutex_unlock(&ledger->lock);
     return err;
+}
+
+bool trib_ledger_may_reopen(struct trib_ledger *ledger)
+{
+    (void)pthread_mutex_lock(&ledger->lock);
+    const bool may = ledger->has_failed && !ledger->file.is_unsynced;
+    (void)pthread_mutex_unlock(&ledger->lock);
+    return may;
 }
 
 void trib_ledger_totals(struct trib_ledger *ledger, struct trib_ledger_totals *ret_totals)

@@ -85,7 +85,8 @@ void trib_ledger_close(struct trib_ledger *ledger); // NULL is fine
 bool trib_ledger_allows(struct trib_ledger *ledger, const struct trib_encoding *encoding);
 
 // Charge, durably. TRIB_ERR_PRIVACY: the budget does not allow it, and nothing was charged. Any
-// other failure: it counts as spent, nothing may be sent, and the ledger refuses from then on.
+// other failure: it counts as spent, nothing may be sent, and the ledger refuses from then on, until
+// it is opened again.
 // With mode off nothing is charged: TRIB_OK, and *ret_reservation is 0.
 TRIB_CHECKED enum trib_err trib_ledger_reserve(struct trib_ledger *ledger,
                                                const struct trib_charge *charge,
@@ -93,6 +94,10 @@ TRIB_CHECKED enum trib_err trib_ledger_reserve(struct trib_ledger *ledger,
 // Take a reservation back, durably: nothing that came from the update has left, or ever will.
 // TRIB_ERR_STATE: not one of the last few of this opening, or taken back before. 0 is fine.
 TRIB_CHECKED enum trib_err trib_ledger_refund(struct trib_ledger *ledger, uint64_t reservation);
+
+// It could not be written, but nothing that was is in doubt, as when the disk is full: closed and opened
+// again it may go on.
+bool trib_ledger_may_reopen(struct trib_ledger *ledger);
 
 struct trib_ledger_totals {
     uint64_t entries;

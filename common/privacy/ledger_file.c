@@ -343,8 +343,10 @@ enum trib_err trib_ledger_file_append(struct trib_ledger_file *file,
     if (err)
         return err;
     TRIB_CRASH_POINT("ledger.written");
-    if (fsync(file->fd)) // never retried: the kernel may have dropped the dirty pages
+    if (fsync(file->fd)) { // never retried: the kernel may have dropped the dirty pages
+        file->is_unsynced = true;
         return failure(file, "cannot fsync");
+    }
     TRIB_CRASH_POINT("ledger.synced");
     memcpy(file->chain, record + BODY_SIZE, TRIB_DIGEST_SIZE);
     file->count++;

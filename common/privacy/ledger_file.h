@@ -37,7 +37,8 @@ enum {
 };
 
 struct trib_ledger_file {
-    int fd; // -1: none
+    int fd;           // -1: none
+    bool is_unsynced; // an fsync failed: what is on the disk is not known
     uint64_t count;
     uint8_t chain[TRIB_DIGEST_SIZE];
     uint8_t chain_key[TRIB_DIGEST_SIZE], head_key[TRIB_DIGEST_SIZE];
