@@ -17,6 +17,13 @@ uint64_t trib_seen_step_ms(double stale_days)
     return stale_days > 0 ? (uint64_t)(stale_days * DAY_MS / STEPS) : DAY;
 }
 
+bool trib_seen_is_news(uint64_t seen_ms, uint64_t stored_ms, double stale_days)
+{
+    const uint64_t step_ms = trib_seen_step_ms(stale_days);
+    return (seen_ms > stored_ms && seen_ms - stored_ms > step_ms) ||
+           (seen_ms < stored_ms && stored_ms - seen_ms > step_ms);
+}
+
 uint64_t trib_seen_sweep_ms(double stale_days)
 {
     const uint64_t step = trib_seen_step_ms(stale_days);

@@ -20,6 +20,9 @@ bool trib_seen_is_stale(uint64_t seen_ms, uint64_t wall_ms, double stale_days);
 // thirtieth of stale_days, so that a device costs a write a day when that is 30; a day when it is 0.
 uint64_t trib_seen_step_ms(double stale_days);
 
+// Is it worth writing? Also what lies before what is stored: it was written under a clock that was
+// ahead, and a device that leaves would not be stale for as long.
+bool trib_seen_is_news(uint64_t seen_ms, uint64_t stored_ms, double stale_days);
 // Between two looks: TRIB_SEEN_SWEEP_MS, less when stale_days is less than 30 hours.
 uint64_t trib_seen_sweep_ms(double stale_days);
 

@@ -58,7 +58,6 @@ static void seen_finish(struct trib_server *server, struct trib_server_op *serve
 static void write_seen(struct trib_server *server)
 {
     const uint64_t wall_ms = trib_clock_wall_ms();
-    const uint64_t step_ms = trib_seen_step_ms(server->config.stale_days);
     const size_t devices = trib_peers_count(server->peers);
     struct seen_op *op = trib_alloc(sizeof(*op));
     struct seen_row *rows = trib_alloc_array(devices + 1, sizeof(*rows));
@@ -71,7 +70,7 @@ static void write_seen(struct trib_server *server)
     for (size_t i = 0; i < devices; i++) {
         const struct trib_peer *peer = trib_peers_at(server->peers, i);
         const uint64_t seen_ms = trib_seen_ms(peer, wall_ms);
-        if (seen_ms > peer->row.seen_ms + step_ms)
+        if (trib_seen_is_news(seen_ms, peer->row.seen_ms, server->config.stale_days))
             rows[op->count++] = (struct seen_row){peer->row.id, seen_ms};
     }
     op->op.op.apply = seen_apply;
