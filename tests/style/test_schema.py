@@ -14,7 +14,8 @@ import re
 import sys
 
 ALLOWED = {
-    "Enrol": {"sign_key": "random", "software": "public"},
+    "Enrol": {"sign_key": "random", "software": "public", "next_key": "random",
+              "next_sign_key": "random"},
     "Ready": {"population": "public", "generation": "public", "version": "public",
               "digest": "public", "spooled_update_id": "random", "spooled_round": "public",
               "software": "public", "is_busy": "public", "secagg_round": "public"},
