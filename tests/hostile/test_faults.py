@@ -47,6 +47,7 @@ class FaultsTest(fleet.Case):
         logs = [path.read_text() for path in self.logs.glob("d*.log")]
         return collections.Counter(found for log in logs for found in re.findall(pattern, log))
 
+    @fleet.sweep
     def test_liars_are_refused_with_their_code_and_nobody_waits_for_them(self):
         for mode, codes in REFUSED.items():
             rounds, digest = self.play_both("faults.liars=0.6", f"privacy.mode={mode}", *NOISE)
@@ -59,11 +60,13 @@ class FaultsTest(fleet.Case):
                               f"privacy.mode={mode}", *NOISE)
             self.assertEqual(other, (rounds, digest))
 
+    @fleet.sweep
     def test_who_is_killed_comes_back_and_counts(self):
         plain = self.play("inprocess")
         self.assertEqual(self.play_both("faults.kill=0.3"), plain)
         self.assertGreater(self.in_logs(r" (killed)\b")["killed"], 0)
 
+    @fleet.sweep
     def test_who_is_late_counts_until_the_deadline(self):
         plain = self.play("inprocess")
         self.assertEqual(self.play_both("faults.straggle=0.3", "faults.straggle_ms=200"), plain)
