@@ -13,6 +13,7 @@ from hostile import Peer, fleet
 HONEST = 100  # devices
 DRIPS, SILENT = 500, 500  # connections: a byte now and then, and not even that
 DRIP_S = 0.5
+HANDSHAKE_S = 5  # so long the coordinator waits for a whole hello
 
 
 # ---- The crowd, in a process of its own
@@ -24,9 +25,12 @@ class Dripper:
     def __init__(self, port, drips, silent):
         self.port = port
         self.lines = {}  # socket: does it drip?
+        self.leavers = []  # (when, socket): once in the beginning, so that not all come at once again
         self.selector = selectors.DefaultSelector()
         for i in range(drips + silent):
-            self.dial(i < drips)
+            line = self.dial(i < drips)
+            self.leavers.append((time.monotonic() + random.uniform(0, HANDSHAKE_S), line))
+        self.leavers.sort(key=lambda leaver: leaver[0], reverse=True)
 
     def dial(self, drips):
         line = socket.create_connection(("127.0.0.1", self.port))
@@ -35,12 +39,17 @@ class Dripper:
         self.selector.register(line, selectors.EVENT_READ)
         if drips:
             line.send(b"\0\xa0")  # a frame of 160 bytes is to come
+        return line
 
     def run(self, seconds):
         until, next_drip = time.monotonic() + seconds, 0
         while time.monotonic() < until:
             for key, _ in self.selector.select(0.05):
                 self.renew(key.fileobj)
+            while self.leavers and self.leavers[-1][0] < time.monotonic():
+                line = self.leavers.pop()[1]
+                if line in self.lines:
+                    self.renew(line)
             if time.monotonic() >= next_drip:
                 next_drip = time.monotonic() + DRIP_S
                 for line, drips in list(self.lines.items()):
@@ -51,7 +60,7 @@ class Dripper:
     def renew(self, line):
         """The coordinator closed it, as it must; anything that it said is a mistake."""
         heard = b""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, BlockingIOError):
             heard = line.recv(64)
         if heard:
             sys.exit(f"a stranger heard {heard!r}")
