@@ -98,6 +98,7 @@ static void tick(struct trib_server *server)
     trib_rounds_tick(server, now_ms);
     trib_seen_tick(server, now_ms);
     trib_old_tick(server);
+    trib_audit_tick(server, now_ms);
     trib_disk_tick(server, now_ms);
     trib_watch_tick(server, now_ms);
     if (reload_wanted) {

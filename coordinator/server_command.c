@@ -259,6 +259,31 @@ static void check_held_out(struct trib_admin_reply *reply, const struct trib_act
     check(reply, "held-out data", true, paths[0][0] ? "can be read" : "none are wanted");
 }
 
+// Whom nobody vouches for is in no masked round.
+static void check_roster(struct trib_admin_reply *reply, const struct trib_server *server)
+{
+    struct trib_roster_count count;
+    char text[256];
+    trib_secagg_count_roster(server, &count);
+    if (server->config.roster_is_offline)
+        (void)snprintf(text, sizeof(text), "%zu of %zu devices are vouched for%s", count.rostered,
+                       count.rostered + count.unrostered,
+                       count.unrostered > 0 ? ": roster export --unsigned, sign, roster load" : "");
+    else
+        (void)snprintf(text, sizeof(text), "the coordinator vouches for all");
+    check(reply, "roster", count.unrostered == 0 || !server->config.roster_is_offline, text);
+}
+
+static void check_audit(struct trib_admin_reply *reply, const struct trib_server *server)
+{
+    char text[256];
+    (void)snprintf(text, sizeof(text),
+                   server->audit_is_broken ? "not whole: audit verify says where"
+                                           : "%" PRIu64 " records were read through",
+                   server->audit_checked);
+    check(reply, "audit log", !server->audit_is_broken, text);
+}
+
 void trib_cmd_doctor(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
@@ -273,9 +298,11 @@ void trib_cmd_doctor(struct trib_admin_call *call)
     (void)snprintf(text, sizeof(text), "listening at %s", server->url);
     check(&reply, "fleet port", true, text);
     check_disk(&reply, server);
+    check_audit(&reply, server);
     check_held_out(&reply, server->job);
     check(&reply, "enrolment", devices > 0,
           devices ? "devices are enrolled" : "no device is enrolled: devices token, then enrol");
+    check_roster(&reply, server);
     (void)snprintf(text, sizeof(text), "%" PRIu64 " of %zu devices are connected", ready, devices);
     check(&reply, "devices", devices == 0 || ready > 0, text);
     bool refused = false;

@@ -253,9 +253,14 @@ struct trib_server {
     size_t backups;                    // that copy files now
     struct trib_store_old old; // versions that are dropped, and whose files are not removed yet
     bool old_in_flight;
-    uint64_t old_seen;     // the newest version when all that may go had gone
-    bool disk_is_full;     // the last round could not be opened for want of room
-    uint64_t disk_next_ms; // when it is tried again without a job
+    uint64_t old_seen;                   // the newest version when all that may go had gone
+    bool disk_is_full;                   // the last round could not be opened for want of room
+    uint64_t disk_next_ms;               // when it is tried again without a job
+    struct trib_audit_check audit_check; // the pass through the log that is under way
+    bool audit_has_begun, audit_in_flight;
+    bool audit_is_broken;   // what the last whole pass found,
+    uint64_t audit_checked; // and how many records it read
+    uint64_t audit_next_ms;
     size_t admins_open;
     struct trib_admin_call *admins;
 };
@@ -473,6 +478,9 @@ void trib_jobs_set_head(struct trib_server *server, struct trib_version *version
 
 // ---- server_disk.c
 void trib_disk_tick(struct trib_server *server, uint64_t now_ms);
+
+// ---- server_audit_check.c
+void trib_audit_tick(struct trib_server *server, uint64_t now_ms);
 
 // ---- server_old.c
 void trib_old_tick(struct trib_server *server);

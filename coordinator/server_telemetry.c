@@ -53,6 +53,8 @@ void trib_server_telemetry(const struct trib_server *server, struct trib_telemet
         .received_bytes = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED),
         .sent_bytes = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED),
         .version = server->head ? server->head->manifest.version : 0,
+        .audit_checked = server->audit_checked,
+        .audit_is_broken = server->audit_is_broken,
         .disk_is_full = server->disk_is_full,
         .started_s = (double)server->started_wall_ms / 1000,
     };

@@ -130,9 +130,16 @@ static bool is_whole(sqlite3_stmt *stmt)
     return whole;
 }
 
+struct checking {
+    struct trib_db_reader reader; // first
+    struct trib_audit_check *check;
+    uint64_t count;
+};
+
 static void check_row(void *user, sqlite3_stmt *stmt)
 {
-    const struct trib_db_reader *reader = user;
+    struct checking *checking = user;
+    checking->count++;
     const bool whole = is_whole(stmt); // first: reading a text makes the column one
     struct trib_audit_row row = {.record = record_of(stmt)};
     // What has another size is what somebody wrote there: a finding, not a broken store.
@@ -146,26 +153,35 @@ static void check_row(void *user, sqlite3_stmt *stmt)
         memcpy(row.signed_hash, signed_hash, sizeof(row.signed_hash));
     if (signature && sqlite3_column_bytes(stmt, 9) == TRIB_SIGNATURE_SIZE)
         memcpy(row.signature, signature, sizeof(row.signature));
-    trib_audit_check_row(reader->user, &row);
+    trib_audit_check_row(checking->check, &row);
 }
 
-enum trib_err trib_store_audit_check(struct trib_store *store, struct trib_audit_check *check)
+enum trib_err trib_store_audit_check_part(struct trib_store *store, struct trib_audit_check *check,
+                                          uint64_t limit, bool *ret_is_over)
 {
     struct head orphan = {.reader = {.row = take_last}};
-    const struct trib_db_reader reader = {check_row, NULL, check};
+    struct checking checking = {.reader = {.row = check_row}, .check = check};
     enum trib_err err = trib_db_query(
         store,
         "SELECT a.number, time_ms, actor, role, action, subject, outcome, a.hash, c.hash,"
         " c.signature, c.number FROM audit a LEFT JOIN audit_checkpoint c ON c.number=a.number"
-        " ORDER BY a.number",
-        &reader, "");
-    if (!err)
-        err = trib_db_query(store,
-                            "SELECT number FROM audit_checkpoint c WHERE NOT EXISTS"
-                            " (SELECT 1 FROM audit a WHERE a.number=c.number)"
-                            " ORDER BY number LIMIT 1",
-                            &orphan.reader, "");
+        " WHERE a.number>? ORDER BY a.number LIMIT ?",
+        &checking.reader, "ii", check->records, limit);
+    *ret_is_over = checking.count < limit || check->is_broken;
+    if (err || !*ret_is_over)
+        return err;
+    err = trib_db_query(store,
+                        "SELECT number FROM audit_checkpoint c WHERE NOT EXISTS"
+                        " (SELECT 1 FROM audit a WHERE a.number=c.number)"
+                        " ORDER BY number LIMIT 1",
+                        &orphan.reader, "");
     if (!err)
         trib_audit_check_end(check, orphan.number);
     return err;
+}
+
+enum trib_err trib_store_audit_check(struct trib_store *store, struct trib_audit_check *check)
+{
+    bool is_over;
+    return trib_store_audit_check_part(store, check, INT64_MAX, &is_over);
 }

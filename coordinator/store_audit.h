@@ -27,6 +27,11 @@ TRIB_CHECKED enum trib_err trib_store_audit_list(struct trib_store *store, uint6
                                                  void *user);
 // The number of the last record; 0: there is none.
 TRIB_CHECKED enum trib_err trib_store_audit_last(struct trib_store *store, uint64_t *ret_number);
+// Go on with `check`, which has begun, for at most `limit` records. False in *ret_is_over: there may
+// be more.
+TRIB_CHECKED enum trib_err trib_store_audit_check_part(struct trib_store *store,
+                                                       struct trib_audit_check *check,
+                                                       uint64_t limit, bool *ret_is_over);
 // Read the log from its first record to its last into `check`, which has begun.
 TRIB_CHECKED enum trib_err trib_store_audit_check(struct trib_store *store,
                                                   struct trib_audit_check *check);

@@ -175,6 +175,11 @@ static const struct metric metrics[] = {
      FORM_COUNT, AT(free_disk_bytes), NULL, 0, 0, NULL},
     {"tributary_full_disk", "gauge", "1: rounds wait for room on that disk.", FORM_COUNT,
      AT(disk_is_full), NULL, 0, 0, NULL},
+    {"tributary_audit_checked_records", "gauge",
+     "Records of the audit log that were read through last, each day and at the start.", FORM_COUNT,
+     AT(audit_checked), NULL, 0, 0, NULL},
+    {"tributary_audit_broken", "gauge", "1: a record of the audit log was changed, or is gone.",
+     FORM_COUNT, AT(audit_is_broken), NULL, 0, 0, NULL},
 };
 
 // ---- Printing

@@ -66,6 +66,8 @@ struct trib_telemetry {
     double epsilon, epsilon_pure, target_epsilon, delta;
     uint64_t free_disk_bytes; // filled in when it is asked for (watch.c)
     uint64_t disk_is_full;    // 0 or 1
+    uint64_t audit_checked;   // records that the last pass read
+    uint64_t audit_is_broken; // 0 or 1: what it found
     double started_s;         // since 1970
 };
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The audit log: real commands leave records, and what is done to the records is found."""
+import json
 import os
 import signal
 import sqlite3
@@ -75,6 +76,28 @@ class AuditTest(fleet.Case):
                              (True, 10, 10))
             # looking leaves no record
             self.assertEqual(len(self.records(tried)), 10)
+
+    def test_the_coordinator_reads_its_log_by_itself(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for i in range(3):
+                tried.token("--name", f"d{i}")
+
+            def hop():
+                rows = [json.loads(line) for line in
+                        tried.try_ctl("doctor", "--json").stdout.splitlines()]
+                return next(row for row in rows if row["hop"] == "audit log")
+
+            self.tamper(tried)
+            fleet.wait_until(lambda: hop()["detail"] != "0 records were read through", "it is read")
+            self.assertTrue(hop()["ok"])
+            self.assertRegex(hop()["detail"], r"^[5-9] records were read through$")
+            self.tamper(tried, "UPDATE audit SET actor='nobody' WHERE number=2")
+            fleet.wait_until(lambda: not hop()["ok"], "it is found")
+            self.assertIn("audit verify", hop()["detail"])
+            self.assertIn("id=audit-broken record 2 is not the one that was written there",
+                          tried.log("coordinator"))
+            self.assertEqual(tried.status()["devices"], 0)  # it serves
 
     def test_an_abandoned_round_is_recorded(self):
         with fleet.Fleet() as tried:

@@ -36,8 +36,8 @@ class DoctorTest(fleet.Case):
         hops = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertTrue(all(row["ok"] for row in hops), hops)
         self.assertEqual([row["hop"] for row in hops],
-                         ["admin socket", "fleet port", "disk", "store", "held-out data",
-                          "enrolment", "devices", "models on devices", "job"])
+                         ["admin socket", "fleet port", "disk", "store", "audit log", "held-out data",
+                          "enrolment", "roster", "devices", "models on devices", "job"])
 
     # ---- On the way to the coordinator
 

@@ -87,6 +87,7 @@ class RosterTest(fleet.Case):
         self.assertIn("0 are rostered and 4 are UNROSTERED", submitted["warning"])
         self.wait_for_log("id=roster-short")
         self.assertEqual(set(self.roster().values()), {"UNROSTERED"})
+        self.assertRegex(self.fleet.try_ctl("doctor").stdout, r"roster +no +0 of 4 devices are vouched")
         status = self.fleet.status()
         self.assertEqual([status[name] for name in ["roster", "rostered", "unrostered", "round"]],
                          ["offline", 0, 4, 0])
@@ -94,6 +95,7 @@ class RosterTest(fleet.Case):
         loaded = self.fleet.ctl("roster", "load", self.sign(self.export("--unsigned")))[0]
         self.assertEqual(loaded, {"loaded": 4, "rostered": 4, "unrostered": 0})
         self.assertEqual(set(self.roster().values()), {"yes"})
+        self.assertRegex(self.fleet.try_ctl("doctor").stdout, r"roster +yes +4 of 4 devices are")
         self.fleet.wait_for_job(submitted["job"])
         rounds = self.fleet.ctl("rounds", "ls")
         self.assertEqual([(row["state"], row["accepted"]) for row in rounds],
