@@ -9,6 +9,7 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/wire/message.h"
 #include "common/wire/session.h"
 #include "simulations/bench_fleet.h"
 #include "simulations/own_client.h"
@@ -49,7 +50,62 @@ struct load {
     uint64_t clients, params, rounds, word_bits;
     double seconds;
     uint64_t cpu_us, bytes, server_rss, client_rss, accepted;
+    double decrypt_ms; // CPU time to decipher the bytes of one update here, before and after
 };
+
+// Client and server with an open session, in memory.
+static bool open_pair(struct trib_session *client, struct trib_session *server)
+{
+    static const uint8_t server_secret[32] = {1};
+    static const uint8_t device_secret[32] = {2};
+    const struct trib_hello hello = {.kind = TRIB_HELLO_KNOWN};
+    const struct trib_welcome welcome = {.version = TRIB_SESSION_VERSION};
+    uint8_t public[32];
+    uint8_t frame[TRIB_HANDSHAKE_MAX];
+    struct trib_hello heard;
+    struct trib_welcome answered;
+    size_t size = 0;
+    trib_noise_public(server_secret, public);
+    trib_session_init_client(client, device_secret, public);
+    trib_session_init_server(server, server_secret, public);
+    return !trib_session_write_hello(client, &hello, frame, &size) &&
+           !trib_session_read_hello(server, frame + TRIB_FRAME_PREFIX_SIZE,
+                                    size - TRIB_FRAME_PREFIX_SIZE, &heard) &&
+           !trib_session_write_welcome(server, &welcome, frame, &size) &&
+           !trib_session_read_welcome(client, frame + TRIB_FRAME_PREFIX_SIZE,
+                                      size - TRIB_FRAME_PREFIX_SIZE, &answered);
+}
+
+// What no coordinator can do without: to decipher `bytes` in chunks, milliseconds of CPU time.
+static double decrypt_ms(uint64_t bytes)
+{
+    enum {
+        REPEATS = 4
+    };
+    static uint8_t plain[TRIB_CHUNK_SIZE];
+    static uint8_t frame[TRIB_CHUNK_SIZE + TRIB_SEALED_OVERHEAD];
+    struct trib_session client;
+    struct trib_session server;
+    uint64_t spent_us = 0;
+    if (!open_pair(&client, &server))
+        return 0;
+    for (uint64_t left = REPEATS * bytes; left > 0;) {
+        struct trib_record record = {.type = TRIB_RECORD_UPLOAD_CHUNK, .payload = plain};
+        size_t size = 0;
+        record.payload_size = left < sizeof(plain) ? (size_t)left : sizeof(plain);
+        left -= record.payload_size;
+        if (trib_session_seal(&client, &record, frame, &size))
+            break;
+        const uint64_t begin_us = trib_clock_thread_us();
+        if (trib_session_open(&server, frame + TRIB_FRAME_PREFIX_SIZE,
+                              size - TRIB_FRAME_PREFIX_SIZE, &record))
+            break;
+        spent_us += trib_clock_thread_us() - begin_us;
+    }
+    trib_session_fini(&client);
+    trib_session_fini(&server);
+    return (double)spent_us / 1e3 / REPEATS;
+}
 
 static enum trib_err start_clients(struct trib_bench_fleet *fleet, const struct load *load)
 {
@@ -70,6 +126,8 @@ static enum trib_err start_clients(struct trib_bench_fleet *fleet, const struct 
 static enum trib_err measure(struct trib_bench_fleet *fleet, struct load *load)
 {
     char job[1024];
+    const uint64_t update_bytes = load->params * load->word_bits / 8;
+    const double decrypt_before_ms = decrypt_ms(update_bytes);
     uint64_t cpu_us = 0;
     uint64_t received = 0;
     uint64_t sent = 0;
@@ -98,6 +156,7 @@ static enum trib_err measure(struct trib_bench_fleet *fleet, struct load *load)
     load->bytes = load->bytes - received + more - sent;
     if (!err)
         err = trib_bench_fleet_status(fleet, "uploads_begun", &load->accepted);
+    load->decrypt_ms = (decrypt_before_ms + decrypt_ms(update_bytes)) / 2;
     load->server_rss = trib_bench_peak_rss(&fleet->children[0]);
     for (size_t i = 1; i < fleet->child_count; i++) {
         uint64_t rss = trib_bench_peak_rss(&fleet->children[i]);
@@ -118,6 +177,9 @@ static void show_load(const struct load *load, const struct trib_bench_fleet *fl
     trib_json_real(&json, "seconds_per_round", load->seconds / (double)load->rounds);
     trib_json_real(&json, "updates_per_second", updates / load->seconds);
     trib_json_real(&json, "server_cpu_ms_per_update", (double)load->cpu_us / 1e3 / updates);
+    trib_json_real(&json, "decrypt_ms_per_update", load->decrypt_ms);
+    trib_json_real(&json, "cpu_to_decrypt_ratio",
+                   (double)load->cpu_us / 1e3 / updates / load->decrypt_ms);
     trib_json_uint(&json, "server_peak_rss_bytes", load->server_rss);
     trib_json_uint(&json, "client_peak_rss_bytes", load->client_rss);
     trib_json_real(&json, "bytes_per_update", (double)load->bytes / updates);
@@ -125,13 +187,14 @@ static void show_load(const struct load *load, const struct trib_bench_fleet *fl
     if (as_json && json.data)
         (void)printf("%s\n", (const char *)json.data);
     else
-        (void)printf("%" PRIu64 " clients x %" PRIu64 " parameters, %" PRIu64
-                     " bits: %.3f s a round, %.1f updates/s, server %.2f ms CPU an update and "
-                     "%.1f MB at most, client %.1f MB; state in %s and %s\n",
-                     load->clients, load->params, load->word_bits,
-                     load->seconds / (double)load->rounds, updates / load->seconds,
-                     (double)load->cpu_us / 1e3 / updates, (double)load->server_rss / 1e6,
-                     (double)load->client_rss / 1e6, fleet->disk, fleet->memory);
+        (void)printf(
+            "%" PRIu64 " clients x %" PRIu64 " parameters, %" PRIu64
+            " bits: %.3f s a round, %.1f updates/s, server %.2f ms CPU an update "
+            "(%.1f times deciphering it) and %.1f MB at most, client %.1f MB; state in %s and %s\n",
+            load->clients, load->params, load->word_bits, load->seconds / (double)load->rounds,
+            updates / load->seconds, (double)load->cpu_us / 1e3 / updates,
+            (double)load->cpu_us / 1e3 / updates / load->decrypt_ms, (double)load->server_rss / 1e6,
+            (double)load->client_rss / 1e6, fleet->disk, fleet->memory);
     trib_buf_fini(&json);
 }
 

@@ -30,7 +30,11 @@ class BenchTest(fleet.Case):
                              [2, 5000, 2, word_bits])
             self.assert_positive(found, "seconds_per_round", "updates_per_second",
                                  "server_cpu_ms_per_update", "server_peak_rss_bytes",
-                                 "client_peak_rss_bytes", "bytes_per_update")
+                                 "client_peak_rss_bytes", "bytes_per_update",
+                                 "decrypt_ms_per_update")
+            self.assertAlmostEqual(found["cpu_to_decrypt_ratio"],
+                                   found["server_cpu_ms_per_update"] /
+                                   found["decrypt_ms_per_update"])
             # The packed update goes up and the float32 model comes down.
             self.assertGreater(found["bytes_per_update"], 5000 * (word_bits // 8 + 4) * 0.9)
             self.assertLess(found["bytes_per_update"], 5000 * (word_bits // 8 + 4) * 2)
