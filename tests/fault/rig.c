@@ -298,7 +298,8 @@ static bool put_ini(const struct rig *rig)
 {
     char dir[TRIB_PATH_MAX + 1], text[512];
     (void)snprintf(dir, sizeof(dir), "%s/coordinator", rig->dir);
-    (void)snprintf(text, sizeof(text), "[fleet]\nlisten = ipc://%s/fleet.sock\n", rig->dir);
+    (void)snprintf(text, sizeof(text),
+                   "[fleet]\nlisten = ipc://%s/fleet.sock\n[store]\nreserve_mib = 1\n", rig->dir);
     return put_text(dir, "tributary.ini", text);
 }
 
