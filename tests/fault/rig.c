@@ -572,8 +572,10 @@ bool rig_live_on(struct rig *rig)
 {
     struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR},
                                     {.rig = rig, .which = RIG_DEVICE}};
-    rig->shared->job_is_over = false;
-    return run_until(sides, is_job_over, RIG_LIFE_MS);
+    struct looking looking;
+    rig->shared->job_is_over = job_is_over(rig, &looking);
+    wanted_version = looking.version;
+    return run_until(sides, rig->shared->job_is_over ? has_wanted : is_job_over, RIG_LIFE_MS);
 }
 
 bool rig_live(struct rig *rig)
