@@ -32,6 +32,7 @@ struct trib_store {
     char path[TRIB_PATH_MAX + 1];
     struct statement statements[STATEMENTS_MAX];
     size_t statement_count;
+    bool is_in_doubt;                       // a write or sync failed
     const struct trib_audit_signer *signer; // borrowed, of the audit log
 };
 
@@ -112,6 +113,7 @@ static enum trib_err failure(struct trib_store *store, int code, const char *sql
         TRIB_ERROR("id=store-corrupt %s: %s", store->path, sqlite3_errmsg(store->db));
         return TRIB_ERR_CORRUPT;
     default:
+        store->is_in_doubt = true;
         TRIB_ERROR("%s: %s (%.60s)", store->path, sqlite3_errmsg(store->db), sql);
         return TRIB_ERR_IO;
     }
@@ -372,6 +374,10 @@ void trib_store_close(struct trib_store *store)
         return;
     for (size_t i = 0; i < store->statement_count; i++)
         (void)sqlite3_finalize(store->statements[i].stmt);
+    // What the kernel has of the log after a failed write or sync need not be what was written: it
+    // is not copied into the database, as closing does otherwise. The next start reads what is there.
+    if (store->is_in_doubt)
+        (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     (void)sqlite3_close(store->db);
     free(store);
 }
