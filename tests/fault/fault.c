@@ -20,8 +20,12 @@
 
 enum {
     PATH_SIZE = 512,
-    CALLERS = 16,    // return addresses that are looked at, and shown
+    CALLERS = 16, // return addresses that are looked at, and shown
+#ifdef FAULT_WITH_ASAN
+    OWN_CALLERS = 4, // of them: the sanitizer's backtrace, and those below
+#else
     OWN_CALLERS = 3, // of them: trips, memory_trips, malloc
+#endif
 };
 
 static struct {
