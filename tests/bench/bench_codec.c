@@ -19,6 +19,10 @@ enum {
     COUNT = 200000, // of the 2NN of McMahan et al. 2017: vectors stay in the second cache
     RUNS = 21,
     CALLS = 20, // in each run
+    FAR_VECTORS = 48,
+    FAR_COUNT = 1000000, // words of each: 144 MB, far more than any cache
+    FAR_BLOCK = 65536,   // words whose sums stay in the second cache, as in coordinator/aggregate.c
+    FAR_RUNS = 5,
 };
 
 struct work {
@@ -79,6 +83,29 @@ static double time_of(struct work *work, void (*step)(struct work *))
     return 1e3 * (double)times[RUNS / 2] / COUNT / CALLS;
 }
 
+// Vectors that lie in memory, block by block over all of them: gigabytes of their floats a second.
+static double far_gigabytes(int64_t *sums)
+{
+    const size_t stride = 3 * (size_t)FAR_COUNT;
+    uint8_t *vectors = trib_alloc_aligned(FAR_VECTORS * stride, 1);
+    uint64_t times[FAR_RUNS];
+    if (!vectors)
+        return 0;
+    for (int run = 0; run < FAR_RUNS; run++) {
+        const uint64_t began = trib_clock_thread_us();
+        for (size_t at = 0; at < FAR_COUNT; at += FAR_BLOCK) {
+            const size_t part = FAR_COUNT - at < FAR_BLOCK ? FAR_COUNT - at : FAR_BLOCK;
+            memset(sums, 0, part * sizeof(*sums));
+            for (size_t v = 0; v < FAR_VECTORS; v++)
+                trib_codec_add(vectors + v * stride + 3 * at, part, 24, 600, sums);
+        }
+        times[run] = trib_clock_thread_us() - began;
+    }
+    free(vectors);
+    qsort(times, FAR_RUNS, sizeof(times[0]), by_size);
+    return 4e-3 * FAR_VECTORS * FAR_COUNT / (double)times[FAR_RUNS / 2];
+}
+
 int main(void)
 {
     static const struct {
@@ -108,6 +135,7 @@ int main(void)
         const double ns = time_of(&work, steps[i].step);
         printf("%-28s %6.3f ns  %5.1f copies\n", steps[i].name, ns, ns / whole);
     }
+    printf("add, out of memory           %6.2f GB/s of floats\n", far_gigabytes(work.sums));
     free(work.delta);
     free(work.copy);
     free(work.words);
