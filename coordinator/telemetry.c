@@ -173,13 +173,14 @@ static const struct metric metrics[] = {
      FORM_LATENCY, AT(commits), "part", 0, TRIB_COMMIT_PARTS, part_text},
     {"tributary_free_disk_bytes", "gauge", "Room on the disk of the coordinator's directory.",
      FORM_COUNT, AT(free_disk_bytes), NULL, 0, 0, NULL},
-    {"tributary_full_disk", "gauge", "1: rounds wait for room on that disk.", FORM_COUNT,
+    {"tributary_full_disks", "gauge", "1: rounds wait for room on that disk.", FORM_COUNT,
      AT(disk_is_full), NULL, 0, 0, NULL},
-    {"tributary_audit_checked_records", "gauge",
+    {"tributary_checked_audit_records", "gauge",
      "Records of the audit log that were read through last, each day and at the start.", FORM_COUNT,
      AT(audit_checked), NULL, 0, 0, NULL},
-    {"tributary_audit_broken", "gauge", "1: a record of the audit log was changed, or is gone.",
-     FORM_COUNT, AT(audit_is_broken), NULL, 0, 0, NULL},
+    {"tributary_broken_audit_logs", "gauge",
+     "1: a record of the audit log was changed, or is gone.", FORM_COUNT, AT(audit_is_broken), NULL,
+     0, 0, NULL},
 };
 
 // ---- Printing

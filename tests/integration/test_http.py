@@ -24,7 +24,7 @@ TOKEN = "0123456789abcdef-token"
 CONNECTIONS_MAX = 16
 # How a name may end: what is counted or measured.
 UNITS = {"total", "seconds", "bytes", "ratio", "info", "connections", "uploads", "devices", "rounds",
-         "jobs", "version", "epsilon"}
+         "jobs", "version", "epsilon", "disks", "records", "logs"}
 LABELS = {"version", "reason", "code", "phase", "part", "le"}
 
 
