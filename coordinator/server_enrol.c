@@ -61,6 +61,21 @@ static enum trib_err enrol_apply(struct trib_commit_op *commit_op, struct trib_s
     return err;
 }
 
+// Somebody else was faster; or the device itself, on a connection whose answer it did not wait for.
+static void answer_second(struct trib_server *server, const struct enrol_op *op)
+{
+    struct trib_enrolment enrolment = {.how = op->has_token ? TRIB_VERDICT_TOKEN
+                                                            : TRIB_VERDICT_LISTED};
+    struct trib_store_device row;
+    struct trib_peer *peer;
+    memcpy(enrolment.token_id, op->token_id, sizeof(enrolment.token_id));
+    memcpy(enrolment.key, op->row.key, sizeof(enrolment.key));
+    if (trib_peers_plan(server->peers, &enrolment, &row, &peer) == TRIB_OK && peer)
+        answer_enrolment(server, op->channel, TRIB_CODE_ACCEPTED, peer->row.name);
+    else
+        answer_enrolment(server, op->channel, TRIB_CODE_NOT_ELIGIBLE, "");
+}
+
 static void enrol_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct enrol_op *op = (struct enrol_op *)server_op;
@@ -74,8 +89,8 @@ static void enrol_finish(struct trib_server *server, struct trib_server_op *serv
             TRIB_INFO("device=%s enrolled by=%s", op->row.name, op->has_token ? "token" : "list");
             answer_enrolment(server, op->channel, TRIB_CODE_ACCEPTED, op->row.name);
         }
-    } else if (op->op.op.result == TRIB_ERR_STATE) { // somebody else was faster
-        answer_enrolment(server, op->channel, TRIB_CODE_NOT_ELIGIBLE, "");
+    } else if (op->op.op.result == TRIB_ERR_STATE) {
+        answer_second(server, op);
     }
     trib_channel_unref(op->channel);
     free(op);

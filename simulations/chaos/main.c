@@ -116,7 +116,8 @@ void trib_chaos_fail(const char *invariant, const char *format, ...)
 int trib_chaos_member(const char *name)
 {
     for (int i = 0; i < TRIB_CHAOS_MEMBERS; i++) {
-        if (strncmp(trib_chaos.members[i]->name, name, strcspn(name, "-")) == 0)
+        const size_t size = strlen(trib_chaos.members[i]->name);
+        if (size == strcspn(name, "-") && memcmp(trib_chaos.members[i]->name, name, size) == 0)
             return i;
     }
     return -1;

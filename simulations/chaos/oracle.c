@@ -140,9 +140,7 @@ static void look_at_uploads(const struct trib_server *server)
 // ---- The store, whenever it has changed
 
 struct rows {
-    const struct trib_server *server;
     uint64_t ids[TRIB_CHAOS_MEMBERS]; // of members, in the store
-    uint64_t oldest;                  // round
 };
 
 static void take_device(void *user, const struct trib_store_device *device)
@@ -237,7 +235,7 @@ static void take_version(void *user, const struct trib_store_version *row)
 
 static void look_at_store(const struct trib_server *server)
 {
-    struct rows rows = {.server = server};
+    struct rows rows = {.ids = {0}};
     stamp++;
     enum trib_err err = trib_store_devices(server->store, take_device, &rows);
     if (!err)
@@ -296,6 +294,8 @@ void trib_oracle_told(const struct trib_process *process, const char *line)
     const char *code = strstr(line, " receipt=");
     uint8_t id[TRIB_MSG_ID_SIZE];
     char text[ID_TEXT_SIZE];
+    if (strstr(line, "enrolment refused"))
+        trib_chaos_fail("enrol", "%s has a good token, and is refused", process->name);
     if (!at || !code || !strstr(line, "client: update round_id="))
         return;
     (void)snprintf(text, sizeof(text), "%s", at + strlen(" update_id="));
@@ -312,8 +312,6 @@ void trib_oracle_told(const struct trib_process *process, const char *line)
     if (!is_counted && !is_to_wait && has_row)
         trib_chaos_fail("told", "%s was told %s of update %s, which counts", process->name, code,
                         text);
-    if (is_counted)
-        update->is_told = true;
 }
 
 // ---- The coordinator's books

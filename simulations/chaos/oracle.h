@@ -14,6 +14,7 @@
 //     noise       a noised sum that was on the disk is never drawn again
 //     budget      before the first byte of an update leaves, its charge is in the device's ledger
 //     books       connections accepted = closed + open; UPLOAD_BEGINs = receipts + cut + in flight
+//     enrol       a token that is good is never refused, however often it is shown by its device
 //     restart     whoever was killed starts again, and nobody ends by himself
 //     quiet       without faults the job ends, and everybody has its version
 //     store       the database is whole in the end
@@ -33,7 +34,7 @@ void trib_oracle_noise(void);      // of mode central, also when somebody was ki
 void trib_oracle_finish(void);     // when all is over
 bool trib_oracle_is_settled(void); // has everybody the newest version?
 
-// A device wrote to its log that it has a receipt.
+// A line of a device's log, which may say that it has a receipt.
 void trib_oracle_told(const struct trib_process *process, const char *line);
 // A liar is about to send this; what it is good for when it does not lie.
 void trib_oracle_offer(const struct trib_process *process,

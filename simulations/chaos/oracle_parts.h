@@ -15,7 +15,6 @@ struct trib_seen_update {
     uint8_t *packed; // (begin.size); NULL: masked, nobody can tell what it says
     bool is_lie;
     bool is_released; // its first byte has left
-    bool is_told;     // its device knows that it counts
     uint64_t stamp;   // the last look at which it had a row; 0: none yet
 };
 
