@@ -317,7 +317,10 @@ class HttpTest(fleet.Case):
                     in now["tributary_upload_receipts_total"].samples.items() if value}
         self.assertEqual(receipts, status["receipts"])
         self.assertEqual(receipts["ARCH_MISMATCH"], 1)
-        self.assertEqual(receipts["ACCEPTED"], 3)  # the refused one is out of its round
+        self.assertEqual(receipts["ACCEPTED"], 3)  # of two rounds of two: one had no place any more
+        refused = [(lease["device"], lease["why"]) for round_ in leases for lease in round_
+                   if lease["lease"] == "refused"]
+        self.assertEqual(refused, [(names[0], "ARCH_MISMATCH")])  # who, and why
         declined = {dict(labels)["code"]: value for (_, labels), value
                     in now["tributary_tasks_declined_total"].samples.items() if value}
         self.assertEqual(declined, status["declined"])
