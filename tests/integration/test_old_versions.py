@@ -98,6 +98,7 @@ class OldVersionsTest(fleet.Case):
         self.assertIn("restored", [kind for kind, _ in results[1]])
         self.assertIn("tail_average", [kind for kind, _ in results[1]])
 
+    @fleet.sweep
     def test_a_kill_between_row_and_file_leaves_no_claim_without_its_file(self):
         points = [point for point in fleet.crash_points("tributary-coordinator", every=True)
                   if point.startswith("old.")]

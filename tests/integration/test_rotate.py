@@ -87,6 +87,7 @@ class RotateTest(fleet.Case):
             self.assertEqual(self.rotate(tried).returncode, 0)
             self.train(tried)
 
+    @fleet.sweep
     def test_a_kill_at_any_moment_leaves_keys_that_are_known(self):
         for name, wanted in POINTS.items():
             points = [point for point in fleet.crash_points(name, every=True)
