@@ -137,7 +137,9 @@ static void process_ended(struct trib_process *process)
 
 static enum trib_err make_coordinator(void)
 {
-    static const char config[] = "[fleet]\nlisten = " TRIB_CHAOS_URL "\nthreads = 2\n";
+    // A reserve would be copied with the files at each death, for disks that never run full.
+    static const char config[] =
+        "[fleet]\nlisten = " TRIB_CHAOS_URL "\nthreads = 2\n[store]\nreserve_mib = 0\n";
     struct trib_identity identity;
     const char *name = trib_chaos.coordinator->name;
     char path[TRIB_PATH_MAX + 1];
