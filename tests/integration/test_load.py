@@ -22,11 +22,14 @@ class LoadTest(fleet.Case):
         status, found = self.run_json("load", "--devices", DEVICES, "--cohort", COHORT,
                                       "--idle-seconds", 1, "--report-ms", 800, "--train-ms", 100)
         # Time is that of a machine that does other things: what it does not touch has to hold.
-        self.assertLessEqual(set(found["missed"]), {"storm", "idle"}, found)
+        # Red zones around each block are no memory of ours.
+        loose = {"storm", "idle"} | ({"memory"} if fleet.is_sanitized() else set())
+        self.assertLessEqual(set(found["missed"]), loose, found)
         self.assertEqual(status, 7 if found["missed"] else 0)
         self.assertEqual((found["devices"], found["dials"], found["failed_dials"]),
                          (DEVICES, DEVICES, 0))
-        self.assertLess(found["rss_bytes_per_device"], 16384)
+        if not fleet.is_sanitized():
+            self.assertLess(found["rss_bytes_per_device"], 16384)
         over, late, few = found["rounds"]
 
         self.assertEqual((over["state"], over["accepted"]), ("committed", COHORT))
