@@ -229,7 +229,7 @@ class MetricsTest(fleet.Case):
                             "[round]\ncohort = 1\ntarget_metric = auc\ntarget_value = 0.9\n")
             done = tried.try_ctl("jobs", "submit", path)
             self.assertEqual(done.returncode, 2)
-            self.assertIn("data.test is missing: held-out rows are needed", done.stderr)
+            self.assertIn("data.test: is missing: held-out rows are needed", done.stderr)
 
 
 if __name__ == "__main__":
