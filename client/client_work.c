@@ -174,7 +174,7 @@ static void mend_ledger(struct trib_client *client)
         !trib_ledger_may_reopen(client->ledger))
         return;
     if (trib_state_ledger(client->dir, &client->keys, &client->settings.policy, &again))
-        return; // not yet
+        return; // there is still no room; the next tick asks again
     trib_ledger_close(client->ledger);
     client->ledger = again;
     client->task.ledger = again;    // of one that waits
