@@ -35,6 +35,7 @@ static void take_job(void *user, const struct trib_store_job *job)
     recovery->row = *job;
     recovery->row.name = recovery->row.config = recovery->row.reason = NULL;
     recovery->config = trib_alloc_text(job->config);
+    recovery->err = recovery->config ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
 static void take_head(void *user, const struct trib_store_version *v)
@@ -220,6 +221,8 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
         err = recovery.err;
     if (!err)
         err = trib_store_jobs(server->store, take_job, &recovery);
+    if (!err)
+        err = recovery.err;
     if (err || !recovery.config)
         goto out;
     struct trib_job_text text = {

@@ -79,7 +79,9 @@ static void send_credit(struct trib_channel *channel, const uint8_t *update_id, 
     struct trib_buf packed = {0};
     memcpy(credit.update_id, update_id, TRIB_MSG_ID_SIZE);
     trib_msg_credit_pack(&credit, &packed);
-    if (!packed.failed)
+    if (packed.failed)
+        trib_channel_close(channel, TRIB_CLOSE_NOMEM); // else the device would wait for it
+    else
         (void)!trib_channel_send(channel, TRIB_RECORD_CREDIT, 0, packed.data, packed.size);
     trib_buf_fini(&packed);
 }
