@@ -105,6 +105,12 @@ void trib_task_metric(struct trib_task *task, const char *name, double value)
     TRIB_DEBUG("round=%" PRIu64 " local %s=%g (stays here)", task->msg.round_number, name, value);
 }
 
+static struct trib_kept_rows kept_of(const struct trib_msg_fit *fit)
+{
+    return (struct trib_kept_rows){
+        .fraction = fit->validation_fraction, .folds = fit->folds, .fold = fit->fold};
+}
+
 struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
 {
     const struct trib_msg_fit *fit = &msg->fit;
@@ -123,7 +129,7 @@ struct trib_train_options trib_task_options(const struct trib_msg_task *msg)
         .l1 = fit->l1,
         .proximal_mu = fit->proximal_mu,
         .clip_norm = fit->clip_norm,
-        .validation_fraction = fit->validation_fraction,
+        .kept = kept_of(fit),
         .personal_epochs = fit->personal_epochs,
         .patience = fit->patience,
         .class_weights = (enum trib_class_weights)fit->class_weights,
@@ -195,6 +201,8 @@ bool trib_trainer_can(const struct trib_trainer *trainer, const struct trib_task
         return true; // nothing of it is the trainer's
     if (trib_task_is_tally(task))
         return trainer->struct_size >= needed && trainer->tally;
+    if (task->msg.fit.folds > 0 && trainer->train != trib_trainer_builtin()->train)
+        return false; // others would learn from the rows that are to be kept aside
     const uint32_t mode = task->msg.fit.mode;
     const size_t with_modes = offsetof(struct trib_trainer, modes) + sizeof(trainer->modes);
     return mode == TRIB_MODE_BATCH ||
@@ -206,7 +214,7 @@ struct trib_ask trib_task_ask(const struct trib_task *task)
     const struct trib_msg_tally *tally = &task->msg.fit.tally;
     return (struct trib_ask){.kind = (enum trib_tally_kind)tally->kind,
                              .model = &task->model,
-                             .validation_fraction = task->msg.fit.validation_fraction,
+                             .kept = kept_of(&task->msg.fit),
                              .counters = &task->counters,
                              .is_decided = tally->is_decided,
                              .threshold = tally->threshold,

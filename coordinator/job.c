@@ -67,6 +67,13 @@ const char *trib_job_metric_name(enum trib_job_metric metric)
     return metric_names[metric];
 }
 
+struct trib_kept_rows trib_job_kept(const struct trib_job_config *config)
+{
+    return (struct trib_kept_rows){.fraction = config->validation_fraction,
+                                   .folds = (uint32_t)config->folds,
+                                   .fold = (uint32_t)config->fold};
+}
+
 enum trib_err trib_job_initial(const struct trib_job *job, float *ret_params, char *why,
                                size_t why_size)
 {

@@ -39,6 +39,7 @@ struct trib_job_config {
     // [model]
     trib_conf_text spec;
     uint64_t model_seed;
+    bool model_fresh;              // drawn from the seed, whatever versions there are
     uint64_t model_init_version;   // a version to start from; 0: none
     trib_conf_text model_init_map; // layers of it that go into another architecture; empty: all do
     trib_conf_text model_init;     // a file of parameters to start from; empty: drawn from the seed
@@ -63,6 +64,8 @@ struct trib_job_config {
     double lr_gamma;
     double lr_min;
     double validation_fraction;
+    uint64_t folds;    // parts of a device's rows; 0: none
+    uint64_t fold;     // of them, the one that is kept aside
     uint64_t patience; // epochs; 0: all
     uint64_t personal_epochs;
     int class_weights; // enum trib_class_weights
@@ -220,6 +223,9 @@ void trib_job_conf_add(struct trib_conf *conf, struct trib_job_config *config);
 TRIB_CHECKED enum trib_err trib_job_check(struct trib_conf *conf,
                                           const struct trib_job_config *config, uint64_t population,
                                           uint64_t passes, struct trib_job *ret_job);
+
+// Which rows of a device are kept aside.
+struct trib_kept_rows trib_job_kept(const struct trib_job_config *config);
 
 // The parameters that the job starts from (param_count): those of model.init, or drawn from
 // model.seed. An error with a text in `why`: the file is not there, or does not fit the model.

@@ -36,6 +36,8 @@ static const struct trib_conf_key job_keys[] = {
         "start from this version of the coordinator; 0: from init, or the newest version if it is of "
         "this model",
         ANY),
+    KEY("model", "fresh", TRIB_CONF_BOOL, model_fresh, "no",
+        "start from the seed also when the newest version is of this model", ANY),
     KEY("model", "init_map", TRIB_CONF_TEXT, model_init_map, "",
         "of init, when it has another architecture: layers OLD:NEW to start from, e.g. 0:0,1:2",
         ANY),
@@ -81,6 +83,11 @@ static const struct trib_conf_key job_keys[] = {
     KEY("round", "validation_fraction", TRIB_CONF_REAL, validation_fraction, "0",
         "share of a device's rows kept aside; the parameters of its best epoch are sent", 0, 0.9,
         NULL),
+    KEY("round", "folds", TRIB_CONF_INT, folds, "0",
+        "parts of a device's rows, of which one is kept aside for evaluate_on_devices; 0: none", 0,
+        TRIB_KEPT_FOLDS_MAX, NULL),
+    KEY("round", "fold", TRIB_CONF_INT, fold, "0", "which of them, from 0", 0,
+        TRIB_KEPT_FOLDS_MAX - 1, NULL),
     KEY("round", "patience", TRIB_CONF_INT, patience, "0",
         "epochs without a better validation loss after which a device stops; 0: all epochs", 0,
         10000, NULL),
@@ -249,6 +256,9 @@ static enum trib_err check_model_and_target(struct trib_conf *conf,
     if (config->model_init_version > 0 && config->model_init[0])
         return trib_conf_reject(conf, "model", "init_version",
                                 "and init: a job starts from one of them");
+    if (config->model_fresh && (config->model_init_version > 0 || config->model_init[0]))
+        return trib_conf_reject(conf, "model", "fresh",
+                                "and an init: a job starts from one of them");
     if (config->model_init_map[0] && !config->model_init[0] && config->model_init_version == 0)
         return trib_conf_reject(conf, "model", "init_map", "wants an init or init_version");
     enum trib_err err = trib_job_check_held_out(conf, config, job);
@@ -316,6 +326,17 @@ static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_con
                                 "the held-out metric");
     if (config->lr_min > config->learning_rate)
         return trib_conf_reject(conf, "round", "lr_min", "is more than round.learning_rate");
+    if (config->folds == 0 && config->fold > 0)
+        return trib_conf_reject(conf, "round", "fold", "wants round.folds");
+    if (config->folds == 1)
+        return trib_conf_reject(conf, "round", "folds", "must be 0 or at least 2");
+    if (config->folds > 0 && config->fold >= config->folds)
+        return trib_conf_reject(conf, "round", "fold", "must be below round.folds");
+    if (config->folds > 0 && config->validation_fraction > 0)
+        return trib_conf_reject(conf, "round", "folds",
+                                "cannot go with a validation_fraction: rows are kept aside once");
+    if (config->folds > 0 && config->learning_mode != TRIB_JOB_MODE_BATCH)
+        return trib_conf_reject(conf, "round", "folds", "wants mode = batch");
     if (config->patience > 0 && config->validation_fraction == 0)
         return trib_conf_reject(conf, "round", "patience", "wants a validation_fraction");
     if (config->personal_epochs > 0 && job->model.local_count == 0)
@@ -339,7 +360,7 @@ static enum trib_err check_fit(struct trib_conf *conf, const struct trib_job_con
         .l1 = config->l1,
         .proximal_mu = config->proximal_mu,
         .clip_norm = config->clip_norm,
-        .validation_fraction = config->validation_fraction,
+        .kept = trib_job_kept(config),
         .patience = config->patience,
         .personal_epochs = config->personal_epochs,
         .class_weights = (enum trib_class_weights)config->class_weights,

@@ -320,7 +320,8 @@ static struct version_op *version_op_create(struct trib_server *server)
 static bool is_of_head(const struct trib_server *server)
 {
     const struct trib_job *job = &server->job->job;
-    return !job->config.model_init[0] && job->config.model_init_version == 0 && server->head &&
+    return !job->config.model_init[0] && job->config.model_init_version == 0 &&
+           !job->config.model_fresh && server->head &&
            memcmp(server->head->model.arch_digest, job->model.arch_digest, TRIB_DIGEST_SIZE) == 0;
 }
 

@@ -86,9 +86,10 @@ static enum trib_err check_newton(struct trib_conf *conf, const struct trib_job 
 
 static enum trib_err check_evaluation(struct trib_conf *conf, const struct trib_job *job)
 {
-    if (job->config.validation_fraction == 0)
+    if (job->config.validation_fraction == 0 && job->config.folds == 0)
         return trib_conf_reject(conf, "round", "evaluate_on_devices",
-                                "wants a validation_fraction: rows that no device learns from");
+                                "wants a validation_fraction or folds: rows that no device learns "
+                                "from");
     if (trib_aside_values(&job->model) == 0)
         return trib_conf_reject(conf, "round", "evaluate_on_devices", "is not for so many classes");
     return TRIB_OK;
@@ -115,7 +116,7 @@ static enum trib_err plan_tally(struct trib_conf *conf, enum trib_tally_kind kin
 {
     const struct trib_ask ask = {.kind = kind,
                                  .model = &job->model,
-                                 .validation_fraction = job->config.validation_fraction,
+                                 .kept = trib_job_kept(&job->config),
                                  .ranking = job->held_out.ranking,
                                  .counters = &job->counters};
     struct trib_job_tally *tally = &job->tallies[kind];

@@ -138,6 +138,8 @@ static enum trib_err train(struct trib_bench *bench, const struct trib_device_ta
     *ret_code = TRIB_CODE_DECLINED_FAILED;
     enum trib_err err = trib_train(bench->space, &task->samples, &rng, bench->params, task->stop,
                                    task->stop_user, &loss);
+    if (err == TRIB_ERR_REFUSED)
+        *ret_code = TRIB_CODE_DECLINED_NO_DATA;
     if (err)
         return err == TRIB_ERR_STOPPED ? err : TRIB_OK;
     for (size_t i = 0; i < count; i++)
@@ -153,7 +155,7 @@ static enum trib_code count(struct trib_bench *bench, const struct trib_device_t
     struct trib_tally *tally = &bench->tallies[task->shape->kind];
     struct trib_ask ask = {.kind = task->shape->kind,
                            .model = &job->model,
-                           .validation_fraction = job->config.validation_fraction,
+                           .kept = trib_job_kept(&job->config),
                            .ranking = job->held_out.ranking,
                            .is_exact = !bench->scaled};
     size_t index;

@@ -105,7 +105,7 @@ enum trib_err trib_ask_count(const struct trib_ask *ask, const float *params,
     uint32_t *order = trib_alloc_array(samples->rows, sizeof(*order));
     if (!order)
         return TRIB_ERR_NOMEM;
-    const size_t learnt = trib_train_split(samples, ask->validation_fraction, order);
+    const size_t learnt = trib_train_split(samples, &ask->kept, order);
     enum trib_err err = TRIB_ERR_REFUSED;
     switch (ask->kind) {
     case TRIB_TALLY_NONE:

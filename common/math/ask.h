@@ -15,6 +15,7 @@
 #include "common/math/net.h"
 #include "common/math/ranked_users.h"
 #include "common/math/tally.h"
+#include "common/math/train.h"
 #include "tributary/err.h"
 
 // On the wire and in the store: never renumber.
@@ -35,7 +36,7 @@ const char *trib_tally_kind_text(enum trib_tally_kind kind); // "train", "newton
 struct trib_ask {
     enum trib_tally_kind kind;
     const struct trib_model *model;   // borrowed
-    double validation_fraction;       // as in train.h
+    struct trib_kept_rows kept;       // rows that are not learnt from
     struct trib_ranking_plan ranking; // of an evaluation: behind its other values stand the sums of
                                       // the device's users; k = 0: no
     const struct trib_counter_list *counters; // of counters, borrowed; NULL: none

@@ -56,7 +56,7 @@ size_t trib_train_vectors(const struct trib_train_options *options)
 {
     const struct trib_optim_options optim = optim_options(options);
     const size_t optims = options->personal_epochs > 0 ? 2 : 1;
-    return 1 + (options->validation_fraction > 0) + optims * trib_optim_vectors(&optim);
+    return 1 + (options->kept.fraction > 0) + optims * trib_optim_vectors(&optim);
 }
 
 static double factor_of(const struct trib_train_options *options, uint32_t layer)
@@ -97,7 +97,7 @@ static void set_spans(struct trib_optim *optim, const struct trib_model *model,
 static enum trib_err create_vectors(struct trib_trainer_space *space, size_t batch)
 {
     const struct trib_model *model = space->model;
-    const bool validates = space->options.validation_fraction > 0;
+    const bool validates = space->options.kept.fraction > 0;
     const bool has_classes = space->options.class_weights && model->classes > 0;
     const bool is_linear = space->is_plain && !space->visits && trib_model_is_linear(model);
     const bool has_gradient = !space->is_plain || !trib_net_steps_in_place(space->net) ||
@@ -204,29 +204,46 @@ struct trib_train_report trib_train_report(const struct trib_trainer_space *spac
 
 // ---- Which rows, and what they weigh
 
-bool trib_train_validates(uint64_t id, double validation_fraction)
+// The finaliser of SplitMix64 (Steele, Lea & Flood 2014): each row a number of its own in [0, 1).
+static double number_of(uint64_t id)
 {
-    // The finaliser of SplitMix64 (Steele, Lea & Flood 2014): each row a number of its own.
     uint64_t z = id + 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     z ^= z >> 31;
-    return (double)(z >> 11) * 0x1p-53 < validation_fraction;
+    return (double)(z >> 11) * 0x1p-53;
 }
 
-size_t trib_train_split(const struct trib_samples *samples, double validation_fraction,
+bool trib_train_validates(uint64_t id, double fraction)
+{
+    return number_of(id) < fraction;
+}
+
+uint32_t trib_train_fold(uint64_t id, uint32_t folds)
+{
+    static const uint64_t other = 0x9216d5d98979fb1b; // of pi, so that it is another number
+    return (uint32_t)(number_of(id ^ other) * folds);
+}
+
+static bool is_kept(uint64_t id, const struct trib_kept_rows *kept)
+{
+    return kept->folds > 0 ? trib_train_fold(id, kept->folds) == kept->fold
+                           : trib_train_validates(id, kept->fraction);
+}
+
+size_t trib_train_split(const struct trib_samples *samples, const struct trib_kept_rows *kept,
                         uint32_t *order)
 {
     const size_t rows = samples->rows;
-    size_t learnt = 0, kept = 0;
-    if (validation_fraction > 0) {
+    size_t learnt = 0, aside = 0;
+    if (kept->fraction > 0 || kept->folds > 0) {
         for (size_t i = 0; i < rows; i++) {
-            if (trib_train_validates(samples->ids ? samples->ids[i] : i, validation_fraction))
-                order[rows - ++kept] = (uint32_t)i;
+            if (is_kept(samples->ids ? samples->ids[i] : i, kept))
+                order[rows - ++aside] = (uint32_t)i;
             else
                 order[learnt++] = (uint32_t)i;
         }
-        if (learnt > 0 && kept > 0)
+        if (kept->folds > 0 || (learnt > 0 && aside > 0))
             return learnt;
     }
     for (size_t i = 0; i < rows; i++)
@@ -303,6 +320,7 @@ struct fit {
     size_t visits; // of an epoch: the rows, unless some are visited more or less often
     uint64_t step, step_count;
     bool is_personal; // only the local part moves
+    bool validates;   // the best epoch is kept
     trib_train_stop_fn stop;
     void *stop_user;
 };
@@ -432,7 +450,7 @@ static bool has_had_enough(const struct fit *fit, uint64_t epoch, double epoch_l
     struct trib_train_report *report = &space->report;
     const uint64_t patience = space->options.patience;
     report->epochs = epoch;
-    if (fit->rows == fit->samples->rows) {
+    if (!fit->validates) {
         report->best_epoch = epoch;
         TRIB_DEBUG("epoch=%" PRIu64 " rows=%zu loss=%.9g", epoch, fit->rows, epoch_loss);
         return false;
@@ -466,12 +484,16 @@ static enum trib_err run_personal_epochs(struct fit *fit)
     return err;
 }
 
-static void begin(struct fit *fit)
+// False: there is no row to learn from.
+static bool begin(struct fit *fit)
 {
     struct trib_trainer_space *space = fit->space;
     const size_t most = visits_per_step(space);
-    fit->rows = trib_train_split(fit->samples, space->options.validation_fraction, space->order);
+    fit->rows = trib_train_split(fit->samples, &space->options.kept, space->order);
     fit->visits = fit->rows;
+    fit->validates = space->options.kept.folds == 0 && fit->rows < fit->samples->rows;
+    if (fit->rows == 0)
+        return false;
     weigh_classes(space, fit->samples, fit->rows);
     if (space->visits)
         fit->visits = trib_visits_begin(space->visits, fit->samples, space->order, fit->rows,
@@ -479,6 +501,7 @@ static void begin(struct fit *fit)
     fit->step_count = space->options.epochs * ((fit->visits + most - 1) / most);
     trib_optim_begin(space->optim, fit->params);
     space->report = (struct trib_train_report){.rows = fit->rows, .validation_loss = (double)NAN};
+    return true;
 }
 
 enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_samples *samples,
@@ -495,7 +518,8 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
 
     assert(samples->rows >= 1 && samples->rows <= space->rows_max &&
            samples->inputs == space->model->inputs);
-    begin(&fit);
+    if (!begin(&fit))
+        return TRIB_ERR_REFUSED;
     enum trib_err failed = run_personal_epochs(&fit);
     if (failed)
         return failed;
@@ -516,7 +540,7 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
         TRIB_WARN("training diverged: the loss of the rows kept aside was never finite");
         return TRIB_ERR_DATA;
     }
-    if (fit.rows < samples->rows)
+    if (fit.validates)
         memcpy(params, space->best, trib_model_total(space->model) * sizeof(*params));
     *ret_loss = loss;
     return TRIB_OK;
@@ -527,8 +551,8 @@ enum trib_err trib_train(struct trib_trainer_space *space, const struct trib_sam
 bool trib_train_can_go_on(const struct trib_train_options *options)
 {
     return options->is_online && options->epochs == 1 && options->batch >= 1 &&
-           options->batch <= TRIB_ONLINE_BATCH_MAX && options->validation_fraction == 0 &&
-           options->class_weights == TRIB_CLASS_WEIGHTS_NONE &&
+           options->batch <= TRIB_ONLINE_BATCH_MAX && options->kept.fraction == 0 &&
+           options->kept.folds == 0 && options->class_weights == TRIB_CLASS_WEIGHTS_NONE &&
            options->schedule.kind == TRIB_SCHEDULE_CONSTANT &&
            options->resample.kind == TRIB_SAMPLING_NONE && !trib_augment_is_on(&options->augment);
 }

@@ -14,6 +14,18 @@
 #include "common/math/resample.h"
 #include "tributary/err.h"
 
+// Which rows are not learnt from: a share of them, by which training chooses its best epoch; or one
+// of `folds` equal parts, which training does not look at, so that a model can be measured on it
+// that never saw it. With folds there is no share.
+struct trib_kept_rows {
+    double fraction; // [0, 1)
+    uint32_t folds;  // 0: none; 2 to TRIB_KEPT_FOLDS_MAX
+    uint32_t fold;   // the part, below folds
+};
+enum {
+    TRIB_KEPT_FOLDS_MAX = 100
+};
+
 struct trib_train_options {
     uint64_t epochs;          // passes over the rows, at least 1
     uint64_t personal_epochs; // before them, passes in which only the local part moves (model.h)
@@ -28,8 +40,8 @@ struct trib_train_options {
     double l1;
     double proximal_mu;
     double clip_norm;
-    // Rows kept aside to measure on, [0, 1); 0: none, and the parameters of the last epoch stay.
-    double validation_fraction;
+    // Rows kept aside. Without a share of them the parameters of the last epoch stay.
+    struct trib_kept_rows kept;
     uint64_t patience; // epochs without a better validation loss before the end; 0: all epochs
     bool is_online;    // the rows as they come, once: no shuffling (trib_train_partial)
     enum trib_class_weights class_weights; // given: trib_train_set_class_weights
@@ -70,13 +82,15 @@ void trib_train_set_class_weights(struct trib_trainer_space *space, const float 
 // taken in place.
 size_t trib_train_vectors(const struct trib_train_options *options);
 
-// Is the row with this identity (trib_samples.ids) kept aside? It depends on nothing else, so that
-// a row never changes its side.
-bool trib_train_validates(uint64_t id, double validation_fraction);
+// Is the row with this identity (trib_samples.ids) of the share, or of which part is it? It depends
+// on nothing else, so that a row never changes its side. The two have nothing to do with each other.
+bool trib_train_validates(uint64_t id, double fraction);
+uint32_t trib_train_fold(uint64_t id, uint32_t folds);
 
 // The rows to learn from before those kept aside, in `order` (rows); returns how many they are.
-// When one side would be empty all are learnt from.
-size_t trib_train_split(const struct trib_samples *samples, double validation_fraction,
+// When one side of a share would be empty all are learnt from; a part is kept aside in any case, so
+// that it may be 0.
+size_t trib_train_split(const struct trib_samples *samples, const struct trib_kept_rows *kept,
                         uint32_t *order);
 
 // Asked before each step; true stops the training.
@@ -98,9 +112,9 @@ struct trib_train_report trib_train_report(const struct trib_trainer_space *spac
 // *ret_loss is the mean training loss of the last epoch, each batch before its step. With the log
 // level debug there is a line for each epoch with its loss.
 //
-// With rows kept aside (when there is at least one on either side) their loss is measured after
-// each epoch, and `params` end as those of the best one.
-// TRIB_ERR_STOPPED: asked to; TRIB_ERR_DATA: the loss is no longer finite; `params` are then not to
+// With a share kept aside (when there is at least one row on either side) their loss is measured
+// after each epoch, and `params` end as those of the best one.
+// TRIB_ERR_REFUSED: all rows are of the part that is kept aside. TRIB_ERR_STOPPED: asked to; TRIB_ERR_DATA: the loss is no longer finite; `params` are then not to
 // be used. `samples` has at least one row, and its rows fit the model (trib_dataset_check).
 TRIB_CHECKED enum trib_err trib_train(struct trib_trainer_space *space,
                                       const struct trib_samples *samples, struct trib_rng *rng,

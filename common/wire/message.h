@@ -131,6 +131,7 @@ struct trib_msg_fit {
     uint64_t lr_step;
     double lr_gamma, lr_min;
     double validation_fraction;
+    uint32_t folds, fold; // below folds; 0 of 0: none
     uint64_t patience;
     uint64_t personal_epochs;
     uint32_t class_weights; // enum trib_class_weights, or one we do not know

@@ -1,4 +1,5 @@
 // Task, TaskReply and RoundEnd of message.h.
+#include "common/math/train.h"
 #include "common/wire/message_fields.h"
 
 enum {
@@ -76,9 +77,9 @@ bool trib_msg_fit_is_plain(const struct trib_msg_fit *fit)
     return fit->optimizer == 0 && !fit->decoupled_decay && fit->l1 == 0 && fit->proximal_mu == 0 &&
            fit->clip_norm == 0 && fit->lr_schedule == 0 && fit->lr_step == 0 &&
            fit->lr_gamma == 0 && fit->lr_min == 0 && fit->validation_fraction == 0 &&
-           fit->patience == 0 && fit->class_weights == 0 && fit->personal_epochs == 0 &&
-           fit->tally.kind == 0 && fit->mode == 0 && !fit->prepare[0] && !fit->counters[0] &&
-           !trib_msg_fit_has_ways(fit);
+           fit->folds == 0 && fit->patience == 0 && fit->class_weights == 0 &&
+           fit->personal_epochs == 0 && fit->tally.kind == 0 && fit->mode == 0 &&
+           !fit->prepare[0] && !fit->counters[0] && !trib_msg_fit_has_ways(fit);
 }
 
 static void fill_tally(Tributary__V1__Tally *out, const struct trib_msg_tally *msg)
@@ -142,6 +143,8 @@ static void fill_fit(Tributary__V1__Fit *out, const struct trib_msg_fit *msg)
     out->lr_gamma = msg->lr_gamma;
     out->lr_min = msg->lr_min;
     out->validation_fraction = msg->validation_fraction;
+    out->folds = msg->folds;
+    out->fold = msg->fold;
     out->patience = msg->patience;
     out->personal_epochs = msg->personal_epochs;
     out->class_weights = (Tributary__V1__ClassWeights)msg->class_weights;
@@ -213,6 +216,8 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
         .lr_gamma = in->lr_gamma,
         .lr_min = in->lr_min,
         .validation_fraction = in->validation_fraction,
+        .folds = in->folds,
+        .fold = in->fold,
         .patience = in->patience,
         .personal_epochs = in->personal_epochs,
         .class_weights = (uint32_t)in->class_weights,
@@ -235,6 +240,9 @@ static bool take_fit(const Tributary__V1__Fit *in, struct trib_msg_fit *out)
            trib_field_is_amount(in->clip_norm) && trib_field_is_amount(in->lr_gamma) &&
            in->lr_gamma <= 1 && trib_field_is_amount(in->lr_min) &&
            trib_field_is_amount(in->validation_fraction) && in->validation_fraction <= 0.9 &&
+           (in->folds == 0 ? in->fold == 0
+                           : in->folds >= 2 && in->folds <= TRIB_KEPT_FOLDS_MAX &&
+                                 in->fold < in->folds && in->validation_fraction == 0) &&
            (in->lr_schedule != TRIBUTARY__V1__LR_SCHEDULE__LR_SCHEDULE_STEP ||
             (in->lr_step >= 1 && in->lr_gamma > 0)) &&
            take_class_weights(in, out) && take_tally(in->tally, out) && take_ways(in) &&

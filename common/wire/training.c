@@ -86,6 +86,11 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_text(hash, "personal_epochs");
         put_u64(hash, fit->personal_epochs);
     }
+    if (fit->folds) {
+        put_text(hash, "folds");
+        put_u64(hash, fit->folds);
+        put_u64(hash, fit->fold);
+    }
     if (fit->tally.kind == 0)
         return;
     put_text(hash, "tally");

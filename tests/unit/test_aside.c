@@ -33,10 +33,8 @@ static void fill(uint64_t seed, uint32_t classes)
 
 static double *gather(const struct trib_model *model, const float *params, double threshold)
 {
-    struct trib_ask ask = {.kind = TRIB_TALLY_EVALUATION,
-                           .model = model,
-                           .validation_fraction = fraction,
-                           .is_exact = true};
+    struct trib_ask ask = {
+        .kind = TRIB_TALLY_EVALUATION, .model = model, .kept.fraction = fraction, .is_exact = true};
     trib_ask_decide(&ask, threshold);
     const size_t count = trib_ask_values(&ask);
     const size_t words = trib_tally_packed(trib_ask_layout(&ask), count);
@@ -81,7 +79,8 @@ static struct trib_evaluation pooled(const struct trib_model *model, const float
     for (size_t s = 0; s < SHARDS; s++) {
         const size_t first = s * ROWS / SHARDS, rows = (s + 1) * ROWS / SHARDS - first;
         const size_t learnt =
-            trib_train_split(&(const struct trib_samples){.rows = rows}, fraction, order);
+            trib_train_split(&(const struct trib_samples){.rows = rows},
+                             &(const struct trib_kept_rows){.fraction = fraction}, order);
         for (size_t i = is_aside ? learnt : 0; i < (is_aside ? rows : learnt); i++) {
             memcpy(px[count], x[first + order[i]], sizeof(px[0]));
             py[count++] = y[first + order[i]];
@@ -281,7 +280,8 @@ static struct trib_aside_report gap_of(double share, bool classifies)
     for (size_t s = 0; s < SHARDS; s++) {
         const size_t first = s * ROWS / SHARDS, rows = (s + 1) * ROWS / SHARDS - first;
         const size_t learnt =
-            trib_train_split(&(const struct trib_samples){.rows = rows}, fraction, order);
+            trib_train_split(&(const struct trib_samples){.rows = rows},
+                             &(const struct trib_kept_rows){.fraction = fraction}, order);
         for (size_t i = 0; i < rows; i++) {
             const float feature = x[first + order[i]][0];
             const bool follows = i < learnt || (draw(&seed) + 1) / 2 < share;
@@ -347,7 +347,7 @@ static void a_device_sends_no_powers_with_privacy_on(void **state)
     const struct trib_model model = parsed("3 - dense 1 linear");
     const float params[4] = {1, 0, 0, 0};
     struct trib_ask ask = {
-        .kind = TRIB_TALLY_EVALUATION, .model = &model, .validation_fraction = fraction};
+        .kind = TRIB_TALLY_EVALUATION, .model = &model, .kept.fraction = fraction};
     const struct trib_samples samples = {.x = x[0], .y = y, .rows = 100, .inputs = INPUTS};
     struct trib_tally tally;
     fill(8, 0);
@@ -408,7 +408,7 @@ static void outputs_that_are_not_finite_are_refused(void **state)
     (void)state;
     const struct trib_model model = parsed("3 - dense 1 linear");
     const struct trib_ask ask = {
-        .kind = TRIB_TALLY_EVALUATION, .model = &model, .validation_fraction = fraction};
+        .kind = TRIB_TALLY_EVALUATION, .model = &model, .kept.fraction = fraction};
     const float params[4] = {(float)NAN, 0, 0, 0};
     const struct trib_samples samples = {.x = x[0], .y = y, .rows = ROWS, .inputs = INPUTS};
     struct trib_tally tally;

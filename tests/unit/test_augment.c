@@ -279,7 +279,7 @@ static void rows_kept_aside_are_measured_as_they_are(void **state)
     assert_int_equal(trib_net_create(&model, ROWS, &net), TRIB_OK);
     for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++) {
         struct trib_train_options options = {
-            .epochs = 4, .batch = 10, .learning_rate = 0.05, .validation_fraction = 0.3};
+            .epochs = 4, .batch = 10, .learning_rate = 0.05, .kept.fraction = 0.3};
         char why[128];
         assert_int_equal(trib_augment_parse(ways[w], &options.augment, why, sizeof(why)), TRIB_OK);
         const struct trib_train_report report = fit(&options, 1, params[w], &loss);

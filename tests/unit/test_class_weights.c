@@ -65,8 +65,7 @@ static void rows_kept_aside_are_not_counted(void **state)
 {
     (void)state;
     const struct trib_model model = parsed("2 - dense 4 softmax");
-    const struct trib_ask ask = {
-        .kind = TRIB_TALLY_CLASSES, .model = &model, .validation_fraction = 0.5};
+    const struct trib_ask ask = {.kind = TRIB_TALLY_CLASSES, .model = &model, .kept.fraction = 0.5};
     static const size_t one[] = {0, ROWS};
     double values[4];
     uint32_t order[ROWS];
@@ -74,7 +73,8 @@ static void rows_kept_aside_are_not_counted(void **state)
     for (int r = 0; r < ROWS; r++)
         x[r][0] = (float)r; // each of its own
     gathered(&ask, one, NULL, values);
-    const size_t learnt = trib_train_split(&samples, 0.5, order);
+    const size_t learnt =
+        trib_train_split(&samples, &(const struct trib_kept_rows){.fraction = 0.5}, order);
     assert_in_range(learnt, 1, ROWS - 1);
     assert_true(values[0] + values[1] + values[2] + values[3] == (double)learnt);
 }

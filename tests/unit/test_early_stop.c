@@ -50,7 +50,7 @@ static void training_stops_early_and_the_best_parameters_come_back(void **state)
                                          .batch = 8,
                                          .learning_rate = 0.3,
                                          .momentum = 0.5,
-                                         .validation_fraction = 0.25,
+                                         .kept.fraction = 0.25,
                                          .patience = 20};
     float params[512], shorter[512];
     size_t kept;
@@ -75,7 +75,7 @@ static void rows_kept_aside_teach_nothing(void **state)
 {
     (void)state;
     const struct trib_train_options options = {
-        .epochs = 1, .batch = 8, .learning_rate = 0.3, .validation_fraction = 0.25};
+        .epochs = 1, .batch = 8, .learning_rate = 0.3, .kept.fraction = 0.25};
     float params[2][512];
     make_noise();
     (void)train_noise(&options, params[0]);
@@ -85,6 +85,75 @@ static void rows_kept_aside_teach_nothing(void **state)
     }
     (void)train_noise(&options, params[1]);
     assert_memory_equal(params[0], params[1], sizeof(float) * parsed(NOISE_SPEC).param_count);
+}
+
+static void a_part_that_is_kept_aside_is_not_even_looked_at(void **state)
+{
+    (void)state;
+    struct trib_train_options options = {.epochs = 60,
+                                         .batch = 8,
+                                         .learning_rate = 0.3,
+                                         .momentum = 0.5,
+                                         .kept = {.folds = 4, .fold = 1}};
+    const size_t size = sizeof(float) * parsed(NOISE_SPEC).param_count;
+    float params[2][512];
+    size_t kept = 0;
+    make_noise();
+    const struct trib_train_report report = train_noise(&options, params[0]);
+    for (size_t r = 0; r < NOISE_ROWS; r++) {
+        if (trib_train_fold(r, 4) != 1)
+            continue;
+        kept++;
+        noise_y[r] = 1 - noise_y[r];
+    }
+    assert_true(kept > 0);
+    assert_int_equal(report.rows, NOISE_ROWS - kept);
+    assert_int_equal(report.best_epoch, 60); // none was chosen by them
+    assert_true(isnan(report.validation_loss));
+    (void)train_noise(&options, params[1]);
+    assert_memory_equal(params[0], params[1], size);
+    options.kept.fold = 2;
+    (void)train_noise(&options, params[1]);
+    assert_memory_not_equal(params[0], params[1], size);
+}
+
+static void parts_are_disjoint_complete_and_alike(void **state)
+{
+    (void)state;
+    enum {
+        FOLDS = 5,
+        ROWS = 100000
+    };
+    size_t counts[FOLDS] = {0}, of_share = 0;
+    for (size_t r = 0; r < ROWS; r++) {
+        const uint32_t fold = trib_train_fold(r, FOLDS);
+        assert_true(fold < FOLDS);
+        counts[fold]++;
+        of_share += fold == 0 && trib_train_validates(r, 0.2);
+    }
+    for (size_t f = 0; f < FOLDS; f++)
+        assert_true(counts[f] > ROWS / FOLDS - 600 && counts[f] < ROWS / FOLDS + 600);
+    assert_true(of_share > ROWS / 25 - 300 && of_share < ROWS / 25 + 300); // unrelated to shares
+}
+
+static void who_has_only_rows_of_the_part_learns_nothing(void **state)
+{
+    (void)state;
+    const struct trib_model model = parsed(NOISE_SPEC);
+    const uint64_t id = 7;
+    const struct trib_samples one = {
+        .x = noise_x, .y = noise_y, .ids = &id, .rows = 1, .inputs = NOISE_INPUTS};
+    const struct trib_train_options options = {
+        .epochs = 1, .learning_rate = 0.1, .kept = {.folds = 3, .fold = trib_train_fold(id, 3)}};
+    struct trib_trainer_space *space;
+    struct trib_rng rng;
+    float params[512] = {0};
+    double loss;
+    make_noise();
+    trib_rng_init(&rng, 1, "train", 0, NULL);
+    assert_int_equal(trib_train_space_create(&model, &options, 1, &space), TRIB_OK);
+    assert_int_equal(trib_train(space, &one, &rng, params, NULL, NULL, &loss), TRIB_ERR_REFUSED);
+    trib_train_space_destroy(space);
 }
 
 static void a_row_keeps_its_side_and_the_share_is_met(void **state)
@@ -106,6 +175,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_stops_early_and_the_best_parameters_come_back),
         cmocka_unit_test(rows_kept_aside_teach_nothing),
+        cmocka_unit_test(a_part_that_is_kept_aside_is_not_even_looked_at),
+        cmocka_unit_test(parts_are_disjoint_complete_and_alike),
+        cmocka_unit_test(who_has_only_rows_of_the_part_learns_nothing),
         cmocka_unit_test(a_row_keeps_its_side_and_the_share_is_met),
     };
     trib_crypto_init();

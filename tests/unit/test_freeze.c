@@ -82,7 +82,7 @@ static void frozen_layers_keep_their_bits_whatever_the_optimizer(void **state)
          .decoupled_decay = true,
          .weight_decay = 0.1},
         {.learning_rate = 0.1, .proximal_mu = 0.5, .clip_norm = 0.1},
-        {.learning_rate = 0.1, .validation_fraction = 0.25, .patience = 2},
+        {.learning_rate = 0.1, .kept.fraction = 0.25, .patience = 2},
     };
     const struct trib_model model = parsed();
     float start[PARAMS_MAX], end[PARAMS_MAX];

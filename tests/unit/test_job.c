@@ -129,6 +129,14 @@ static void what_does_not_fit_together_in_training_is_refused(void **state)
         {MODEL OFF "[round]\nlr_min = 0.2\n", "job.ini:6: round.lr_min"},
         {MODEL OFF "[round]\nvalidation_fraction = 0.95\n", "job.ini:6: round.validation_fraction"},
         {MODEL OFF "[round]\npatience = 3\n", "job.ini:6: round.patience"},
+        {MODEL OFF "[round]\nfold = 1\n", "job.ini:6: round.fold: wants"},
+        {MODEL OFF "[round]\nfolds = 1\n", "job.ini:6: round.folds: must"},
+        {MODEL OFF "[round]\nfolds = 101\n", "job.ini:6: round.folds"},
+        {MODEL OFF "[round]\nfolds = 3\nfold = 3\n", "job.ini:7: round.fold: must"},
+        {MODEL OFF "[round]\nfolds = 3\nvalidation_fraction = 0.1\n",
+         "job.ini:6: round.folds: cannot"},
+        {MODEL OFF "[round]\nfolds = 3\nmode = incremental\n", "job.ini:6: round.folds: wants"},
+        {MODEL "fresh = yes\ninit_version = 2\n" OFF, "job.ini:3: model.fresh: and an init"},
         {MODEL OFF "[round]\npersonal_epochs = 2\n", "job.ini:6: round.personal_epochs: the model"},
         {MODEL OFF "[round]\nclass_weights = some\n", "job.ini:6: round.class_weights"},
         {"[model]\nspec = 4 - dense 1 linear\n" OFF "[round]\nclass_weights = balanced\n",
@@ -282,7 +290,7 @@ static void a_job_says_how_to_fit(void **state)
     assert_int_equal(train->optimizer, TRIB_OPTIMIZER_ADAM);
     assert_true(train->decoupled_decay && train->class_weights == TRIB_CLASS_WEIGHTS_GIVEN);
     assert_true(train->weight_decay == 0.1 && train->l1 == 0.5 && train->proximal_mu == 2);
-    assert_true(train->clip_norm == 3 && train->validation_fraction == 0.25);
+    assert_true(train->clip_norm == 3 && train->kept.fraction == 0.25);
     assert_int_equal(train->patience, 4);
     assert_int_equal(train->schedule.kind, TRIB_SCHEDULE_COSINE);
     assert_true(train->schedule.min == 0.001);

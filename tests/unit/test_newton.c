@@ -208,8 +208,7 @@ static void rows_kept_aside_are_not_counted(void **state)
 {
     (void)state;
     const struct trib_model model = parsed("4 - dense 1 linear");
-    const struct trib_ask ask = {
-        .kind = TRIB_TALLY_NEWTON, .model = &model, .validation_fraction = 0.25};
+    const struct trib_ask ask = {.kind = TRIB_TALLY_NEWTON, .model = &model, .kept.fraction = 0.25};
     const float params[P] = {0};
     const struct trib_samples samples = rows(0, ROWS), none = rows(0, 0);
     struct trib_tally tally;

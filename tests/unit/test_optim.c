@@ -302,7 +302,7 @@ static void too_few_rows_to_keep_any_are_all_learnt_from(void **state)
     (void)state;
     const struct trib_model model = parsed(GOLDEN_SPEC);
     const struct trib_train_options options = {
-        .epochs = 3, .learning_rate = 0.1, .validation_fraction = 1e-9, .patience = 1};
+        .epochs = 3, .learning_rate = 0.1, .kept.fraction = 1e-9, .patience = 1};
     struct trib_trainer_space *space;
     float params[PARAMS];
     assert_int_equal(trib_train_space_create(&model, &options, 4, &space), TRIB_OK);
@@ -430,7 +430,7 @@ static void nothing_is_allocated_while_training(void **state)
     for (size_t c = 0; c < CASES; c++) {
         struct trib_train_options options = cases[c].options;
         options.batch = 7;
-        options.validation_fraction = 0.2;
+        options.kept.fraction = 0.2;
         options.class_weights = c % 2 == 0 ? TRIB_CLASS_WEIGHTS_OWN : TRIB_CLASS_WEIGHTS_NONE;
         if (c % 2 == 1)
             options.resample = (struct trib_resample_options){TRIB_SAMPLING_SMOTE, 1, 5};

@@ -176,7 +176,7 @@ static void an_evaluation_of_devices_has_the_sums_of_users_behind_the_others(voi
     const struct trib_model other = parsed("6 - dense 1 linear");
     struct trib_ask ask = {.kind = TRIB_TALLY_EVALUATION,
                            .model = &model,
-                           .validation_fraction = 0.5,
+                           .kept.fraction = 0.5,
                            .ranking = {.k = 2, .relevant = 1}};
     struct trib_ask plain = ask;
     static const float x[] = {0, 1, 2, 3, 4, 5}, y[] = {1, 1, 1, 1, 1, 1};
@@ -189,7 +189,8 @@ static void an_evaluation_of_devices_has_the_sums_of_users_behind_the_others(voi
     assert_int_equal(values, trib_ask_values(&plain) + TRIB_RANKED_VALUES);
     assert_int_equal(trib_tally_init(&tally, values), TRIB_OK);
     assert_int_equal(trib_ask_count(&ask, biases, &samples, &tally), TRIB_OK);
-    const size_t learnt = trib_train_split(&samples, 0.5, order);
+    const size_t learnt =
+        trib_train_split(&samples, &(const struct trib_kept_rows){.fraction = 0.5}, order);
     assert_in_range(learnt, 1, 5);
     for (size_t i = 0; i < learnt; i++) {
         learnt_x[i] = x[order[i]];

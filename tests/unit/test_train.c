@@ -105,7 +105,7 @@ static void the_losses_of_full_batches_fall_from_epoch_to_epoch_and_are_logged(v
         assert_true(kept.losses[i] < kept.losses[i - 1]);
     assert_float_equal(kept.losses[EPOCHS - 1], last, 1e-8);
     assert_false(kept.is_validated);
-    options.validation_fraction = 0.5;
+    options.kept.fraction = 0.5;
     kept = logged(&model, &options, TRIB_LOG_DEBUG, &last);
     assert_true(kept.count == EPOCHS && kept.is_validated);
     assert_int_equal(logged(&model, &options, TRIB_LOG_INFO, &last).count, 0);
@@ -396,7 +396,7 @@ static void what_looks_at_all_rows_cannot_go_on(void **state)
     bad[0].epochs = 2;
     bad[1].batch = 0;
     bad[2].batch = TRIB_ONLINE_BATCH_MAX + 1;
-    bad[3].validation_fraction = 0.1;
+    bad[3].kept.fraction = 0.1;
     bad[4].class_weights = TRIB_CLASS_WEIGHTS_OWN;
     bad[5].schedule.kind = TRIB_SCHEDULE_STEP;
     bad[6].resample.kind = TRIB_SAMPLING_OVER;

@@ -95,7 +95,7 @@ static void epochs_allocate_nothing(void **state)
             options.epochs = 3;
             options.batch = 8;
             assert_trains_without(&model, &options, w % 2 == 1);
-            options.validation_fraction = 0.3;
+            options.kept.fraction = 0.3;
             options.patience = 1;
             options.batch = 0;
             assert_trains_without(&model, &options, w % 2 == 0);

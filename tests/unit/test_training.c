@@ -59,6 +59,7 @@ static void the_digest_covers_what_training_depends_on_and_nothing_that_changes_
     CHANGE(fit.frozen_layers);
     CHANGE(fit.trunk_layers);
     CHANGE(fit.trunk_rate);
+    CHANGE(fit.folds);
     CHANGE(fit.tally.kind);
     CHANGE(fit.counters[0]);
     CHANGE(fit.prepare[0]);
