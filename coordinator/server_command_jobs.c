@@ -71,8 +71,16 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
                                  .size = request->body_size,
                                  .name = request->body_name,
                                  .dir = request->body_dir};
+    const char *sets[TRIB_ADMIN_WORDS_MAX];
     struct trib_active_job *job;
     char *config;
+    text.sets = sets;
+    text.series = trib_command_number(call, "--series", 0);
+    const char *name = trib_command_option(call, "--name"); // of a job of a series
+    for (size_t i = 2; i + 1 < request->word_count; i++) {
+        if (strcmp(request->words[i], "--set") == 0)
+            sets[text.set_count++] = request->words[++i];
+    }
     if (server->job) {
         (void)snprintf(text.why, sizeof(text.why),
                        "job %" PRIu64 " is %s; one job runs at a time: wait, or cancel it",
@@ -101,7 +109,7 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
     }
     q->job = job;
     q->text = config;
-    q->row.job = (struct trib_store_job){.name = trib_path_base(request->body_name),
+    q->row.job = (struct trib_store_job){.name = name ? name : trib_path_base(request->body_name),
                                          .config = config,
                                          .state = TRIB_JOB_ACTIVE,
                                          .submitted_ms = trib_clock_wall_ms()};

@@ -75,6 +75,12 @@ void trib_jobs_lose_pass(struct trib_active_job *active)
         job->config.rounds--;
 }
 
+// Who reads the rows that judge is seen in the log.
+static void tell_of_held_out(const struct trib_active_job *active)
+{
+    TRIB_INFO("held-out rows are read: file=%s", active->data.test);
+}
+
 enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pipeline_step *step)
 {
     char why[TRIB_PATH_MAX + 256];
@@ -82,6 +88,7 @@ enum trib_err trib_jobs_take_step(struct trib_active_job *active, struct trib_pi
     trib_pipeline_take(active->pipeline, step, &held_out);
     enum trib_err err = TRIB_OK;
     if (held_out) {
+        tell_of_held_out(active);
         err = trib_evaluator_take(held_out, &active->job.model, &active->job.held_out,
                                   &active->evaluator, why, sizeof(why));
         if (err)
@@ -123,6 +130,24 @@ static bool reads_back(const char *text)
     return true;
 }
 
+// The jobs of a series all begin alike, none where another has ended, and cost together what the file
+// says that one may: basic composition, which holds for what is pure and for what is approximate
+// (Dwork and Roth 2014, theorem 3.16).
+static enum trib_err join_series(struct trib_conf *conf, struct trib_job_config *config,
+                                 uint64_t series)
+{
+    if (series > 0 && !config->model_init[0] && config->model_init_version == 0)
+        config->model_fresh = true;
+    if (series <= 1 || config->privacy_mode == TRIB_PRIVACY_OFF)
+        return TRIB_OK;
+    if (config->noise_multiplier > 0)
+        return trib_conf_reject(conf, "privacy", "noise_multiplier",
+                                "cannot go with a series of jobs, which share a target_epsilon");
+    config->target_epsilon /= (double)series;
+    config->target_delta /= (double)series;
+    return TRIB_OK;
+}
+
 // Its keys and values, one by one.
 static enum trib_err read_keys(struct trib_conf *conf, struct trib_active_job *active,
                                struct trib_job_config *config, const struct trib_job_text *text)
@@ -133,6 +158,10 @@ static enum trib_err read_keys(struct trib_conf *conf, struct trib_active_job *a
     trib_conf_add(conf, trib_data_keys_test, trib_data_keys_test_count, &active->data);
     trib_job_conf_add(conf, config);
     enum trib_err err = trib_conf_parse(conf, text->text, text->size, text->name, text->dir);
+    for (size_t i = 0; i < text->set_count && !err; i++)
+        err = trib_conf_override(conf, text->sets[i]);
+    if (!err)
+        err = join_series(conf, config, text->series);
     if (err)
         return err;
     if (!trib_data_is_file(&active->data))
@@ -175,6 +204,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
     if (!err && config.eval_every > 0 && !trib_jobs_waits_for_pipeline(active))
         err = trib_evaluator_create(&active->data, &active->job.model, &active->job.held_out,
                                     &active->evaluator, text->why, sizeof(text->why));
+    if (!err && active->evaluator)
+        tell_of_held_out(active);
     if (!err)
         err = trib_gate_begin(&active->job, active->evaluator);
     if (!err)

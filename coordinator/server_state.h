@@ -438,9 +438,12 @@ void trib_rounds_sweep_moments(struct trib_server *server, uint64_t version);
 struct trib_job_text {
     const char *text;
     size_t size;
-    const char *name; // for messages
-    const char *dir;  // for relative paths
-    char why[2048];   // what was wrong
+    const char *name;        // for messages
+    const char *dir;         // for relative paths
+    const char *const *sets; // "section.key=value" in the place of what the file says
+    size_t set_count;
+    uint64_t series; // of how many jobs this is one; 0: it is by itself
+    char why[2048];  // what was wrong
 };
 TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                                            struct trib_active_job **ret_job, char **ret_config);

@@ -10,25 +10,14 @@
 #include "common/base/buf.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
-#include "common/base/rand.h"
 #include "common/data/split.h"
+#include "coordinator/ctl/grid.h"
 #include "simulations/trial.h"
 
 #define TRIB_LOG_MODULE "tune"
 
 enum {
-    KEYS_MAX = 8,
-    VALUES_MAX = 64,        // of a key
-    CANDIDATES_MAX = 10000, // of the whole grid
-    SET_SIZE = TRIB_CONF_TEXT_MAX + 1,
     SETS_MAX = 64,
-};
-
-struct grid_key {
-    char name[128];
-    const char *values[VALUES_MAX]; // point into `text`
-    size_t count;
-    char text[SET_SIZE];
 };
 
 struct tune {
@@ -36,87 +25,23 @@ struct tune {
     struct trib_texts sets, grids;
     uint64_t folds, random, seed;
     bool by_device, json;
-    struct grid_key keys[KEYS_MAX];
-    size_t key_count;
+    struct trib_grid grid;
     uint32_t *candidates; // numbers in the grid, in the order in which they are tried
     size_t candidate_count;
     char metric[32];
 };
 
-// ---- The grid
-
-static bool take_key(struct tune *t, const char *grid)
-{
-    struct grid_key *key = &t->keys[t->key_count];
-    const char *equals = strchr(grid, '=');
-    if (t->key_count == KEYS_MAX || !equals || equals == grid || strlen(equals) >= SET_SIZE ||
-        (size_t)(equals - grid) >= sizeof(key->name))
-        return false;
-    (void)snprintf(key->name, sizeof(key->name), "%.*s", (int)(equals - grid), grid);
-    (void)snprintf(key->text, sizeof(key->text), "%s", equals + 1);
-    for (char *next = key->text; next;) {
-        char *value = next;
-        next = strchr(value, ',');
-        if (next)
-            *next++ = '\0';
-        if (!*value || key->count == VALUES_MAX)
-            return false;
-        key->values[key->count++] = value;
-    }
-    t->key_count++;
-    return true;
-}
-
-static size_t grid_size(const struct tune *t)
-{
-    size_t size = 1;
-    for (size_t k = 0; k < t->key_count && size <= CANDIDATES_MAX; k++)
-        size *= t->keys[k].count;
-    return size;
-}
-
-// Candidate `number` as overrides: the last key changes fastest.
-static void candidate_sets(const struct tune *t, uint32_t number, char sets[][SET_SIZE + 128])
-{
-    for (size_t k = t->key_count; k-- > 0;) {
-        const struct grid_key *key = &t->keys[k];
-        (void)snprintf(sets[k], SET_SIZE + 128, "%s=%s", key->name,
-                       key->values[number % key->count]);
-        number /= (uint32_t)key->count;
-    }
-}
-
-// All of the grid in its order, or some of it drawn without repetition.
-static enum trib_err choose_candidates(struct tune *t)
-{
-    const size_t size = grid_size(t);
-    struct trib_rng rng;
-    t->candidates = trib_alloc_array(size, sizeof(*t->candidates));
-    if (!t->candidates)
-        return TRIB_ERR_NOMEM;
-    for (size_t i = 0; i < size; i++)
-        t->candidates[i] = (uint32_t)i;
-    t->candidate_count = size;
-    if (t->random == 0)
-        return TRIB_OK;
-    trib_rng_init(&rng, t->seed, "tune", 0, NULL);
-    trib_rng_shuffle(&rng, t->candidates, size);
-    if (t->random < size)
-        t->candidate_count = t->random;
-    return TRIB_OK;
-}
-
 // ---- Running
 
 static enum trib_err load(const struct tune *t, uint32_t candidate, struct trib_scenario **scenario)
 {
-    char own[KEYS_MAX][SET_SIZE + 128];
-    const char *sets[SETS_MAX + KEYS_MAX];
+    char own[TRIB_GRID_KEYS_MAX][TRIB_GRID_SET_SIZE];
+    const char *sets[SETS_MAX + TRIB_GRID_KEYS_MAX];
     size_t count = 0;
     for (; count < t->sets.count && count < SETS_MAX; count++)
         sets[count] = t->sets.items[count];
-    candidate_sets(t, candidate, own);
-    for (size_t k = 0; k < t->key_count; k++)
+    trib_grid_sets(&t->grid, candidate, own);
+    for (size_t k = 0; k < t->grid.key_count; k++)
         sets[count++] = own[k];
     return trib_trial_load(t->path, sets, count, scenario);
 }
@@ -146,12 +71,12 @@ static enum trib_err run_one(struct tune *t, uint32_t candidate, uint64_t fold,
 static void tell(const struct tune *t, const char *event, uint32_t candidate, const double *folds,
                  const struct trib_trial *trial)
 {
-    char sets[KEYS_MAX][SET_SIZE + 128];
+    char sets[TRIB_GRID_KEYS_MAX][TRIB_GRID_SET_SIZE];
     struct trib_buf json = {0};
-    candidate_sets(t, candidate, sets);
+    trib_grid_sets(&t->grid, candidate, sets);
     if (!t->json) {
         (void)printf("%-8s", event);
-        for (size_t k = 0; k < t->key_count; k++)
+        for (size_t k = 0; k < t->grid.key_count; k++)
             (void)printf(" %s", sets[k]);
         (void)printf("  %s %.4f over %zu rows\n", t->metric[0] ? t->metric : "value", trial->value,
                      trial->rows);
@@ -160,8 +85,8 @@ static void tell(const struct tune *t, const char *event, uint32_t candidate, co
     trib_json_open(&json, NULL, '{');
     trib_json_text(&json, "event", event);
     trib_json_open(&json, "set", '{');
-    for (size_t k = 0; k < t->key_count; k++)
-        trib_json_text(&json, t->keys[k].name, strchr(sets[k], '=') + 1);
+    for (size_t k = 0; k < t->grid.key_count; k++)
+        trib_json_text(&json, t->grid.keys[k].name, strchr(sets[k], '=') + 1);
     trib_json_close(&json, '}');
     trib_json_text(&json, "metric", t->metric[0] ? t->metric : NULL);
     trib_json_real(&json, "value", trial->value);
@@ -204,7 +129,8 @@ static enum trib_err search(struct tune *t)
     double folds[TRIB_FOLDS_MAX];
     struct trib_trial best = {.value = (double)NAN}, mean, last;
     uint32_t choice = 0;
-    enum trib_err err = choose_candidates(t);
+    enum trib_err err =
+        trib_grid_choose(&t->grid, t->random, t->seed, &t->candidates, &t->candidate_count);
     for (size_t i = 0; !err && i < t->candidate_count; i++) {
         err = try_candidate(t, t->candidates[i], folds, &mean);
         if (!err && trib_trial_is_better(&mean, best.value)) { // of equals the first
@@ -228,18 +154,18 @@ static enum trib_err search(struct tune *t)
 static bool take_options(struct tune *t)
 {
     for (size_t i = 0; i < t->grids.count; i++) {
-        if (!take_key(t, t->grids.items[i])) {
+        if (!trib_grid_take(&t->grid, t->grids.items[i])) {
             (void)fprintf(stderr,
                           "tune: --grid %s: want section.key=value,value,... (at most %d keys of "
                           "%d values)\n",
-                          t->grids.items[i], KEYS_MAX, VALUES_MAX);
+                          t->grids.items[i], TRIB_GRID_KEYS_MAX, TRIB_GRID_VALUES_MAX);
             return false;
         }
     }
-    if (t->key_count == 0)
+    if (t->grid.key_count == 0)
         (void)fprintf(stderr, "tune: --grid is missing: which keys, and which values\n");
-    else if (grid_size(t) > CANDIDATES_MAX)
-        (void)fprintf(stderr, "tune: the grid has more than %d candidates\n", CANDIDATES_MAX);
+    else if (trib_grid_size(&t->grid) > TRIB_GRID_SIZE_MAX)
+        (void)fprintf(stderr, "tune: the grid has more than %d candidates\n", TRIB_GRID_SIZE_MAX);
     else if (t->folds < 2 || t->folds > TRIB_FOLDS_MAX)
         (void)fprintf(stderr, "tune: --cv %" PRIu64 ": want 2 to %d folds\n", t->folds,
                       TRIB_FOLDS_MAX);

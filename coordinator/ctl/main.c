@@ -11,6 +11,7 @@
 #include "coordinator/ctl/advise.h"
 #include "coordinator/ctl/call.h"
 #include "coordinator/ctl/reach.h"
+#include "coordinator/ctl/tune.h"
 
 #define TRIB_LOG_MODULE "ctl"
 
@@ -18,6 +19,7 @@ enum {
     TIMEOUT_MS = 30000,
     BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, // it copies every version
     OPTIONS_MAX = 8,
+    SETS_MAX = 24,
 };
 
 static const char *dir = "."; // --dir before the command, or TRIBUTARY_DIR
@@ -269,7 +271,9 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
 {
     bool as_json = false;
     bool accepts_drowned = false;
+    struct trib_texts sets = {.count = 0};
     const struct trib_option options[] = {
+        {"set", TRIB_OPTION_LIST, &sets, "SECTION.KEY=VALUE", "override a key; many times"},
         {"accept-drowned-signal", TRIB_OPTION_FLAG, &accepts_drowned, NULL,
          "start it also when the noise will drown the model"},
         {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
@@ -279,11 +283,15 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
     int code;
     const struct trib_usage usage = {.command = command,
                                      .options = options,
-                                     .option_count = 2,
+                                     .option_count = 3,
                                      .operand_min = 1,
                                      .operand_max = 1};
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
+    if (sets.count > SETS_MAX) {
+        (void)fprintf(stderr, "jobs submit: more than %d --set\n", SETS_MAX);
+        return TRIB_EXIT_USAGE;
+    }
     enum trib_err err = trib_file_read(argv[0], TRIB_CONF_FILE_MAX, &file);
     if (!err)
         err = trib_path_dir(folder, argv[0]);
@@ -300,10 +308,19 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
                                          .body_dir = whole,
                                          .body = file.data,
                                          .body_size = file.size};
+    for (size_t i = 0; i < sets.count; i++) {
+        request.words[request.word_count++] = "--set";
+        request.words[request.word_count++] = sets.items[i];
+    }
     code = ask(&request, as_json);
     free(whole);
     trib_buf_fini(&file);
     return code;
+}
+
+static int cmd_tune(const struct trib_command *command, int argc, char **argv)
+{
+    return trib_ctl_tune(dir, command, argc, argv);
 }
 
 // A version in pieces, as the coordinator sends it. Returns an exit code; 0: it is whole.
@@ -481,6 +498,8 @@ static const struct trib_command commands[] = {
     {"roles", "", "your role, and what each command wants", cmd_plain},
     {"advise", "", "batch, incremental or online: what fits the rows of the fleet", cmd_advise},
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
+    {"tune", "FILE.ini", "a series of jobs that chooses values of keys by cross-validation",
+     cmd_tune},
     {"jobs ls", "", "all jobs", cmd_plain},
     {"jobs show", "ID", "one job and its best version", cmd_one},
     {"jobs selection", "ID", "how the best version was chosen, one version a line", cmd_one},
