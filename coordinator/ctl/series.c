@@ -55,19 +55,16 @@ void trib_series_identify(struct trib_series *series, const char *const *texts, 
 
 // ---- Asking
 
-int trib_series_ask(const struct trib_series *series, const struct trib_admin_request *request,
-                    struct trib_admin_reply *ret_reply)
+// What the answer refuses is the caller's to tell.
+static int ask(const struct trib_series *series, const struct trib_admin_request *request,
+               struct trib_admin_reply *ret_reply)
 {
     uint64_t gone_ms = 0;
     for (;;) {
         enum trib_err err = trib_ctl_call(series->dir, request, TIMEOUT_MS, ret_reply);
         const uint64_t now_ms = trib_clock_mono_ms();
-        if (!err) {
-            if (ret_reply->exit_code)
-                (void)fprintf(stderr, "%s: %s\n", series->command,
-                              ret_reply->error ? ret_reply->error : "refused");
+        if (!err)
             return (int)ret_reply->exit_code;
-        }
         const bool may_come_back = err == TRIB_ERR_CONNECT || err == TRIB_ERR_PROTO;
         if (gone_ms == 0)
             gone_ms = now_ms;
@@ -82,6 +79,16 @@ int trib_series_ask(const struct trib_series *series, const struct trib_admin_re
         }
         trib_clock_sleep_ms(POLL_MIN_MS * 10);
     }
+}
+
+int trib_series_ask(const struct trib_series *series, const struct trib_admin_request *request,
+                    struct trib_admin_reply *ret_reply)
+{
+    int code = ask(series, request, ret_reply);
+    if (code && ret_reply->exit_code)
+        (void)fprintf(stderr, "%s: %s\n", series->command,
+                      ret_reply->error ? ret_reply->error : "refused");
+    return code;
 }
 
 static void take_job(const struct trib_admin_row *row, struct trib_series_job *job)
@@ -231,7 +238,8 @@ int trib_series_measured(const struct trib_series *series, uint64_t job,
     if (code || round == 0)
         return code;
     (void)snprintf(number, sizeof(number), "%" PRIu64, round);
-    code = trib_series_ask(series, &request, &reply);
+    code = ask(series, &request, &reply);
+    const bool has_none = code && reply.exit_code; // no device kept rows aside, or noise ate them
     for (size_t i = 0; i < reply.row_count && !code; i++) {
         const char *name = trib_admin_find_text(&reply.rows[i], "metric");
         if (value->metric[0] && strcmp(value->metric, name) != 0)
@@ -241,7 +249,7 @@ int trib_series_measured(const struct trib_series *series, uint64_t job,
         break;
     }
     trib_admin_reply_fini(&reply);
-    return code;
+    return has_none ? TRIB_EXIT_OK : code;
 }
 
 static void take_held_out(void *user, const struct trib_admin_row *row)

@@ -65,7 +65,7 @@ static void tell(const struct tune *t, const char *event, uint32_t candidate,
             (void)printf("  no value: a job failed, or nothing was measured\n");
         else
             (void)printf("  %s %.4f%s\n", value->metric, value->value,
-                         folds ? "" : " on the held-out rows, read for the first time");
+                         folds ? "" : " on the held-out rows");
         if (value->version)
             (void)printf("version %" PRIu64 "\n", value->version);
         (void)fflush(stdout);
@@ -201,7 +201,10 @@ static int search(struct tune *t)
         }
     }
     if (isnan(best.mean)) {
-        (void)fprintf(stderr, "tune: no candidate has a value in every fold: nothing to choose\n");
+        (void)fprintf(stderr,
+                      "tune: no candidate has a value in every fold: nothing to choose. Jobs "
+                      "failed, or no device has rows in a fold, or the noise of privacy is "
+                      "larger than what so few devices measure\n");
         return TRIB_EXIT_STOPPED;
     }
     struct trib_series_value mean = {.value = best.mean};
