@@ -10,6 +10,8 @@
 #include "common/math/model_file.h"
 #include "coordinator/ctl/advise.h"
 #include "coordinator/ctl/call.h"
+#include "coordinator/ctl/eliminate.h"
+#include "coordinator/ctl/fetch.h"
 #include "coordinator/ctl/reach.h"
 #include "coordinator/ctl/tune.h"
 
@@ -318,34 +320,22 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
     return code;
 }
 
+static int cmd_eliminate(const struct trib_command *command, int argc, char **argv)
+{
+    return trib_ctl_eliminate(dir, command, argc, argv);
+}
+
 static int cmd_tune(const struct trib_command *command, int argc, char **argv)
 {
     return trib_ctl_tune(dir, command, argc, argv);
 }
 
-// A version in pieces, as the coordinator sends it. Returns an exit code; 0: it is whole.
-static int fetch_version(char *version, struct trib_buf *whole)
+// Returns an exit code; 0: it is whole.
+static int fetch_version(const char *version, struct trib_buf *whole)
 {
-    for (uint64_t size = 1; whole->size < size;) {
-        char offset[24];
-        struct trib_admin_reply reply;
-        (void)snprintf(offset, sizeof(offset), "%zu", whole->size);
-        const struct trib_admin_request request = {
-            .word_count = 5, .words = {"models", "export", version, "--offset", offset}};
-        enum trib_err err = trib_ctl_call(dir, &request, TIMEOUT_MS, &reply);
-        if (err)
-            return explain(err);
-        int code = (int)reply.exit_code;
-        size = reply.row_count ? trib_admin_find_number(&reply.rows[0], "size") : 0;
-        trib_buf_append(whole, reply.body, reply.body_size);
-        bool is_stuck = reply.body_size == 0;
-        if (code)
-            (void)fprintf(stderr, "%s\n", reply.error ? reply.error : "refused");
-        trib_admin_reply_fini(&reply);
-        if (code || is_stuck || whole->failed)
-            return code ? code : TRIB_EXIT_INTERNAL;
-    }
-    return 0;
+    enum trib_err err;
+    int code = trib_ctl_fetch(dir, version, whole, &err);
+    return err ? explain(err) : code;
 }
 
 static int write_version(const struct trib_buf *whole, const char *path,
@@ -500,6 +490,7 @@ static const struct trib_command commands[] = {
     {"jobs submit", "FILE.ini", "start a training job", cmd_submit},
     {"tune", "FILE.ini", "a series of jobs that chooses values of keys by cross-validation",
      cmd_tune},
+    {"eliminate", "FILE.ini", "a series of jobs, each with fewer features", cmd_eliminate},
     {"jobs ls", "", "all jobs", cmd_plain},
     {"jobs show", "ID", "one job and its best version", cmd_one},
     {"jobs selection", "ID", "how the best version was chosen, one version a line", cmd_one},

@@ -41,6 +41,10 @@ void trib_series_close(struct trib_series *series);
 // Its name is a hash of the job file and of these texts: what is tried, and how.
 void trib_series_identify(struct trib_series *series, const char *const *texts, size_t count);
 
+// The value of a key in the job file, or "": the file says nothing.
+void trib_series_value_of(const struct trib_series *series, const char *section, const char *key,
+                          char *ret_value, size_t size);
+
 // The job NUMBER of the series, or with `word` the job of that name: find it or submit it with these
 // overrides, and wait until it is over. An exit code. A coordinator that goes away is waited for.
 int trib_series_run(const struct trib_series *series, uint64_t number, const char *word,

@@ -1,21 +1,21 @@
-#include "simulations/feature_names.h"
+#include "common/data/feature_names.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
-#include "common/data/source.h"
 
 #define TRIB_LOG_MODULE "features"
 
-static const char *find_why_not(const struct trib_scenario *s, const struct trib_schema *schema)
+static const char *find_why_not(const struct trib_data_config *data,
+                                const struct trib_schema *schema)
 {
     if (!schema)
         return "the data have no data.schema, whose columns a pipeline names";
-    if (s->data.prepare[0])
+    if (data->prepare[0])
         return NULL;
-    if (s->data.scale != 1)
+    if (data->scale != 1)
         return "with data.scale there is no pipeline: let one scale";
     for (size_t i = 0; i < schema->count; i++) {
         const struct trib_column *c = &schema->columns[i];
@@ -38,20 +38,24 @@ static enum trib_err load_empty(struct trib_features *f)
     return err;
 }
 
-enum trib_err trib_features_load(struct trib_scenario *s, struct trib_features *ret_features)
+enum trib_err trib_features_load(const struct trib_data_config *data, size_t count,
+                                 struct trib_features *ret_features, char *why, size_t why_size)
 {
     struct trib_features *f = ret_features;
-    *f = (struct trib_features){.count = s->job.model.inputs};
-    enum trib_err err = trib_data_load(&s->data, &f->schema, &f->prepare);
+    *f = (struct trib_features){.count = count};
+    if (why_size > 0)
+        why[0] = '\0';
+    enum trib_err err = trib_data_load(data, &f->schema, &f->prepare);
     if (!err && f->schema && !f->prepare)
         err = load_empty(f);
     if (err)
         return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err;
-    f->why_no_pipeline = find_why_not(s, f->schema);
+    f->why_no_pipeline = find_why_not(data, f->schema);
     if (!f->prepare || trib_prepare_features(f->prepare) == f->count)
         return TRIB_OK;
-    return trib_conf_reject(&s->conf, "model", "spec", "takes %zu features, the data have %zu",
-                            f->count, trib_prepare_features(f->prepare));
+    (void)snprintf(why, why_size, "takes %zu features, the data have %zu", f->count,
+                   trib_prepare_features(f->prepare));
+    return TRIB_ERR_INVAL;
 }
 
 void trib_features_fini(struct trib_features *features)
