@@ -42,7 +42,22 @@ static const struct trib_msg_enrol_reply sample_enrol_reply = {.code = TRIB_CODE
                                                                .population = NAMES,
                                                                .release_key = BYTES32(2),
                                                                .has_roster_key = true,
-                                                               .roster_key = BYTES32(12)};
+                                                               .roster_key = BYTES32(12),
+                                                               .key_sequence = 3};
+static const struct trib_msg_key_statement sample_key_statement = {.sequence = 1,
+                                                                   .old_release_key = BYTES32(15),
+                                                                   .old_coordinator_key =
+                                                                       BYTES32(16),
+                                                                   .release_key = BYTES32(17),
+                                                                   .coordinator_key = BYTES32(18),
+                                                                   .made_ms = 2,
+                                                                   .keep_until_ms = UINT64_MAX};
+static const struct trib_msg_keys sample_keys = {
+    .count = 2,
+    .links = {{.statement = {5, 6, 7}, .statement_size = 3, .signature = {9, [63] = 1}},
+              {.statement = {8}, .statement_size = 1, .signature = {[63] = 2}}}};
+static const struct trib_msg_keys_reply sample_keys_reply = {.sequence = UINT64_MAX,
+                                                             .code = TRIB_CODE_KEYS_SIGNATURE};
 static const struct trib_msg_ready sample_ready = {.population = NAMES,
                                                    .software = "client 1",
                                                    .generation = 2,
@@ -52,7 +67,8 @@ static const struct trib_msg_ready sample_ready = {.population = NAMES,
                                                    .spooled_update_id = BYTES16,
                                                    .spooled_round = 5,
                                                    .is_busy = true,
-                                                   .secagg_round = 6};
+                                                   .secagg_round = 6,
+                                                   .key_sequence = 7};
 static const struct trib_msg_task sample_task = {
     .round_id = 1,
     .round_number = 2,
@@ -196,10 +212,19 @@ static const struct trib_msg_secagg_step sample_secagg_step = {
 MESSAGE(pace, F(pace, retry_min_ms), F(pace, retry_max_ms))
 MESSAGE(enrol, F(enrol, sign_key), F(enrol, software))
 MESSAGE(enrol_reply, F(enrol_reply, code), F(enrol_reply, name), F(enrol_reply, population),
-        F(enrol_reply, release_key), F(enrol_reply, has_roster_key), F(enrol_reply, roster_key))
+        F(enrol_reply, release_key), F(enrol_reply, has_roster_key), F(enrol_reply, roster_key),
+        F(enrol_reply, key_sequence))
+MESSAGE(key_statement, F(key_statement, sequence), F(key_statement, old_release_key),
+        F(key_statement, old_coordinator_key), F(key_statement, release_key),
+        F(key_statement, coordinator_key), F(key_statement, made_ms),
+        F(key_statement, keep_until_ms))
+MESSAGE(keys, F(keys, count), F(keys, links[0].statement), F(keys, links[0].statement_size),
+        F(keys, links[0].signature), F(keys, links[1].statement), F(keys, links[1].statement_size),
+        F(keys, links[1].signature))
+MESSAGE(keys_reply, F(keys_reply, sequence), F(keys_reply, code))
 MESSAGE(ready, F(ready, population), F(ready, software), F(ready, generation), F(ready, version),
         F(ready, digest), F(ready, has_spooled), F(ready, spooled_update_id),
-        F(ready, spooled_round), F(ready, is_busy), F(ready, secagg_round))
+        F(ready, spooled_round), F(ready, is_busy), F(ready, secagg_round), F(ready, key_sequence))
 MESSAGE(task, F(task, round_id), F(task, round_number), F(task, job), F(task, population),
         F(task, spec), F(task, base_generation), F(task, base_version), F(task, base_digest),
         F(task, seed), F(task, epochs), F(task, batch), F(task, learning_rate), F(task, momentum),
@@ -256,10 +281,10 @@ MESSAGE(secagg_step, F(secagg_step, round_id), F(secagg_step, kind), F(secagg_st
     }
 
 static const struct message messages[] = {
-    ROW(pace),        ROW(enrol),        ROW(enrol_reply), ROW(ready),       ROW(task),
-    ROW(task_reply),  ROW(round_end),    ROW(manifest),    ROW(new_version), ROW(model_get),
-    ROW(installed),   ROW(upload_begin), ROW(credit),      ROW(upload_end),  ROW(receipt),
-    ROW(secagg_open), ROW(secagg_step),
+    ROW(pace),        ROW(enrol),        ROW(enrol_reply),   ROW(ready),       ROW(task),
+    ROW(task_reply),  ROW(round_end),    ROW(manifest),      ROW(new_version), ROW(model_get),
+    ROW(installed),   ROW(upload_begin), ROW(credit),        ROW(upload_end),  ROW(receipt),
+    ROW(secagg_open), ROW(secagg_step),  ROW(key_statement), ROW(keys),        ROW(keys_reply),
 };
 
 enum {

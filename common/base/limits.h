@@ -17,6 +17,7 @@ enum {
     TRIB_RECORD_WANTED_MS = 10000,     // the same, while others wait for the buffer that it holds
     TRIB_CONTROL_MAX = 32768,          // bytes of one packed control message
     TRIB_SECAGG_STEP_MAX = 64 << 20,   // bytes of one step of secure aggregation
+    TRIB_KEY_LINKS_MAX = 64,           // times that a coordinator gets other keys
     TRIB_URL_MAX = 255,                // bytes of a coordinator URL
     TRIB_ADMIN_REQUEST_MAX = 16 << 20, // a job file or a roster, and the words
     TRIB_ADMIN_REPLY_MAX = 16 << 20,

@@ -60,6 +60,12 @@ enum trib_code {
     TRIB_CODE_MODEL_TRUNCATED = 67,
     TRIB_CODE_MODEL_PIPELINE =
         68, // its features come from another pipeline than this device's rows
+
+    // Why a device did not follow a statement of its coordinator's keys (key_chain.h).
+    TRIB_CODE_KEYS_OLD = 70,       // its sequence is that of the keys it pins, or below
+    TRIB_CODE_KEYS_GAP = 71,       // a statement between is missing
+    TRIB_CODE_KEYS_FOREIGN = 72,   // it is about other keys than those it pins
+    TRIB_CODE_KEYS_SIGNATURE = 73, // not signed by the release key it pins
     TRIB_CODE_MAX = 80,
 };
 

@@ -53,6 +53,7 @@ void trib_msg_enrol_reply_pack(const struct trib_msg_enrol_reply *msg, struct tr
             out.roster_key = trib_field_bytes(msg->roster_key, sizeof(msg->roster_key));
         if (msg->has_next)
             out.next_key = trib_field_bytes(msg->next_key, sizeof(msg->next_key));
+        out.key_sequence = msg->key_sequence;
     }
     trib_field_pack(buf, &out.base);
 }
@@ -63,6 +64,7 @@ static bool take_enrol_reply(const Tributary__V1__EnrolReply *in, struct trib_ms
         return false;
     if (out->code != TRIB_CODE_ACCEPTED)
         return true;
+    out->key_sequence = in->key_sequence;
     return trib_field_take_text(in->name, out->name, sizeof(out->name), 1) &&
            trib_field_take_text(in->population, out->population, sizeof(out->population), 1) &&
            trib_field_take_bytes(&in->release_key, out->release_key, sizeof(out->release_key)) &&
@@ -93,6 +95,7 @@ void trib_msg_ready_pack(const struct trib_msg_ready *msg, struct trib_buf *buf)
     }
     out.is_busy = msg->is_busy;
     out.secagg_round = msg->secagg_round;
+    out.key_sequence = msg->key_sequence;
     trib_field_pack(buf, &out.base);
 }
 
@@ -104,6 +107,7 @@ static bool take_ready(const Tributary__V1__Ready *in, struct trib_msg_ready *ou
     out->spooled_round = in->spooled_round;
     out->is_busy = in->is_busy;
     out->secagg_round = in->secagg_round;
+    out->key_sequence = in->key_sequence;
     return trib_field_take_text(in->population, out->population, sizeof(out->population), 1) &&
            trib_field_take_text(in->software, out->software, sizeof(out->software), 0) &&
            trib_field_take_optional(&in->digest, out->digest, sizeof(out->digest), &has_digest) &&

@@ -43,12 +43,15 @@ enum trib_record_type {
     TRIB_RECORD_SECAGG_OPEN = 20,
     TRIB_RECORD_SECAGG_STEP = 21,  // its stream number is that of the chunks
     TRIB_RECORD_SECAGG_CHUNK = 22, // raw bytes of the step at the record's offset
+    TRIB_RECORD_KEYS = 23,
+    TRIB_RECORD_KEYS_REPLY = 24,
     TRIB_RECORD_CRITICAL = 128,
 };
 
 enum {
-    TRIB_MSG_ID_SIZE = 16,          // of an update
-    TRIB_MSG_MANIFEST_MAX = 16384,  // packed bytes
+    TRIB_MSG_ID_SIZE = 16,         // of an update
+    TRIB_MSG_MANIFEST_MAX = 16384, // packed bytes
+    TRIB_MSG_KEY_STATEMENT_MAX = 256,
     TRIB_MSG_MANIFEST_TEXT_MAX = 15 // "tail_average"
 };
 
@@ -76,6 +79,35 @@ struct trib_msg_enrol_reply {
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE];
     bool has_next; // the next key is durable
     uint8_t next_key[32];
+    uint64_t key_sequence; // of the statement that named `release_key`; 0: none
+};
+
+// A coordinator has other keys (key_chain.h).
+struct trib_msg_key_statement {
+    uint64_t sequence;
+    uint8_t old_release_key[TRIB_SIGN_KEY_SIZE], old_coordinator_key[32];
+    uint8_t release_key[TRIB_SIGN_KEY_SIZE], coordinator_key[32];
+    uint64_t made_ms;
+    uint64_t keep_until_ms; // 0: the coordinator key is the same, or until it is retired
+};
+
+// What a statement's signature is made over: this context and its packed bytes (sign.h).
+#define TRIB_KEY_STATEMENT_CONTEXT "tributary key statement v1"
+
+struct trib_msg_key_link {
+    uint8_t statement[TRIB_MSG_KEY_STATEMENT_MAX]; // packed
+    size_t statement_size;
+    uint8_t signature[TRIB_SIGNATURE_SIZE];
+};
+
+struct trib_msg_keys {
+    uint32_t count; // 1 .. TRIB_KEY_LINKS_MAX
+    struct trib_msg_key_link links[TRIB_KEY_LINKS_MAX];
+};
+
+struct trib_msg_keys_reply {
+    uint64_t sequence;
+    enum trib_code code;
 };
 
 struct trib_msg_ready {
@@ -89,6 +121,7 @@ struct trib_msg_ready {
     uint64_t spooled_round;
     bool is_busy;
     uint64_t secagg_round; // the masked round whose secrets it holds; 0: none
+    uint64_t key_sequence; // of the statement whose keys it pins; 0: those of its enrolment
 };
 
 // The same numbers as in proto; common/privacy gives them their meaning.
@@ -300,6 +333,9 @@ struct trib_msg_secagg_step {
 TRIB_MSG_DECLARE(pace)
 TRIB_MSG_DECLARE(enrol)
 TRIB_MSG_DECLARE(enrol_reply)
+TRIB_MSG_DECLARE(key_statement)
+TRIB_MSG_DECLARE(keys)
+TRIB_MSG_DECLARE(keys_reply)
 TRIB_MSG_DECLARE(ready)
 TRIB_MSG_DECLARE(task)
 TRIB_MSG_DECLARE(task_reply)
