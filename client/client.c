@@ -71,6 +71,7 @@ static void send_ready(struct trib_client *client)
         .spooled_round = client->upload.begin.round_id,
         .is_busy = client->worker.is_running,
         .secagg_round = trib_part_round(client),
+        .key_sequence = client->enrolment.key_sequence,
     };
     struct trib_buf packed = {0};
     memcpy(ready.digest, client->slot.manifest.digest, sizeof(ready.digest));
@@ -239,6 +240,7 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     switch (record->type) {
     case TRIB_RECORD_TASK: return trib_client_take_task(client, record);
     case TRIB_RECORD_ROUND_END: return trib_client_take_round_end(client, record);
+    case TRIB_RECORD_KEYS: return trib_client_take_keys(client, record);
     case TRIB_RECORD_NEW_VERSION: return trib_client_new_version(client, record);
     case TRIB_RECORD_MODEL_CHUNK: return trib_client_model_chunk(client, record);
     case TRIB_RECORD_CREDIT: return take_credit(client, record);
@@ -281,6 +283,7 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
     uint64_t pause = pause_ms(client);
     client->dial_at_ms = trib_clock_mono_ms() + pause;
     client->failures += !was_up;
+    trib_client_note_silence(client, was_up, reason);
     TRIB_INFO("session closed reason=%s again_in_ms=%" PRIu64, trib_close_reason_text(reason),
               pause);
     trib_channel_unref(channel);
@@ -481,7 +484,7 @@ static enum trib_err load(struct trib_client *client, const char *url)
     TRIB_CRASH_POINT("start.slot");
     if (err)
         return err;
-    trib_ledger_whom(client->enrolment.coordinator_key, client->enrolment.population, client->whom);
+    trib_ledger_whom(client->enrolment.first_key, client->enrolment.population, client->whom);
     (void)snprintf(client->url, sizeof(client->url), "%.*s", TRIB_URL_MAX,
                    url ? url : client->enrolment.url);
     err = trib_spool_read(client->dir, &spool);

@@ -118,6 +118,7 @@ struct trib_client {
     int arrival_is_queued;      // atomic
     uint16_t next_stream;
     uint64_t refused_models;
+    unsigned silences; // sessions in a row that were hung up on before a word
     bool
         has_open_claim; // of a masked update that may have been counted: nothing is trained until it is settled
 };
@@ -147,6 +148,12 @@ bool trib_client_model_chunk(struct trib_client *client, const struct trib_recor
 void trib_client_fetch_drop(struct trib_client *client);
 void trib_client_fetch_again(struct trib_client *client, uint64_t now_ms); // when its time has come
 uint64_t trib_client_fetch_wait_ms(const struct trib_client *client, uint64_t now_ms);
+
+// ---- client_keys.c: other keys of the coordinator. False: the record makes no sense.
+bool trib_client_take_keys(struct trib_client *client, const struct trib_record *record);
+// A session is over; those that never began are a sign when they are many.
+void trib_client_note_silence(struct trib_client *client, bool was_up,
+                              enum trib_close_reason reason);
 
 // ---- client_rows.c: rows that come in. Opens the socket, if client.ini names one.
 TRIB_CHECKED enum trib_err trib_client_rows_open(struct trib_client *client);

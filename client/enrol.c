@@ -210,6 +210,8 @@ static enum trib_err enrol(const char *dir, const char *url,
     (void)snprintf(enrolment.name, sizeof(enrolment.name), "%s", reply.name);
     (void)snprintf(enrolment.population, sizeof(enrolment.population), "%s", reply.population);
     memcpy(enrolment.coordinator_key, coordinator, sizeof(enrolment.coordinator_key));
+    memcpy(enrolment.first_key, coordinator, sizeof(enrolment.first_key));
+    enrolment.key_sequence = reply.key_sequence;
     memcpy(enrolment.release_key, reply.release_key, sizeof(enrolment.release_key));
     enrolment.has_roster_key = reply.has_roster_key;
     memcpy(enrolment.roster_key, reply.roster_key, sizeof(enrolment.roster_key));

@@ -362,12 +362,13 @@ static void print_status(const struct trib_state_enrolment *enrolment, const str
     if (m->version)
         trib_hex_encode(m->digest, TRIB_DIGEST_SIZE, digest);
     if (!as_json) {
-        (void)printf(
-            "name        %s\npopulation  %s\ncoordinator %s\nsign key    %s\nversion     %" PRIu64
-            "\nmodel       %s\ndigest      %s\nupdate      %s\n",
-            enrolment->name, enrolment->population, enrolment->url, sign_key, m->version,
-            m->version ? m->spec : "none installed yet", digest,
-            has_spool ? "one waits to be sent" : "none waits");
+        (void)printf("name        %s\npopulation  %s\ncoordinator %s\nsign key    %s\n"
+                     "its keys    statement %" PRIu64 "\nversion     %" PRIu64
+                     "\nmodel       %s\ndigest      %s\nupdate      %s\n",
+                     enrolment->name, enrolment->population, enrolment->url, sign_key,
+                     enrolment->key_sequence, m->version,
+                     m->version ? m->spec : "none installed yet", digest,
+                     has_spool ? "one waits to be sent" : "none waits");
         return;
     }
     struct trib_buf json = {0};
@@ -376,6 +377,7 @@ static void print_status(const struct trib_state_enrolment *enrolment, const str
     trib_json_text(&json, "population", enrolment->population);
     trib_json_text(&json, "coordinator", enrolment->url);
     trib_json_text(&json, "sign_key", sign_key);
+    trib_json_uint(&json, "key_sequence", enrolment->key_sequence);
     trib_json_uint(&json, "version", m->version);
     trib_json_text(&json, "model", m->version ? m->spec : NULL);
     trib_json_text(&json, "model_digest", m->version ? digest : NULL);

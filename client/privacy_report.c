@@ -73,7 +73,7 @@ static enum trib_err load(struct report *report, const char *dir)
         return err;
     trib_ledger_totals(ledger, &report->totals);
     trib_ledger_close(ledger);
-    trib_ledger_whom(report->enrolment.coordinator_key, report->enrolment.population, report->whom);
+    trib_ledger_whom(report->enrolment.first_key, report->enrolment.population, report->whom);
     return report->has_failed ? TRIB_ERR_NOMEM : TRIB_OK;
 }
 

@@ -105,6 +105,17 @@ static enum trib_err read_header(int fd, const char *path, char **ret_header, ui
     return err;
 }
 
+// It was installed under the key before the one that is pinned.
+static enum trib_code judge_former(const struct trib_slot *empty,
+                                   const struct trib_state_enrolment *enrolment,
+                                   const struct trib_msg_new_version *card, struct trib_slot *slot)
+{
+    struct trib_state_enrolment then = *enrolment;
+    memcpy(then.release_key, enrolment->model_key, sizeof(then.release_key));
+    slot->is_former = true;
+    return trib_slot_judge(empty, &then, card, &slot->manifest, &slot->model);
+}
+
 // All of it from one open file: a client that runs beside us may rename a newer one over it.
 static enum trib_err load(const char *path, const struct trib_state_enrolment *enrolment,
                           struct trib_slot *slot)
@@ -126,8 +137,9 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
                                    &card->manifest_size, card->signature);
     if (err)
         goto out;
-    const enum trib_code code =
-        trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model);
+    enum trib_code code = trib_slot_judge(&empty, enrolment, card, &slot->manifest, &slot->model);
+    if (code == TRIB_CODE_MODEL_UNSIGNED && enrolment->has_model_key)
+        code = judge_former(&empty, enrolment, card, slot);
     if (code != TRIB_CODE_MODEL_INSTALLED) {
         err = code == TRIB_CODE_MODEL_PIPELINE ? TRIB_ERR_REFUSED : TRIB_ERR_CORRUPT;
         err = code == TRIB_CODE_RETRY_LATER ? TRIB_ERR_NOMEM : err;
@@ -222,6 +234,7 @@ enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
     if (!slot->is_lent)
         free(slot->params);
     slot->is_lent = false;
+    slot->is_former = false;
     slot->manifest = *manifest;
     slot->model = *model;
     slot->params = params;

@@ -23,6 +23,7 @@ struct trib_slot {
     // Somebody reads the parameters on another thread: they are left to him by the installation of
     // another version, which frees them otherwise.
     bool is_lent;
+    bool is_former; // its manifest is signed by enrolment.model_key, and not by the pinned key
     // Digest of the pipeline that the device's rows go through (all 0: none), borrowed; a version
     // whose manifest has another is refused. NULL: any will do.
     const uint8_t *prepare_digest;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -131,6 +132,8 @@ void trib_state_keys_wipe(struct trib_state_keys *keys)
 
 struct enrolment_text {
     trib_conf_text url, name, population, coordinator_key, release_key, roster_key;
+    trib_conf_text first_key, model_key;
+    uint64_t key_sequence;
 };
 
 #define ENROLMENT_KEY(name, help)                                                                  \
@@ -145,6 +148,10 @@ static const struct trib_conf_key enrolment_keys[] = {
     ENROLMENT_KEY(population, "the learning problem it belongs to"),
     ENROLMENT_KEY(coordinator_key, "X25519, pinned"),
     ENROLMENT_KEY(release_key, "Ed25519 that signs models, pinned"),
+    ENROLMENT_KEY(first_key, "X25519 of the enrolment, when it is another by now"),
+    ENROLMENT_KEY(model_key, "Ed25519 that may have signed the installed model, before"),
+    {"enrolment", "key_sequence", TRIB_CONF_INT, offsetof(struct enrolment_text, key_sequence), "0",
+     "of the statement that named the keys; 0: none did", 0, TRIB_KEY_LINKS_MAX, NULL},
     ENROLMENT_KEY(roster_key, "Ed25519 that vouches for members of secure aggregation, pinned"),
 };
 
@@ -169,6 +176,17 @@ enum trib_err trib_state_enrolment_save(const char *dir,
                     "coordinator_key = %s\nrelease_key = %s\n",
                     enrolment->url, enrolment->name, enrolment->population, coordinator_key,
                     release_key);
+    if (enrolment->key_sequence > 0) {
+        char first_key[TRIB_KEY_TEXT_SIZE];
+        trib_base64_encode(enrolment->first_key, TRIB_STATE_KEY_SIZE, first_key);
+        trib_buf_printf(&buf, "key_sequence = %" PRIu64 "\nfirst_key = %s\n",
+                        enrolment->key_sequence, first_key);
+    }
+    if (enrolment->has_model_key) {
+        char model_key[TRIB_KEY_TEXT_SIZE];
+        trib_base64_encode(enrolment->model_key, TRIB_SIGN_KEY_SIZE, model_key);
+        trib_buf_printf(&buf, "model_key = %s\n", model_key);
+    }
     if (enrolment->has_roster_key) {
         trib_base64_encode(enrolment->roster_key, TRIB_SIGN_KEY_SIZE, roster_key);
         trib_buf_printf(&buf, "roster_key = %s\n", roster_key);
@@ -206,6 +224,13 @@ enum trib_err trib_state_enrolment_load(const char *dir, struct trib_state_enrol
         err = trib_conf_reject(&conf, "enrolment", "coordinator_key", "is not a key");
     if (!err && !decode_key(text.release_key, enrolment.release_key))
         err = trib_conf_reject(&conf, "enrolment", "release_key", "is not a key");
+    enrolment.key_sequence = text.key_sequence;
+    memcpy(enrolment.first_key, enrolment.coordinator_key, sizeof(enrolment.first_key));
+    if (!err && text.first_key[0] && !decode_key(text.first_key, enrolment.first_key))
+        err = trib_conf_reject(&conf, "enrolment", "first_key", "is not a key");
+    enrolment.has_model_key = text.model_key[0] != '\0';
+    if (!err && enrolment.has_model_key && !decode_key(text.model_key, enrolment.model_key))
+        err = trib_conf_reject(&conf, "enrolment", "model_key", "is not a key");
     enrolment.has_roster_key = text.roster_key[0] != '\0';
     if (!err && enrolment.has_roster_key && !decode_key(text.roster_key, enrolment.roster_key))
         err = trib_conf_reject(&conf, "enrolment", "roster_key", "is not a key");

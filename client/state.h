@@ -41,6 +41,11 @@ struct trib_state_enrolment {
     trib_conf_text population;
     uint8_t coordinator_key[TRIB_STATE_KEY_SIZE]; // X25519, pinned
     uint8_t release_key[TRIB_SIGN_KEY_SIZE];      // Ed25519, pinned: signs manifests
+    uint64_t key_sequence;                        // of the statement that named these two; 0: none
+    uint8_t first_key[TRIB_STATE_KEY_SIZE]; // `coordinator_key` of the enrolment: whom it takes
+                                            // part for, in the privacy ledger
+    bool has_model_key;                     // an installed model may be signed by a key before:
+    uint8_t model_key[TRIB_SIGN_KEY_SIZE];
     bool has_roster_key;
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE]; // Ed25519, pinned: vouches for members
 };

@@ -90,13 +90,30 @@ break_at(struct trib_audit_check *check, uint64_t number, const char *format, ..
     va_end(args);
 }
 
+// By the key that signed the one before, or by one that came after it: never by one before.
+static bool is_signed(struct trib_audit_check *check, const uint8_t *claim, size_t size,
+                      const uint8_t signature[static TRIB_SIGNATURE_SIZE])
+{
+    if (trib_sign_verify(check->release_key, checkpoint_context, claim, size, signature))
+        return true;
+    for (size_t i = 0; i < check->later_count; i++) {
+        const uint8_t *key = check->later[i].release_key;
+        if (!trib_sign_verify(key, checkpoint_context, claim, size, signature))
+            continue;
+        check->release_key = key;
+        check->later += i + 1;
+        check->later_count -= i + 1;
+        return true;
+    }
+    return false;
+}
+
 static void check_checkpoint(struct trib_audit_check *check, const struct trib_audit_row *row)
 {
     const uint64_t number = row->record.number;
     uint8_t claim[8 + TRIB_DIGEST_SIZE];
     fill_claim(number, row->signed_hash, claim);
-    if (!trib_sign_verify(check->release_key, checkpoint_context, claim, sizeof(claim),
-                          row->signature)) {
+    if (!is_signed(check, claim, sizeof(claim), row->signature)) {
         break_at(check, number,
                  "the checkpoint of record %" PRIu64 " is not signed by this "
                  "coordinator",

@@ -12,10 +12,12 @@
 #define TRIB_COORDINATOR_AUDIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/hash.h"
 #include "common/base/sign.h"
+#include "common/wire/key_chain.h"
 
 enum {
     TRIB_AUDIT_INTERVAL = 100, // records from checkpoint to checkpoint
@@ -53,7 +55,11 @@ struct trib_audit_row {
 };
 
 struct trib_audit_check {
-    const uint8_t *release_key;
+    const uint8_t *release_key; // that signed the last checkpoint
+    // Release keys that may have followed it, oldest first, borrowed. From its first checkpoint on a
+    // key is the only one, or a later one is.
+    const struct trib_key_pins *later;
+    size_t later_count;
     uint64_t known; // a record whose hash is known from elsewhere; 0: none
     uint8_t known_hash[TRIB_DIGEST_SIZE];
     uint64_t records, checkpoints;
@@ -64,7 +70,7 @@ struct trib_audit_check {
     char what[TRIB_AUDIT_WHAT_SIZE];
 };
 
-// `known` may be set after it.
+// `later` and `known` may be set after it.
 void trib_audit_check_init(struct trib_audit_check *check,
                            const uint8_t release_key[static TRIB_SIGN_KEY_SIZE]);
 void trib_audit_check_row(struct trib_audit_check *check, const struct trib_audit_row *row);

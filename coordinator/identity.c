@@ -12,6 +12,7 @@
 #include "common/base/wipe.h"
 #include "common/wire/link.h"
 #include "common/wire/noise_ik.h"
+#include "coordinator/keys.h"
 #include "coordinator/roster.h"
 
 #define TRIB_LOG_MODULE "identity"
@@ -67,7 +68,6 @@ static const struct trib_conf_key keys[] = {
 
 struct paths {
     char key[TRIB_PATH_MAX + 1];
-    char public[TRIB_PATH_MAX + 1];
     char config[TRIB_PATH_MAX + 1];
     char roster[TRIB_PATH_MAX + 1];
 };
@@ -75,8 +75,6 @@ struct paths {
 static enum trib_err find_paths(const char *dir, struct paths *paths)
 {
     enum trib_err err = trib_path_join(paths->key, dir, "coordinator.key");
-    if (!err)
-        err = trib_path_join(paths->public, dir, "coordinator.pub");
     if (!err)
         err = trib_path_join(paths->config, dir, "tributary.ini");
     if (!err)
@@ -120,9 +118,8 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
                                  struct trib_identity *ret_identity)
 {
     struct paths paths;
-    struct trib_identity identity;
+    struct trib_identity identity = {.former_count = 0};
     char sub[TRIB_PATH_MAX + 1];
-    char text[TRIB_KEY_TEXT_SIZE + 1];
     const struct trib_keyfile_line lines[] = {{"x25519", identity.secret, false},
                                               {"release", identity.release_seed, false}};
 
@@ -152,9 +149,8 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
     if (err)
         goto out;
     derive_public(&identity);
-    trib_base64_encode(identity.public, sizeof(identity.public), text);
-    memcpy(text + strlen(text), "\n", 2);
-    err = trib_file_write(paths.public, text, strlen(text), 0644);
+    trib_keys_first(&identity);
+    err = trib_keys_write_public(dir, identity.public);
     if (!err)
         err = trib_keyfile_write(paths.key, lines, 2); // last: its presence says all is there
     if (!err)
@@ -168,18 +164,22 @@ out:
 enum trib_err trib_identity_load(const char *dir, struct trib_identity *ret_identity)
 {
     struct paths paths;
-    struct trib_identity identity;
+    struct trib_identity identity = {.former_count = 0};
     const struct trib_keyfile_line lines[] = {{"x25519", identity.secret, false},
                                               {"release", identity.release_seed, false}};
     enum trib_err err = find_paths(dir, &paths);
+    if (!err)
+        err = trib_keys_settle(dir);
     if (!err)
         err = trib_keyfile_read(paths.key, lines, 2);
     if (!err)
         err = settle_roster(&paths, &identity);
     if (!err) {
         derive_public(&identity);
-        *ret_identity = identity;
+        err = trib_keys_load(dir, &identity);
     }
+    if (!err)
+        *ret_identity = identity;
     trib_wipe(&identity, sizeof(identity));
     return err;
 }

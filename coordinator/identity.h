@@ -2,6 +2,8 @@
 //
 //     coordinator.key   0600  X25519 for sessions, Ed25519 that signs versions
 //     coordinator.pub         the X25519 public key in base64url
+//     keys.chain              how it came to these keys from its first ones (keys.h)
+//     former-N.key      0600  an X25519 key that statement N replaced, while it is still answered
 //     roster.key        0600  Ed25519 that vouches for members of secure aggregation
 //     tributary.ini           configuration
 //     store.db                the ledger (store.h)
@@ -16,12 +18,23 @@
 
 #include "common/base/conf.h"
 #include "common/base/sign.h"
+#include "common/wire/key_chain.h"
+#include "common/wire/session.h"
 #include "coordinator/http_config.h"
 #include "coordinator/roles.h"
 #include "tributary/err.h"
 
 enum {
-    TRIB_ADMIN_PATH_MAX = 107 // sun_path holds 108 with its NUL
+    TRIB_ADMIN_PATH_MAX = 107, // sun_path holds 108 with its NUL
+    TRIB_KEYS_FORMER_MAX = TRIB_SESSION_FORMER_MAX,
+};
+
+// A key for sessions that is answered still, though it was replaced.
+struct trib_former_key {
+    uint64_t id;            // sequence of the statement that replaced it
+    uint64_t keep_until_ms; // wall clock; then it is retired
+    uint8_t secret[32];
+    uint8_t public[32];
 };
 
 struct trib_identity {
@@ -31,6 +44,10 @@ struct trib_identity {
     uint8_t release_key[TRIB_SIGN_KEY_SIZE];
     uint8_t roster_seed[TRIB_SIGN_SEED_SIZE];
     uint8_t roster_key[TRIB_SIGN_KEY_SIZE];
+    struct trib_msg_keys chain;                        // count 0: it has the keys it began with
+    struct trib_key_pins pins[TRIB_KEY_LINKS_MAX + 1]; // [i]: before link i; [chain.count]: now
+    uint32_t former_count;
+    struct trib_former_key former[TRIB_KEYS_FORMER_MAX]; // oldest first
 };
 
 struct trib_coordinator_config {

@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/args.h"
 #include "common/base/bytes.h"
+#include "common/base/clock.h"
 #include "common/base/core.h"
 #include "common/base/crash.h"
 #include "common/base/file.h"
@@ -16,6 +18,7 @@
 #include "common/base/sign.h"
 #include "common/base/wipe.h"
 #include "coordinator/identity.h"
+#include "coordinator/keys.h"
 #include "coordinator/restore.h"
 #include "coordinator/roster.h"
 #include "coordinator/server.h"
@@ -168,6 +171,109 @@ static int cmd_restore(const struct trib_command *command, int argc, char **argv
     return code;
 }
 
+// ---- Other keys: while no coordinator runs there
+
+// Files of another owner would be nothing that the coordinator can read.
+static enum trib_err check_owner(const char *dir)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct stat info;
+    const enum trib_err err = trib_path_join(path, dir, "coordinator.key");
+    if (err)
+        return err;
+    if (stat(path, &info) == 0 && info.st_uid != geteuid()) {
+        TRIB_ERROR("%s: belongs to uid %u: give this command as that user (runuser -u USER -- ...)",
+                   path, (unsigned)info.st_uid);
+        return TRIB_ERR_STATE;
+    }
+    return TRIB_OK;
+}
+
+// The store is opened first and kept open: nobody else has this directory.
+static enum trib_err rotate(const char *dir, const struct trib_keys_change *change,
+                            struct trib_identity *ret_identity)
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_role_peer user;
+    struct trib_store *store = NULL;
+    struct trib_audit_signer signer;
+    enum trib_err err = check_owner(dir);
+    if (!err)
+        err = trib_identity_load(dir, ret_identity);
+    if (!err)
+        err = trib_path_join(path, dir, "store.db");
+    if (!err)
+        err = trib_store_open(path, &store);
+    if (err)
+        return err;
+    err = trib_keys_rotate(dir, change, ret_identity);
+    if (!err) {
+        trib_keys_audit_signer(ret_identity, &signer);
+        trib_store_audit_signer(store, &signer);
+        trib_role_peer_look_up(&user, getuid(), getgid());
+        err = trib_keys_record(store, ret_identity, user.name, "admin");
+    }
+    trib_store_close(store);
+    trib_wipe(&signer, sizeof(signer));
+    return err;
+}
+
+static void show_rotated(const struct trib_identity *identity,
+                         const struct trib_keys_change *change)
+{
+    char key[TRIB_KEY_TEXT_SIZE];
+    (void)printf("statement %u:%s%s keys are new; run the coordinator, and devices follow\n",
+                 identity->chain.count, change->signing ? " signing" : "",
+                 change->transport ? " transport" : "");
+    trib_base64_encode(identity->public, sizeof(identity->public), key);
+    if (change->transport)
+        (void)printf("public key: %s\n", key);
+    if (change->transport && change->keep_days > 0)
+        (void)printf("the old one is answered for %" PRIu64 " days, or until: tributaryctl keys "
+                     "retire %u\n",
+                     change->keep_days, identity->chain.count);
+    else if (change->transport)
+        (void)printf("the old one is not answered any more: devices enrol anew\n");
+    (void)printf("make a backup now: older ones have the old keys\n");
+}
+
+static int cmd_keys_rotate(const struct trib_command *command, int argc, char **argv)
+{
+    bool both = false;
+    struct trib_keys_change change = {.keep_days = TRIB_KEYS_KEEP_DAYS};
+    const struct trib_option options[] = {
+        {"all", TRIB_OPTION_FLAG, &both, NULL, "both keys, which is what it does without options"},
+        {"signing", TRIB_OPTION_FLAG, &change.signing, NULL, "the key that signs versions"},
+        {"transport", TRIB_OPTION_FLAG, &change.transport, NULL, "the key for sessions"},
+        {"keep-days", TRIB_OPTION_INT, &change.keep_days, "N",
+         "how long devices may still come with the old transport key (400)"},
+    };
+    struct trib_identity identity;
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 4,
+                                     .operand_min = 1,
+                                     .operand_max = 1};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    if (change.keep_days > TRIB_KEYS_KEEP_DAYS_MAX) {
+        (void)fprintf(stderr, "keys rotate: --keep-days wants 0 to %d\n", TRIB_KEYS_KEEP_DAYS_MAX);
+        return TRIB_EXIT_USAGE;
+    }
+    if (both || (!change.signing && !change.transport))
+        change.signing = change.transport = true;
+    change.now_ms = trib_clock_wall_ms();
+    trib_crypto_init();
+    const enum trib_err err = rotate(argv[0], &change, &identity);
+    if (!err)
+        show_rotated(&identity, &change);
+    trib_identity_wipe(&identity);
+    return err == TRIB_ERR_STATE || err == TRIB_ERR_LIMIT ? TRIB_EXIT_USAGE
+                                                          : (int)trib_exit_of(err);
+}
+
 // ---- The roster key: no directory, no network
 
 static void show_key(FILE *to, const char *prefix, const uint8_t seed[static TRIB_SIGN_SEED_SIZE])
@@ -288,6 +394,7 @@ static const struct trib_command commands[] = {
      cmd_init},
     {"run", "DIR", "serve devices until SIGTERM; SIGHUP reads the allow-list and roles again",
      cmd_run},
+    {"keys rotate", "DIR", "get other keys; while no coordinator runs there", cmd_keys_rotate},
     {"restore", "BACKUP DIR", "make DIR from what tributaryctl backup wrote", cmd_restore},
     {"roster key", "", "on another machine: make a roster key; print its public half",
      cmd_roster_key},

@@ -28,6 +28,9 @@ struct trib_peer {
     uint64_t version;               // last one it said it has
     enum trib_code declined;        // why it last did not take a task, or left it
     enum trib_code install_code;    // what became of the last version it was offered
+    bool has_key_sequence;          // it has said which of our keys it pins, since the start:
+    uint64_t key_sequence;          // those of this statement
+    enum trib_code keys_code;       // what became of the last that it was told of
     uint64_t conflict_round;        // the newest round when its last conflict was recorded
     uint64_t twins;                 // times that its key was found in two live sessions
     uint64_t twin_ms;               // when that was last recorded; 0: never

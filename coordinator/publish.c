@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/math/safetensors.h"
+#include "coordinator/keys.h"
 
 #define TRIB_LOG_MODULE "publish"
 
@@ -204,8 +205,7 @@ enum trib_err trib_version_read(const char *dir, const struct trib_identity *ide
     float *params = NULL;
 
     enum trib_err err = TRIB_ERR_CORRUPT;
-    if (trib_sign_verify(identity->release_key, TRIB_MANIFEST_CONTEXT, manifest, manifest_size,
-                         signature))
+    if (trib_keys_verify(identity, TRIB_MANIFEST_CONTEXT, manifest, manifest_size, signature))
         err = trib_msg_manifest_unpack(manifest, manifest_size, &read);
     if (err == TRIB_ERR_NOMEM)
         return err;

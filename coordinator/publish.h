@@ -48,7 +48,8 @@ TRIB_CHECKED enum trib_err trib_version_header(const uint8_t *manifest, size_t m
                                                const uint8_t signature[static TRIB_SIGNATURE_SIZE],
                                                struct trib_buf *ret_header);
 
-// Read a version back and check it against its own digest and our signature.
+// Read a version back and check it against its own digest and our signature, or that of a release
+// key we had before. It is signed anew, by the key we have.
 TRIB_CHECKED enum trib_err trib_version_read(const char *dir, const struct trib_identity *identity,
                                              const uint8_t *manifest, size_t manifest_size,
                                              const uint8_t signature[static TRIB_SIGNATURE_SIZE],

@@ -10,6 +10,7 @@
 #include "common/base/file.h"
 #include "common/base/wipe.h"
 #include "coordinator/identity.h"
+#include "coordinator/keys.h"
 #include "coordinator/publish.h"
 #include "coordinator/store_audit.h"
 
@@ -27,7 +28,8 @@ fail(struct trib_restore *restore, enum trib_err err, const char *format, ...)
 
 static bool is_key(const char *name)
 {
-    return strcmp(name, key_names[0]) == 0 || strcmp(name, key_names[1]) == 0;
+    return strcmp(name, key_names[0]) == 0 || strcmp(name, key_names[1]) == 0 ||
+           trib_keys_is_name(name);
 }
 
 // ---- Before anything is written
@@ -51,6 +53,18 @@ static enum trib_err load_keys(struct trib_restore *restore, struct trib_identit
                : TRIB_OK;
 }
 
+// A backup may be older than the keys that are kept elsewhere: then a key before them signed it.
+static enum trib_err parse_list(struct trib_restore *restore, const struct trib_identity *identity,
+                                const struct trib_buf *list, char *why)
+{
+    enum trib_err err =
+        trib_backup_parse(list->data, list->size, identity->release_key, &restore->backup, why);
+    for (uint32_t i = identity->chain.count; i > 0 && err == TRIB_ERR_CORRUPT; i--)
+        err = trib_backup_parse(list->data, list->size, identity->pins[i - 1].release_key,
+                                &restore->backup, why);
+    return err;
+}
+
 static enum trib_err read_list(struct trib_restore *restore, const struct trib_identity *identity)
 {
     char path[TRIB_PATH_MAX + 1];
@@ -64,7 +78,7 @@ static enum trib_err read_list(struct trib_restore *restore, const struct trib_i
                     "%s: is not there: no backup, or one that was not finished", path);
     err = trib_file_read(path, TRIB_BACKUP_LIST_MAX, &list);
     if (!err)
-        err = trib_backup_parse(list.data, list.size, identity->release_key, &restore->backup, why);
+        err = parse_list(restore, identity, &list, why);
     if (err)
         (void)fail(restore, err, "%s: %s", path,
                    err == TRIB_ERR_CORRUPT ? why : trib_err_text(err));
@@ -127,7 +141,8 @@ static enum trib_err copy_one(struct trib_restore *restore, const char *from, co
     uint64_t size = 0;
     // As init and run make them; store.db and keys are the owner's.
     const bool is_public = strncmp(name, "models/", 7) == 0 || strcmp(name, "tributary.ini") == 0 ||
-                           strcmp(name, "coordinator.pub") == 0;
+                           strcmp(name, "coordinator.pub") == 0 ||
+                           strcmp(name, TRIB_KEYS_CHAIN) == 0;
     enum trib_err err = trib_path_join(source, from, name);
     if (!err)
         err = trib_path_join(target, restore->to, name);
@@ -167,10 +182,26 @@ static enum trib_err copy_files(struct trib_restore *restore)
     return err ? err : trib_dir_sync(path);
 }
 
-static enum trib_err copy_keys(struct trib_restore *restore)
+static enum trib_err copy_changed_keys(struct trib_restore *restore, const char *from,
+                                       const struct trib_identity *identity)
+{
+    char name[TRIB_KEYS_NAME_SIZE];
+    if (identity->chain.count == 0)
+        return TRIB_OK;
+    enum trib_err err = copy_one(restore, from, TRIB_KEYS_CHAIN, NULL);
+    for (uint32_t i = 0; i < identity->former_count && !err; i++) {
+        trib_keys_former_name(identity->former[i].id, name);
+        err = copy_one(restore, from, name, NULL);
+    }
+    return err ? err : trib_keys_write_public(restore->to, identity->public);
+}
+
+static enum trib_err copy_keys(struct trib_restore *restore, const struct trib_identity *identity)
 {
     const char *from = restore->keys ? restore->keys : restore->from;
     enum trib_err err = copy_one(restore, from, key_names[1], NULL);
+    if (!err)
+        err = copy_changed_keys(restore, from, identity);
     if (!err)
         err = trib_dir_sync(restore->to);
     if (!err)
@@ -341,7 +372,7 @@ static enum trib_err check_audit(struct trib_restore *restore, struct trib_store
                                  const struct trib_identity *identity)
 {
     struct trib_audit_check check;
-    trib_audit_check_init(&check, identity->release_key);
+    trib_keys_audit_check(identity, &check);
     check.known = restore->backup.audit_number;
     memcpy(check.known_hash, restore->backup.audit_hash, TRIB_DIGEST_SIZE);
     enum trib_err err = trib_store_audit_check(store, &check);
@@ -358,8 +389,7 @@ static enum trib_err settle_store(struct trib_restore *restore,
     struct trib_store *store = NULL;
     struct trib_audit_signer signer;
     struct newest newest = {.restore = restore, .identity = identity};
-    memcpy(signer.seed, identity->release_seed, sizeof(signer.seed));
-    memcpy(signer.key, identity->release_key, sizeof(signer.key));
+    trib_keys_audit_signer(identity, &signer);
     enum trib_err err = trib_path_join(path, restore->to, "store.db");
     if (!err)
         err = trib_store_open(path, &store);
@@ -395,7 +425,7 @@ enum trib_err trib_restore_run(struct trib_restore *restore)
     if (!err)
         err = settle_store(restore, &identity);
     if (!err)
-        err = copy_keys(restore);
+        err = copy_keys(restore, &identity);
     trib_identity_wipe(&identity);
     if (err && !restore->why[0])
         (void)fail(restore, err, "%s: %s", restore->to, trib_err_text(err));

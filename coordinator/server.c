@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/map.h"
 #include "common/base/wipe.h"
+#include "coordinator/keys.h"
 #include "coordinator/reserve.h"
 #include "coordinator/server_state.h"
 
@@ -97,6 +98,7 @@ static void tick(struct trib_server *server)
     trib_upload_tick(server, now_ms);
     trib_rounds_tick(server, now_ms);
     trib_seen_tick(server, now_ms);
+    trib_server_keys_tick(server, now_ms);
     trib_old_tick(server);
     trib_audit_tick(server, now_ms);
     trib_disk_tick(server, now_ms);
@@ -125,8 +127,8 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
     if (!err)
         err = trib_store_open(path, &server->store);
     if (!err) {
-        memcpy(server->signer.seed, server->identity.release_seed, sizeof(server->signer.seed));
-        memcpy(server->signer.key, server->identity.release_key, sizeof(server->signer.key));
+        trib_server_keys_open(server);
+        trib_keys_audit_signer(&server->identity, &server->signer);
         trib_store_audit_signer(server->store, &server->signer);
     }
     if (!err)
@@ -229,6 +231,8 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
     if (!err)
         err = trib_rounds_recover(server);
     if (!err)
+        err = trib_keys_record(server->store, &server->identity, "coordinator", "coordinator");
+    if (!err)
         err = trib_audit_life(server, "start");
     server->is_recording = !err;
     if (!err)
@@ -327,6 +331,7 @@ void trib_server_destroy(struct trib_server *server)
     trib_frames_destroy(server->send_frames);
     trib_store_close(server->store);
     trib_identity_wipe(&server->identity);
+    trib_wipe(&server->former, sizeof(server->former));
     trib_wipe(&server->signer, sizeof(server->signer));
     free(server);
 }

@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "coordinator/keys.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "audit"
@@ -54,7 +55,7 @@ void trib_audit_tick(struct trib_server *server, uint64_t now_ms)
     if (!op)
         return; // with the next tick
     if (!server->audit_has_begun)
-        trib_audit_check_init(&server->audit_check, server->signer.key);
+        trib_keys_audit_check(&server->identity, &server->audit_check);
     server->audit_has_begun = true;
     server->audit_in_flight = true;
     server->audit_next_ms = now_ms + PART_MS;

@@ -7,6 +7,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
+#include "coordinator/keys.h"
 
 enum {
     NEWEST = 100, // records, when none is asked for
@@ -57,7 +58,7 @@ static enum trib_err ask_verify(struct trib_query *q, struct trib_store *store)
     struct trib_audit_check check;
     char hash[TRIB_DIGEST_TEXT_SIZE];
     char head[TRIB_DIGEST_TEXT_SIZE + 24];
-    trib_audit_check_init(&check, q->op.server->signer.key);
+    trib_keys_audit_check(&q->op.server->identity, &check);
     check.known = q->a;
     memcpy(check.known_hash, q->digest, sizeof(check.known_hash));
     enum trib_err err = trib_store_audit_check(store, &check);

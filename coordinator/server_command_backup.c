@@ -20,6 +20,7 @@
 #include "common/base/log.h"
 #include "common/base/map.h"
 #include "coordinator/backup.h"
+#include "coordinator/keys.h"
 
 #define TRIB_LOG_MODULE "backup"
 
@@ -76,6 +77,23 @@ static enum trib_err add_named(struct backup_op *op, const char *path)
     return TRIB_OK;
 }
 
+// How it came to its keys, and those it answers to still.
+static enum trib_err add_changed_keys(struct backup_op *op)
+{
+    const struct trib_identity *identity = &op->op.server->identity;
+    char name[TRIB_KEYS_NAME_SIZE];
+    if (!op->backup.has_keys || identity->chain.count == 0)
+        return TRIB_OK;
+    enum trib_err err = trib_backup_add(&op->backup, TRIB_KEYS_CHAIN);
+    for (uint32_t i = 0; i < identity->former_count && !err; i++) {
+        if (trib_session_key_is_void(&op->op.server->former.keys[i]))
+            continue;
+        trib_keys_former_name(identity->former[i].id, name);
+        err = trib_backup_add(&op->backup, name);
+    }
+    return err;
+}
+
 static enum trib_err list_files(struct backup_op *op)
 {
     static const char *const fixed[] = {"store.db", "tributary.ini", "coordinator.pub",
@@ -83,6 +101,8 @@ static enum trib_err list_files(struct backup_op *op)
     enum trib_err err = TRIB_OK;
     for (size_t i = 0; i < (op->backup.has_keys ? 5 : 3) && !err; i++)
         err = trib_backup_add(&op->backup, fixed[i]);
+    if (!err)
+        err = add_changed_keys(op);
     if (!err)
         err = add_named(op, op->op.server->config.allow_list);
     if (!err && op->backup.has_keys)
@@ -111,7 +131,7 @@ static enum trib_err copy_store(struct backup_op *op)
         err = trib_store_copy(store, path);
     if (!err)
         err = list_files(op);
-    trib_audit_check_init(&check, op->op.server->signer.key);
+    trib_keys_audit_check(&op->op.server->identity, &check);
     if (!err)
         err = trib_store_audit_check(store, &check);
     if (!err && check.is_broken)

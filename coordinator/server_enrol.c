@@ -7,13 +7,15 @@
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
+#include "coordinator/keys.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "enrol"
 
 struct enrol_op {
     struct trib_server_op op;
-    struct trib_channel *channel; // keeps the answer's way open
+    struct trib_channel *channel;     // keeps the answer's way open
+    const struct trib_key_pins *pins; // of its session
     struct trib_store_device row;
     bool has_token;
     uint8_t token_id[TRIB_TOKEN_ID_SIZE];
@@ -28,7 +30,11 @@ void trib_enrol_answer(struct trib_server *server, struct trib_channel *channel,
         (void)snprintf(reply.name, sizeof(reply.name), "%s", answer->name);
         (void)snprintf(reply.population, sizeof(reply.population), "%.*s", TRIB_NAME_MAX,
                        server->config.population);
-        memcpy(reply.release_key, server->identity.release_key, sizeof(reply.release_key));
+        // What belongs to the key that it called us by: from there it follows as all others do.
+        const struct trib_key_pins *pins =
+            answer->pins ? answer->pins : trib_keys_now(&server->identity);
+        memcpy(reply.release_key, pins->release_key, sizeof(reply.release_key));
+        reply.key_sequence = pins->sequence;
         reply.has_roster_key = !server->config.roster_is_offline;
         if (reply.has_roster_key)
             memcpy(reply.roster_key, server->identity.roster_key, sizeof(reply.roster_key));
@@ -43,10 +49,18 @@ void trib_enrol_answer(struct trib_server *server, struct trib_channel *channel,
     trib_channel_close_after(channel, TRIB_CLOSE_DONE);
 }
 
-static void answer_enrolment(struct trib_server *server, struct trib_channel *channel,
-                             enum trib_code code, const char *name)
+static void answer_session(struct trib_session_link *session, enum trib_code code, const char *name)
 {
-    trib_enrol_answer(server, channel, &(struct trib_enrol_answer){.code = code, .name = name});
+    trib_enrol_answer(
+        session->server, session->channel,
+        &(struct trib_enrol_answer){.code = code, .name = name, .pins = session->pins});
+}
+
+static void answer_op(struct trib_server *server, const struct enrol_op *op, enum trib_code code,
+                      const char *name)
+{
+    trib_enrol_answer(server, op->channel,
+                      &(struct trib_enrol_answer){.code = code, .name = name, .pins = op->pins});
 }
 
 static enum trib_err enrol_apply(struct trib_commit_op *commit_op, struct trib_store *store)
@@ -71,9 +85,9 @@ static void answer_second(struct trib_server *server, const struct enrol_op *op)
     memcpy(enrolment.token_id, op->token_id, sizeof(enrolment.token_id));
     memcpy(enrolment.key, op->row.key, sizeof(enrolment.key));
     if (trib_peers_plan(server->peers, &enrolment, &row, &peer) == TRIB_OK && peer)
-        answer_enrolment(server, op->channel, TRIB_CODE_ACCEPTED, peer->row.name);
+        answer_op(server, op, TRIB_CODE_ACCEPTED, peer->row.name);
     else
-        answer_enrolment(server, op->channel, TRIB_CODE_NOT_ELIGIBLE, "");
+        answer_op(server, op, TRIB_CODE_NOT_ELIGIBLE, "");
 }
 
 static void enrol_finish(struct trib_server *server, struct trib_server_op *server_op)
@@ -87,7 +101,7 @@ static void enrol_finish(struct trib_server *server, struct trib_server_op *serv
         } else {
             peer->gone_ms = trib_clock_mono_ms();
             TRIB_INFO("device=%s enrolled by=%s", op->row.name, op->has_token ? "token" : "list");
-            answer_enrolment(server, op->channel, TRIB_CODE_ACCEPTED, op->row.name);
+            answer_op(server, op, TRIB_CODE_ACCEPTED, op->row.name);
         }
     } else if (op->op.op.result == TRIB_ERR_STATE) {
         answer_second(server, op);
@@ -107,8 +121,7 @@ static void handle_request(struct trib_session_link *session, const struct trib_
         trib_peers_pending_add(session->server->peers, &pending, trib_clock_wall_ms());
     if (!err)
         TRIB_INFO("id=enrol-request from=%s waits for devices approve", pending.source);
-    answer_enrolment(session->server, session->channel,
-                     err ? TRIB_CODE_RATE_LIMITED : TRIB_CODE_RETRY_LATER, "");
+    answer_session(session, err ? TRIB_CODE_RATE_LIMITED : TRIB_CODE_RETRY_LATER, "");
 }
 
 void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, size_t size)
@@ -129,7 +142,7 @@ void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, s
     if (session->peer && trib_rotate_confirm(session))
         return;
     if (session->peer) { // enrolled already; its answer was lost, or it was approved meanwhile
-        answer_enrolment(server, session->channel, TRIB_CODE_ACCEPTED, session->peer->row.name);
+        answer_session(session, TRIB_CODE_ACCEPTED, session->peer->row.name);
         return;
     }
     if (session->enrolment.how == TRIB_VERDICT_PENDING) {
@@ -137,11 +150,11 @@ void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, s
         return;
     }
     if (trib_peers_plan(server->peers, &session->enrolment, &row, &peer)) {
-        answer_enrolment(server, session->channel, TRIB_CODE_NOT_ELIGIBLE, "");
+        answer_session(session, TRIB_CODE_NOT_ELIGIBLE, "");
         return;
     }
     if (peer) { // the answer was lost: the same again
-        answer_enrolment(server, session->channel, TRIB_CODE_ACCEPTED, peer->row.name);
+        answer_session(session, TRIB_CODE_ACCEPTED, peer->row.name);
         return;
     }
     struct enrol_op *op = trib_alloc(sizeof(*op));
@@ -155,6 +168,7 @@ void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, s
     op->has_token = session->enrolment.how == TRIB_VERDICT_TOKEN;
     memcpy(op->token_id, session->enrolment.token_id, sizeof(op->token_id));
     op->channel = trib_channel_ref(session->channel);
+    op->pins = session->pins;
     op->op.op.apply = enrol_apply;
     op->op.finish = enrol_finish;
     trib_server_submit(server, &op->op);

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/wipe.h"
 #include "common/wire/presence.h"
+#include "coordinator/keys.h"
 #include "coordinator/server_state.h"
 
 #define TRIB_LOG_MODULE "server"
@@ -96,6 +97,7 @@ static bool on_hello(void *user, struct trib_channel *channel, const struct trib
     struct trib_session_link *session = user;
     struct trib_server *server = session->server;
     char *source = session->source;
+    session->pins = trib_keys_pins_of(&server->identity, trib_channel_own_key(channel));
     ret_welcome->retry_max_ms = __atomic_load_n(&server->retry_max_ms, __ATOMIC_RELAXED);
     trib_channel_peer_text(channel, source);
     char *port = strrchr(source, ':');
@@ -141,6 +143,8 @@ static void session_opened(struct trib_server *server, struct trib_server_event 
     struct trib_peer *peer = session->peer;
     if (peer && peer->row.is_revoked) { // revoked between its handshake and now
         trib_server_close(session, TRIB_CLOSE_REVOKED);
+    } else if (peer && trib_server_keys_is_retired(session)) {
+        trib_server_close(session, TRIB_CLOSE_RETIRED);
     } else if (peer) {
         if (peer->live) // only a confirmed session replaces an older one
             trib_twin_replace(peer->live);
@@ -266,6 +270,7 @@ static void session_create(struct trib_server *server, struct trib_conn *conn)
         .sent_bytes = &server->sent_bytes,
         .secret = server->identity.secret,
         .coordinator = server->identity.public,
+        .former = &server->former,
     };
     if (trib_channel_accept(conn, &options, &session->channel)) {
         server->counters.closed[TRIB_CLOSE_NOMEM]++;
@@ -336,6 +341,7 @@ static void handle_ready(struct trib_session_link *session, const uint8_t *data,
                   trib_log_limit_take(&server->ahead_limit));
     session->is_ready = true;
     session->peer->version = ready.version;
+    trib_server_keys_push(session, ready.key_sequence); // before what is signed by them
     const struct trib_version *head = server->head;
     if (head && (ready.version != head->manifest.version ||
                  memcmp(ready.digest, head->manifest.digest, TRIB_DIGEST_SIZE) != 0))
@@ -393,6 +399,7 @@ static void dispatch(struct trib_session_link *session, const struct session_eve
     case TRIB_RECORD_READY: handle_ready(session, data, size); return;
     case TRIB_RECORD_TASK_REPLY: trib_rounds_task_reply(session, data, size); return;
     case TRIB_RECORD_MODEL_GET: handle_model_get(session, event->stream, data, size); return;
+    case TRIB_RECORD_KEYS_REPLY: trib_server_keys_reply(session, data, size); return;
     case TRIB_RECORD_INSTALLED: handle_installed(session, data, size); return;
     case TRIB_RECORD_UPLOAD_BEGIN: trib_upload_begin(session, event->stream, data, size); return;
     case TRIB_RECORD_UPLOAD_END: trib_upload_end(session, data, size); return;

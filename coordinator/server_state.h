@@ -80,6 +80,8 @@ struct trib_session_link {
     struct trib_server *server;
     struct trib_channel *channel; // our reference
     struct trib_peer *peer;       // who it is; set by the worker that judges the handshake
+    const struct trib_key_pins
+        *pins; // what it pins at least, by the key it called us by; as `peer`
     struct trib_enrolment enrolment;
     bool may_only_enrol;
     bool is_half_open;                // counted by the listener
@@ -212,8 +214,11 @@ struct trib_server {
     char updates_dir[TRIB_PATH_MAX + 1];
     char url[TRIB_URL_MAX + 1]; // what tokens carry
     struct trib_identity identity;
-    struct trib_audit_signer signer; // the identity's release key
-    bool is_recording;               // its start is in the audit log
+    struct trib_audit_signer signer; // the identity's release key, and the one the log began with
+    struct trib_session_keys former; // as the identity's: those that are not void are answered
+    bool keys_in_flight;             // one is being retired because its days are over
+    uint64_t keys_next_ms;
+    bool is_recording; // its start is in the audit log
     struct trib_coordinator_config config;
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
@@ -298,8 +303,9 @@ bool trib_server_is_present(const struct trib_server *server, const struct trib_
 void trib_enrol_handle(struct trib_session_link *session, const uint8_t *data, size_t size);
 struct trib_enrol_answer {
     enum trib_code code;
-    const char *name;        // with ACCEPTED
-    const uint8_t *next_key; // that is durable now; NULL: none
+    const char *name;                 // with ACCEPTED
+    const uint8_t *next_key;          // that is durable now; NULL: none
+    const struct trib_key_pins *pins; // of ours that it has; NULL: those of now
 };
 void trib_enrol_answer(struct trib_server *server, struct trib_channel *channel,
                        const struct trib_enrol_answer *answer); // and hang up
@@ -311,6 +317,19 @@ void trib_rotate_next(struct trib_session_link *session, const struct trib_msg_e
 void trib_rotate_opened(struct trib_session_link *session);
 // It asks whether it is enrolled while its new keys are being made durable: answered behind that.
 bool trib_rotate_confirm(struct trib_session_link *session);
+
+// ---- server_keys.c
+void trib_server_keys_open(struct trib_server *server);
+// A device is there and pins the keys of this statement: tell it of those after it.
+void trib_server_keys_push(struct trib_session_link *session, uint64_t sequence);
+void trib_server_keys_reply(struct trib_session_link *session, const uint8_t *data, size_t size);
+// Did it call us by a key that is retired by now?
+bool trib_server_keys_is_retired(const struct trib_session_link *session);
+// Two halves of a retirement of identity.former[former]: on the commit thread, and after it.
+TRIB_CHECKED enum trib_err trib_server_keys_remove(const struct trib_server *server,
+                                                   uint32_t former);
+void trib_server_keys_void(struct trib_server *server, uint32_t former);
+void trib_server_keys_tick(struct trib_server *server, uint64_t now_ms);
 
 // ---- server_seen.c
 void trib_seen_note(struct trib_peer *peer); // it is there, or was until now

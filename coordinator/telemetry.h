@@ -44,6 +44,7 @@ struct trib_counters {
     uint64_t cut; // uploads that ended without a receipt
     uint64_t declined[TRIB_CODE_MAX];
     uint64_t install_refused[TRIB_CODE_MAX];
+    uint64_t keys_refused[TRIB_CODE_MAX];
     uint64_t unknown_records;
     uint64_t twins;            // sessions that were alive when a newer one of their key began
     uint64_t commands_refused; // who gave them has not the role

@@ -191,9 +191,11 @@ enum trib_err trib_channel_accept(struct trib_conn *conn,
                                   struct trib_channel **ret_channel)
 {
     enum trib_err err = create(conn, options, ret_channel);
-    if (!err)
-        trib_session_init_server(&(*ret_channel)->session, options->secret, options->coordinator);
-    return err;
+    if (err)
+        return err;
+    trib_session_init_server(&(*ret_channel)->session, options->secret, options->coordinator);
+    trib_session_set_former(&(*ret_channel)->session, options->former);
+    return TRIB_OK;
 }
 
 enum trib_err trib_channel_connect(struct trib_conn *conn,
@@ -265,6 +267,11 @@ void *trib_channel_user(const struct trib_channel *channel)
     return channel->options.user;
 }
 
+const uint8_t *trib_channel_own_key(const struct trib_channel *channel)
+{
+    return channel->session.public;
+}
+
 const uint8_t *trib_channel_remote_key(const struct trib_channel *channel)
 {
     return channel->hello.static_key;
@@ -304,8 +311,9 @@ const char *trib_close_reason_text(enum trib_close_reason reason)
         [TRIB_CLOSE_BUDGET] = "budget",       [TRIB_CLOSE_CIPHER] = "cipher",
         [TRIB_CLOSE_MALFORMED] = "malformed", [TRIB_CLOSE_IDLE] = "idle",
         [TRIB_CLOSE_REPLACED] = "replaced",   [TRIB_CLOSE_REVOKED] = "revoked",
-        [TRIB_CLOSE_LIMIT] = "limit",         [TRIB_CLOSE_DONE] = "done",
-        [TRIB_CLOSE_SHUTDOWN] = "shutdown",   [TRIB_CLOSE_NOMEM] = "nomem",
+        [TRIB_CLOSE_RETIRED] = "retired",     [TRIB_CLOSE_LIMIT] = "limit",
+        [TRIB_CLOSE_DONE] = "done",           [TRIB_CLOSE_SHUTDOWN] = "shutdown",
+        [TRIB_CLOSE_NOMEM] = "nomem",
     };
     return reason < TRIB_CLOSE_REASONS ? names[reason] : "unknown";
 }

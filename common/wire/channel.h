@@ -43,8 +43,9 @@ enum trib_close_reason {
     TRIB_CLOSE_IDLE,      // nothing heard for too long
     TRIB_CLOSE_REPLACED,  // a newer session of the same device
     TRIB_CLOSE_REVOKED,
-    TRIB_CLOSE_LIMIT, // more in its queue than it takes away
-    TRIB_CLOSE_DONE,  // it did what it came for
+    TRIB_CLOSE_RETIRED, // it called us by a key that is answered no more
+    TRIB_CLOSE_LIMIT,   // more in its queue than it takes away
+    TRIB_CLOSE_DONE,    // it did what it came for
     TRIB_CLOSE_SHUTDOWN,
     TRIB_CLOSE_NOMEM,
     TRIB_CLOSE_REASONS,
@@ -75,9 +76,10 @@ struct trib_channel_options {
     struct trib_frames *send_frames;    // can starve the other
     uint64_t *received_bytes;           // atomic counters of the owner, or NULL
     uint64_t *sent_bytes;
-    const uint8_t *secret;          // 32 bytes: ours, read while creating
-    const uint8_t *coordinator;     // the coordinator's public key
-    const struct trib_hello *hello; // client
+    const uint8_t *secret;                  // 32 bytes: ours, read while creating
+    const uint8_t *coordinator;             // the coordinator's public key
+    const struct trib_session_keys *former; // server: borrowed for the channel's life, or NULL
+    const struct trib_hello *hello;         // client
 };
 
 // Both take the connection, also when they fail.
@@ -119,6 +121,8 @@ void trib_channel_tick(struct trib_channel *channel, uint64_t now_ms);
 
 void trib_channel_set_user(struct trib_channel *channel, void *user); // from its own handlers only
 void *trib_channel_user(const struct trib_channel *channel);
+// Server, after hello: which of our public keys the peer called us by.
+const uint8_t *trib_channel_own_key(const struct trib_channel *channel);
 const uint8_t *trib_channel_remote_key(const struct trib_channel *channel); // after hello
 bool trib_channel_is_open(const struct trib_channel *channel);
 uint64_t trib_channel_created_ms(const struct trib_channel *channel);

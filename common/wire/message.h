@@ -88,7 +88,7 @@ struct trib_msg_key_statement {
     uint8_t old_release_key[TRIB_SIGN_KEY_SIZE], old_coordinator_key[32];
     uint8_t release_key[TRIB_SIGN_KEY_SIZE], coordinator_key[32];
     uint64_t made_ms;
-    uint64_t keep_until_ms; // 0: the coordinator key is the same, or until it is retired
+    uint64_t keep_until_ms; // 0: the coordinator key is the same
 };
 
 // What a statement's signature is made over: this context and its packed bytes (sign.h).

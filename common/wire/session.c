@@ -59,6 +59,33 @@ void trib_session_init_server(struct trib_session *session,
     memcpy(session->public, public, KEY);
 }
 
+void trib_session_set_former(struct trib_session *session, const struct trib_session_keys *former)
+{
+    session->former = former;
+}
+
+void trib_session_key_add(struct trib_session_keys *keys,
+                          const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
+                          const uint8_t public[static TRIB_NOISE_KEY_SIZE])
+{
+    assert(keys->count < TRIB_SESSION_FORMER_MAX);
+    struct trib_session_key *key = &keys->keys[keys->count++];
+    derive("trib mac1", public, key->mac_key, sizeof(key->mac_key));
+    memcpy(key->secret, secret, KEY);
+    memcpy(key->public, public, KEY);
+    key->is_void = 0;
+}
+
+void trib_session_key_void(struct trib_session_key *key)
+{
+    __atomic_store_n(&key->is_void, 1, __ATOMIC_RELEASE);
+}
+
+bool trib_session_key_is_void(const struct trib_session_key *key)
+{
+    return __atomic_load_n(&key->is_void, __ATOMIC_ACQUIRE) != 0;
+}
+
 void trib_session_init_client(struct trib_session *session,
                               const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
                               const uint8_t coordinator[static TRIB_NOISE_KEY_SIZE])
@@ -80,24 +107,60 @@ static enum trib_err die(struct trib_session *session, enum trib_err err)
     return err;
 }
 
-static void mac1(const struct trib_session *session, const uint8_t *body, size_t size,
+static void mac1(const uint8_t mac_key[static KEY], const uint8_t *body, size_t size,
                  uint8_t mac[static TRIB_SESSION_MAC_SIZE])
 {
     crypto_generichash_state state;
-    (void)crypto_generichash_init(&state, session->mac_key, sizeof(session->mac_key),
-                                  TRIB_SESSION_MAC_SIZE);
+    (void)crypto_generichash_init(&state, mac_key, KEY, TRIB_SESSION_MAC_SIZE);
     (void)crypto_generichash_update(&state, body, 2); // version, type
     (void)crypto_generichash_update(&state, body + HEAD_SIZE, size - HEAD_SIZE);
     (void)crypto_generichash_final(&state, mac, TRIB_SESSION_MAC_SIZE);
 }
 
-bool trib_session_mac_is_good(const struct trib_session *session, const uint8_t *body, size_t size)
+static bool is_made_with(const uint8_t mac_key[static KEY], const uint8_t *body, size_t size)
 {
     uint8_t mac[TRIB_SESSION_MAC_SIZE];
-    if (size < HEAD_SIZE + TRIB_NOISE_MESSAGE_1_SIZE + HELLO_KNOWN_SIZE)
-        return false;
-    mac1(session, body, size, mac);
+    mac1(mac_key, body, size, mac);
     return sodium_memcmp(mac, body + 2, sizeof(mac)) == 0;
+}
+
+// The former key that the peer calls us by; NULL: none.
+static const struct trib_session_key *find_former(const struct trib_session *session,
+                                                  const uint8_t *body, size_t size)
+{
+    const struct trib_session_keys *former = session->former;
+    for (size_t i = 0; former && i < former->count; i++) {
+        const struct trib_session_key *key = &former->keys[i];
+        if (!trib_session_key_is_void(key) && is_made_with(key->mac_key, body, size))
+            return key;
+    }
+    return NULL;
+}
+
+static bool has_mac(size_t size)
+{
+    return size >= HEAD_SIZE + TRIB_NOISE_MESSAGE_1_SIZE + HELLO_KNOWN_SIZE;
+}
+
+bool trib_session_mac_is_good(const struct trib_session *session, const uint8_t *body, size_t size)
+{
+    return has_mac(size) &&
+           (is_made_with(session->mac_key, body, size) || find_former(session, body, size) != NULL);
+}
+
+// Be who the peer calls us. False: nobody we are.
+static bool take_name(struct trib_session *session, const uint8_t *body, size_t size)
+{
+    if (!has_mac(size))
+        return false;
+    if (is_made_with(session->mac_key, body, size))
+        return true;
+    const struct trib_session_key *key = find_former(session, body, size);
+    if (!key)
+        return false;
+    memcpy(session->secret, key->secret, KEY);
+    memcpy(session->public, key->public, KEY);
+    return true;
 }
 
 // ---- Hello
@@ -123,7 +186,7 @@ enum trib_err trib_session_write_hello(struct trib_session *session, const struc
     sodium_memzero(payload, sizeof(payload));
     if (err)
         return die(session, err);
-    mac1(session, body, size, body + 2);
+    mac1(session->mac_key, body, size, body + 2);
     trib_store_be16(out, (uint16_t)size);
     *ret_size = TRIB_FRAME_PREFIX_SIZE + size;
     return TRIB_OK;
@@ -155,7 +218,7 @@ enum trib_err trib_session_read_hello(struct trib_session *session, const uint8_
     if (size > TRIB_HANDSHAKE_MAX || size < 2 || body[0] != TRIB_SESSION_VERSION ||
         body[1] != TRIB_SESSION_TYPE_HELLO)
         return die(session, TRIB_ERR_PROTO);
-    if (!trib_session_mac_is_good(session, body, size))
+    if (!take_name(session, body, size))
         return die(session, TRIB_ERR_AUTH);
     begin_handshake(session, session->secret, session->public);
     sodium_memzero(session->secret, sizeof(session->secret));

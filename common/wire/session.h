@@ -7,7 +7,8 @@
 //     in it    := u8 type | u8 flags | u16 LE stream | u32 LE offset | payload
 //
 // mac1 = BLAKE2b-128(key = BLAKE2b-256("trib mac1" | S), version | type | message 1): who does not
-// know the coordinator's public key S is dropped for one hash, before any curve arithmetic.
+// know the coordinator's public key S is dropped for one hash (one for each key that the coordinator
+// answers to), before any curve arithmetic.
 // Prologue = "tributary" | version | suite | BLAKE2b-128("trib id" | S).
 // Both sides REKEY after every 2^16 records of a direction, by position only.
 #ifndef TRIB_WIRE_SESSION_H
@@ -70,12 +71,38 @@ enum trib_session_state {
     TRIB_SESSION_DEAD, // a message was refused: nothing is taken or given any more
 };
 
+enum {
+    TRIB_SESSION_FORMER_MAX = 8,
+};
+
+// A key of a server's before the one it has, that it answers to still.
+struct trib_session_key {
+    int is_void; // atomic: it does not answer to it any more
+    uint8_t mac_key[TRIB_NOISE_KEY_SIZE];
+    uint8_t secret[TRIB_NOISE_KEY_SIZE];
+    uint8_t public[TRIB_NOISE_KEY_SIZE];
+};
+
+struct trib_session_keys {
+    size_t count;
+    struct trib_session_key keys[TRIB_SESSION_FORMER_MAX];
+};
+
+// Add one; not when there are TRIB_SESSION_FORMER_MAX.
+void trib_session_key_add(struct trib_session_keys *keys,
+                          const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
+                          const uint8_t public[static TRIB_NOISE_KEY_SIZE]);
+// Answer to it no more, from any thread; sessions that are open stay so.
+void trib_session_key_void(struct trib_session_key *key);
+bool trib_session_key_is_void(const struct trib_session_key *key);
+
 struct trib_session {
     enum trib_session_state state;
     bool is_client;
     uint8_t mac_key[TRIB_NOISE_KEY_SIZE];
-    uint8_t secret[TRIB_NOISE_KEY_SIZE]; // server: ours, until a hello with a good mac1 came
-    uint8_t public[TRIB_NOISE_KEY_SIZE];
+    uint8_t secret[TRIB_NOISE_KEY_SIZE];    // server: ours, until a hello with a good mac1 came
+    uint8_t public[TRIB_NOISE_KEY_SIZE];    // server: that it was called by, once it was
+    const struct trib_session_keys *former; // server: NULL: none
     struct trib_noise_handshake handshake;
     struct trib_noise_cipher send, receive;
     uint64_t sent, received; // records
@@ -85,6 +112,8 @@ struct trib_session {
 void trib_session_init_server(struct trib_session *session,
                               const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
                               const uint8_t public[static TRIB_NOISE_KEY_SIZE]);
+// Before the first hello: answer to these keys too. Borrowed until the handshake is over.
+void trib_session_set_former(struct trib_session *session, const struct trib_session_keys *former);
 void trib_session_init_client(struct trib_session *session,
                               const uint8_t secret[static TRIB_NOISE_KEY_SIZE],
                               const uint8_t coordinator[static TRIB_NOISE_KEY_SIZE]);
@@ -100,7 +129,7 @@ TRIB_CHECKED enum trib_err trib_session_write_hello(struct trib_session *session
 TRIB_CHECKED enum trib_err trib_session_read_hello(struct trib_session *session,
                                                    const uint8_t *body, size_t size,
                                                    struct trib_hello *ret_hello);
-// Only the mac1 of a hello: one hash.
+// Only the mac1 of a hello: one hash, and one for each former key.
 bool trib_session_mac_is_good(const struct trib_session *session, const uint8_t *body, size_t size);
 // Server: the answer, with its length; the session is open afterwards.
 TRIB_CHECKED enum trib_err trib_session_write_welcome(struct trib_session *session,

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 
-from hostile import Admin, Peer, fleet
+from hostile import Admin, Peer, fleet, pack, unpack
 from sessions import HONEST, Line
 
 CASES = fleet.SOURCE / "tests/hostile/cases"
@@ -64,6 +64,18 @@ def cases_of(name):
     for line in lines_of(name)[::SOME if are_some else 1]:
         expected, *rest = line.split(" | ")
         yield expected, rest
+
+
+def links_of(path):
+    """The links of a chain of keys, as messages."""
+    return [{number: value[0] for number, value in unpack(link).items()}
+            for link in unpack(path.read_bytes())[1]]
+
+
+def restate(link, changes):
+    """A link that says something else under its signature."""
+    statement = {number: value[0] for number, value in unpack(link[1]).items()}
+    return {**link, 1: pack({**statement, **changes})}
 
 
 def unescaped(text):
@@ -148,6 +160,19 @@ class Corpus(fleet.Case):
                 done = fleet.run("tributary-coordinator", "run", tried.dir)
                 self.judge(f"coordinator: {change} {at.name}", expected, done.returncode,
                            done.stderr, at, (name, line))
+
+    def test_chains_of_keys(self):
+        with fleet.Fleet() as tried, fleet.Fleet() as other:
+            for one in (tried, other):
+                for _ in range(3):
+                    fleet.run("tributary-coordinator", "keys", "rotate", one.dir)
+            path = tried.dir / "keys.chain"
+            words = {name: links_of(one.dir / "keys.chain")
+                     for name, one in (("links", tried), ("theirs", other))}
+            for expected, (chain,) in cases_of("keys"):
+                path.write_bytes(pack({1: eval(f"[{chain}]", {"restate": restate, **words})}))
+                done = fleet.run("tributary-coordinator", "run", tried.dir)
+                self.judge(f"keys: {chain}", expected, done.returncode, done.stderr, path)
 
     def test_clients(self):
         base = ("[data]\ntrain = data.csv\n[client.policy]\nallowed_modes = off\n[client]\n"

@@ -35,7 +35,7 @@ POINTS_OF_ROWS = {"rows", "watermark"}  # of rows that are pushed, and of modes 
 # Of single steps between the others, of commands, of starts: tests/crash has what passes them.
 POINTS_OF_SWEEP = {"open", "accept", "seal", "end", "sweep", "job", "enrol", "token", "revoke",
                    "recover", "start", "answer", "fetch", "update", "old",
-                   "rotate"}
+                   "rotate", "keys"}
 POINTS_OF_PARTS = {"local"}  # of models with a local part only
 
 build = None  # the build directory, of main()

@@ -157,6 +157,22 @@ class RunbooksTest(fleet.Case):
         tried.systemctl("restart", "tributary-coordinator")  # the token is one that it takes
         fleet.wait_until(lambda: tried.device("ward-7")["state"] == "connected", "it is back")
 
+    def rotate_own(self, tried):
+        def has_followed():
+            listed = tried.ctl("keys", "list")[0]
+            return (listed["followed"], listed["behind"], listed["unheard"]) == (1, 0, 0)
+
+        before = (tried.dir / "coordinator.pub").read_text()
+        waits = {"doctor": lambda: tried.wait_connected(1),
+                 "keys list": lambda: fleet.wait_until(has_followed, "the device follows")}
+        done = tried.perform("Rotate the coordinator's keys", between=waits)
+        self.assertNotEqual((tried.dir / "coordinator.pub").read_text(), before)
+        self.assertTrue((tried.root / "srv/backup-new-keys/keys.chain").exists())
+        self.assertRegex(done[-2][1], r"^retired +1$")
+        self.assertIn("keys retire", done[-1][1])
+        self.assertFalse((tried.dir / "former-1.key").exists())
+        fleet.wait_until(lambda: tried.device("ward-7")["state"] == "connected", "by the new key")
+
     def revoke(self, tried):
         done = tried.perform("Revoke")
         self.assertRegex(done[1][1], r"ward-7 .*revoked")
@@ -168,7 +184,7 @@ class RunbooksTest(fleet.Case):
     def test_each_runbook_does_what_it_says(self):
         with Machine() as tried:
             for play in [self.install, self.start_a_fleet, self.back_up, self.upgrade, self.lose,
-                         self.rotate, self.revoke]:
+                         self.rotate, self.rotate_own, self.revoke]:
                 play(tried)
 
     def test_a_disk_that_is_full(self):
@@ -200,7 +216,7 @@ class RunbooksTest(fleet.Case):
     def test_the_runbooks_are_these(self):
         text = (fleet.SOURCE / PAGE).read_text().split("\n## Runbooks\n")[1].split("\n## ")[0]
         self.assertEqual(re.findall(r"^### (.*)$", text, re.MULTILINE),
-                         ["Install", "First fleet", "Backup", "Upgrade", "Rotate keys", "Revoke",
+                         ["Install", "First fleet", "Backup", "Upgrade", "Rotate keys", "Rotate the coordinator's keys", "Revoke",
                           "Disk full", "Lost coordinator"])
 
 

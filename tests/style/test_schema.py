@@ -18,7 +18,9 @@ ALLOWED = {
               "next_sign_key": "random"},
     "Ready": {"population": "public", "generation": "public", "version": "public",
               "digest": "public", "spooled_update_id": "random", "spooled_round": "public",
-              "software": "public", "is_busy": "public", "secagg_round": "public"},
+              "software": "public", "is_busy": "public", "secagg_round": "public",
+              "key_sequence": "public"},
+    "KeysReply": {"sequence": "public", "code": "public"},
     "TaskReply": {"round_id": "public", "code": "public"},
     "SecaggStep": {"round_id": "public", "kind": "public", "size": "public"},
     "ModelGet": {"digest": "public", "offset": "public"},
@@ -30,7 +32,7 @@ ALLOWED = {
     "UploadEnd": {"update_id": "random"},
 }
 # What the coordinator says, what both say only inside others, and what never is on the fleet port.
-NOT_FROM_DEVICES = {"EnrolReply", "Pace", "Encoding", "SecaggPlan", "Fit", "Tally", "Hyper", "Task",
+NOT_FROM_DEVICES = {"EnrolReply", "KeyStatement", "KeyLink", "Keys", "Pace", "Encoding", "SecaggPlan", "Fit", "Tally", "Hyper", "Task",
                     "RoundEnd", "SecaggOpen", "Metric", "Manifest", "NewVersion", "Credit", "Receipt",
                     "AdminRequest", "AdminField", "AdminRow", "AdminReply"}
 

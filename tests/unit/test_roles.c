@@ -37,6 +37,8 @@ static const struct wanted {
     {"models ls", {false, true, true, true}, false},
     {"models show", {false, true, true, true}, false},
     {"models export", {false, true, true, true}, false},
+    {"keys list", {false, true, true, true}, false},
+    {"keys retire", {false, false, false, true}, true},
     {"backup", {false, false, false, true}, true},
     {"audit ls", {false, true, true, true}, false},
     {"audit verify", {false, true, true, true}, false},

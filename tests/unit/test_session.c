@@ -249,6 +249,50 @@ static void a_hello_for_another_coordinator_is_refused(void **state)
     read_hello_refuses(&pair, frame + PREFIX, size - PREFIX, TRIB_ERR_AUTH);
 }
 
+// Until it is void; and with its own key all is as it was.
+static void a_hello_for_a_former_key_is_answered(void **state)
+{
+    static const uint8_t secrets[2][KEY] = {"a secret of one of years ago...", "and one of today."};
+    struct trib_session_keys former = {.count = 0};
+    uint8_t key[KEY];
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        trib_noise_public(secrets[i], key);
+        trib_session_key_add(&former, secrets[i], key);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        struct pair pair;
+        struct trib_hello hello;
+        struct trib_welcome got;
+        pair_init(&pair, &known);
+        trib_session_set_former(&pair.server, &former);
+        if (i > 0) {
+            trib_session_init_client(&pair.client, device_secret, former.keys[i - 1].public);
+            assert_int_equal(
+                trib_session_write_hello(&pair.client, &known, pair.hello, &pair.hello_size),
+                TRIB_OK);
+        }
+        const uint8_t *called = i > 0 ? former.keys[i - 1].public : pair.server_key;
+        assert_true(
+            trib_session_mac_is_good(&pair.server, pair.hello + PREFIX, pair.hello_size - PREFIX));
+        pair_answer(&pair, &hello);
+        assert_memory_equal(pair.server.public, called, KEY);
+        assert_int_equal(
+            trib_session_read_welcome(&pair.client, pair.welcome + PREFIX, WELCOME_BODY_SIZE, &got),
+            TRIB_OK);
+    }
+    trib_session_key_void(&former.keys[0]);
+    struct pair pair;
+    pair_init(&pair, &known);
+    trib_session_set_former(&pair.server, &former);
+    trib_session_init_client(&pair.client, device_secret, former.keys[0].public);
+    assert_int_equal(trib_session_write_hello(&pair.client, &known, pair.hello, &pair.hello_size),
+                     TRIB_OK);
+    assert_false(
+        trib_session_mac_is_good(&pair.server, pair.hello + PREFIX, pair.hello_size - PREFIX));
+    read_hello_refuses(&pair, pair.hello + PREFIX, pair.hello_size - PREFIX, TRIB_ERR_AUTH);
+}
+
 // A genuine handshake message whose payload is not one of the two kinds.
 static void payloads_of_unknown_kind_or_size_are_refused(void **state)
 {
@@ -507,6 +551,7 @@ int main(void)
         cmocka_unit_test(every_change_of_a_hello_is_refused_by_its_mac_alone),
         cmocka_unit_test(every_change_of_a_hello_under_a_good_mac_is_refused_by_noise),
         cmocka_unit_test(a_hello_for_another_coordinator_is_refused),
+        cmocka_unit_test(a_hello_for_a_former_key_is_answered),
         cmocka_unit_test(payloads_of_unknown_kind_or_size_are_refused),
         cmocka_unit_test(every_change_of_a_welcome_is_refused),
         cmocka_unit_test(a_genuine_welcome_that_makes_no_sense_is_refused),

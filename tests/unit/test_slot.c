@@ -346,6 +346,15 @@ static void a_file_signed_by_another_key_counts_as_absent(void **state)
     assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
     assert_null(slot.params);
     files_assert_logged("id=model-corrupt");
+    // Unless that is the key before: then it is good on the disk, and from nobody else.
+    enrolment.has_model_key = true;
+    trib_sign_public(seed, enrolment.model_key);
+    assert_int_equal(trib_slot_load(files_dir, &enrolment, NULL, &slot), TRIB_OK);
+    assert_non_null(slot.params);
+    assert_true(slot.is_former);
+    trib_slot_fini(&slot);
+    assert_int_equal(judge(&slot, seed), TRIB_CODE_MODEL_UNSIGNED);
+    enrolment.has_model_key = false;
 }
 
 // Renames two versions over the installed one in turns, until `is_over`.

@@ -64,6 +64,29 @@ static void enrolment_reads_back_the_same(void **state)
     assert_memory_equal(back.release_key, enrolment.release_key, 32);
 }
 
+static void keys_that_were_followed_to_read_back_the_same(void **state)
+{
+    (void)state;
+    struct trib_state_enrolment enrolment = enrolment_of();
+    struct trib_state_enrolment back;
+    enrolment.key_sequence = 3;
+    enrolment.has_model_key = true;
+    memset(enrolment.first_key, 5, sizeof(enrolment.first_key));
+    memset(enrolment.model_key, 6, sizeof(enrolment.model_key));
+    assert_int_equal(trib_state_enrolment_save(files_dir, &enrolment), TRIB_OK);
+    assert_int_equal(trib_state_enrolment_load(files_dir, &back), TRIB_OK);
+    assert_int_equal(back.key_sequence, 3);
+    assert_memory_equal(back.first_key, enrolment.first_key, 32);
+    assert_true(back.has_model_key);
+    assert_memory_equal(back.model_key, enrolment.model_key, 32);
+    enrolment = enrolment_of(); // never followed: whom it takes part for has the key it pins
+    assert_int_equal(trib_state_enrolment_save(files_dir, &enrolment), TRIB_OK);
+    assert_int_equal(trib_state_enrolment_load(files_dir, &back), TRIB_OK);
+    assert_int_equal(back.key_sequence, 0);
+    assert_memory_equal(back.first_key, enrolment.coordinator_key, 32);
+    assert_false(back.has_model_key);
+}
+
 static void a_broken_enrolment_names_its_line(void **state)
 {
     (void)state;
@@ -164,6 +187,7 @@ int main(void)
         cmocka_unit_test(keys_are_made_once_and_kept),
         cmocka_unit_test(a_damaged_key_file_is_never_written_over),
         cmocka_unit_test(enrolment_reads_back_the_same),
+        cmocka_unit_test(keys_that_were_followed_to_read_back_the_same),
         cmocka_unit_test(a_broken_enrolment_names_its_line),
         cmocka_unit_test(the_configuration_that_enrolment_writes_says_the_defaults),
         cmocka_unit_test(the_users_configuration_is_never_written_over),

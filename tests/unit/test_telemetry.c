@@ -46,6 +46,7 @@ static void each_field_goes_to_its_sample(void **state)
     t.counters.receipts[TRIB_CODE_RETRY_LATER] = 12;
     t.counters.declined[TRIB_CODE_DECLINED_PLAN] = 13;
     t.counters.install_refused[TRIB_CODE_MODEL_PIPELINE] = 14;
+    t.counters.keys_refused[TRIB_CODE_KEYS_GAP] = 15;
     t.counters.abandoned[TRIB_ROUND_REASON_NEWTON] = 15;
     t.counters.phase_us[TRIB_PHASE_COMMIT] = 1500000;
     const char *text = print(&t);
@@ -59,6 +60,7 @@ static void each_field_goes_to_its_sample(void **state)
     assert_true(sample(text, "tributary_upload_receipts_total{code=\"ACCEPTED\"}") == 0);
     assert_true(sample(text, "tributary_tasks_declined_total{code=\"DECLINED_PLAN\"}") == 13);
     assert_true(sample(text, "tributary_installs_refused_total{code=\"MODEL_PIPELINE\"}") == 14);
+    assert_true(sample(text, "tributary_keys_refused_total{code=\"KEYS_GAP\"}") == 15);
     assert_true(sample(text, "tributary_rounds_abandoned_total{reason=\"newton_refused\"}") == 15);
     assert_true(sample(text, "tributary_round_phase_seconds_total{phase=\"commit\"}") == 1.5);
     assert_true(sample(text, "tributary_inflight_uploads") == 3);
@@ -86,7 +88,8 @@ static void labels_cover_their_lists(void **state)
             continue;
         const char *metric = i < TRIB_CODE_DECLINED_NO_DATA  ? "upload_receipts"
                              : i < TRIB_CODE_MODEL_INSTALLED ? "tasks_declined"
-                                                             : "installs_refused";
+                             : i < TRIB_CODE_KEYS_OLD        ? "installs_refused"
+                                                             : "keys_refused";
         (void)snprintf(name, sizeof(name), "tributary_%s_total{code=\"%s\"}", metric,
                        trib_code_text((enum trib_code)i));
         assert_true(sample(text, name) == 0);
