@@ -274,11 +274,13 @@ static enum trib_err write_former(const char *dir, const struct trib_keys_change
     char path[TRIB_PATH_MAX + 1];
     char name[TRIB_KEYS_NAME_SIZE];
     const struct trib_keyfile_line line = {"x25519", identity->secret, false};
-    if (!change->transport || change->keep_days == 0)
-        return TRIB_OK;
     trib_keys_former_name(identity->chain.count + 1, name);
     enum trib_err err = trib_path_join(path, dir, name);
-    return err ? err : trib_keyfile_write(path, &line, 1);
+    if (err)
+        return err;
+    if (!change->transport || change->keep_days == 0)
+        return trib_file_remove(path); // of a change that was interrupted
+    return trib_keyfile_write(path, &line, 1);
 }
 
 static enum trib_err check_room(const struct trib_identity *identity,

@@ -73,9 +73,11 @@ static void one_key_changes_alone_and_days_of_0_keep_none(void **state)
     (void)state;
     struct trib_identity signing, transport;
     struct trib_keys_change change = {.signing = true, .keep_days = 10};
+    (void)files_put(0, "former-1.key", "left by a change that was interrupted", 37);
     assert_int_equal(trib_keys_rotate(files_dir, &change, &signing), TRIB_OK);
     assert_true(are_same(signing.public, made.public));
     assert_int_equal(signing.former_count, 0);
+    assert_false(is_there("former-1.key"));
     change = (struct trib_keys_change){.transport = true};
     assert_int_equal(trib_keys_rotate(files_dir, &change, &transport), TRIB_OK);
     assert_true(are_same(transport.release_key, signing.release_key));
