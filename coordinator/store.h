@@ -28,6 +28,8 @@ void trib_store_close(struct trib_store *store); // NULL is fine
 // Write a whole copy to a file that is not there yet; outside of a transaction. The copy is
 // consistent, and the caller's to fsync.
 TRIB_CHECKED enum trib_err trib_store_copy(struct trib_store *store, const char *path);
+// What the log has goes into the database, and the log is empty; outside of a transaction.
+TRIB_CHECKED enum trib_err trib_store_checkpoint(struct trib_store *store);
 // SQLite's integrity check, all of it. TRIB_ERR_CORRUPT: it fails, logged.
 TRIB_CHECKED enum trib_err trib_store_verify(struct trib_store *store);
 

@@ -13,11 +13,13 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "coordinator/store_audit.h"
+#include "coordinator/store_pages.h"
 
 #define TRIB_LOG_MODULE "store"
 
 enum {
-    SCHEMA_VERSION = 8,
+    SCHEMA_VERSION = 9,
+    SUMMED_VERSION = 9,          // from this one on pages have checksums
     APPLICATION_ID = 0x54524942, // "TRIB"
     STATEMENTS_MAX = 80,
 };
@@ -96,6 +98,8 @@ static const char *const upgrades[SCHEMA_VERSION - 1] = {
     // 8: keys that a device is about to have
     "ALTER TABLE device ADD COLUMN next_key BLOB;"
     "ALTER TABLE device ADD COLUMN next_sign_key BLOB;",
+    // 9: pages with checksums (store_pages.h), which trib_store_open sees to
+    "",
 };
 
 // ---- Running statements
@@ -302,11 +306,50 @@ static enum trib_err upgrade_schema(struct trib_store *store, uint64_t from)
     return err ? err : execute(store, "COMMIT");
 }
 
+enum trib_err trib_store_checkpoint(struct trib_store *store)
+{
+    return execute(store, "PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+static enum trib_err check_structure(struct trib_store *store, const char *sql)
+{
+    struct number check = {.reader = {.row = take_check}};
+    enum trib_err err = trib_db_query(store, sql, &check.reader, "");
+    if (!err && check.found) {
+        TRIB_ERROR("id=store-corrupt %s: fails its integrity check", store->path);
+        err = TRIB_ERR_CORRUPT;
+    }
+    return err;
+}
+
+// Every page against its checksum; one of before is written anew, so that it has them from now on.
+static enum trib_err settle_pages(struct trib_store *store, uint64_t version)
+{
+    enum trib_err err = TRIB_OK;
+    if (version != 0 && !trib_store_pages_are_summed(store->db)) {
+        if (version >= SUMMED_VERSION) {
+            TRIB_ERROR("id=store-corrupt %s: page 1 does not say that pages have checksums",
+                       store->path);
+            return TRIB_ERR_CORRUPT;
+        }
+        TRIB_INFO("%s: its pages are given checksums", store->path);
+        err = execute(store, "VACUUM");
+    }
+    if (!err)
+        err = trib_store_checkpoint(store);
+    if (err)
+        return err;
+    if (!trib_store_pages_are_summed(store->db)) {
+        TRIB_ERROR("%s: its pages could not be given checksums", store->path);
+        return TRIB_ERR_IO;
+    }
+    return trib_store_pages_verify(store->db);
+}
+
 // A fresh file gets the schema, an older one is brought up to it; a newer one is refused.
 static enum trib_err settle_schema(struct trib_store *store)
 {
     uint64_t version = 0;
-    struct number check = {.reader = {.row = take_check}};
 
     enum trib_err err = pragma_number(store, "PRAGMA user_version", &version);
     if (err)
@@ -316,15 +359,12 @@ static enum trib_err settle_schema(struct trib_store *store)
                    version, SCHEMA_VERSION);
         return TRIB_ERR_STATE;
     }
-    if (version == 0) {
+    if (version == 0)
         err = check_is_empty(store);
-    } else {
-        err = trib_db_query(store, "PRAGMA quick_check(1)", &check.reader, "");
-        if (!err && check.found) {
-            TRIB_ERROR("id=store-corrupt %s: fails its integrity check", store->path);
-            err = TRIB_ERR_CORRUPT;
-        }
-    }
+    else
+        err = check_structure(store, "PRAGMA quick_check(1)");
+    if (!err)
+        err = settle_pages(store, version);
     if (err || version == SCHEMA_VERSION)
         return err;
     return upgrade_schema(store, version);
@@ -337,7 +377,13 @@ enum trib_err trib_store_open(const char *path, struct trib_store **ret_store)
     if (!store)
         return TRIB_ERR_NOMEM;
     (void)snprintf(store->path, sizeof(store->path), "%s", path);
-    if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)) {
+    int reserve = TRIB_STORE_PAGES_RESERVE;
+    err = trib_store_pages_register();
+    if (err)
+        goto failed;
+    if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                        TRIB_STORE_PAGES_VFS) ||
+        sqlite3_file_control(store->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve)) {
         TRIB_ERROR("%s: cannot open: %s", path, sqlite3_errmsg(store->db));
         err = TRIB_ERR_IO;
         goto failed;
@@ -389,13 +435,7 @@ enum trib_err trib_store_copy(struct trib_store *store, const char *path)
 
 enum trib_err trib_store_verify(struct trib_store *store)
 {
-    struct number check = {.reader = {.row = take_check}};
-    enum trib_err err = trib_db_query(store, "PRAGMA integrity_check(1)", &check.reader, "");
-    if (!err && check.found) {
-        TRIB_ERROR("id=store-corrupt %s: fails its integrity check", store->path);
-        err = TRIB_ERR_CORRUPT;
-    }
-    return err;
+    return check_structure(store, "PRAGMA integrity_check(1)");
 }
 
 enum trib_err trib_store_begin(struct trib_store *store)

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <sodium.h>
 
+#include "common/base/bytes.h"
+
 _Static_assert(sizeof(crypto_generichash_state) <= sizeof(struct trib_hash), "opaque too small");
 
 static crypto_generichash_state *state_of(struct trib_hash *hash)
@@ -36,4 +38,11 @@ void trib_digest(const void *data, size_t size, uint8_t ret_digest[static TRIB_D
     trib_hash_init(&hash, NULL, 0, TRIB_DIGEST_SIZE);
     trib_hash_update(&hash, data, size);
     trib_hash_final(&hash, ret_digest, TRIB_DIGEST_SIZE);
+}
+
+uint64_t trib_hash_short(const uint8_t key[static 16], const void *data, size_t size)
+{
+    uint8_t hash[crypto_shorthash_BYTES];
+    (void)crypto_shorthash(hash, data, size, key);
+    return trib_load_le64(hash);
 }

@@ -1,4 +1,4 @@
-// hash.h - BLAKE2b (RFC 7693), keyed and unkeyed, whole or in pieces.
+// hash.h - BLAKE2b (RFC 7693), keyed and unkeyed, whole or in pieces; SipHash-2-4 for short ones.
 #ifndef TRIB_BASE_HASH_H
 #define TRIB_BASE_HASH_H
 
@@ -22,5 +22,8 @@ void trib_hash_final(struct trib_hash *hash, uint8_t *ret_hash, size_t hash_size
 
 // BLAKE2b-256 of one piece.
 void trib_digest(const void *data, size_t size, uint8_t ret_digest[static TRIB_DIGEST_SIZE]);
+
+// SipHash-2-4 (Aumasson and Bernstein 2012): 64 bits, fast, and enough to find what was damaged.
+uint64_t trib_hash_short(const uint8_t key[static 16], const void *data, size_t size);
 
 #endif // TRIB_BASE_HASH_H

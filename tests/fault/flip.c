@@ -131,6 +131,11 @@ static enum verdict read_segment(void)
     return run_coordinator("id=segment-corrupt");
 }
 
+static enum verdict read_store(void)
+{
+    return run_coordinator("id=store-corrupt");
+}
+
 // ---- Flipping
 
 struct target {
@@ -254,6 +259,10 @@ static bool run(bool is_short)
         {{blob_path, read_blob, 0, 0}, 400},
         {{segment_path, read_segment, 0, 32}, 13},      // the header
         {{segment_path, read_segment, 4096, 4162}, 29}, // the update
+        // Pages that are in the log as well are not read; of the log, all that SQLite takes.
+        {{"coordinator/store.db", read_store, 0, 100}, 19},
+        {{"coordinator/store.db", read_store, 100, 0}, 9973},
+        {{"coordinator/store.db-wal", read_store, 0, 0}, 7013},
     };
     bool is_good = prepare() && find_blob();
     for (size_t i = 0; is_good && i < sizeof(all) / sizeof(all[0]); i++)

@@ -44,7 +44,7 @@ build = None  # the build directory, of main()
 def program(name):
     folders = {"tributary-coordinator": "coordinator", "tributaryctl": "coordinator/ctl",
                "tributary-client": "client", "custom_trainer": "client",
-               "tributary-sim": "simulations"}
+               "tributary-sim": "simulations", "store_poke": "tests/integration"}
     return str(build / folders[name] / name)
 
 
@@ -209,6 +209,11 @@ class Fleet:
 
     def kill(self, name):
         self.end(name, signal.SIGKILL)
+
+    def poke_store(self, *statements):
+        """Change the store behind the coordinator's back, checksums of pages included."""
+        if run("store_poke", self.dir / "store.db", ";".join(statements)).returncode != 0:
+            raise AssertionError(f"the store did not take {statements}")
 
     def log(self, name):
         return (self.root / f"{name}.log").read_text(errors="replace")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import unittest
 
@@ -27,10 +26,7 @@ class AuditTest(fleet.Case):
 
     def tamper(self, tried, *statements):
         self.assertEqual(tried.end("coordinator"), 0)
-        with sqlite3.connect(tried.dir / "store.db") as db:
-            for statement in statements:
-                db.execute(statement)
-        db.close()
+        tried.poke_store(*statements)
         tried.start_coordinator()
 
     def test_what_is_done_is_recorded(self):

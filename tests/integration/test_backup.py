@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """A backup under load, and a coordinator that is made from it on an empty place."""
-import contextlib
 import os
 import shutil
 import signal
-import sqlite3
 
 import fleet
 
@@ -88,9 +86,7 @@ class BackupTest(fleet.Case):
             self.back_up(tried)
             tried.kill("coordinator")
             self.assert_restores(tried)
-            with contextlib.closing(sqlite3.connect(tried.dir / "store.db")) as db, db:
-                for statement in statements:
-                    db.execute(statement)
+            tried.poke_store(*statements)
             tried.processes["d1"].send_signal(signal.SIGCONT)
             tried.start_coordinator()
             tried.wait_for_job(job)

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "coordinator/server_state.h"
 #include "coordinator/store_db.h"
+#include "tests/unit/store_poke.h"
 #include "tests/unit/store_rig.h"
 
 static struct trib_audit_signer signer;
@@ -316,21 +317,15 @@ static void a_store_of_before_gets_a_log(void **state)
     const struct place *place = *state;
     struct trib_store *store = open_store(place);
     uint64_t kept = 0;
-    sqlite3 *db = NULL;
     assert_int_equal(trib_store_meta_set(store, "generation", 3), TRIB_OK);
     trib_store_close(store);
-    assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "DROP TABLE audit; DROP TABLE audit_checkpoint;"
-                                  "ALTER TABLE round DROP COLUMN phases;"
-                                  "ALTER TABLE lease DROP COLUMN changed_ms;"
-                                  "ALTER TABLE version DROP COLUMN dropped_ms;"
-                                  "ALTER TABLE device DROP COLUMN next_key;"
-                                  "ALTER TABLE device DROP COLUMN next_sign_key;"
-                                  "PRAGMA user_version=4",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_true(store_poke(place->path, "DROP TABLE audit; DROP TABLE audit_checkpoint;"
+                                        "ALTER TABLE round DROP COLUMN phases;"
+                                        "ALTER TABLE lease DROP COLUMN changed_ms;"
+                                        "ALTER TABLE version DROP COLUMN dropped_ms;"
+                                        "ALTER TABLE device DROP COLUMN next_key;"
+                                        "ALTER TABLE device DROP COLUMN next_sign_key;"
+                                        "PRAGMA user_version=4"));
     store = open_signed(place, 3);
     assert_int_equal(check_of(store).records, 3);
     assert_int_equal(trib_store_meta_get(store, "generation", 0, &kept), TRIB_OK);

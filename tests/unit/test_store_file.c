@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "tests/unit/store_poke.h"
 #include "tests/unit/store_rig.h"
 
 // ---- Transactions
@@ -208,22 +208,16 @@ static void devices_of_an_older_store_were_there_when_it_was_upgraded(void **sta
     const struct place *place = *state;
     struct trib_store *store = open_store(place);
     struct devices devices = {.count = 0};
-    sqlite3 *db = NULL;
     (void)add_device(store, "d0001", 1);
     trib_store_close(store);
-    assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "ALTER TABLE device DROP COLUMN seen_ms; DROP TABLE audit;"
-                                  "DROP TABLE audit_checkpoint;"
-                                  "ALTER TABLE round DROP COLUMN phases;"
-                                  "ALTER TABLE lease DROP COLUMN changed_ms;"
-                                  "ALTER TABLE version DROP COLUMN dropped_ms;"
-                                  "ALTER TABLE device DROP COLUMN next_key;"
-                                  "ALTER TABLE device DROP COLUMN next_sign_key;"
-                                  "PRAGMA user_version=3",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_true(store_poke(place->path, "ALTER TABLE device DROP COLUMN seen_ms; DROP TABLE audit;"
+                                        "DROP TABLE audit_checkpoint;"
+                                        "ALTER TABLE round DROP COLUMN phases;"
+                                        "ALTER TABLE lease DROP COLUMN changed_ms;"
+                                        "ALTER TABLE version DROP COLUMN dropped_ms;"
+                                        "ALTER TABLE device DROP COLUMN next_key;"
+                                        "ALTER TABLE device DROP COLUMN next_sign_key;"
+                                        "PRAGMA user_version=3"));
     store = open_store(place);
     assert_int_equal(trib_store_devices(store, keep_device, &devices), TRIB_OK);
     const uint64_t now_ms = trib_clock_wall_ms();
@@ -235,11 +229,8 @@ static void a_store_of_a_newer_program_is_refused(void **state)
 {
     const struct place *place = *state;
     struct trib_store *again = NULL;
-    sqlite3 *db = NULL;
     trib_store_close(open_store(place));
-    assert_int_equal(sqlite3_open(place->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_true(store_poke(place->path, "PRAGMA user_version=99"));
     assert_int_equal(trib_store_open(place->path, &again), TRIB_ERR_STATE);
     assert_null(again);
     assert_non_null(strstr(logged, "99"));
