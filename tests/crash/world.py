@@ -99,18 +99,26 @@ class World(fleet.Fleet):
         else:
             self.start_device(name, words)
 
+    def try_to_ask(self, *words):
+        if words[:2] in fleet.QUESTIONS or words == ("status",):
+            return self.query(*words)
+        done = self.try_ctl(*words, "--json")
+        if done.returncode:
+            raise fleet.admin.Refused(done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def ask(self, *words):
         """The answer, however often the coordinator dies of the question; None: it refuses."""
         for _ in range(50):
-            done = self.try_ctl(*words, "--json")
-            if done.returncode == 0:
-                return [json.loads(line) for line in done.stdout.splitlines()]
-            if self.processes["coordinator"].poll() is None:
-                self.refusal = done.stderr
-                if self.try_ctl("status").returncode == 0:
-                    return None
+            try:
+                return self.try_to_ask(*words)
+            except (OSError, fleet.admin.Refused) as error:
+                if self.processes["coordinator"].poll() is None:
+                    self.refusal = str(error)
+                    if self.answers():
+                        return None
             fleet.wait_until(lambda: self.processes["coordinator"].poll() is not None or
-                             self.try_ctl("status").returncode == 0, "it dies or answers")
+                             self.answers(), "it dies or answers")
             self.revive(self.queues)
         raise Broken(f"no answer to {words}")
 

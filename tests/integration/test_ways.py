@@ -17,8 +17,9 @@ class WaysTest(fleet.Case):
         self.dir = pathlib.Path(folder.name)
 
     def play(self, mode, *sets, status=0):
-        """Four rounds of the digits; the last line and the model."""
-        words = [word for text in ("round.rounds=4", *sets) for word in ("--set", text)]
+        """Four rounds of the digits on four devices; the last line and the model."""
+        few = ("round.rounds=4", "partition.clients=4", "round.cohort=4")
+        words = [word for text in (*few, *sets) for word in ("--set", text)]
         out = self.dir / mode
         done = fleet.run("tributary-sim", "run", SCENARIOS / "digits-off.ini", "--mode", mode,
                          "--json", "--out", out, *words)
