@@ -61,7 +61,7 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
         return TRIB_CODE_MODEL_ARCH; // signed, but of a kind that this version cannot read
     if (strcmp(manifest.population, enrolment->population) != 0)
         return TRIB_CODE_MODEL_FOREIGN;
-    if (trib_model_parse(manifest.spec, &model, why, sizeof(why)) ||
+    if (trib_model_parse_version(manifest.spec, &model, why, sizeof(why)) ||
         model.param_count != manifest.params || strcmp(model.spec, manifest.spec) != 0 ||
         memcmp(model.arch_digest, manifest.arch_digest, TRIB_DIGEST_SIZE) != 0)
         return TRIB_CODE_MODEL_ARCH;
@@ -122,6 +122,7 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
 {
     const struct trib_slot empty = {.prepare_digest = slot->prepare_digest};
     uint8_t digest[TRIB_DIGEST_SIZE];
+    char why[128];
     char *header = NULL;
     uint64_t offset;
     uint64_t size;
@@ -156,7 +157,8 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
     if (err)
         goto out;
     trib_model_digest(&slot->model, slot->params, digest);
-    if (memcmp(digest, slot->manifest.digest, sizeof(digest)) != 0)
+    if (memcmp(digest, slot->manifest.digest, sizeof(digest)) != 0 ||
+        trib_model_check_params(&slot->model, slot->params, why, sizeof(why)))
         err = TRIB_ERR_CORRUPT;
 
 out:
@@ -205,10 +207,12 @@ enum trib_err trib_slot_install(struct trib_slot *slot, const char *dir,
 {
     char path[TRIB_PATH_MAX + 1];
     uint8_t digest[TRIB_DIGEST_SIZE];
+    char why[128];
     struct trib_buf header = {0};
 
     trib_model_digest(model, params, digest);
-    if (memcmp(digest, manifest->digest, sizeof(digest)) != 0)
+    if (memcmp(digest, manifest->digest, sizeof(digest)) != 0 ||
+        trib_model_check_params(model, params, why, sizeof(why)))
         return TRIB_ERR_CORRUPT;
     enum trib_err err = trib_path_join(path, dir, MODEL_FILE);
     const struct trib_model_card card = {

@@ -207,6 +207,11 @@ void trib_evaluator_destroy(struct trib_evaluator *evaluator)
     free(evaluator);
 }
 
+const struct trib_dataset *trib_evaluator_rows(const struct trib_evaluator *evaluator, bool is_test)
+{
+    return is_test ? evaluator->test : evaluator->dataset;
+}
+
 static enum trib_err measure_users(const struct trib_evaluator *evaluator,
                                    struct trib_ranked_users *users, const float *params,
                                    struct trib_evaluation *evaluation)

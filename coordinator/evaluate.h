@@ -51,6 +51,9 @@ TRIB_CHECKED enum trib_err trib_evaluator_take(struct trib_dataset *dataset,
                                                struct trib_evaluator **ret_evaluator, char *why,
                                                size_t why_size);
 void trib_evaluator_destroy(struct trib_evaluator *evaluator); // NULL is fine
+// The rows of one side, borrowed; of the test NULL when none are kept aside for it.
+const struct trib_dataset *trib_evaluator_rows(const struct trib_evaluator *evaluator,
+                                               bool is_test);
 
 // From now on what is measured stands beside a baseline: the best constant, made from the
 // validation rows. A linear one with these parameters (trib_yardstick_model) takes its place when

@@ -33,8 +33,8 @@ static void take_version(void *user, const struct trib_store_version *row)
                                row->manifest_size, row->signature, &f->version);
 }
 
-static enum trib_err find_version(uint64_t number, const struct trib_job_versions *versions,
-                                  struct trib_version **ret_version, char *why, size_t why_size)
+enum trib_err trib_job_find_version(uint64_t number, const struct trib_job_versions *versions,
+                                    struct trib_version **ret_version, char *why, size_t why_size)
 {
     struct finding f = {.versions = versions, .number = number};
     enum trib_err err = trib_store_versions(versions->store, f.number - 1, 1, take_version, &f);
@@ -42,12 +42,11 @@ static enum trib_err find_version(uint64_t number, const struct trib_job_version
         err = f.is_found ? f.err : TRIB_ERR_INVAL;
     if (err && f.is_dropped)
         (void)snprintf(why, why_size,
-                       "model.init_version: the file of version %" PRIu64
-                       " was removed (store.keep_versions)",
+                       "the file of version %" PRIu64 " was removed (store.keep_versions)",
                        f.number);
     else if (err)
-        (void)snprintf(why, why_size, "model.init_version: there is no version %" PRIu64 "%s",
-                       f.number, f.is_found ? " that can be read any more" : "");
+        (void)snprintf(why, why_size, "there is no version %" PRIu64 "%s", f.number,
+                       f.is_found ? " that can be read any more" : "");
     // An I/O error would mean that something of ours is not durable.
     *ret_version = f.version;
     return err == TRIB_ERR_IO ? TRIB_ERR_CORRUPT : err;
@@ -75,9 +74,20 @@ static enum trib_err start_from_version(const struct trib_job *job, uint64_t num
                                         struct trib_job_origin *origin, char *why, size_t why_size)
 {
     struct trib_version *version = NULL;
-    enum trib_err err = find_version(number, versions, &version, why, why_size);
-    if (err)
+    char wrong[128];
+    enum trib_err err = trib_job_find_version(number, versions, &version, wrong, sizeof(wrong));
+    if (err) {
+        (void)snprintf(why, why_size, "model.init_version: %s", wrong);
         return err;
+    }
+    if (version->model.member_count > 0) {
+        (void)snprintf(why, why_size,
+                       "model.init_version: version %" PRIu64 " is an ensemble, which is not "
+                       "trained: begin with one of its members (models show)",
+                       number);
+        trib_version_destroy(version);
+        return TRIB_ERR_INVAL;
+    }
     origin->version = version->manifest.version;
     memcpy(origin->digest, version->manifest.digest, TRIB_DIGEST_SIZE);
     if (job->config.model_init_map[0]) {

@@ -5,6 +5,7 @@
 
 #include "coordinator/identity.h"
 #include "coordinator/job.h"
+#include "coordinator/publish.h"
 #include "coordinator/store.h"
 #include "tributary/err.h"
 
@@ -21,6 +22,13 @@ struct trib_job_versions {
     const char *dir; // the coordinator's
     const struct trib_identity *identity;
 };
+
+// A version by its number, on the thread of the store. TRIB_ERR_INVAL, TRIB_ERR_CORRUPT with a text
+// in `why`: there is none, or its file is gone or broken.
+TRIB_CHECKED enum trib_err trib_job_find_version(uint64_t number,
+                                                 const struct trib_job_versions *versions,
+                                                 struct trib_version **ret_version, char *why,
+                                                 size_t why_size);
 
 // The parameters that the job starts from (param_count), and what they come from: this version, or
 // with 0 what model.init and model.seed say. On the thread of the store. TRIB_ERR_INVAL,

@@ -140,7 +140,7 @@ enum trib_err trib_version_header(const uint8_t *manifest, size_t manifest_size,
     enum trib_err err = TRIB_ERR_CORRUPT;
     if (manifest_size > sizeof(announcement->manifest) ||
         trib_msg_manifest_unpack(manifest, manifest_size, &version->manifest) ||
-        trib_model_parse(version->manifest.spec, &version->model, why, sizeof(why)))
+        trib_model_parse_version(version->manifest.spec, &version->model, why, sizeof(why)))
         goto out;
     memcpy(announcement->manifest, manifest, manifest_size);
     announcement->manifest_size = manifest_size;
@@ -209,7 +209,7 @@ enum trib_err trib_version_read(const char *dir, const struct trib_identity *ide
         err = trib_msg_manifest_unpack(manifest, manifest_size, &read);
     if (err == TRIB_ERR_NOMEM)
         return err;
-    if (err || trib_model_parse(read.spec, &model, why, sizeof(why)) ||
+    if (err || trib_model_parse_version(read.spec, &model, why, sizeof(why)) ||
         model.param_count != read.params) {
         TRIB_ERROR("id=manifest-corrupt a stored manifest is not ours or does not parse");
         return TRIB_ERR_CORRUPT;

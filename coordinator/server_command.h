@@ -89,6 +89,7 @@ void trib_cmd_rounds_counted(struct trib_admin_call *call);
 void trib_cmd_models_ls(struct trib_admin_call *call);
 void trib_cmd_models_show(struct trib_admin_call *call);
 void trib_cmd_models_export(struct trib_admin_call *call);
+void trib_cmd_models_ensemble(struct trib_admin_call *call);
 void trib_cmd_keys_list(struct trib_admin_call *call);
 void trib_cmd_keys_retire(struct trib_admin_call *call);
 void trib_cmd_backup(struct trib_admin_call *call);

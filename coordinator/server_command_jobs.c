@@ -89,6 +89,10 @@ void trib_cmd_jobs_submit(struct trib_admin_call *call)
         trib_command_fail(call, TRIB_EXIT_USAGE, text.why);
         return;
     }
+    if (server->is_combining) {
+        trib_command_fail(call, TRIB_EXIT_USAGE, "an ensemble is being made: wait until it is");
+        return;
+    }
     enum trib_err err = trib_jobs_parse(server, &text, &job, &config);
     if (err) {
         trib_command_fail(call, err == TRIB_ERR_DATA ? TRIB_EXIT_DATA : TRIB_EXIT_USAGE, text.why);

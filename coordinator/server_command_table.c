@@ -43,6 +43,7 @@ static const struct trib_command_entry commands[] = {
     COMMAND("models", "ls", trib_cmd_models_ls, VIEWER, LOOKS),
     COMMAND("models", "show", trib_cmd_models_show, VIEWER, LOOKS),
     COMMAND("models", "export", trib_cmd_models_export, VIEWER, LOOKS),
+    COMMAND("models", "ensemble", trib_cmd_models_ensemble, OPERATOR, CHANGES),
     COMMAND("keys", "list", trib_cmd_keys_list, VIEWER, LOOKS),
     COMMAND("keys", "retire", trib_cmd_keys_retire, ADMIN, CHANGES),
     COMMAND("backup", "", trib_cmd_backup, ADMIN, CHANGES),

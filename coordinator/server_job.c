@@ -345,6 +345,8 @@ static bool fits_head_fallback(const struct trib_server *server)
 void trib_jobs_start(struct trib_server *server)
 {
     struct trib_active_job *active = server->job;
+    if (server->is_combining)
+        return; // the numbers of versions have no gap; again when it is there
     const bool goes_on = is_of_head(server);
     struct version_op *op = version_op_create(server);
     if (!op)

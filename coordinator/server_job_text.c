@@ -194,7 +194,8 @@ enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *
                              sizeof(text->why));
     if (err)
         goto out;
-    err = trib_job_check(conf, &config, trib_peers_count(server->peers),
+    err = trib_job_check(conf, &config,
+                         text->devices ? *text->devices : trib_peers_count(server->peers),
                          active->pipeline ? active->pipeline->passes : 0, &active->job);
     if (err) {
         (void)snprintf(text->why, sizeof(text->why), "%s", conf->error);

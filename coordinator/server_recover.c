@@ -176,6 +176,11 @@ static void take_ended(void *user, const struct trib_store_round *round)
         active->newton_is_off = true;
 }
 
+enum trib_err trib_jobs_recall(struct trib_store *store, struct trib_active_job *active)
+{
+    return trib_store_rounds(store, active->id, 0, UINT32_MAX, take_ended, active);
+}
+
 // The moments of the newest version, when it comes from a round of this job.
 static enum trib_err recover_moments(const struct trib_server *server,
                                      struct trib_active_job *active)
@@ -240,7 +245,7 @@ enum trib_err trib_jobs_recover(struct trib_server *server)
     err = trib_store_versions(server->store, active->row.start_version, UINT32_MAX, take_value,
                               active);
     if (!err)
-        err = trib_store_rounds(server->store, active->id, 0, UINT32_MAX, take_ended, active);
+        err = trib_jobs_recall(server->store, active);
     if (!err)
         err = recover_moments(server, active);
     if (!err)

@@ -247,6 +247,7 @@ struct trib_server {
 
     struct trib_active_job *job;
     struct trib_version *head;
+    bool is_combining; // an ensemble is being made, which becomes the next version
     struct trib_round_run *run;
     struct trib_map *known; // update id: struct trib_known_update
     struct trib_known_update *known_list;
@@ -461,8 +462,9 @@ struct trib_job_text {
     const char *dir;         // for relative paths
     const char *const *sets; // "section.key=value" in the place of what the file says
     size_t set_count;
-    uint64_t series; // of how many jobs this is one; 0: it is by itself
-    char why[2048];  // what was wrong
+    uint64_t series;       // of how many jobs this is one; 0: it is by itself
+    const size_t *devices; // how many are enrolled; NULL: as many as now, on the state thread only
+    char why[2048];        // what was wrong
 };
 TRIB_CHECKED enum trib_err trib_jobs_parse(struct trib_server *server, struct trib_job_text *text,
                                            struct trib_active_job **ret_job, char **ret_config);
@@ -509,6 +511,9 @@ void trib_old_tick(struct trib_server *server);
 
 // ---- server_recover.c
 TRIB_CHECKED enum trib_err trib_jobs_recover(struct trib_server *server);
+// What the stored rounds of a job settled: its pipeline, its baseline, ... On the thread of the store.
+TRIB_CHECKED enum trib_err trib_jobs_recall(struct trib_store *store,
+                                            struct trib_active_job *active);
 
 // ---- server_admin.c
 // Created by server_admin.c for each connection of the admin socket.

@@ -18,7 +18,6 @@
 #define TRIB_LOG_MODULE "ensemble"
 
 enum {
-    BATCH = 256,
     PLACES = TRIB_FOLDS_MAX,
 };
 
@@ -72,22 +71,6 @@ static enum trib_err pick(const struct trib_dataset *all, const struct trib_memb
     return err;
 }
 
-static enum trib_err predict(const struct trib_member *member, const struct trib_samples *samples,
-                             float *outputs)
-{
-    struct trib_net *net = NULL;
-    const size_t width = member->model.outputs;
-    enum trib_err err = trib_net_create(&member->model, BATCH, &net);
-    for (size_t first = 0; first < samples->rows && !err; first += BATCH) {
-        const size_t count = samples->rows - first < BATCH ? samples->rows - first : BATCH;
-        const float *said =
-            trib_net_forward(net, member->params, samples->x + first * samples->inputs, count);
-        memcpy(outputs + first * width, said, count * width * sizeof(*outputs));
-    }
-    trib_net_destroy(net);
-    return err;
-}
-
 static enum trib_err ask(const struct trib_members *members, struct side *side)
 {
     const struct trib_samples samples = trib_dataset_samples(side->rows);
@@ -95,8 +78,10 @@ static enum trib_err ask(const struct trib_members *members, struct side *side)
     enum trib_err err = TRIB_OK;
     for (size_t k = 0; k < members->count && !err; k++) {
         side->outputs[k] = trib_alloc_array(numbers, sizeof(float));
-        err = side->outputs[k] ? predict(&members->items[k], &samples, side->outputs[k])
-                               : TRIB_ERR_NOMEM;
+        err = side->outputs[k]
+                  ? trib_ensemble_ask(&members->items[k].model, members->items[k].params, &samples,
+                                      side->outputs[k])
+                  : TRIB_ERR_NOMEM;
     }
     side->mix = trib_alloc_array(numbers, sizeof(float));
     return err || side->mix ? err : TRIB_ERR_NOMEM;

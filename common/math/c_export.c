@@ -82,11 +82,26 @@ static const char bilinear_text[] =
     "    y[0] = sum;\n"
     "}\n\n";
 
+static const char ensemble_text[] =
+    "static void ensemble(int count, int members, const float *w, const float *const *said,\n"
+    "                     float *y)\n"
+    "{\n"
+    "    int i, k;\n"
+    "    double whole = 0.0;\n"
+    "    for (k = 0; k < members; k++)\n"
+    "        whole += w[k];\n"
+    "    for (i = 0; i < count; i++) {\n"
+    "        double sum = 0.0;\n"
+    "        for (k = 0; k < members; k++)\n"
+    "            sum += w[k] / whole * said[k][i];\n"
+    "        y[i] = (float)sum;\n"
+    "    }\n"
+    "}\n\n";
+
 static const char *const kind_texts[] = {
-    [TRIB_LAYER_BILINEAR] = bilinear_text,
-    [TRIB_LAYER_DENSE] = dense_text,
-    [TRIB_LAYER_CONV] = conv_text,
-    [TRIB_LAYER_MAXPOOL] = maxpool_text,
+    [TRIB_LAYER_BILINEAR] = bilinear_text, [TRIB_LAYER_DENSE] = dense_text,
+    [TRIB_LAYER_CONV] = conv_text,         [TRIB_LAYER_MAXPOOL] = maxpool_text,
+    [TRIB_LAYER_ENSEMBLE] = ensemble_text,
 };
 
 static const char *const activation_texts[] = {
@@ -205,6 +220,24 @@ static void put_arguments(struct trib_buf *buf, const char *name, uint32_t index
         trib_buf_text(buf, "0, ");
 }
 
+// The mean itself: its probabilities need no activation.
+static void put_mean(struct trib_buf *buf, const struct trib_model *model, const char *name)
+{
+    const uint32_t last = model->layer_count - 1;
+    trib_buf_printf(buf,
+                    "    ensemble(%" PRIu32 ", %" PRIu32 ", %s_weight_%" PRIu32
+                    ", (const float *const[]){",
+                    model->outputs, model->member_count, name, last);
+    const char *before = "";
+    for (uint32_t l = 0; l < last; l++) {
+        if (!trib_layer_ends_member(model, l))
+            continue;
+        trib_buf_printf(buf, "%sh%" PRIu32, before, l);
+        before = ", ";
+    }
+    trib_buf_text(buf, "}, y);\n");
+}
+
 // Hidden layers h0, h1, ... are arrays of their own, in the order in which they are filled.
 static void put_predict(struct trib_buf *buf, const struct trib_model *model, const char *name)
 {
@@ -218,8 +251,14 @@ static void put_predict(struct trib_buf *buf, const struct trib_model *model, co
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
         char to[NAME_SIZE];
+        if (layer->takes_rows)
+            (void)snprintf(from, sizeof(from), "x");
         if (!is_written(layer))
             continue;
+        if (layer->kind == TRIB_LAYER_ENSEMBLE) {
+            put_mean(buf, model, name);
+            continue;
+        }
         (void)snprintf(to, sizeof(to), l + 1 == model->layer_count ? "y" : "h%" PRIu32, l);
         trib_buf_printf(buf, "    %s(", trib_layer_ops(layer->kind)->word);
         put_arguments(buf, name, l, layer);

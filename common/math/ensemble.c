@@ -4,12 +4,14 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/math/probabilities.h"
 
 enum {
-    STEPS_MAX = 100000
+    STEPS_MAX = 100000,
+    BATCH = 256,
 };
 
 #define LIKELIHOOD_GAP 1e-9  // nats a row
@@ -154,6 +156,22 @@ enum trib_err trib_ensemble_fit(const struct trib_model *model, const float *con
         model->classes ? trib_ensemble_fit_likelihood(judged, samples->rows, members, ret_weights)
                        : trib_ensemble_fit_squares(judged, samples->rows, members, ret_weights);
     free(judged);
+    return err;
+}
+
+enum trib_err trib_ensemble_ask(const struct trib_model *member, const float *params,
+                                const struct trib_samples *samples, float *ret_outputs)
+{
+    struct trib_net *net = NULL;
+    const size_t width = member->outputs;
+    enum trib_err err = trib_net_create(member, BATCH, &net);
+    for (size_t first = 0; first < samples->rows && !err; first += BATCH) {
+        const size_t count = samples->rows - first < BATCH ? samples->rows - first : BATCH;
+        const float *said =
+            trib_net_forward(net, params, samples->x + first * samples->inputs, count);
+        memcpy(ret_outputs + first * width, said, count * width * sizeof(*said));
+    }
+    trib_net_destroy(net);
     return err;
 }
 

@@ -39,6 +39,11 @@ TRIB_CHECKED enum trib_err trib_ensemble_fit(const struct trib_model *model,
                                              const struct trib_samples *samples,
                                              double *ret_weights);
 
+// What a member says of all rows of `samples`: ret_outputs (rows, outputs).
+TRIB_CHECKED enum trib_err trib_ensemble_ask(const struct trib_model *member, const float *params,
+                                             const struct trib_samples *samples,
+                                             float *ret_outputs);
+
 // mix[i] = sum over k of weights[k] * outputs[k][i], in double, in the order of the members.
 void trib_ensemble_mix(const float *const *outputs, const double *weights, size_t members,
                        size_t count, float *ret_mix);

@@ -3,14 +3,23 @@
 #include <string.h>
 
 static const struct trib_layer_ops *const kinds[] = {
-    [TRIB_LAYER_DENSE] = &trib_layer_dense,     [TRIB_LAYER_BILINEAR] = &trib_layer_bilinear,
-    [TRIB_LAYER_FACTORS] = &trib_layer_factors, [TRIB_LAYER_DROPOUT] = &trib_layer_dropout,
-    [TRIB_LAYER_CONV] = &trib_layer_conv,       [TRIB_LAYER_MAXPOOL] = &trib_layer_maxpool,
+    [TRIB_LAYER_DENSE] = &trib_layer_dense,       [TRIB_LAYER_BILINEAR] = &trib_layer_bilinear,
+    [TRIB_LAYER_FACTORS] = &trib_layer_factors,   [TRIB_LAYER_DROPOUT] = &trib_layer_dropout,
+    [TRIB_LAYER_CONV] = &trib_layer_conv,         [TRIB_LAYER_MAXPOOL] = &trib_layer_maxpool,
+    [TRIB_LAYER_ENSEMBLE] = &trib_layer_ensemble,
 };
 
 const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind)
 {
     return kinds[kind];
+}
+
+bool trib_layer_ends_member(const struct trib_model *model, uint32_t index)
+{
+    if (model->member_count == 0 || index + 1 == model->layer_count)
+        return false;
+    const struct trib_layer *next = &model->layers[index + 1];
+    return next->takes_rows || next->kind == TRIB_LAYER_ENSEMBLE;
 }
 
 bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind)

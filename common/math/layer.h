@@ -15,8 +15,9 @@
 
 struct trib_layer_pass {
     const struct trib_layer *layer;
-    const float *params; // of the whole model
-    const float *x;      // (rows, inputs)
+    const float *params;      // of the whole model
+    const float *x;           // (rows, inputs)
+    const float *const *said; // of an ensemble: by each member (rows, outputs)
     size_t rows;
     float *space; // the layer's own, as large as space_count says, 0 at first; nobody else
                   // writes it
@@ -59,6 +60,9 @@ struct trib_layer_ops {
 
 const struct trib_layer_ops *trib_layer_ops(enum trib_layer_kind kind);
 
+// Is this the last layer of a member of an ensemble?
+bool trib_layer_ends_member(const struct trib_model *model, uint32_t index);
+
 // By the word of the language.
 bool trib_layer_find(const char *word, enum trib_layer_kind *ret_kind);
 
@@ -69,6 +73,7 @@ extern const struct trib_layer_ops trib_layer_bilinear;
 extern const struct trib_layer_ops trib_layer_conv;
 extern const struct trib_layer_ops trib_layer_dense;
 extern const struct trib_layer_ops trib_layer_dropout;
+extern const struct trib_layer_ops trib_layer_ensemble;
 extern const struct trib_layer_ops trib_layer_factors;
 extern const struct trib_layer_ops trib_layer_maxpool;
 

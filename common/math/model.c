@@ -182,6 +182,9 @@ enum trib_err trib_model_parse(const char *text, struct trib_model *ret_model, c
 
     if (strlen(text) > TRIB_SPEC_MAX)
         return trib_spec_wrong(&spec, "is longer than %d bytes", TRIB_SPEC_MAX);
+    if (trib_model_is_ensemble(text))
+        return trib_spec_wrong(&spec, "is an ensemble, which is made of versions (tributaryctl "
+                                      "models ensemble) and not trained");
     enum trib_err err = parse_input(&spec);
     while (!err && spec.next[strspn(spec.next, " \t")])
         err = parse_layer(&spec);

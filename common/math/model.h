@@ -17,6 +17,13 @@
 // height, width). The last
 // activation fixes the loss: softmax -> cross-entropy, sigmoid -> binary cross-entropy, linear ->
 // half the mean squared error.
+//
+// A version may also be an ensemble of such models, with the same inputs, outputs and loss:
+//
+//     ensemble: SPEC | SPEC ...
+//
+// Its layers are those of the members, one member after the other, and behind them one that mixes
+// what they say (ensemble.h); its weights, one a member, are the last parameters. Nobody trains it.
 #ifndef TRIB_MATH_MODEL_H
 #define TRIB_MATH_MODEL_H
 
@@ -49,6 +56,7 @@ enum trib_layer_kind {
     TRIB_LAYER_MAXPOOL, // no parameters
     TRIB_LAYER_BILINEAR,
     TRIB_LAYER_FACTORS,
+    TRIB_LAYER_ENSEMBLE, // the last one of an ensemble, and only there
 };
 
 enum {
@@ -86,7 +94,8 @@ struct trib_layer {
     double drop;                     // dropout: share of the inputs set to 0 while training, (0, 1)
     uint32_t kernel_height;          // conv, and maxpool, where both are the stride too
     uint32_t kernel_width;
-    bool is_same; // conv: outputs as high and wide as the picture, with zeros around it
+    bool takes_rows; // begins a member of an ensemble: it gets the rows, not what is before it
+    bool is_same;    // conv: outputs as high and wide as the picture, with zeros around it
 
     uint32_t users, items; // bilinear: how long its two vectors are
     uint32_t factors;      // factors: of each of its `items`
@@ -112,8 +121,9 @@ struct trib_model {
     uint32_t layer_count;
     struct trib_layer layers[TRIB_LAYERS_MAX];
     size_t param_count;
-    size_t local_count; // parameters of the local part; most models have none
-    uint32_t items;     // above 0: the input is the number of an item, 0 .. items-1
+    size_t local_count;    // parameters of the local part; most models have none
+    uint32_t member_count; // of an ensemble; 0: it is none
+    uint32_t items;        // above 0: the input is the number of an item, 0 .. items-1
     enum trib_loss loss;
     uint32_t classes;                      // labels are 0 .. classes-1; 0: regression
     uint8_t arch_digest[TRIB_DIGEST_SIZE]; // BLAKE2b-256 of the canonical text
@@ -122,6 +132,23 @@ struct trib_model {
 // TRIB_ERR_INVAL with a text for people in `why` (at most `why_size` bytes with the NUL).
 TRIB_CHECKED enum trib_err trib_model_parse(const char *text, struct trib_model *ret_model,
                                             char *why, size_t why_size);
+
+// The same of whatever a version may be: a model that is trained, or an ensemble. Texts that begin
+// with "ensemble" are refused by trib_model_parse. Members have no local part and are no
+// recommenders with users of their own (factors).
+TRIB_CHECKED enum trib_err trib_model_parse_version(const char *text, struct trib_model *ret_model,
+                                                    char *why, size_t why_size);
+
+// The canonical text of an ensemble of `count` models, at least 1. TRIB_ERR_INVAL: it is too long, said in `why`.
+TRIB_CHECKED enum trib_err trib_model_ensemble_spec(const struct trib_model *const *members,
+                                                    size_t count,
+                                                    char ret_spec[static TRIB_SPEC_MAX + 1],
+                                                    char *why, size_t why_size);
+
+// Are the parameters of a version such that it says something? Of an ensemble the weights are to be
+// at least 0 and to add up to 1. TRIB_ERR_DATA with a text in `why`.
+TRIB_CHECKED enum trib_err trib_model_check_params(const struct trib_model *model,
+                                                   const float *params, char *why, size_t why_size);
 
 // Initial parameters: weights uniform in +-sqrt(6/(in+out)) (Glorot & Bengio 2010, eq. 16), or
 // +-sqrt(6/in) before relu (He et al. 2015, eq. 10 with a uniform law), in and out the layer's

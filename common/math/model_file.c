@@ -89,7 +89,7 @@ static enum trib_err find_model(const struct trib_tensors *tensors, struct trib_
         (void)snprintf(why, why_size, "does not say of what model it is (the text 'spec')");
         return TRIB_ERR_DATA;
     }
-    if (trib_model_parse(spec, ret_model, wrong, sizeof(wrong))) {
+    if (trib_model_parse_version(spec, ret_model, wrong, sizeof(wrong))) {
         (void)snprintf(why, why_size, "its model '%.100s' %s", spec, wrong);
         return TRIB_ERR_DATA;
     }
@@ -102,6 +102,12 @@ static enum trib_err check_whole(const struct trib_model *model, enum trib_model
                                  char *why, size_t why_size)
 {
     const bool is_program = format == TRIB_MODEL_ONNX || format == TRIB_MODEL_C;
+    if (format == TRIB_MODEL_ONNX && model->member_count > 0) {
+        (void)snprintf(why, why_size,
+                       "is an ensemble, which is not written as onnx: safetensors, npz and c take "
+                       "it");
+        return TRIB_ERR_DATA;
+    }
     if (!is_program || model->local_count == 0)
         return TRIB_OK;
     (void)snprintf(

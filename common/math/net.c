@@ -9,6 +9,7 @@
 
 #include "common/base/alloc.h"
 #include "common/math/activation.h"
+#include "common/math/ensemble.h"
 #include "common/math/kernels.h"
 #include "common/math/layer.h"
 #include "common/math/loss.h"
@@ -122,15 +123,21 @@ static void forward_to_logits(struct trib_net *net, const float *params, const f
                               size_t rows, struct trib_rng *drops)
 {
     const struct trib_model *model = net->model;
+    const float *const of_rows = x;
+    const float *said[TRIB_ENSEMBLE_MAX];
+    size_t members = 0;
     assert(rows <= net->batch_max);
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const struct trib_layer *layer = &model->layers[l];
         float *a = net->outputs[l];
+        if (layer->takes_rows)
+            x = of_rows;
         if (is_skipped(layer, drops))
             continue;
         const struct trib_layer_pass pass = {.layer = layer,
                                              .params = params,
                                              .x = x,
+                                             .said = said,
                                              .rows = rows,
                                              .space = net->spaces[l],
                                              .drops = drops,
@@ -140,6 +147,8 @@ static void forward_to_logits(struct trib_net *net, const float *params, const f
         const bool is_done = layer->activation == TRIB_ACTIVATION_RELU && ops->fuses_relu;
         if (l + 1 < model->layer_count && !is_done)
             trib_activate(layer->activation, a, rows, layer->outputs);
+        if (trib_layer_ends_member(model, l))
+            said[members++] = a;
         x = a;
     }
 }
@@ -247,6 +256,7 @@ static double backward(struct trib_net *net, const float *params, const struct t
     float *delta = net->outputs[model->layer_count - 1];
     float *below = net->delta, *spare = net->delta_below;
     bool is_gated = true; // the loss has dealt with the last activation
+    assert(model->member_count == 0);
     const double loss = output_delta(net, batch);
 
     for (uint32_t l = model->layer_count; l-- > net->lowest;) {

@@ -235,9 +235,10 @@ static void begin_layer(struct node *node, uint32_t index, const struct trib_lay
         put_attributes(&node->attributes, "kernel_shape", side, 2);
         put_attributes(&node->attributes, "strides", side, 2);
         break;
-    case TRIB_LAYER_DROPOUT:        // is not written
-    case TRIB_LAYER_BILINEAR:       // put_bilinear
-    case TRIB_LAYER_FACTORS: break; // model_file.c refuses it
+    case TRIB_LAYER_DROPOUT:         // is not written
+    case TRIB_LAYER_BILINEAR:        // put_bilinear
+    case TRIB_LAYER_FACTORS:         // model_file.c refuses it
+    case TRIB_LAYER_ENSEMBLE: break; // and this
     }
 }
 

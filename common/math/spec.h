@@ -58,4 +58,7 @@ TRIB_CHECKED enum trib_err trib_spec_add_tensor(struct trib_spec *spec, struct t
                                                 const char *name, const uint32_t *shape,
                                                 uint32_t dimensions);
 
+// Does a text say that it is of an ensemble (model_ensemble.c)?
+bool trib_model_is_ensemble(const char *text);
+
 #endif // TRIB_MATH_SPEC_H

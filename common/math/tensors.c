@@ -193,7 +193,7 @@ enum trib_err trib_tensors_params(const struct trib_tensors *tensors,
     }
     if (tensors->count != arrays)
         return wrong(reason, "holds %zu arrays, the model has %zu", tensors->count, arrays);
-    return TRIB_OK;
+    return trib_model_check_params(model, ret_params, why, why_size);
 }
 
 // ---- Another architecture

@@ -7,6 +7,7 @@
 #include "common/base/args.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/math/ensemble.h"
 #include "common/math/model_file.h"
 #include "coordinator/ctl/advise.h"
 #include "coordinator/ctl/call.h"
@@ -20,6 +21,7 @@
 enum {
     TIMEOUT_MS = 30000,
     BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, // it copies every version
+    ENSEMBLE_TIMEOUT_MS = 3600 * 1000,    // it asks every member about every held-out row
     OPTIONS_MAX = 8,
     SETS_MAX = 24,
 };
@@ -383,6 +385,34 @@ static int cmd_export(const struct trib_command *command, int argc, char **argv)
     return code;
 }
 
+static int cmd_ensemble(const struct trib_command *command, int argc, char **argv)
+{
+    const char *share = NULL;
+    bool as_json = false;
+    const struct trib_option options[] = {
+        {"validation", TRIB_OPTION_TEXT, &share, "SHARE",
+         "of the held-out rows, to choose the weights by (0.5)"},
+        {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
+    char name[64];
+    struct trib_admin_request request = {.word_count = 0};
+    int count;
+    int code;
+    const struct trib_usage usage = {.command = command,
+                                     .options = options,
+                                     .option_count = 2,
+                                     .operand_min = 2,
+                                     .operand_max = TRIB_ENSEMBLE_MAX};
+    if (!trib_args_parse(&usage, argc, argv, &count, &code))
+        return code;
+    (void)snprintf(name, sizeof(name), "%s", command->name);
+    add_words(&request, name, count, argv);
+    if (share) {
+        request.words[request.word_count++] = "--validation";
+        request.words[request.word_count++] = share;
+    }
+    return ask_within(&request, ENSEMBLE_TIMEOUT_MS, as_json);
+}
+
 static int cmd_derive(const struct trib_command *command, int argc, char **argv)
 {
     const char *path = "derived.safetensors";
@@ -511,6 +541,8 @@ static const struct trib_command commands[] = {
     {"models ls", "", "every version", cmd_list},
     {"models show", "VERSION", "one version, or latest", cmd_one},
     {"models export", "VERSION", "write a version, or latest, as a file", cmd_export},
+    {"models ensemble", "VERSION VERSION...",
+     "make a version of several: the weighted mean of their probabilities", cmd_ensemble},
     {"keys list", "", "how this coordinator came to its keys, and which it answers to still",
      cmd_plain},
     {"keys retire", "ID", "cease to answer to the key that a statement replaced", cmd_one},

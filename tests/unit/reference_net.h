@@ -138,6 +138,7 @@ static inline double reference_output(const struct reference *reference, uint32_
     case TRIB_LAYER_BILINEAR: return reference_bilinear(l, reference->exact, a);
     case TRIB_LAYER_FACTORS: return reference_factors(l, reference->exact, a[0]);
     case TRIB_LAYER_DENSE: return reference_dense(l, reference->exact, a, o);
+    case TRIB_LAYER_ENSEMBLE: // nobody trains it
     case TRIB_LAYER_DROPOUT: break;
     }
     return a[o] * (reference->drops ? reference->masks[at][row * l->outputs + o] : 1);
