@@ -6,12 +6,33 @@
 #include "common/base/alloc.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
+#include "common/math/metrics.h"
 #include "common/math/yardstick.h"
 #include "coordinator/result.h"
 
 #define TRIB_LOG_MODULE "gate"
 
 const char trib_gate_reason[] = "the version is not better than the baseline";
+const char trib_gate_advice[] =
+    "devices have what was there before the job: let it learn longer or otherwise (rounds, "
+    "local_epochs, learning_rate; with privacy a larger cohort), judge it by what matters "
+    "(primary_metric), or take it as it is with round.beat_baseline = no";
+
+static bool ranks(const struct trib_job_config *config)
+{
+    return config->primary_metric != TRIB_JOB_METRIC_NONE &&
+           trib_metric_is_ranking(
+               trib_job_metric_name((enum trib_job_metric)config->primary_metric));
+}
+
+bool trib_gate_is_on(const struct trib_job_config *config)
+{
+    const bool is_unnamed = config->primary_metric == TRIB_JOB_METRIC_NONE;
+    if (config->beat_baseline != TRIB_JOB_BEAT_AUTO)
+        return config->beat_baseline == TRIB_JOB_BEAT_YES;
+    return config->eval_every > 0 && config->baseline != TRIB_JOB_BASELINE_NONE && !ranks(config) &&
+           !(config->class_weights && is_unnamed);
+}
 
 static enum trib_err check_linear(struct trib_conf *conf, const struct trib_job_config *config,
                                   const struct trib_model *model)
@@ -39,13 +60,17 @@ enum trib_err trib_job_check_gate(struct trib_conf *conf, const struct trib_job_
         return trib_conf_reject(conf, "round", "equal_shares", "wants stratify_by = group");
     if (config->keep == TRIB_JOB_KEEP_BEST && !is_evaluated)
         return trib_conf_reject(conf, "round", "eval_every", "must not be 0 with keep = best");
-    if (config->beat_baseline && !is_evaluated)
+    if (config->beat_baseline == TRIB_JOB_BEAT_YES && !is_evaluated)
         return trib_conf_reject(conf, "round", "eval_every",
                                 "must not be 0 with beat_baseline = yes");
-    if (config->beat_baseline && config->baseline == TRIB_JOB_BASELINE_NONE)
+    if (config->beat_baseline == TRIB_JOB_BEAT_YES && ranks(config))
+        return trib_conf_reject(conf, "round", "beat_baseline",
+                                "wants a primary_metric that a constant has too, not a ranking of "
+                                "users");
+    if (config->beat_baseline == TRIB_JOB_BEAT_YES && config->baseline == TRIB_JOB_BASELINE_NONE)
         return trib_conf_reject(conf, "round", "baseline",
                                 "must not be none with beat_baseline = yes");
-    if (config->baseline_margin > 0 && !config->beat_baseline)
+    if (config->baseline_margin > 0 && !trib_gate_is_on(config))
         return trib_conf_reject(conf, "round", "baseline_margin", "wants beat_baseline = yes");
     if (config->baseline != TRIB_JOB_BASELINE_LINEAR)
         return TRIB_OK;
@@ -106,10 +131,25 @@ void trib_gate_recall_linear(struct trib_evaluator *evaluator, const char *repor
         trib_evaluator_take_baseline(evaluator, &measured);
 }
 
+// Equal values, which an accuracy has where one class is rare, are told apart by the loss.
+static bool is_better_by_loss(const struct trib_held_out *held_out)
+{
+    return held_out->validation.loss < held_out->baseline.loss;
+}
+
 bool trib_gate_passes(const struct trib_job *job, const struct trib_held_out *held_out)
 {
+    const struct trib_job_config *config = &job->config;
     const double lift = trib_held_out_lift(held_out);
-    return !job->config.beat_baseline || (lift > 0 && lift >= job->config.baseline_margin);
+    if (!trib_gate_is_on(config))
+        return true;
+    if (config->beat_baseline == TRIB_JOB_BEAT_AUTO) {
+        if (!held_out->baseline.name || !isfinite(held_out->baseline.value))
+            return true; // there is nothing to compare with
+        if (lift >= 0 && lift <= 0 && config->baseline_margin <= 0)
+            return is_better_by_loss(held_out);
+    }
+    return lift > 0 && lift >= config->baseline_margin;
 }
 
 bool trib_gate_is_better(const struct trib_job *job, double value, double other)

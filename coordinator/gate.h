@@ -8,6 +8,11 @@
 // last ones), or with keep = best the best evaluated one. With beat_baseline = yes it must be
 // better than the baseline, by baseline_margin or more; if it is not, what was there before the job
 // stays.
+//
+// beat_baseline = auto, the default, is that wherever it can be fair: held-out rows are evaluated,
+// there is a baseline, the primary metric says something of it (no ranking of users), and the
+// job does not weigh its classes while it is measured by an accuracy that nobody named. With equal
+// values the smaller loss is the better one.
 #ifndef TRIB_COORDINATOR_GATE_H
 #define TRIB_COORDINATOR_GATE_H
 
@@ -23,6 +28,9 @@
 TRIB_CHECKED enum trib_err trib_job_check_gate(struct trib_conf *conf,
                                                const struct trib_job_config *config,
                                                const struct trib_model *model);
+
+// Is there a gate? Of a checked configuration.
+bool trib_gate_is_on(const struct trib_job_config *config);
 
 // Must a round of the job count what a linear baseline is made of?
 bool trib_job_wants_linear(const struct trib_job *job);
@@ -45,5 +53,6 @@ bool trib_gate_passes(const struct trib_job *job, const struct trib_held_out *he
 bool trib_gate_is_better(const struct trib_job *job, double value, double other);
 
 extern const char trib_gate_reason[]; // why such a job ended
+extern const char trib_gate_advice[]; // and what to do about it
 
 #endif // TRIB_COORDINATOR_GATE_H

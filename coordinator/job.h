@@ -97,7 +97,7 @@ struct trib_job_config {
     double stop_min_delta;
     uint64_t deadline_s; // since it was submitted; 0: none
     int baseline;        // enum trib_job_baseline
-    bool beat_baseline;
+    int beat_baseline;   // enum trib_job_beat
     double baseline_margin;
     int keep;        // enum trib_job_keep
     int stratify_by; // index of none|group
@@ -149,6 +149,13 @@ enum trib_job_baseline {
     TRIB_JOB_BASELINE_NONE,
     TRIB_JOB_BASELINE_PRIOR,
     TRIB_JOB_BASELINE_LINEAR,
+};
+
+// Does a version that is not better than the baseline stay (gate.h)?
+enum trib_job_beat {
+    TRIB_JOB_BEAT_NO,
+    TRIB_JOB_BEAT_YES,
+    TRIB_JOB_BEAT_AUTO,
 };
 
 // Which version stays when the job is done.

@@ -172,8 +172,10 @@ static const struct trib_conf_key job_keys[] = {
         "what stands beside each evaluation: the best constant, or a linear model that devices count "
         "once before the first round",
         0, 0, "none|prior|linear"),
-    KEY("round", "beat_baseline", TRIB_CONF_BOOL, beat_baseline, "no",
-        "a version that is not better than the baseline does not stay: the job is refused", ANY),
+    KEY("round", "beat_baseline", TRIB_CONF_CHOICE, beat_baseline, "auto",
+        "a version that is not better than the baseline does not stay: the job is refused; auto: "
+        "where one is measured as the version is",
+        0, 0, "no|yes|auto"),
     KEY("round", "baseline_margin", TRIB_CONF_REAL, baseline_margin, "0",
         "of beat_baseline: how much better, by the primary metric", 0, 1e9, NULL),
 

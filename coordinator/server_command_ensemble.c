@@ -146,8 +146,8 @@ static enum trib_err check_gate(struct combining *op)
     (void)snprintf(op->why, sizeof(op->why),
                    "the ensemble is not better than the baseline (%s: %.4f, lift %.4f): no version "
                    "is made of it (round.beat_baseline of job %" PRIu64 ")",
-                   held_out->baseline.name, held_out->baseline.value, trib_held_out_lift(held_out),
-                   op->job->id);
+                   held_out->baseline.name ? held_out->baseline.name : "none",
+                   held_out->baseline.value, trib_held_out_lift(held_out), op->job->id);
     op->exit_code = TRIB_EXIT_STOPPED;
     return TRIB_OK;
 }

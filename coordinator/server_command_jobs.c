@@ -10,6 +10,7 @@
 #include "common/base/crash.h"
 #include "common/base/file.h"
 #include "coordinator/curve.h"
+#include "coordinator/gate.h"
 #include "coordinator/job_origin.h"
 
 static enum trib_err ask_submit(struct trib_query *q, struct trib_store *store)
@@ -160,6 +161,7 @@ static void put_job(void *user, const struct trib_store_job *job)
     if (q->a && q->a != job->id)
         return;
     q->found = true;
+    q->b = job->state;
     trib_clock_text(job->submitted_ms, when);
     (void)trib_admin_row_add(&q->reply);
     trib_admin_number(&q->reply, "job", job->id);
@@ -201,7 +203,8 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
     if (!err) {
         const enum trib_curve_shape shape = trib_curve_judge(&view.curve);
         trib_admin_text(&q->reply, "diagnosis", trib_curve_text(shape));
-        trib_admin_text(&q->reply, "advice", trib_curve_advice(shape));
+        trib_admin_text(&q->reply, "advice",
+                        q->b == TRIB_JOB_REFUSED ? trib_gate_advice : trib_curve_advice(shape));
     }
     trib_curve_fini(&view.curve);
     return err;

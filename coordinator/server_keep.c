@@ -99,10 +99,10 @@ enum trib_err trib_jobs_keep(struct trib_server *server, const struct trib_activ
     kept.params = average ? average : trib_version_params(server->head);
     enum trib_err err =
         config->keep == TRIB_JOB_KEEP_BEST ? take_best(server, active, &kept) : TRIB_OK;
-    kept.is_measured = active->evaluator && (kept.kind || config->beat_baseline);
+    kept.is_measured = active->evaluator && (kept.kind || trib_gate_is_on(config));
     if (!err && kept.is_measured)
         err = trib_evaluator_run(active->evaluator, kept.params, &kept.held_out);
-    if (!err && config->beat_baseline && !trib_gate_passes(&active->job, &kept.held_out)) {
+    if (!err && kept.is_measured && !trib_gate_passes(&active->job, &kept.held_out)) {
         kept.is_refused = true;
         TRIB_WARN("id=gate-refused job=%" PRIu64 " its version is not better than the baseline "
                   "(%s: %.4f) by more than 0, and %g: it does not stay (lift %.4f)",

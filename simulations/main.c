@@ -251,7 +251,7 @@ static void say_baseline(const struct run *run, double value)
     if (state_of(run)->is_refused)
         trib_report_note(run->report,
                          "REFUSED: no version to keep beats the baseline (%s, %.4f); the model is "
-                         "what was there before",
+                         "what was there before (round.beat_baseline = no takes it as it is)",
                          name, baseline);
     else if (isfinite(lift))
         trib_report_note(run->report, "baseline: %s %.4f; the model is %s by %.4f", name, baseline,

@@ -143,7 +143,8 @@ static enum trib_err check_data_keys(struct trib_scenario *s)
     if (s->job_config.stratify_by)
         return trib_conf_reject(&s->conf, "round", "stratify_by",
                                 "the devices of a simulation have no groups");
-    if (s->config.test_on == TRIB_TEST_ON_DEVICES && s->job_config.beat_baseline)
+    if (s->config.test_on == TRIB_TEST_ON_DEVICES &&
+        s->job_config.beat_baseline == TRIB_JOB_BEAT_YES)
         return trib_conf_reject(&s->conf, "round", "beat_baseline",
                                 "wants data.test_on = coordinator, which measures the baseline");
     if (s->config.test_on == TRIB_TEST_ON_DEVICES &&

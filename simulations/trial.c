@@ -50,9 +50,9 @@ static enum trib_err check_scenario(const struct trib_scenario *s)
                    config->stop_patience > 0 ? "stop_patience" : "deadline_s");
         return TRIB_ERR_INVAL;
     }
-    if (config->keep == TRIB_JOB_KEEP_BEST || config->beat_baseline) {
+    if (config->keep == TRIB_JOB_KEEP_BEST || config->beat_baseline == TRIB_JOB_BEAT_YES) {
         TRIB_ERROR("round.%s: the version to keep is chosen by the rows that a choice is judged by",
-                   config->beat_baseline ? "beat_baseline" : "keep");
+                   config->keep == TRIB_JOB_KEEP_BEST ? "keep" : "beat_baseline");
         return TRIB_ERR_INVAL;
     }
     if (config->eval_every == 0) {
@@ -72,6 +72,7 @@ enum trib_err trib_trial_load(const char *path, const char *const *sets, size_t 
     err = trib_trial_complain(s, trib_scenario_load(s, path, sets, count));
     if (!err)
         err = check_scenario(s);
+    s->job_config.beat_baseline = TRIB_JOB_BEAT_NO; // what is tried is judged by who tries it
     if (err)
         trib_scenario_destroy(s);
     else

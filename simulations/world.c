@@ -75,10 +75,10 @@ static enum trib_err create_vectors(struct trib_world *world)
     }
     if (world->job->config.keep == TRIB_JOB_KEEP_BEST)
         world->best = trib_alloc_aligned(params, sizeof(*world->best));
-    if (world->job->config.beat_baseline)
+    if (trib_gate_is_on(&world->job->config))
         world->initial = trib_alloc_aligned(params, sizeof(*world->initial));
     if ((world->job->config.keep == TRIB_JOB_KEEP_BEST && !world->best) ||
-        (world->job->config.beat_baseline && !world->initial))
+        (trib_gate_is_on(&world->job->config) && !world->initial))
         return TRIB_ERR_NOMEM;
     if (trib_job_tail(world->job) > 0)
         world->tail = trib_alloc_aligned(params, sizeof(*world->tail));

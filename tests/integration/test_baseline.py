@@ -43,7 +43,8 @@ class BaselineTest(fleet.Case):
 
     def test_each_evaluation_stands_beside_a_baseline(self):
         for kind, low, high in [("prior", 0.08, 0.15), ("linear", 0.85, 0.99)]:
-            played = self.both("round.rounds=3", f"round.baseline={kind}")
+            played = self.both("round.rounds=3", f"round.baseline={kind}",
+                               "round.beat_baseline=no")  # 3 rounds do not beat the linear one
             self.assertEqual([r["round"] for r in played.rounds], [1, 2, 3])  # none for the linear one
             for r in played.rounds:
                 beside = r["metrics"]["baseline"]
@@ -54,9 +55,11 @@ class BaselineTest(fleet.Case):
         self.assertIsNone(self.both("round.rounds=1", "round.baseline=none").done["baseline"])
 
     def test_the_gate_stops_a_candidate_that_is_worse(self):
-        untrained = Played(self, "inprocess", "round.learning_rate=0", "round.rounds=1")
-        for gate in [[], ["round.baseline=linear"], ["round.keep=best"]]:
-            gate = ["round.beat_baseline=yes", *gate]
+        untrained = Played(self, "inprocess", "round.learning_rate=0", "round.rounds=1",
+                           "round.beat_baseline=no")
+        # The first is the default.
+        for gate in [[], ["round.beat_baseline=yes", "round.baseline=linear"],
+                     ["round.beat_baseline=yes", "round.keep=best"]]:
             good = self.both("round.rounds=20", *gate)
             self.assertFalse(good.done["refused"])
             self.assertGreater(good.done["baseline"]["lift"], 0)
@@ -66,6 +69,8 @@ class BaselineTest(fleet.Case):
             self.assertEqual(bad.done["version"], 4)  # one more: what was there before
             self.assertEqual(bad.params, untrained.params)
             self.assertIn("REFUSED", bad.stderr)
+        for sets in [["round.beat_baseline=no"], ["round.baseline=none"]]:
+            self.assertFalse(Played(self, "inprocess", *WORSE, *sets).done["refused"])
         margin = self.both("round.rounds=3", "round.beat_baseline=yes", "round.baseline_margin=0.95",
                            status=REFUSED)
         self.assertTrue(margin.done["refused"])
@@ -96,7 +101,9 @@ class BaselineTest(fleet.Case):
         self.assertEqual(self.both(*heart).done["diagnosis"], "overfitting")
 
     def test_keys_that_do_not_go_together(self):
-        for sets, word in [(["round.baseline_margin=0.1"], "beat_baseline"),
+        for sets, word in [(["round.baseline_margin=0.1", "round.beat_baseline=no"],
+                            "beat_baseline"),
+                           (["round.baseline_margin=0.1", "round.baseline=none"], "beat_baseline"),
                            (["round.beat_baseline=yes", "round.baseline=none"], "baseline"),
                            (["round.keep=best", "round.eval_every=0"], "keep"),
                            (["round.baseline=linear", "privacy.mode=local",
@@ -146,6 +153,20 @@ class BaselineTest(fleet.Case):
                                             baseline_margin=0.2),
                                "refused")
             self.assertEqual(tried.model_digest(), kept)
+
+    def test_the_first_job_of_a_fleet_that_learns_nothing_is_refused(self):
+        with fleet.Fleet() as tried:
+            rows = [row.rsplit(",", 1) for row in self.start(tried)]
+            test = [f"{row},{(int(label) + 5) % 10}" for row, label in rows]  # other digits
+            job = tried.submit(SPEC, test, rounds=2, learning_rate=0.1, batch=16, cohort=2,
+                               beat_baseline="auto")
+            shown = tried.wait_for_job(job, "refused")
+            self.assertEqual(shown["reason"], "the version is not better than the baseline")
+            self.assertIn("round.beat_baseline = no", shown["advice"])
+            latest = tried.ctl("models", "show", "latest")[0]
+            first = tried.ctl("models", "ls")[0]  # there was nothing before: as it was drawn
+            self.assertEqual((first["kind"], latest["kind"]), ("initial", "restored"))
+            self.assertEqual(latest["model_digest"], first["model_digest"])
 
     def test_it_does_not_matter_where_the_coordinator_dies(self):
         points = [p for p in fleet.crash_points("tributary-coordinator")

@@ -13,7 +13,7 @@ import fleet
 LEFT = ("2 - dense 1 sigmoid", [[4.0, 0.0], [0.0]])
 RIGHT = ("2 - dense 2 relu - dense 1 sigmoid", [[0.0, 1.0, 0.0, -1.0], [0.0, 0.0], [4.0, -4.0], [0.0]])
 SHAPES = {LEFT[0]: [[1, 2], [1]], RIGHT[0]: [[2, 2], [2], [1, 2], [1]]}
-STANDS = {"rounds": 1, "learning_rate": 1e-12, "cohort": 2, "beat_baseline": "no"}  # as planted
+STANDS = {"rounds": 1, "learning_rate": 1e-12, "cohort": 2}  # as planted
 
 
 def sigmoid(z):
@@ -188,7 +188,7 @@ class EnsembleVersionTest(fleet.Case):
             self.assertIn("too few", self.refused(tried, left, right, "--validation", 1e-9,
                                                   status=5))
             other = tried.submit("2 - dense 3 softmax", ["0.1,0.2,2"] * 9, scale=1, cohort=2,
-                                 rounds=1, beat_baseline="no")
+                                 rounds=1)
             tried.wait_for_job(other)
             other = tried.ctl("models", "show", "latest")[0]["version"]
             self.assertIn(f"version {other}: its model '2 - dense 3 softmax' has not the inputs",
@@ -196,7 +196,7 @@ class EnsembleVersionTest(fleet.Case):
             unseen = self.play(tried, LEFT, test, eval_every=0)
             self.assertIn("no held-out rows", self.refused(tried, unseen, right, status=5))
             # As long as a job runs there is none.
-            tried.submit(LEFT[0], test, scale=1, cohort=3, rounds=1, beat_baseline="no")
+            tried.submit(LEFT[0], test, scale=1, cohort=3, rounds=1)
             self.assertIn("a job runs", self.refused(tried, left, right))
 
     def test_members_of_one_pipeline_go_together_and_others_do_not(self):
@@ -228,7 +228,7 @@ class EnsembleVersionTest(fleet.Case):
 
     def play_prepared(self, tried, spec, test, schema, step):
         path = tried.write_job(spec, test, scale=1, cohort=2, rounds=3, local_epochs=20,
-                               learning_rate=0.1, beat_baseline="no",
+                               learning_rate=0.1,
                                data="schema = s.ini\nprepare = p.ini\n")
         (path.parent / "s.ini").write_text(schema)
         (path.parent / "p.ini").write_text(f"[step {step}]\ncolumns = a | b\n")

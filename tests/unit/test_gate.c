@@ -87,7 +87,7 @@ static void the_gate_lets_through_what_is_better(void **state)
     const struct trib_held_out good = measured(20, -10), equal = measured(0, -1),
                                bad = measured(-20, 10);
     assert_true(trib_gate_passes(&job, &bad)); // without a gate
-    job.config.beat_baseline = true;
+    job.config.beat_baseline = TRIB_JOB_BEAT_YES;
     assert_true(trib_gate_passes(&job, &good));
     assert_false(trib_gate_passes(&job, &equal));
     assert_false(trib_gate_passes(&job, &bad));
@@ -95,6 +95,55 @@ static void the_gate_lets_through_what_is_better(void **state)
     assert_true(trib_gate_passes(&job, &good)); // by just that
     job.config.baseline_margin = 0.26;
     assert_false(trib_gate_passes(&job, &good));
+}
+
+// Unless somebody says otherwise a candidate must be better where that can be told.
+static void by_default_there_is_a_gate_where_it_is_fair(void **state)
+{
+    (void)state;
+    const struct trib_held_out blind = measured(-20, 10);
+    struct trib_job_config *config = &job.config;
+    config->beat_baseline = TRIB_JOB_BEAT_AUTO;
+    assert_true(trib_gate_is_on(config));
+    assert_true(trib_gate_passes(&job, &blind)); // no baseline was measured
+    assert_int_equal(trib_gate_begin(&job, evaluator), TRIB_OK);
+    // Nobody is called class 1 by the last three, as the prior has it: what they are sure of counts.
+    const struct trib_held_out good = measured(20, -10), bad = measured(-20, 10),
+                               surer = measured(1, -1.6F), unsure = measured(0, -0.1F),
+                               same = measured(0, -1.0986123F);
+    assert_true(trib_held_out_lift(&surer) == 0 && trib_held_out_lift(&unsure) == 0);
+    assert_true(trib_gate_passes(&job, &good));
+    assert_false(trib_gate_passes(&job, &bad));
+    assert_true(trib_gate_passes(&job, &surer));
+    assert_false(trib_gate_passes(&job, &unsure));
+    assert_true(fabs(same.validation.loss - same.baseline.loss) < 1e-6);
+    config->baseline_margin = 0.1;
+    assert_true(trib_gate_passes(&job, &good));
+    assert_false(trib_gate_passes(&job, &surer));
+    // A candidate whose value does not exist is not better than what has one.
+    struct trib_held_out broken = good;
+    broken.validation.accuracy = (double)NAN;
+    assert_false(trib_gate_passes(&job, &broken));
+    // Where nothing is compared, or not fairly, there is none.
+    const struct trib_job_config usual = *config;
+    config->eval_every = 0;
+    assert_false(trib_gate_is_on(config));
+    *config = usual;
+    config->baseline = TRIB_JOB_BASELINE_NONE;
+    assert_false(trib_gate_is_on(config));
+    *config = usual;
+    config->primary_metric = TRIB_JOB_METRIC_NDCG_AT_K;
+    assert_false(trib_gate_is_on(config));
+    *config = usual;
+    config->class_weights = 1; // an accuracy pays for them
+    assert_false(trib_gate_is_on(config));
+    assert_true(trib_gate_passes(&job, &bad));
+    config->primary_metric = TRIB_JOB_METRIC_F1;
+    assert_true(trib_gate_is_on(config));
+    *config = usual;
+    config->beat_baseline = TRIB_JOB_BEAT_NO;
+    assert_false(trib_gate_is_on(config));
+    assert_true(trib_gate_passes(&job, &bad));
 }
 
 // A linear baseline that is harder takes the prior's place, and comes back from its report.
@@ -121,7 +170,7 @@ static void the_harder_baseline_counts(void **state)
     const struct trib_held_out with = measured(20, -10);
     assert_string_equal(with.baseline.name, "linear");
     assert_true(with.baseline.value == 1);
-    job.config.beat_baseline = true;
+    job.config.beat_baseline = TRIB_JOB_BEAT_YES;
     assert_false(trib_gate_passes(&job, &with)); // as good as the linear one is not better
 
     (void)end(NULL);
@@ -164,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_model_stands_beside_the_best_constant, begin, end),
         cmocka_unit_test_setup_teardown(the_gate_lets_through_what_is_better, begin, end),
+        cmocka_unit_test_setup_teardown(by_default_there_is_a_gate_where_it_is_fair, begin, end),
         cmocka_unit_test_setup_teardown(the_harder_baseline_counts, begin, end),
         cmocka_unit_test(members_are_found_in_what_they_are_of),
     };
