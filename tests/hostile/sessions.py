@@ -185,7 +185,7 @@ class Line:
         folder.mkdir()
         (folder / "rows.csv").write_text(ROWS)
         text = (f"[model]\nspec = {SPEC}\n[round]\nrounds = 1\ncohort = {len(DEVICES)}\n"
-                f"min_accepted = 1\n[data]\ntest = rows.csv\n"
+                f"min_accepted = 1\nbeat_baseline = no\n[data]\ntest = rows.csv\n"
                 f"[privacy]\nmode = {mode}\nsend_tick_ms = 0\n{PRIVACY[mode]}")
         self.ask("jobs", "submit", "--accept-drowned-signal", body=text.encode(), name="job.ini",
                  folder=str(folder))

@@ -78,6 +78,8 @@ class PagesTest(fleet.Case):
         keys = dict(SHORT)
         if settings(words).get("data.test_on") == "devices":
             keys["round.cohort"] = 20
+        if "round.beat_baseline=yes" not in words:
+            keys["round.beat_baseline"] = "no"  # one round need not be better
         return [*words, *[word for key, value in keys.items()
                           for word in ("--set", f"{key}={value}")]]
 

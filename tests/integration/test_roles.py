@@ -19,8 +19,8 @@ OPERANDS = {"jobs submit": ["EMPTY"], "jobs show": ["99"], "jobs selection": ["9
             "jobs start": ["99"], "jobs pause": ["99"], "jobs cancel": ["99"],
             "devices approve": ["nobody"], "devices revoke": ["nobody"], "roster load": ["EMPTY"],
             "rounds show": ["99"], "rounds measured": ["99"], "rounds counted": ["99"],
-            "models show": ["99"], "models export": ["99"], "backup": ["EMPTY"],
-            "keys retire": ["99"]}
+            "models show": ["99"], "models export": ["99"], "keys retire": ["99"],
+            "models ensemble": ["98", "99"], "backup": ["EMPTY"]}
 
 
 @unittest.skipIf(os.geteuid() != 0, "only root can ask as somebody else")

@@ -216,7 +216,8 @@ class RunbooksTest(fleet.Case):
     def test_the_runbooks_are_these(self):
         text = (fleet.SOURCE / PAGE).read_text().split("\n## Runbooks\n")[1].split("\n## ")[0]
         self.assertEqual(re.findall(r"^### (.*)$", text, re.MULTILINE),
-                         ["Install", "First fleet", "Backup", "Upgrade", "Rotate keys", "Rotate the coordinator's keys", "Revoke",
+                         ["Install", "First fleet", "Backup", "A refused job", "Upgrade",
+                          "Rotate keys", "Rotate the coordinator's keys", "Revoke",
                           "Disk full", "Lost coordinator"])
 
 

@@ -37,6 +37,7 @@ static const struct wanted {
     {"models ls", {false, true, true, true}, false},
     {"models show", {false, true, true, true}, false},
     {"models export", {false, true, true, true}, false},
+    {"models ensemble", {false, false, true, true}, true},
     {"keys list", {false, true, true, true}, false},
     {"keys retire", {false, false, false, true}, true},
     {"backup", {false, false, false, true}, true},
