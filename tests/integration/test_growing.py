@@ -73,6 +73,7 @@ class Growing(fleet.Fleet):
         self.text = (f"[model]\nspec = {COLUMNS} - dense 1 linear\n{{init}}"
                      f"[round]\nrounds = 1\ncohort = 1\nmode = {mode}\nbatch = 1\n"
                      f"learning_rate = {RATE}\nreport_ms = {{report_ms}}\n"
+                     "beat_baseline = no\n"  # one held-out row is its own best constant
                      "[privacy]\nmode = off\n[data]\ntest = test.csv\n")
         self.is_first = True
 
