@@ -34,6 +34,7 @@ struct trib_peer {
     uint64_t conflict_round;        // the newest round when its last conflict was recorded
     uint64_t twins;                 // times that its key was found in two live sessions
     uint64_t twin_ms;               // when that was last recorded; 0: never
+    bool is_asking;                 // the store is asked about an update of before
 };
 
 enum trib_verdict {

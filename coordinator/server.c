@@ -319,12 +319,6 @@ void trib_server_destroy(struct trib_server *server)
     trib_rounds_free(server);
     trib_jobs_free(server->job);
     trib_version_destroy(server->head);
-    while (server->known_list) {
-        struct trib_known_update *known = server->known_list;
-        server->known_list = known->next;
-        free(known->checksums);
-        free(known);
-    }
     trib_map_destroy(server->known);
     trib_peers_destroy(server->peers);
     trib_frames_destroy(server->receive_frames);

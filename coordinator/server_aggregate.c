@@ -281,8 +281,6 @@ static uint32_t collect_members(struct trib_server *server, struct trib_aggregat
 {
     uint32_t count = 0;
     for (const struct trib_known_update *k = server->known_list; k; k = k->next) {
-        if (k->round != server->run->id)
-            continue;
         const struct trib_peer *peer = trib_peers_by_id(server->peers, k->device);
         if (groups && peer)
             memcpy(groups[count], peer->row.group, sizeof(groups[count]));

@@ -205,17 +205,6 @@ static void tell_round_end(struct trib_server *server)
     }
 }
 
-// The checksums of a round's updates are needed no more; their ids are, for DUPLICATE.
-static void forget_checksums(struct trib_server *server, uint64_t round_id)
-{
-    for (struct trib_known_update *k = server->known_list; k; k = k->next) {
-        if (k->round == round_id) {
-            free(k->checksums);
-            k->checksums = NULL;
-        }
-    }
-}
-
 // The moments of the new version are durable with it; those before it have had their day.
 static void take_moments(struct trib_server *server, uint64_t version)
 {
@@ -303,8 +292,6 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
               op->result.seconds);
     TRIB_CRASH_POINT("end.head");
     tell_round_end(server);
-    forget_checksums(server, run->id);
-    trib_known_prune(server, op->prune_before);
     sweep(server, run->id);
     take_pass(active, run, &op->result, op->state == TRIB_ROUND_COMMITTED);
     if (run->step.prepare && trib_jobs_take_step(active, &run->step))

@@ -102,6 +102,7 @@ void trib_rounds_free(struct trib_server *server)
 {
     trib_run_free(server->run);
     server->run = NULL;
+    trib_known_forget(server);
 }
 
 // ---- Sealing
@@ -292,12 +293,16 @@ void trib_rounds_pump(struct trib_server *server)
     }
     switch (run->round.state) {
     case TRIB_ROUND_PLANNED: return; // being made durable
-    case TRIB_ROUND_SELECTING: trib_rounds_offer(server); return;
+    case TRIB_ROUND_SELECTING:
+        trib_leases_save(server);
+        trib_rounds_offer(server);
+        return;
     case TRIB_ROUND_KEYS:
     case TRIB_ROUND_SHARES:
     case TRIB_ROUND_CONSISTENCY:
     case TRIB_ROUND_UNMASKING: trib_secagg_pump(server); return;
     case TRIB_ROUND_COLLECTING:
+        trib_leases_save(server);
         if (run->plan.is_masked)
             trib_secagg_pump(server);
         return;
@@ -359,6 +364,8 @@ static void take_lease(void *user, const struct trib_store_lease *lease, const c
     if (run->round.member_count >= run->capacity)
         return;
     run->changed_ms[run->round.member_count] = lease->changed_ms;
+    run->uploads[run->round.member_count].is_over = true; // if it is, the store has said so
+    run->uploads[run->round.member_count].has_expired = lease->state == TRIB_LEASE_EXPIRED;
     run->members[run->round.member_count++] = (struct trib_round_member){
         .device = lease->device,
         .lease = (enum trib_lease_state)lease->state,
@@ -374,8 +381,7 @@ static void take_update(void *user, const struct trib_store_update *update)
         recovery->err = TRIB_ERR_NOMEM;
         return;
     }
-    uint32_t member =
-        run && update->round == run->id ? trib_round_find(&run->round, update->device) : UINT32_MAX;
+    const uint32_t member = trib_round_find(&run->round, update->device);
     if (member == UINT32_MAX)
         return;
     const size_t blocks = trib_segment_checksum_count(trib_segment_slot_size(run->segment));
@@ -460,19 +466,13 @@ enum trib_err trib_rounds_recover(struct trib_server *server)
     TRIB_CRASH_POINT("recover.segments");
     if (!err && is_open)
         err = resume_run(server, &recovery);
-    if (!err)
-        err = trib_store_updates(server->store, 0, take_update, &recovery);
+    if (!err && server->run) // the newest: no update is of a later one
+        err = trib_store_updates(server->store, server->run->id, take_update, &recovery);
     TRIB_CRASH_POINT("recover.updates");
     if (!err)
         err = recovery.err;
     if (err)
         return err;
-    for (struct trib_known_update *k = server->known_list; k; k = k->next) {
-        if (!server->run || k->round != server->run->id) {
-            free(k->checksums);
-            k->checksums = NULL;
-        }
-    }
     if (server->run)
         resume_state(server, &recovery);
     return TRIB_OK;

@@ -115,6 +115,7 @@ struct trib_member_upload {
     size_t received;
     uint32_t *checksums; // owned, after the check
     bool has_expired;    // its lease, and when is noted
+    bool is_over;        // its lease, and the store knows
 };
 
 // The secure aggregation of a round.
@@ -139,6 +140,7 @@ struct trib_round_run {
     struct trib_peer **candidates; // in the order drawn; (candidate_count)
     size_t candidate_count, candidate_next;
     uint32_t offers_in_flight; // leases being made durable
+    bool is_saving;            // leases that are over are being made durable
     struct trib_segment *segment;
     bool *slot_used; // (slot count)
     struct trib_admit_round rule;
@@ -192,15 +194,21 @@ struct trib_active_job {
     bool wants_cancel; // the operator's wish, when the open round is over
 };
 
-// An update that is durable, by its id.
+// An update of the open round that is durable, by its id.
 struct trib_known_update {
     uint8_t id[TRIB_MSG_ID_SIZE];
     uint8_t digest[TRIB_DIGEST_SIZE];
     uint64_t device;
-    uint64_t round;
     uint32_t slot, weight;
-    uint32_t *checksums; // owned; NULL for rounds that are over
+    uint32_t *checksums; // owned
     struct trib_known_update *next;
+};
+
+// What is durable under an id, in whichever round.
+struct trib_known_row {
+    bool is_found;
+    uint64_t device;
+    uint8_t digest[TRIB_DIGEST_SIZE];
 };
 
 // An update that is being made durable, in server_upload.c; it may outlive its round.
@@ -249,13 +257,14 @@ struct trib_server {
     struct trib_version *head;
     bool is_combining; // an ensemble is being made, which becomes the next version
     struct trib_round_run *run;
-    struct trib_map *known; // update id: struct trib_known_update
+    struct trib_map *known; // update id: struct trib_known_update, of the open round
     struct trib_known_update *known_list;
     uint64_t last_round_id;
     struct trib_log_limit ahead_limit; // of id=device-ahead: a whole fleet may be
     size_t ops_in_flight;              // operations and worker jobs that will still come back
     uint64_t accepts_in_flight;        // of those, updates that are being made durable
     struct trib_accepting *accepting;  // which they are
+    uint64_t asks_in_flight;           // devices whose update of before the store is asked about
     size_t backups;                    // that copy files now
     struct trib_store_old old; // versions that are dropped, and whose files are not removed yet
     bool old_in_flight;
@@ -352,11 +361,29 @@ void trib_upload_tick(struct trib_server *server, uint64_t now_ms);
 void trib_upload_pump(struct trib_server *server);       // credit and turns
 void trib_upload_finish_all(struct trib_server *server); // the round is over for uploads
 void trib_upload_release(struct trib_server *server, uint32_t member);
+// What the store says of an update that is not of the open round: its answer.
+void trib_upload_answer_old(struct trib_server *server, struct trib_peer *peer,
+                            const struct trib_msg_upload_begin *begin,
+                            const struct trib_known_row *known);
+
+// ---- server_lease.c
+// Make those durable that are over; nothing when there are none, or others are on their way.
+void trib_leases_save(struct trib_server *server);
+// Is it over without the store knowing yet? Then its device is not to be told.
+bool trib_leases_is_unsaved(const struct trib_round_run *run, uint32_t member);
+
+// ---- server_known.c
+// One more of the open round; NULL: no memory.
 struct trib_known_update *trib_known_add(struct trib_server *server,
                                          const struct trib_store_update *update);
-
-// Forget updates of rounds before this one, as the store does.
-void trib_known_prune(struct trib_server *server, uint64_t round_min);
+void trib_known_forget(struct trib_server *server); // the round is over
+// On the thread of the store: whatever round it is of.
+TRIB_CHECKED enum trib_err trib_known_find(struct trib_store *store,
+                                           const uint8_t id[static TRIB_MSG_ID_SIZE],
+                                           struct trib_known_row *ret_row);
+// Have the store asked; the device gets its answer when it is known. False: it is to ask again.
+bool trib_known_ask(struct trib_server *server, struct trib_peer *peer,
+                    const struct trib_msg_upload_begin *begin);
 
 // ---- server_round.c
 // Do whatever can be done now: open a round, offer, seal, aggregate, end. After every event.

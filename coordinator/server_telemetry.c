@@ -4,7 +4,7 @@
 uint64_t trib_server_uploads_in_flight(const struct trib_server *server)
 {
     // Those that are being made durable may outlive their round.
-    uint64_t count = server->accepts_in_flight;
+    uint64_t count = server->accepts_in_flight + server->asks_in_flight;
     for (uint32_t i = 0; server->run && i < server->run->round.member_count; i++) {
         switch (server->run->uploads[i].state) {
         case TRIB_UPLOAD_WAITING:

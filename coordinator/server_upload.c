@@ -181,17 +181,13 @@ static bool is_being_accepted(const struct trib_server *server,
     return accepting != NULL;
 }
 
-static enum trib_code judge_begin(struct trib_session_link *session, uint32_t member,
-                                  const struct trib_msg_upload_begin *begin)
+// `known` is what is durable under its id, in whichever round.
+static enum trib_code judge_begin(struct trib_server *server, struct trib_peer *peer,
+                                  const struct trib_msg_upload_begin *begin,
+                                  const struct trib_known_row *known)
 {
-    struct trib_server *server = session->server;
     struct trib_round_run *run = server->run;
-    const struct trib_known_update *known =
-        TRIB_PLANT("no-idempotency")
-            ? NULL
-            : trib_map_get(server->known, begin->update_id, TRIB_MSG_ID_SIZE);
-    const struct trib_admit_known durable = {.device = known ? known->device : 0,
-                                             .digest = known ? known->digest : NULL};
+    const struct trib_admit_known durable = {.device = known->device, .digest = known->digest};
     const struct trib_admit_claim claim = {
         .round_id = begin->round_id,
         .size = begin->size,
@@ -203,15 +199,51 @@ static enum trib_code judge_begin(struct trib_session_link *session, uint32_t me
     };
     const struct trib_admit_round none = {.round_id = 0};
     // Ids of so long ago are forgotten: nobody can tell whether it was counted.
-    if (!known && server->last_round_id > TRIB_SERVER_LEDGER_ROUNDS &&
+    if (!known->is_found && server->last_round_id > TRIB_SERVER_LEDGER_ROUNDS &&
         begin->round_id < server->last_round_id - TRIB_SERVER_LEDGER_ROUNDS)
         return TRIB_CODE_STALE;
-    enum trib_code code =
-        trib_admit_begin(run ? &run->rule : &none, run ? &run->round : NULL, member,
-                         session->peer->row.id, &claim, known ? &durable : NULL);
+    enum trib_code code = trib_admit_begin(run ? &run->rule : &none, run ? &run->round : NULL,
+                                           trib_rounds_member(server, peer), peer->row.id, &claim,
+                                           known->is_found ? &durable : NULL);
     if (code == TRIB_CODE_CONFLICT)
-        trib_audit_conflict(server, session->peer, begin->round_id);
+        trib_audit_conflict(server, peer, begin->round_id);
     return code;
+}
+
+static void answer_begin(struct trib_server *server, const struct trib_peer *peer,
+                         const struct trib_msg_upload_begin *begin, enum trib_code code)
+{
+    TRIB_INFO("round_id=%" PRIu64 " device=%s answered code=%s", begin->round_id, peer->row.name,
+              trib_code_text(code));
+    count_receipt(server, code);
+    if (peer->live)
+        trib_server_send_receipt(peer->live, begin->update_id, code);
+}
+
+void trib_upload_answer_old(struct trib_server *server, struct trib_peer *peer,
+                            const struct trib_msg_upload_begin *begin,
+                            const struct trib_known_row *known)
+{
+    const bool has_opened = server->run && server->run->id == begin->round_id; // in the meantime
+    const bool is_open =
+        !known->is_found && (has_opened || is_being_accepted(server, begin->update_id));
+    answer_begin(server, peer, begin,
+                 is_open ? TRIB_CODE_RETRY_LATER : judge_begin(server, peer, begin, known));
+}
+
+// What is in memory under its id, which is of the open round.
+static struct trib_known_row find_known(const struct trib_server *server,
+                                        const uint8_t id[static TRIB_MSG_ID_SIZE])
+{
+    struct trib_known_row row = {.is_found = false};
+    const struct trib_known_update *known =
+        TRIB_PLANT("no-idempotency") ? NULL : trib_map_get(server->known, id, TRIB_MSG_ID_SIZE);
+    if (known) {
+        row.is_found = true;
+        row.device = known->device;
+        memcpy(row.digest, known->digest, sizeof(row.digest));
+    }
+    return row;
 }
 
 // What a device says of its update shows that it cannot be counted in this round, whatever comes.
@@ -220,6 +252,29 @@ static bool is_hopeless(enum trib_code code)
     return code == TRIB_CODE_ARCH_MISMATCH || code == TRIB_CODE_BASE_MISMATCH ||
            code == TRIB_CODE_OVERSIZE || code == TRIB_CODE_SHAPE_OR_DECODE ||
            code == TRIB_CODE_BAD_WEIGHT || code == TRIB_CODE_MALFORMED;
+}
+
+// Its lease ends, so that the round does not wait for it; one begun before is cut.
+static void end_hopeless(struct trib_session_link *session, uint32_t member,
+                         const struct trib_msg_upload_begin *begin, enum trib_code code)
+{
+    struct trib_server *server = session->server;
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    server->counters.cut +=
+        upload->state == TRIB_UPLOAD_WAITING || upload->state == TRIB_UPLOAD_ACTIVE;
+    if (upload->state == TRIB_UPLOAD_ACTIVE)
+        (void)sink_close(session);
+    upload->state = TRIB_UPLOAD_WAITING;
+    upload->begin = *begin;
+    refuse(server, member, code);
+}
+
+// That it does not count is not durable yet: whoever dies now would not know, and offer again.
+static bool must_wait(const struct trib_round_run *run, uint32_t member)
+{
+    return run && member != UINT32_MAX &&
+           (trib_leases_is_unsaved(run, member) ||
+            (run->round.state == TRIB_ROUND_SEALED && !run->plan.is_masked));
 }
 
 void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
@@ -233,9 +288,16 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
         return;
     }
     server->counters.begins++;
+    const struct trib_known_row known = find_known(server, begin.update_id);
+    const bool is_accepting = is_being_accepted(server, begin.update_id);
+    if (!known.is_found && !is_accepting && !(server->run && server->run->id == begin.round_id)) {
+        if (!trib_known_ask(server, session->peer, &begin))
+            answer_begin(server, session->peer, &begin, TRIB_CODE_RETRY_LATER);
+        return;
+    }
     uint32_t member = trib_rounds_member(server, session->peer);
     struct trib_member_upload *upload = member == UINT32_MAX ? NULL : &server->run->uploads[member];
-    enum trib_code code = judge_begin(session, member, &begin);
+    enum trib_code code = judge_begin(server, session->peer, &begin, &known);
     bool is_same = upload && upload->state != TRIB_UPLOAD_NONE &&
                    memcmp(upload->begin.update_id, begin.update_id, TRIB_MSG_ID_SIZE) == 0 &&
                    memcmp(upload->begin.digest, begin.digest, TRIB_DIGEST_SIZE) == 0;
@@ -244,24 +306,14 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
         // The same one is about to be answered; another one of this device comes too late.
         code = is_same ? TRIB_CODE_RETRY_LATER : TRIB_CODE_ALREADY_COUNTED;
     }
-    if (is_being_accepted(server, begin.update_id))
+    if (is_accepting || (code && !known.is_found && must_wait(server->run, member)))
         code = TRIB_CODE_RETRY_LATER;
     if (code && upload && is_hopeless(code) && !is_under_way(upload->state)) {
-        // Its lease ends, so that the round does not wait for it; one begun before is cut.
-        server->counters.cut +=
-            upload->state == TRIB_UPLOAD_WAITING || upload->state == TRIB_UPLOAD_ACTIVE;
-        if (upload->state == TRIB_UPLOAD_ACTIVE)
-            (void)sink_close(session);
-        upload->state = TRIB_UPLOAD_WAITING;
-        upload->begin = begin;
-        refuse(server, member, code);
+        end_hopeless(session, member, &begin, code);
         return;
     }
-    if (code) {
-        TRIB_INFO("round_id=%" PRIu64 " device=%s answered code=%s", begin.round_id,
-                  session->peer->row.name, trib_code_text(code));
-        count_receipt(server, code);
-        trib_server_send_receipt(session, begin.update_id, code);
+    if (code || !upload) { // who is no member has a code
+        answer_begin(server, session->peer, &begin, code);
         return;
     }
     if (upload->state != TRIB_UPLOAD_NONE) { // begun before: go on with the same, drop another
@@ -423,7 +475,8 @@ struct accept_op {
     uint32_t member;
     struct trib_store_update update;
     struct trib_store_lease lease;
-    uint8_t *checksums; // owned, little-endian
+    uint8_t *checksums;          // owned, little-endian
+    struct trib_known_row known; // what is durable under its id, when that is not this one
 };
 
 // Group commit: the first of a batch syncs the slots of all that wait; the others find it done.
@@ -437,50 +490,28 @@ static enum trib_err accept_apply(struct trib_commit_op *commit_op, struct trib_
 {
     struct accept_op *op = (struct accept_op *)commit_op;
     enum trib_err err = trib_store_update_insert(store, &op->update);
+    if (err == TRIB_ERR_STATE) {
+        // Its id, its device or its slot: who sends an old id with the open round is told as ever.
+        const enum trib_err failed = trib_known_find(store, op->update.id, &op->known);
+        return failed ? failed : err;
+    }
     TRIB_CRASH_POINT("accept.row");
     return err ? err : trib_store_lease_put(store, &op->lease);
 }
 
-struct trib_known_update *trib_known_add(struct trib_server *server,
-                                         const struct trib_store_update *update)
+// Why the store did not take it.
+static enum trib_code judge_taken(struct trib_server *server, const struct accept_op *op)
 {
-    struct trib_known_update *known = trib_alloc(sizeof(*known));
-    size_t count = update->checksums_size / sizeof(uint32_t);
-    if (!known)
-        return NULL;
-    known->checksums = trib_alloc_array(count, sizeof(*known->checksums));
-    if (!known->checksums || trib_map_put(server->known, update->id, sizeof(update->id), known)) {
-        free(known->checksums);
-        free(known);
-        return NULL;
-    }
-    for (size_t i = 0; i < count; i++)
-        known->checksums[i] = trib_load_le32(update->checksums + 4 * i);
-    memcpy(known->id, update->id, sizeof(known->id));
-    memcpy(known->digest, update->digest, sizeof(known->digest));
-    known->device = update->device;
-    known->round = update->round;
-    known->slot = update->slot;
-    known->weight = update->weight;
-    known->next = server->known_list;
-    server->known_list = known;
-    return known;
-}
-
-void trib_known_prune(struct trib_server *server, uint64_t round_min)
-{
-    struct trib_known_update **link = &server->known_list;
-    while (*link) {
-        struct trib_known_update *known = *link;
-        if (known->round >= round_min) {
-            link = &known->next;
-            continue;
-        }
-        *link = known->next;
-        (void)trib_map_remove(server->known, known->id, sizeof(known->id));
-        free(known->checksums);
-        free(known);
-    }
+    const struct trib_known_row *known = &op->known;
+    struct trib_peer *peer = trib_peers_by_id(server->peers, op->update.device);
+    if (!known->is_found)
+        return TRIB_CODE_ALREADY_COUNTED;
+    if (known->device == op->update.device &&
+        memcmp(known->digest, op->update.digest, TRIB_DIGEST_SIZE) == 0)
+        return TRIB_CODE_DUPLICATE;
+    if (peer)
+        trib_audit_conflict(server, peer, op->round_id);
+    return TRIB_CODE_CONFLICT;
 }
 
 static void accept_finish(struct trib_server *server, struct trib_server_op *server_op)
@@ -507,10 +538,8 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
         }
     } else if (err == TRIB_OK) { // durable, but the round was cancelled: a repeat is a DUPLICATE
         server->counters.cut++;
-        if (!trib_known_add(server, &op->update))
-            trib_server_stop_failed(server);
     } else if (err == TRIB_ERR_STATE && run && run->id == op->round_id) {
-        refuse(server, op->member, TRIB_CODE_ALREADY_COUNTED); // the last line of defence held
+        refuse(server, op->member, judge_taken(server, op)); // the last line of defence held
     } else if (err == TRIB_ERR_STATE) {
         server->counters.cut++; // the same, and the round is gone
     } else {

@@ -427,6 +427,14 @@ enum trib_err trib_store_updates(struct trib_store *store, uint64_t round_min,
                          &reader, "i", round_min);
 }
 
+enum trib_err trib_store_update_get(struct trib_store *store, const uint8_t id[static 16],
+                                    trib_store_update_fn row, void *user)
+{
+    const struct trib_db_reader reader = {read_update, &row, user};
+    return trib_db_query(store, "SELECT * FROM ledger WHERE update_id=?", &reader, "b", id,
+                         (size_t)16);
+}
+
 enum trib_err trib_store_updates_prune(struct trib_store *store, uint64_t round_min)
 {
     return trib_db_run(store, "DELETE FROM ledger WHERE round<?", "i", round_min);

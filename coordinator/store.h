@@ -233,6 +233,10 @@ typedef void (*trib_store_update_fn)(void *user, const struct trib_store_update 
 // Updates of rounds from `round_min` on, by round and device name.
 TRIB_CHECKED enum trib_err trib_store_updates(struct trib_store *store, uint64_t round_min,
                                               trib_store_update_fn row, void *user);
+// The one with this id; no row when there is none.
+TRIB_CHECKED enum trib_err trib_store_update_get(struct trib_store *store,
+                                                 const uint8_t id[static 16],
+                                                 trib_store_update_fn row, void *user);
 // Forget those of older rounds: their answers can no longer be asked for.
 TRIB_CHECKED enum trib_err trib_store_updates_prune(struct trib_store *store, uint64_t round_min);
 

@@ -4,6 +4,7 @@
 Kills at every point and at random: tests/crash.
 """
 import random
+import signal
 import time
 
 import fleet
@@ -87,6 +88,32 @@ class RestartTest(fleet.Case):
             for name in late:
                 tried.start_device(name)
             self.assert_well(tried, job)
+
+    def test_a_lease_that_is_over_stays_so(self):
+        rows = fleet.digits()
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for name, modes in (("d0", "off"), ("d1", "local")):  # d1 declines what is offered
+                tried.add_device(name, rows[200:300], modes=modes)
+                tried.start_device(name)
+            tried.wait_connected(2)
+            tried.processes["d0"].send_signal(signal.SIGSTOP)  # the round stays open
+            job = tried.submit(SPECS[0], rows[:200], rounds=1, cohort=2, min_accepted=1)
+            fleet.wait_until(lambda: tried.status()["declined"], "d1 has declined")
+            why = tried.status()["declined"]
+            time.sleep(0.3)  # a transaction
+            tried.kill("coordinator")
+            tried.start_coordinator()
+            tried.wait_connected(1)
+            time.sleep(0.5)
+            self.assertEqual(tried.status()["round_state"], "selecting")
+            self.assertFalse(tried.status()["declined"], why)  # it was not asked again
+            tried.processes["d0"].send_signal(signal.SIGCONT)
+            tried.wait_for_job(job)
+            ended = tried.ctl("rounds", "ls", "--job", job)[0]
+            leases = tried.ctl("rounds", "show", ended["id"])
+            self.assertEqual(sorted((lease["device"], lease["lease"]) for lease in leases),
+                             [("d0", "counted"), ("d1", "released")])
 
     def test_a_job_that_is_paused_at_any_moment_stays_so_and_gives_the_same_model(self):
         rng = random.Random(4)
