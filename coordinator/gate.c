@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/base/json.h"
@@ -25,13 +26,31 @@ static bool ranks(const struct trib_job_config *config)
                trib_job_metric_name((enum trib_job_metric)config->primary_metric));
 }
 
+// The job has said what is good enough, by another metric than the primary one.
+static bool has_other_target(const struct trib_job_config *config)
+{
+    const int target = config->target_metric;
+    if (target == TRIB_JOB_METRIC_NONE || target == config->primary_metric)
+        return false;
+    return config->primary_metric != TRIB_JOB_METRIC_NONE ||
+           (target != TRIB_JOB_METRIC_ACCURACY && target != TRIB_JOB_METRIC_MSE); // the usual ones
+}
+
+// Classes are weighed, or the threshold lies where something else than the accuracy is good. An
+// accuracy that nobody named would punish it.
+static bool gives_up_accuracy(const struct trib_job_config *config)
+{
+    const char *goal = config->threshold_goal;
+    const bool is_moved = goal[0] && strcmp(goal, "none") != 0 && strcmp(goal, "accuracy") != 0;
+    return config->primary_metric == TRIB_JOB_METRIC_NONE && (config->class_weights || is_moved);
+}
+
 bool trib_gate_is_on(const struct trib_job_config *config)
 {
-    const bool is_unnamed = config->primary_metric == TRIB_JOB_METRIC_NONE;
     if (config->beat_baseline != TRIB_JOB_BEAT_AUTO)
         return config->beat_baseline == TRIB_JOB_BEAT_YES;
     return config->eval_every > 0 && config->baseline != TRIB_JOB_BASELINE_NONE && !ranks(config) &&
-           !(config->class_weights && is_unnamed);
+           !has_other_target(config) && !gives_up_accuracy(config);
 }
 
 static enum trib_err check_linear(struct trib_conf *conf, const struct trib_job_config *config,

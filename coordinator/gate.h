@@ -10,9 +10,10 @@
 // stays.
 //
 // beat_baseline = auto, the default, is that wherever it can be fair: held-out rows are evaluated,
-// there is a baseline, the primary metric says something of it (no ranking of users), and the
-// job does not weigh its classes while it is measured by an accuracy that nobody named. With equal
-// values the smaller loss is the better one.
+// there is a baseline, the primary metric says something of it (no ranking of users), no target is
+// set by another metric, and the job does not give up accuracy (class_weights, a threshold_goal)
+// while it is measured by an accuracy that nobody named. With equal values the smaller loss is the
+// better one.
 #ifndef TRIB_COORDINATOR_GATE_H
 #define TRIB_COORDINATOR_GATE_H
 

@@ -65,7 +65,7 @@ class DataTest(fleet.Case):
         scenario = self.dir / "scenario.ini"
         dealt = "" if "[partition]" in keys else "[partition]\nclients = 3\n"
         scenario.write_text(f"[model]\nspec = {SPEC}\n{dealt}"
-                            "[round]\nrounds = 2\ncohort = 3\n[privacy]\nmode = off\n"
+                            "[round]\nrounds = 2\ncohort = 3\nbeat_baseline = no\n[privacy]\nmode = off\n"
                             f"[data]\ntrain = {name}\ntest_fraction = 0.3\n{keys}")
         done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json",
                          "--out", self.dir / f"run{self.runs}")

@@ -150,8 +150,9 @@ class MeasuredTest(fleet.Case):
                 rounds, _ = self.both_modes(
                     scenario, f"privacy.mode={mode}", "privacy.noise_multiplier=0.001",
                     "privacy.test_seed=3", "privacy.tally_scale=100",
-                    f"partition.clients={devices}", f"round.cohort={devices}", "round.rounds=2", "round.local_epochs=2",
-                    "round.evaluate_on_devices=1", KEEP)
+                    f"partition.clients={devices}", f"round.cohort={devices}", "round.rounds=2",
+                    "round.local_epochs=2", "round.evaluate_on_devices=1",
+                    "round.beat_baseline=no", KEEP)
                 kinds = [r.get("kind", "train") for r in rounds]
                 self.assertEqual(kinds, ["train", "evaluation"] * 2)
                 spent = [r["epsilon_pure"] for r in rounds]

@@ -163,7 +163,8 @@ class SimTest(fleet.Case):
         self.assert_spent(run, 64)
 
     def test_a_signal_that_drowns_is_refused_unless_accepted_by_name(self):
-        drowned = [*LOCAL, *FEW, *settings("privacy.target_epsilon=1", "round.rounds=2")]
+        drowned = [*LOCAL, *FEW, *settings("privacy.target_epsilon=1", "round.rounds=2",
+                                           "round.beat_baseline=no")]  # noise, and nothing else
         for mode in ["processes", "inprocess"]:
             run = self.play("digits", mode, *drowned, status=4)
             self.assertIn("below 0.05", run.done.stderr)
@@ -182,7 +183,8 @@ class SimTest(fleet.Case):
         other = self.play("digits", "inprocess", *seeded, "--set", "privacy.test_seed=8")
         self.assertNotEqual(run.last["model_digest"], other.last["model_digest"])
         for mode in ["local", "central"]:
-            self.play_both("digits", *seeded, *FEW, *settings(f"privacy.mode={mode}"),
+            self.play_both("digits", *seeded, *FEW,
+                           *settings(f"privacy.mode={mode}", "round.beat_baseline=no"),
                            "--accept-drowned-signal")
 
     @fleet.sweep

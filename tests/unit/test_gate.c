@@ -135,10 +135,25 @@ static void by_default_there_is_a_gate_where_it_is_fair(void **state)
     config->primary_metric = TRIB_JOB_METRIC_NDCG_AT_K;
     assert_false(trib_gate_is_on(config));
     *config = usual;
+    config->target_metric = TRIB_JOB_METRIC_AUC; // what is good enough is said
+    assert_false(trib_gate_is_on(config));
+    config->primary_metric = TRIB_JOB_METRIC_AUC;
+    assert_true(trib_gate_is_on(config));
+    *config = usual;
+    config->target_metric = TRIB_JOB_METRIC_ACCURACY; // by which it is measured anyhow
+    assert_true(trib_gate_is_on(config));
+    config->primary_metric = TRIB_JOB_METRIC_AUC;
+    assert_false(trib_gate_is_on(config));
+    *config = usual;
     config->class_weights = 1; // an accuracy pays for them
     assert_false(trib_gate_is_on(config));
     assert_true(trib_gate_passes(&job, &bad));
     config->primary_metric = TRIB_JOB_METRIC_F1;
+    assert_true(trib_gate_is_on(config));
+    *config = usual;
+    (void)snprintf(config->threshold_goal, sizeof(config->threshold_goal), "recall:0.9");
+    assert_false(trib_gate_is_on(config));
+    (void)snprintf(config->threshold_goal, sizeof(config->threshold_goal), "accuracy");
     assert_true(trib_gate_is_on(config));
     *config = usual;
     config->beat_baseline = TRIB_JOB_BEAT_NO;
