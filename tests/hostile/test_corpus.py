@@ -47,7 +47,7 @@ mode = off
 """
 
 # A start of a program for each case: with sanitizers some of them must do, but for ./check --sweeps.
-STARTS = ["scenario", "data", "coordinator", "client"]
+STARTS = ["scenario", "data", "coordinator", "keys", "client"]
 SOME = 6
 
 played = 0  # cases, over all tests

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """A coordinator that gets other keys, and devices that follow, at once or a year later."""
-import base64
 import json
 import os
 import shutil
@@ -117,6 +116,7 @@ class KeysTest(fleet.Case):
                                        ("keys rotate", "statement 2 signing"),
                                        ("keys retire", "2"), ("keys retire", "1")])
 
+    @fleet.sweep
     def test_a_token_and_a_backup_from_before(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
@@ -222,35 +222,20 @@ class KeysTest(fleet.Case):
             self.assertFalse((tried.dir / "keys.chain").exists())
             tried.end("coordinator")
             self.assertEqual(self.rotate(tried, "--keep-days", 3651).returncode, 2)
+            secret = (tried.dir / "coordinator.key").read_text().splitlines()[0]
             self.assertEqual(self.rotate(tried, "--keep-days", 0).returncode, 0)
-            self.assertFalse((tried.dir / "former-1.key").exists())
-            for _ in range(8):
-                self.assertEqual(self.rotate(tried, "--transport").returncode, 0)
-            done = self.rotate(tried)
-            self.assertEqual(done.returncode, 2)
-            self.assertIn("8 former keys are answered still: retire one first", done.stderr)
-            self.assertEqual(self.rotate(tried, "--signing").returncode, 0)
+            former = tried.dir / "former-1.key"
+            self.assertFalse(former.exists())
+            former.touch(0o600)
+            former.write_text(f"{secret}\n")  # as if its days had been until now
             tried.start_coordinator()
+            fleet.wait_until(lambda: not former.exists(), "it is retired by itself")
+            fleet.wait_until(lambda: tried.ctl("keys", "list")[0]["former"] == "retired", "said")
+            last = tried.ctl("audit", "ls")[-1]
+            self.assertEqual((last["actor"], last["action"], last["subject"]),
+                             ("coordinator", "keys retire", "1: its days are over"))
             tried.start_device("one")
             fleet.wait_until(lambda: "id=coordinator-silent" in tried.log("one"), "it is shut out")
-            tried.end("one")
-            tried.end("coordinator")
-            for changed, says in (("chain", "statement 1: KEYS_SIGNATURE"),
-                                  ("key", "is not what keys.chain ends with")):
-                path = tried.dir / {"chain": "keys.chain", "key": "coordinator.key"}[changed]
-                kept = path.read_bytes()
-                path.write_bytes(self.spoil(kept, changed))
-                done = fleet.run("tributary-coordinator", "run", tried.dir)
-                self.assertEqual(done.returncode, 6)
-                self.assertIn(says, done.stderr)
-                path.write_bytes(kept)
-
-    def spoil(self, data, what):
-        if what == "chain":
-            at = data.index(b"\x12\x40") + 2  # the first signature
-            return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
-        return b"x25519 " + base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=") + \
-            data[data.index(b"\nrelease"):]
 
     @fleet.sweep
     def test_a_kill_at_any_moment_leaves_keys_that_devices_follow(self):

@@ -196,6 +196,34 @@ static void a_former_key_is_the_one_that_was_replaced(void **state)
     assert_int_equal(loaded.former_count, 1);
 }
 
+static void there_is_an_end_to_what_is_answered_and_to_the_chain(void **state)
+{
+    (void)state;
+    struct trib_identity after;
+    struct trib_keys_change change = both;
+    char name[TRIB_KEYS_NAME_SIZE];
+    for (int i = 0; i < TRIB_KEYS_FORMER_MAX; i++)
+        assert_int_equal(trib_keys_rotate(files_dir, &change, &after), TRIB_OK);
+    assert_int_equal(trib_keys_rotate(files_dir, &change, &after), TRIB_ERR_LIMIT);
+    files_assert_logged("8 former keys are answered still: retire one first");
+    for (uint64_t id = 1; id <= TRIB_KEYS_FORMER_MAX; id++) {
+        trib_keys_former_name(id, name);
+        assert_true(trib_keys_is_name(name));
+        assert_true(is_there(name));
+        forget(name); // as retirement does
+    }
+    change.keep_days = 0;
+    for (int i = TRIB_KEYS_FORMER_MAX; i < TRIB_KEY_LINKS_MAX; i++)
+        assert_int_equal(trib_keys_rotate(files_dir, &change, &after), TRIB_OK);
+    assert_int_equal(after.chain.count, TRIB_KEY_LINKS_MAX);
+    assert_int_equal(after.former_count, 0);
+    assert_int_equal(trib_keys_rotate(files_dir, &change, &after), TRIB_ERR_LIMIT);
+    files_assert_logged("64 times");
+    assert_false(trib_keys_is_name("former-.key"));
+    assert_false(trib_keys_is_name("former-1.keys"));
+    assert_false(trib_keys_is_name("coordinator.key"));
+}
+
 static void append(struct trib_store *store, const struct trib_identity *identity)
 {
     static struct trib_audit_signer signer;
@@ -260,6 +288,7 @@ int main(void)
         IN_DIR(an_interrupted_change_has_taken_place_or_it_has_not),
         IN_DIR(a_chain_that_is_not_ours_or_not_whole_does_not_load),
         IN_DIR(a_former_key_is_the_one_that_was_replaced),
+        IN_DIR(there_is_an_end_to_what_is_answered_and_to_the_chain),
         IN_DIR(the_audit_log_goes_on_under_the_next_key_and_not_back),
     };
     return cmocka_run_group_tests(tests, files_setup, end);
