@@ -11,7 +11,8 @@
 // ---- Scheduling
 
 enum {
-    SHORT_SIZE = 128 // bytes: a frame of a control message with next to nothing in it
+    SHORT_SIZE = 128, // bytes: a frame of a control message with next to nothing in it
+    TURNS = 8,        // of a large buffer each, before others have theirs
 };
 
 enum schedule {
@@ -38,7 +39,7 @@ void trib_channel_wake(struct trib_channel *channel)
     }
 }
 
-static void run(struct trib_work *work);
+static void run_in(struct trib_channel *channel, int turns);
 
 // Nothing but short records of an open session: an idle device's sign of life, a reply. Long ones
 // are deciphered and written to files, a handshake is arithmetic: both belong to the executor.
@@ -65,7 +66,7 @@ static void on_received(void *user, enum trib_err err, size_t size)
     }
     (void)trib_channel_ref(channel); // the work item's
     if (!err && is_short(channel, size)) {
-        run(&channel->work);
+        run_in(channel, 0);
         return;
     }
     __atomic_store_n(&channel->schedule, SCHEDULE_QUEUED, __ATOMIC_RELEASE);
@@ -139,12 +140,13 @@ static void work_close(struct trib_channel *channel)
     channel->options.handler->closed(channel->options.user, channel, reason);
 }
 
-static void run(struct trib_work *work)
+// `turns`: how often it may go on with what has come or left meanwhile, instead of being told.
+static void run_in(struct trib_channel *channel, int turns)
 {
-    struct trib_channel *channel = (struct trib_channel *)work;
     int running = SCHEDULE_RUNNING;
     for (;;) {
         __atomic_store_n(&channel->schedule, SCHEDULE_RUNNING, __ATOMIC_RELEASE);
+        channel->turns = turns;
         if (!trib_channel_wants_close(channel))
             trib_channel_work_receive(channel);
         if (!trib_channel_wants_close(channel))
@@ -157,6 +159,11 @@ static void run(struct trib_work *work)
             break;
     }
     trib_channel_unref(channel);
+}
+
+static void run(struct trib_work *work)
+{
+    run_in((struct trib_channel *)work, TURNS);
 }
 
 // ---- Life

@@ -59,6 +59,7 @@ struct trib_channel {
     bool has_said_hello;     // client
     bool is_welcomed;        // server: `opened` was called; client: the welcome came
     bool was_closed;         // `closed` was called
+    int turns;               // that this run of it has, 0 on a thread of nng
     uint8_t small_in[TRIB_CHANNEL_SMALL_SIZE];
     uint8_t small_out[TRIB_CHANNEL_SMALL_SIZE];
     struct trib_frame *frame_in;

@@ -130,15 +130,43 @@ static bool take_frames(struct trib_channel *channel)
             return false;
         memcpy(frame->data, channel->small_in, channel->in_used);
         channel->frame_in = frame;
-    } else if (channel->in_used == 0 && channel->frame_in) {
-        trib_frame_give(channel->options.receive_frames, channel->frame_in);
-        channel->frame_in = NULL;
     }
     // One that is whole is progress: the time of the next begins.
     if (!channel->frame_in)
         __atomic_store_n(&channel->in_ms, 0, __ATOMIC_RELAXED);
     else if (at > 0 || channel->in_ms == 0)
         __atomic_store_n(&channel->in_ms, trib_clock_mono_ms(), __ATOMIC_RELAXED);
+    return true;
+}
+
+static void count_received(struct trib_channel *channel, size_t size)
+{
+    channel->in_used += size;
+    if (channel->options.received_bytes)
+        __atomic_add_fetch(channel->options.received_bytes, size, __ATOMIC_RELAXED);
+}
+
+// Take frames as long as more have come meanwhile, but leave the others their turn. False: nothing
+// is to be received now.
+static bool take_what_is_there(struct trib_channel *channel)
+{
+    const size_t capacity = trib_frames_capacity(channel->options.receive_frames);
+    for (int turn = 0;; turn++) {
+        if (!take_frames(channel) || trib_channel_wants_close(channel))
+            return false;
+        if (!channel->frame_in || turn == channel->turns)
+            break;
+        size_t size = trib_conn_receive_now(
+            channel->conn, channel->frame_in->data + channel->in_used, capacity - channel->in_used);
+        if (size == 0)
+            break;
+        count_received(channel, size);
+    }
+    if (channel->in_used == 0 && channel->frame_in) {
+        trib_frame_give(channel->options.receive_frames, channel->frame_in);
+        channel->frame_in = NULL;
+        __atomic_store_n(&channel->in_ms, 0, __ATOMIC_RELAXED);
+    }
     return true;
 }
 
@@ -176,12 +204,9 @@ void trib_channel_work_receive(struct trib_channel *channel)
         trib_channel_close(channel, TRIB_CLOSE_PEER);
         return;
     }
-    if (has_received) {
-        channel->in_used += size;
-        if (channel->options.received_bytes)
-            __atomic_add_fetch(channel->options.received_bytes, size, __ATOMIC_RELAXED);
-    }
-    if (!take_frames(channel) || trib_channel_wants_close(channel))
+    if (has_received)
+        count_received(channel, size);
+    if (!take_what_is_there(channel))
         return;
     size_t capacity = channel->frame_in ? trib_frames_capacity(channel->options.receive_frames)
                                         : TRIB_CHANNEL_SMALL_SIZE;

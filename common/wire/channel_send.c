@@ -194,14 +194,15 @@ static bool seal_next(struct trib_channel *channel, uint8_t *out, size_t *ret_si
     return !err;
 }
 
-// Seal what waits, as much as there is room for, and give it to the connection.
-static void send_next(struct trib_channel *channel, size_t first)
+// Seal what waits, as much as there is room for, and give it to the connection. True: all of it
+// has left already. Otherwise the work item runs again when it has, unless there was nothing.
+static bool send_next(struct trib_channel *channel, size_t first, bool is_last_turn)
 {
     size_t used = 0;
     if (first > TRIB_CHANNEL_SMALL_SIZE && !channel->frame_out) {
         channel->frame_out = trib_frame_take(channel->options.send_frames, channel);
         if (!channel->frame_out)
-            return;
+            return false;
     }
     uint8_t *out = channel->frame_out ? channel->frame_out->data : channel->small_out;
     const size_t room = channel->frame_out ? trib_frames_capacity(channel->options.send_frames)
@@ -213,15 +214,20 @@ static void send_next(struct trib_channel *channel, size_t first)
         used += size;
     }
     if (used == 0 || trib_channel_wants_close(channel))
-        return;
+        return false;
     if (channel->options.sent_bytes)
         __atomic_add_fetch(channel->options.sent_bytes, used, __ATOMIC_RELAXED);
+    const size_t gone =
+        channel->frame_out && !is_last_turn ? trib_conn_send_now(channel->conn, out, used) : 0;
+    if (gone == used)
+        return true;
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);
     __atomic_store_n(&channel->out_ms, channel->frame_out ? trib_clock_mono_ms() : 0,
                      __ATOMIC_RELAXED);
-    trib_conn_send(channel->conn, out, used);
+    trib_conn_send(channel->conn, out + gone, used - gone);
+    return false;
 }
 
 // Everything was sent. Closing now, with bytes of the peer unread, would make the kernel reset the
@@ -264,7 +270,8 @@ void trib_channel_work_send(struct trib_channel *channel)
     (void)pthread_mutex_lock(&channel->lock);
     bool is_sending = channel->is_sending;
     bool has_failed = channel->has_failed;
-    bool closes = channel->closes_when_sent && !channel->items && !channel->bulks;
+    bool closes_when_sent = channel->closes_when_sent;
+    bool closes = closes_when_sent && !channel->items && !channel->bulks;
     enum trib_close_reason reason = channel->reason;
     (void)pthread_mutex_unlock(&channel->lock);
 
@@ -280,10 +287,16 @@ void trib_channel_work_send(struct trib_channel *channel)
     }
     if (channel->session.state != TRIB_SESSION_OPEN)
         return;
-    const size_t next = next_size(channel);
-    if (next > 0) {
-        send_next(channel, next);
-    } else if (channel->frame_out) {
+    size_t next = next_size(channel);
+    const bool has_sent = next > 0;
+    for (int turn = 1; next > 0; turn++) {
+        if (!send_next(channel, next, turn >= channel->turns))
+            return;
+        next = next_size(channel);
+    }
+    if (has_sent && closes_when_sent)
+        trib_channel_wake(channel); // nobody tells that all has left: it lingers now
+    if (channel->frame_out) {
         trib_frame_give(channel->options.send_frames, channel->frame_out);
         channel->frame_out = NULL;
         __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);

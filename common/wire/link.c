@@ -28,6 +28,7 @@ struct trib_conn {
     nng_stream *stream;
     nng_aio *receive_aio;
     nng_aio *send_aio;
+    nng_aio *now_aio;     // of what does not wait; NULL until it is used
     pthread_mutex_t lock; // guards what follows
     unsigned holds;       // operations in flight, their callbacks included, and a close under way
     bool is_receiving;
@@ -47,6 +48,7 @@ static void finish(struct trib_conn *conn)
     nng_stream_free(conn->stream);
     nng_aio_reap(conn->receive_aio); // freed in the background: this may be one of its callbacks
     nng_aio_reap(conn->send_aio);
+    nng_aio_free(conn->now_aio); // has no callback to wait for
     (void)pthread_mutex_destroy(&conn->lock);
     free(conn);
 }
@@ -169,6 +171,37 @@ void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
     (void)pthread_mutex_unlock(&conn->lock);
     if (!is_closing)
         submit_send(conn);
+}
+
+// ---- Without waiting
+
+// An operation without a callback takes what the kernel has, or has room for, within the call; one
+// that would have to wait is taken back. Bytes moved; errors are left to whoever waits next.
+static size_t move_now(struct trib_conn *conn, uint8_t *data, size_t size,
+                       void (*operation)(nng_stream *, nng_aio *))
+{
+    nng_iov iov = {.iov_buf = data, .iov_len = size};
+    if (!conn->now_aio && nng_aio_alloc(&conn->now_aio, NULL, NULL))
+        return 0;
+    (void)nng_aio_set_iov(conn->now_aio, 1, &iov);
+    operation(conn->stream, conn->now_aio);
+    nng_aio_cancel(conn->now_aio);
+    nng_aio_wait(conn->now_aio);
+    return nng_aio_result(conn->now_aio) ? 0 : nng_aio_count(conn->now_aio);
+}
+
+size_t trib_conn_receive_now(struct trib_conn *conn, uint8_t *data, size_t capacity)
+{
+    return move_now(conn, data, capacity, nng_stream_recv);
+}
+
+size_t trib_conn_send_now(struct trib_conn *conn, const uint8_t *data, size_t size)
+{
+    union { // nng only reads them, as above
+        const uint8_t *borrowed;
+        uint8_t *plain;
+    } from = {.borrowed = data};
+    return move_now(conn, from.plain, size, nng_stream_send);
 }
 
 void trib_conn_close(struct trib_conn *conn)

@@ -74,6 +74,11 @@ struct trib_conn_handler {
 void trib_conn_start(struct trib_conn *conn, const struct trib_conn_handler *handler, void *user);
 void trib_conn_receive(struct trib_conn *conn, uint8_t *data, size_t capacity);
 void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size);
+// What can be received or sent without waiting, in bytes, perhaps 0; no callback comes of it. With
+// nothing of the same direction outstanding, and before trib_conn_close, by the same thread. That
+// the peer is gone is told to who waits. Each callback costs two threads that must be woken.
+size_t trib_conn_receive_now(struct trib_conn *conn, uint8_t *data, size_t capacity);
+size_t trib_conn_send_now(struct trib_conn *conn, const uint8_t *data, size_t size);
 void trib_conn_close(struct trib_conn *conn);
 
 void trib_conn_peer_text(const struct trib_conn *conn, char text[static TRIB_PEER_TEXT_SIZE]);

@@ -358,6 +358,100 @@ static void a_connection_says_who_is_at_the_other_end(void **state)
     assert_int_equal(strncmp(meeting.peer, "127.0.0.1:", 10), 0);
 }
 
+// ---- Without waiting
+
+struct held {
+    struct trib_conn *conn;
+    uint64_t is_there, is_told, is_closed; // atomic
+    enum trib_err err;
+};
+
+static void on_told(void *user, enum trib_err err, size_t size)
+{
+    struct held *held = user;
+    (void)size;
+    held->err = err;
+    __atomic_store_n(&held->is_told, 1, __ATOMIC_RELEASE);
+}
+
+static void on_gone(void *user)
+{
+    struct held *held = user;
+    __atomic_store_n(&held->is_closed, 1, __ATOMIC_RELEASE);
+}
+
+static bool on_kept(void *user, struct trib_conn *conn)
+{
+    static const struct trib_conn_handler handler = {.received = on_told, .closed = on_gone};
+    struct held *held = user;
+    trib_conn_start(conn, &handler, held);
+    held->conn = conn;
+    __atomic_store_n(&held->is_there, 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+static size_t receive_soon(struct trib_conn *conn, uint8_t *data, size_t capacity)
+{
+    size_t size = 0;
+    for (int i = 0; i < 5000 && size == 0; i++) {
+        size = trib_conn_receive_now(conn, data, capacity);
+        if (size == 0)
+            trib_clock_sleep_ms(1);
+    }
+    return size;
+}
+
+// Send until the kernel takes no more, then read all of it at the other end. What was taken must
+// come in order and once.
+static void fill_and_drain(struct trib_conn *conn, int fd)
+{
+    static uint8_t out[BULK_SIZE], in[BULK_SIZE];
+    size_t sent = 0, read_back = 0, part;
+    for (size_t i = 0; i < sizeof(out); i++)
+        out[i] = (uint8_t)(i * 7 + i / 251);
+    while ((part = trib_conn_send_now(conn, out + sent % BULK_SIZE, BULK_SIZE - sent % BULK_SIZE)))
+        sent += part;
+    assert_true(sent > 0 && sent < 64u << 20);
+    while (read_back < sent) {
+        const size_t at = read_back % BULK_SIZE;
+        const size_t left = sent - read_back;
+        const ssize_t got = recv(fd, in, left < BULK_SIZE - at ? left : BULK_SIZE - at, 0);
+        assert_true(got > 0);
+        assert_memory_equal(in, out + at, (size_t)got);
+        read_back += (size_t)got;
+    }
+}
+
+static void what_is_there_is_moved_at_once_and_nothing_is_waited_for(void **state)
+{
+    const char *const urls[] = {tcp_url, ipc_url};
+    uint8_t data[16];
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct echo_server server = {.accepted = 0};
+        struct held held = {.conn = NULL};
+        (void)snprintf(server.url, sizeof(server.url), "%s", urls[i]);
+        assert_int_equal(trib_link_listen(urls[i], 0600, on_kept, &held, &server.listener),
+                         TRIB_OK);
+        int fd = plain_connect(&server);
+        assert_true(echo_wait(&held.is_there, 1));
+        assert_int_equal(trib_conn_receive_now(held.conn, data, sizeof(data)), 0);
+        plain_send(fd, (const uint8_t *)"hello", 5);
+        assert_int_equal(receive_soon(held.conn, data, sizeof(data)), 5);
+        assert_memory_equal(data, "hello", 5);
+        fill_and_drain(held.conn, fd);
+        (void)close(fd);
+        assert_int_equal(trib_conn_receive_now(held.conn, data, sizeof(data)), 0);
+        assert_int_equal(held.is_told, 0);
+        trib_conn_receive(held.conn, data, sizeof(data)); // who waits is told of the end
+        assert_true(echo_wait(&held.is_told, 1));
+        assert_int_equal(held.err, TRIB_ERR_IO);
+        trib_conn_close(held.conn);
+        assert_true(echo_wait(&held.is_closed, 1));
+        trib_listener_close(server.listener);
+    }
+}
+
 static void on_dialed(void *user, enum trib_err err, struct trib_conn *conn)
 {
     uint64_t *calls = user;
@@ -403,6 +497,7 @@ int main(void)
         cmocka_unit_test(beyond_the_limit_connections_wait_until_one_is_released),
         cmocka_unit_test(an_ipc_socket_has_the_mode_that_was_asked_for),
         cmocka_unit_test(a_connection_says_who_is_at_the_other_end),
+        cmocka_unit_test(what_is_there_is_moved_at_once_and_nothing_is_waited_for),
         cmocka_unit_test(dialing_nobody_and_cancelling_call_back_exactly_once),
     };
     char directory[TEST_FOLDER_SIZE];
