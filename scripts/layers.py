@@ -47,6 +47,7 @@ FENCED = {  # foreign header, or folder of them: who may include it (tests may)
     "openblas_config.h": ["common/math/blas.c"],
     "dlfcn.h": ["common/math/blas.c"],
     "sqlite3.h": ["coordinator/store.c", "coordinator/store_db.c", "coordinator/store_db.h",
+                  "coordinator/store_pages.h",
                   "client/source_sqlite.c", "simulations/chaos/disk.c"],
     "microhttpd.h": ["coordinator/http.c"],
     "ini.h": ["common/base/conf.c"],

@@ -158,7 +158,7 @@ void trib_conf_add(struct trib_conf *conf, const struct trib_conf_key *keys, siz
 // ---- Files: inih calls back for each value; the reader counts lines, which inih does not pass on
 
 struct source {
-    struct trib_conf *conf;
+    struct trib_conf *conf; // NULL: nobody asks what is wrong
     const char *name;
     const char *dir;
     const char *text; // what is left to read
@@ -177,9 +177,10 @@ static char *read_line(char *line, int size, void *user)
     source->line++;
     if (length >= (size_t)size || length > TRIB_CONF_LINE_MAX ||
         memchr(source->text, '\0', length)) {
-        (void)snprintf(source->conf->error, sizeof(source->conf->error),
-                       "%s:%" PRIu32 ": a line may have at most %d bytes and no NUL", source->name,
-                       source->line, TRIB_CONF_LINE_MAX);
+        if (source->conf)
+            (void)snprintf(source->conf->error, sizeof(source->conf->error),
+                           "%s:%" PRIu32 ": a line may have at most %d bytes and no NUL",
+                           source->name, source->line, TRIB_CONF_LINE_MAX);
         source->rejected = true;
         return NULL;
     }
@@ -231,6 +232,33 @@ enum trib_err trib_conf_parse(struct trib_conf *conf, const char *text, size_t s
         return TRIB_ERR_INVAL;
     }
     return TRIB_OK;
+}
+
+struct wanted {
+    struct source source; // first: read_line's
+    const char *section, *name;
+    char *value;
+    size_t size;
+};
+
+static int take_wanted(void *user, const char *section, const char *name, const char *value)
+{
+    const struct wanted *wanted = user;
+    if (strcmp(section, wanted->section) == 0 && strcmp(name, wanted->name) == 0)
+        (void)snprintf(wanted->value, wanted->size, "%s", value);
+    return 1;
+}
+
+void trib_conf_find(const char *text, size_t size, const char *section, const char *name,
+                    char *ret_value, size_t value_size)
+{
+    struct wanted wanted = {.source = {.text = text, .left = size},
+                            .section = section,
+                            .name = name,
+                            .value = ret_value,
+                            .size = value_size};
+    ret_value[0] = '\0';
+    (void)ini_parse_stream(read_line, &wanted, take_wanted, &wanted);
 }
 
 enum trib_err trib_conf_load(struct trib_conf *conf, const char *path)

@@ -72,6 +72,11 @@ TRIB_CHECKED enum trib_err trib_conf_load(struct trib_conf *conf, const char *pa
 TRIB_CHECKED enum trib_err trib_conf_parse(struct trib_conf *conf, const char *text, size_t size,
                                            const char *name, const char *dir);
 
+// One value of a text without a table, "" when it is not there: for who only wants to know what
+// another program will be told. Nothing is checked.
+void trib_conf_find(const char *text, size_t size, const char *section, const char *name,
+                    char *ret_value, size_t value_size);
+
 // "section.key=value"; the section may hold dots itself.
 TRIB_CHECKED enum trib_err trib_conf_override(struct trib_conf *conf, const char *assignment);
 

@@ -32,6 +32,7 @@ enum {
     TRIB_CLASS_WEIGHTS_MAX = 256, // classes that have weights from the counts of a fleet
     TRIB_ROWS_MAX = 1 << 26,
     TRIB_DATA_FILE_SIZE_MAX = 0x7fffffff, // bytes of a text file of rows
+    TRIB_KEPT_FOLDS_MAX = 100,
     TRIB_COLUMNS_MAX = 1 << 20,
     TRIB_CSV_LINE_MAX = 16 << 20, // bytes of one line
 

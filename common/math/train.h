@@ -22,10 +22,6 @@ struct trib_kept_rows {
     uint32_t folds;  // 0: none; 2 to TRIB_KEPT_FOLDS_MAX
     uint32_t fold;   // the part, below folds
 };
-enum {
-    TRIB_KEPT_FOLDS_MAX = 100
-};
-
 struct trib_train_options {
     uint64_t epochs;          // passes over the rows, at least 1
     uint64_t personal_epochs; // before them, passes in which only the local part moves (model.h)

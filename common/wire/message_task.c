@@ -1,5 +1,4 @@
 // Task, TaskReply and RoundEnd of message.h.
-#include "common/math/train.h"
 #include "common/wire/message_fields.h"
 
 enum {

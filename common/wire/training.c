@@ -40,6 +40,30 @@ static void put_ways(struct trib_hash *hash, const struct trib_msg_fit *fit)
     put_double(hash, fit->trunk_rate);
 }
 
+static void put_tally(struct trib_hash *hash, const struct trib_msg_tally *tally)
+{
+    put_text(hash, "tally");
+    put_u64(hash, tally->kind);
+    put_u64(hash, tally->values);
+    put_double(hash, tally->scale);
+    put_u64(hash, tally->request_size);
+    trib_hash_update(hash, tally->request, tally->request_size);
+    if (tally->layout != 0) {
+        put_text(hash, "layout");
+        put_u64(hash, tally->layout);
+    }
+    if (tally->is_decided) {
+        put_text(hash, "threshold");
+        put_double(hash, tally->threshold);
+    }
+    if (tally->ranking_k == 0)
+        return;
+    put_text(hash, "ranking");
+    put_u64(hash, tally->ranking_k);
+    put_double(hash, tally->ranking_relevant);
+    put_u64(hash, tally->ranking_negatives);
+}
+
 // After the fields that every digest has, and only when there is something to say: a plain task has
 // the digest that it always had.
 static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
@@ -91,28 +115,8 @@ static void put_fit(struct trib_hash *hash, const struct trib_msg_fit *fit)
         put_u64(hash, fit->folds);
         put_u64(hash, fit->fold);
     }
-    if (fit->tally.kind == 0)
-        return;
-    put_text(hash, "tally");
-    put_u64(hash, fit->tally.kind);
-    put_u64(hash, fit->tally.values);
-    put_double(hash, fit->tally.scale);
-    put_u64(hash, fit->tally.request_size);
-    trib_hash_update(hash, fit->tally.request, fit->tally.request_size);
-    if (fit->tally.layout != 0) {
-        put_text(hash, "layout");
-        put_u64(hash, fit->tally.layout);
-    }
-    if (fit->tally.is_decided) {
-        put_text(hash, "threshold");
-        put_double(hash, fit->tally.threshold);
-    }
-    if (fit->tally.ranking_k == 0)
-        return;
-    put_text(hash, "ranking");
-    put_u64(hash, fit->tally.ranking_k);
-    put_double(hash, fit->tally.ranking_relevant);
-    put_u64(hash, fit->tally.ranking_negatives);
+    if (fit->tally.kind != 0)
+        put_tally(hash, &fit->tally);
 }
 
 void trib_training_digest(const struct trib_msg_task *task,

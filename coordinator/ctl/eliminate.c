@@ -80,7 +80,12 @@ static int open_features(struct eliminate *x)
         return fail(x, "model.init_version",
                     "has all features: a model that shrinks begins without it");
     trib_series_value_of(&x->series, "data", "scale", why, sizeof(why));
-    data.scale = why[0] ? strtod(why, NULL) : 1;
+    if (why[0] && strcmp(why, "1") != 0) {
+        char *end;
+        data.scale = strtod(why, &end); // no number is the coordinator's to refuse
+        if (*end)
+            data.scale = 1;
+    }
     if (!take_path(x, "schema", data.schema) || !take_path(x, "prepare", data.prepare))
         return fail(x, "data", "a path is too long");
     if (!data.schema[0])

@@ -1,6 +1,5 @@
 #include "coordinator/ctl/series.h"
 
-#include <ini.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -54,32 +53,11 @@ void trib_series_identify(struct trib_series *series, const char *const *texts, 
         (void)snprintf(series->id + 2 * i, 3, "%02x", digest[i]);
 }
 
-struct wanted {
-    const char *section, *key;
-    char *value;
-    size_t size;
-};
-
-static int take_value(void *user, const char *section, const char *key, const char *value)
-{
-    struct wanted *wanted = user;
-    if (strcmp(section, wanted->section) == 0 && strcmp(key, wanted->key) == 0)
-        (void)snprintf(wanted->value, wanted->size, "%s", value);
-    return 1;
-}
-
 void trib_series_value_of(const struct trib_series *series, const char *section, const char *key,
                           char *ret_value, size_t size)
 {
-    struct wanted wanted = {.section = section, .key = key, .value = ret_value, .size = size};
-    ret_value[0] = '\0';
-    if (series->file.size == 0)
-        return;
-    FILE *file = fmemopen(series->file.data, series->file.size, "r");
-    if (!file)
-        return;
-    (void)ini_parse_file(file, take_value, &wanted); // mistakes are the coordinator's to find
-    (void)fclose(file);
+    trib_conf_find((const char *)series->file.data, series->file.size, section, key, ret_value,
+                   size);
 }
 
 // ---- Asking

@@ -243,8 +243,8 @@ static void task_numbers_out_of_range_are_refused(void **state)
     REFUSED(task, fit.lr_min, -1);
     REFUSED(task, fit.validation_fraction, 0.95);
     REFUSED(task, fit.validation_fraction, -0.1);
-    REFUSED(task, fit.fold, 1); // without folds
-    REFUSED(task, fit.folds, 5); // beside a share
+    REFUSED(task, fit.fold, 1);     // without folds
+    REFUSED(task, fit.folds, 5);    // beside a share
     TAKEN(task, fit.optimizer, 77); // ones we do not know yet
     TAKEN(task, fit.lr_schedule, 77);
     TAKEN(task, fit.class_weights, 77);
