@@ -8,7 +8,6 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
-#include "common/base/crash.h"
 #include "common/base/log.h"
 #include "coordinator/combine.h"
 #include "coordinator/gate.h"
@@ -212,7 +211,6 @@ static enum trib_err apply(struct trib_commit_op *commit_op, struct trib_store *
         err = trib_audit_version(store, &op->row);
     if (!err)
         err = trib_admin_record(op->call, store, "ok");
-    TRIB_CRASH_POINT("ensemble.version");
     return err;
 }
 

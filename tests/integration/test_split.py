@@ -50,7 +50,7 @@ class SplitTest(fleet.Case):
         (self.dir / "rows.csv").write_text("".join(f"{a},{b},{who},{y}\n" for a, b, who, y in rows))
         (self.dir / "s.scenario").write_text(
             f"[model]\nspec = {SPEC}\n[partition]\nclients = 3\n[privacy]\nmode = off\n"
-            "[round]\nrounds = 3\ncohort = 3\n[data]\ntrain = rows.csv\nschema = s.ini\n"
+            "[round]\nrounds = 3\ncohort = 3\nbeat_baseline = no\n[data]\ntrain = rows.csv\nschema = s.ini\n"
             "test_fraction = 0.25\n")
         sets = [word for key, value in keys.items()
                 for word in ("--set", f"{key.replace('__', '.')}={value}")]
