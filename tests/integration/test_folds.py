@@ -23,6 +23,7 @@ cohort = {DEVICES}
 batch = 0
 local_epochs = 1
 learning_rate = {RATE}
+beat_baseline = no
 [privacy]
 mode = off
 """
