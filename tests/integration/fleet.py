@@ -344,7 +344,7 @@ class Fleet:
         self.jobs += 1
         # Most jobs of tests are over before they have learnt anything, and are about something
         # else: what they made stays. test_baseline.py has the default.
-        round_keys = {"beat_baseline": "no", **round_keys}
+        round_keys.setdefault("beat_baseline", "no")
         folder = self.root / f"job{self.jobs}"
         folder.mkdir()
         (folder / "test.csv").write_text(as_text(test))

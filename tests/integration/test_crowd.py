@@ -31,7 +31,7 @@ class CrowdTest(fleet.Case):
         scenario.write_text(
             f"[model]\nspec = {SPEC}\n[data]\nformat = idx\ntrain = x\ntrain_labels = y\n"
             f"scale = 255\ntest_fraction = 0.1\n[partition]\nclients = {clients}\n"
-            f"[round]\nrounds = 2\ncohort = {clients}\nbatch = 0\n[privacy]\nmode = off\n")
+            f"[round]\nrounds = 2\ncohort = {clients}\nbatch = 0\nbeat_baseline = no\n[privacy]\nmode = off\n")
         log = self.dir / f"{clients}.log"
         with log.open("w") as file:
             process = subprocess.Popen(

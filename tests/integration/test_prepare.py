@@ -78,7 +78,7 @@ class PrepareTest(fleet.Case):
         scenario = self.dir / "scenario.ini"
         scenario.write_text(
             f"[model]\nspec = {features} - dense 2 softmax\n[partition]\n{partition}\n"
-            f"[round]\nrounds = 2\ncohort = {cohort}\n[privacy]\nmode = {privacy}\n"
+            f"[round]\nrounds = 2\ncohort = {cohort}\nbeat_baseline = no\n[privacy]\nmode = {privacy}\n"
             "[data]\ntrain = rows.csv\nheader = yes\ntest_fraction = 0.3\nschema = s.ini\n"
             f"prepare = p.ini\n{keys}")
         done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
