@@ -281,13 +281,13 @@ class KeysTest(fleet.Case):
             self.assertEqual(tried.ctl("keys", "list")[0]["former"], "retired")
         self.assertFalse((tried.dir / "coordinator.key.next").exists())
         fleet.wait_until(lambda: tried.device("one")["version"] == 2, "it has its model still")
-        self.train(tried)
         self.assertTrue(tried.ctl("audit", "verify")[0]["whole"])
         actions = [row["action"] for row in tried.ctl("audit", "ls")
                    if row["action"] == "keys rotate"]
         self.assertEqual(len(actions), changed)
-        self.rotated(tried)
-        self.wait_pinned(tried, "one", 1 + changed)
+        if point in {"keys.made", "keys.stated"}:
+            self.rotated(tried)
+            self.wait_pinned(tried, "one", 1 + changed)
 
 
 if __name__ == "__main__":
