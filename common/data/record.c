@@ -11,6 +11,8 @@ void trib_record_reader_init(struct trib_record_reader *reader,
                              const struct trib_record_options *options, const char *text,
                              size_t size)
 {
+    if (!text)
+        text = ""; // no text yet: nothing may be added to a null pointer, not even 0
     *reader = (struct trib_record_reader){
         .options = *options, .next = text, .end = text + size, .line = 1};
 }

@@ -1,4 +1,5 @@
-"""The admin socket, asked without a program: a request and its reply, by the book (proto/tributary.proto).
+"""The admin socket, asked without a program: a request and its reply by the book, which is
+proto/tributary.proto.
 
 A test that waits asks hundreds of times, and to start a program with sanitizers inside costs a
 hundred times what the question does. tributaryctl itself is asked too, see fleet.py.

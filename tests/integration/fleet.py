@@ -32,8 +32,7 @@ import admin
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 200.0  # for what takes a moment: generous, since sanitizers and busy machines are slow
 LOG_LINES = 25
-# What tests ask all the time, in a form without options: by the program once in each test file, then
-# without one (admin.py).
+# What tests ask all the time: by the program once in each test file, then without one (admin.py).
 QUESTIONS = {("status",), ("devices", "ls"), ("jobs", "ls"), ("jobs", "show"), ("models", "show"),
              ("rounds", "ls"), ("rounds", "show")}
 POINTS_OF_PRIVACY = {"secagg", "central", "ledger", "budget"}  # of jobs with privacy on only
@@ -58,8 +57,8 @@ def program(name):
 def run(name, *arguments, **options):
     """Run a program to its end; what it printed is text."""
     options = {"timeout": PATIENCE_S, "stdin": subprocess.DEVNULL, **options}
-    if "processes" in arguments:  # of tributary-sim: the same code is searched where it is one process
-        options.setdefault("env", once("processes"))
+    if "processes" in arguments:  # of tributary-sim; in one process it is always searched
+        options.setdefault("env", once("leaks of processes"))
     return subprocess.run([program(name), *map(str, arguments)], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, **options)
 
@@ -84,6 +83,16 @@ def is_sanitized():
     """Is it a build with sanitizers?"""
     options = json.loads((build / "meson-info/intro-buildoptions.json").read_text())
     return next(o["value"] for o in options if o["name"] == "b_sanitize") != "none"
+
+
+def mode_of(name):
+    """How to play a scenario that is played in both modes: real processes come to the same, and with
+    sanitizers cost ten times as much. There only the first of a file is real."""
+    if name == "inprocess" or not is_sanitized() or os.environ.get("TRIB_SWEEPS"):
+        return name
+    is_first = "a real fleet" not in searched
+    searched.add("a real fleet")
+    return name if is_first else "inprocess"
 
 
 def sweep(test):

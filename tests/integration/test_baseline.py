@@ -22,7 +22,8 @@ class Played:
     def __init__(self, case, mode, *sets, status=0):
         with tempfile.TemporaryDirectory(prefix="trib-gate-") as out:
             where = pathlib.Path(out) / "out"
-            done = fleet.run("tributary-sim", "run", DIGITS, "--mode", mode, "--json", "--out",
+            done = fleet.run("tributary-sim", "run", DIGITS, "--mode",
+                             fleet.mode_of(mode), "--json", "--out",
                              where, *[word for pair in [*FEW, *sets] for word in ("--set", pair)])
             case.assertEqual(done.returncode, status, done.stderr)
             self.stderr = done.stderr
@@ -168,6 +169,7 @@ class BaselineTest(fleet.Case):
             self.assertEqual((first["kind"], latest["kind"]), ("initial", "restored"))
             self.assertEqual(latest["model_digest"], first["model_digest"])
 
+    @fleet.sweep
     def test_it_does_not_matter_where_the_coordinator_dies(self):
         points = [p for p in fleet.crash_points("tributary-coordinator")
                   if p in ("round.ended", "commit.durable", "version.written")]

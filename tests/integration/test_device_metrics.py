@@ -15,7 +15,8 @@ KEEP = "round.validation_fraction=0.25"
 class MeasuredTest(fleet.Case):
     def play(self, scenario, mode, *sets):
         with tempfile.TemporaryDirectory(prefix="trib-sim-") as out:
-            done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
+            done = fleet.run("tributary-sim", "run", scenario, "--mode",
+                             fleet.mode_of(mode), "--json", "--out",
                              pathlib.Path(out) / "out",
                              *[word for pair in sets for word in ("--set", pair)])
             if done.returncode == 2 and "meson option test_noise" in done.stderr:
@@ -276,6 +277,7 @@ class SliceTest(fleet.Case):
 
 
 class RestartTest(fleet.TurnsCase):
+    @fleet.sweep
     def test_wherever_the_coordinator_dies_each_version_is_measured_once(self):
         points = [point for point in fleet.crash_points("tributary-coordinator")
                   if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY]

@@ -11,7 +11,7 @@ SPEC = "2 - dense 1000 relu - dense 500 relu - dense 2 softmax"
 ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
 UPDATE = 504502 * 3  # bytes, words of 24 bits
 MODEL = 504502 * 4
-JOB = {"rounds": 12, "cohort": 1, "batch": 16, "learning_rate": 0.01, "local_epochs": 20}
+JOB = {"rounds": 12, "cohort": 1, "batch": 16, "learning_rate": 0.01, "local_epochs": 12}
 
 
 class Disks(fleet.Fleet):

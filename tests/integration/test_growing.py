@@ -356,7 +356,7 @@ class ModesTest(fleet.Case):
             scenario = pathlib.Path(folder) / "s.ini"
             scenario.write_text(SCENARIO.format(
                 digits=fleet.SOURCE / "simulations/data/digits.csv.gz", clients=clients))
-            done = fleet.run("tributary-sim", "run", scenario, "--mode", where, "--json", "--out",
+            done = fleet.run("tributary-sim", "run", scenario, "--mode", fleet.mode_of(where), "--json", "--out",
                              f"{folder}/out", *[word for pair in sets for word in ("--set", pair)])
         if done.returncode == 2 and "meson option test_noise" in done.stderr:
             self.skipTest("a build without -Dtest_noise=true refuses predictable noise")

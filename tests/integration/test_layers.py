@@ -31,9 +31,9 @@ class LayersTest(fleet.Case):
         self.assertGreater(done["value"], linear["value"])
 
     def test_both_modes_give_the_same_bytes(self):
-        digests = {self.done("simulations/scenarios/digits-off.ini", "--mode", mode, "--set",
-                             f"model.spec={PICTURE}", "--set", "round.rounds=2", "--set",
-                             "round.local_epochs=1")["model_digest"]
+        digests = {self.done("simulations/scenarios/digits-off.ini", "--mode",
+                             fleet.mode_of(mode), "--set", f"model.spec={PICTURE}", "--set",
+                             "round.rounds=2", "--set", "round.local_epochs=1")["model_digest"]
                    for mode in ("inprocess", "processes")}
         self.assertEqual(len(digests), 1)
 

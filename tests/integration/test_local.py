@@ -225,7 +225,7 @@ class LocalTest(fleet.Case):
         self.runs += 1
         out = self.dir / f"run{self.runs}"
         options = [word for pair in sets for word in ("--set", pair)]
-        done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--quiet",
+        done = fleet.run("tributary-sim", "run", scenario, "--mode", fleet.mode_of(mode), "--json", "--quiet",
                          "--out", out, *options)
         self.assertEqual(done.returncode, 0, done.stderr)
         last = json.loads(done.stdout.splitlines()[-1])

@@ -15,8 +15,8 @@ class ModesTest(fleet.Case):
                  "privacy.test_seed=7", *sets]
         with tempfile.TemporaryDirectory(prefix="trib-sim-") as out:
             done = fleet.run("tributary-sim", "run",
-                             fleet.SOURCE / "simulations/scenarios/digits.ini", "--mode", mode,
-                             "--json", "--out", pathlib.Path(out) / "out",
+                             fleet.SOURCE / "simulations/scenarios/digits.ini", "--mode",
+                             fleet.mode_of(mode), "--json", "--out", pathlib.Path(out) / "out",
                              *[word for pair in words for word in ("--set", pair)])
         if done.returncode == 2 and "meson option test_noise" in done.stderr:
             self.skipTest("a build without -Dtest_noise=true refuses predictable noise")

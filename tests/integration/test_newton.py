@@ -78,7 +78,8 @@ class Scenario:
     def __init__(self, case, scenario, mode, *sets):
         with tempfile.TemporaryDirectory(prefix="trib-sim-") as out:
             where = pathlib.Path(out) / "out"
-            done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
+            done = fleet.run("tributary-sim", "run", scenario, "--mode",
+                             fleet.mode_of(mode), "--json", "--out",
                              where, *[word for pair in sets for word in ("--set", pair)])
             if done.returncode == 2 and "meson option test_noise" in done.stderr:
                 case.skipTest("a build without -Dtest_noise=true refuses predictable noise")
@@ -373,6 +374,7 @@ class RestartTest(fleet.TurnsCase):
         if not self.points:
             self.skipTest("a build without -Dcrash_points=true")
 
+    @fleet.sweep
     def test_wherever_the_coordinator_dies_the_steps_are_the_same(self):
         points = [point for point in self.points
                   if point.split(".")[0] not in fleet.POINTS_OF_PRIVACY]

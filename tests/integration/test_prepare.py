@@ -81,11 +81,12 @@ class PrepareTest(fleet.Case):
             f"[round]\nrounds = 2\ncohort = {cohort}\nbeat_baseline = no\n[privacy]\nmode = {privacy}\n"
             "[data]\ntrain = rows.csv\nheader = yes\ntest_fraction = 0.3\nschema = s.ini\n"
             f"prepare = p.ini\n{keys}")
-        done = fleet.run("tributary-sim", "run", scenario, "--mode", mode, "--json", "--out",
+        done = fleet.run("tributary-sim", "run", scenario, "--mode", fleet.mode_of(mode), "--json", "--out",
                          self.dir / f"run{self.runs}")
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stderr if status else (json.loads(done.stdout.splitlines()[-1]), done.stderr)
 
+    @fleet.sweep  # logs of real processes are read
     def test_both_modes_learn_the_same_from_rows_as_they_are_written(self):
         first, said = self.play()
         self.assertIn(f"fitted in 12 passes over 4 devices: {FEATURES} features", said)

@@ -59,7 +59,7 @@ class SimTest(fleet.Case):
         return run
 
     def play_both(self, scenario, *words):
-        processes = self.play(scenario, "processes", *words)
+        processes = self.play(scenario, fleet.mode_of("processes"), *words)
         inprocess = self.play(scenario, "inprocess", *words)
         self.assertEqual(processes.last["model_digest"], inprocess.last["model_digest"])
         return processes
@@ -88,6 +88,7 @@ class SimTest(fleet.Case):
 
     # ---- What is learnt
 
+    @fleet.sweep
     def test_digits_give_the_same_model_in_both_modes(self):
         run = self.play_both("digits-off")
         self.assertGreaterEqual(run.last["value"], 0.94)
@@ -162,6 +163,7 @@ class SimTest(fleet.Case):
         self.assertGreaterEqual(run.last["value"], 0.80)
         self.assert_spent(run, 64)
 
+    @fleet.sweep
     def test_a_signal_that_drowns_is_refused_unless_accepted_by_name(self):
         drowned = [*LOCAL, *FEW, *settings("privacy.target_epsilon=1", "round.rounds=2",
                                            "round.beat_baseline=no")]  # noise, and nothing else
@@ -174,6 +176,7 @@ class SimTest(fleet.Case):
             self.assertEqual(len(run.rounds), 2)
             self.assertIn("below 0.05", run.done.stderr)
 
+    @fleet.sweep
     def test_seeded_noise_gives_the_same_model_in_both_modes(self):
         seeded = settings("privacy.test_seed=7", "round.rounds=3", *TWENTY)
         probe = Run(self.dir / "probe", SCENARIOS / "digits.ini", "--mode", "inprocess", *seeded)

@@ -54,8 +54,8 @@ class SplitTest(fleet.Case):
             "test_fraction = 0.25\n")
         sets = [word for key, value in keys.items()
                 for word in ("--set", f"{key.replace('__', '.')}={value}")]
-        done = fleet.run("tributary-sim", "run", self.dir / "s.scenario", "--mode", mode, "--json",
-                         "--out", self.dir / "out", *sets)
+        done = fleet.run("tributary-sim", "run", self.dir / "s.scenario", "--mode",
+                         fleet.mode_of(mode), "--json", "--out", self.dir / "out", *sets)
         self.assertEqual(done.returncode, status, done.stderr)
         self.said = done.stderr
         return json.loads(done.stdout.splitlines()[-1]) if status == 0 else done.stderr

@@ -21,8 +21,8 @@ class WaysTest(fleet.Case):
         few = ("round.rounds=4", "partition.clients=4", "round.cohort=4")
         words = [word for text in (*few, *sets) for word in ("--set", text)]
         out = self.dir / mode
-        done = fleet.run("tributary-sim", "run", SCENARIOS / "digits-off.ini", "--mode", mode,
-                         "--json", "--out", out, *words)
+        done = fleet.run("tributary-sim", "run", SCENARIOS / "digits-off.ini", "--mode",
+                         fleet.mode_of(mode), "--json", "--out", out, *words)
         self.assertEqual(done.returncode, status, done.stderr)
         if status:
             return done.stderr, None
