@@ -196,7 +196,7 @@ class EnsembleVersionTest(fleet.Case):
             unseen = self.play(tried, LEFT, test, eval_every=0)
             self.assertIn("no held-out rows", self.refused(tried, unseen, right, status=5))
             # As long as a job runs there is none.
-            tried.submit(LEFT[0], test, scale=1, cohort=3, rounds=1)
+            tried.submit(LEFT[0], test, scale=1, cohort=2, rounds=100000)
             self.assertIn("a job runs", self.refused(tried, left, right))
 
     def test_members_of_one_pipeline_go_together_and_others_do_not(self):
