@@ -30,6 +30,19 @@ static bool is_whole(int fd, uint64_t size)
            (uint64_t)info.st_blocks * STAT_BLOCK >= size;
 }
 
+bool trib_reserve_is_made(const char *dir, uint64_t size)
+{
+    char path[TRIB_PATH_MAX + 1];
+    if (size == 0)
+        return true;
+    int fd = trib_path_join(path, dir, "reserve") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const bool is_made = is_whole(fd, size);
+    (void)close(fd);
+    return is_made;
+}
+
 static enum trib_err fill(int fd, const char *path, uint64_t size)
 {
     int refused = ftruncate(fd, 0) ? errno : posix_fallocate(fd, 0, (off_t)size);

@@ -14,6 +14,8 @@
 
 // See that it is there with all of its `size` bytes; 0: none is wanted. TRIB_ERR_LIMIT: no room.
 TRIB_CHECKED enum trib_err trib_reserve_make(const char *dir, uint64_t size);
+// Is it there with all of its bytes, or is none wanted?
+bool trib_reserve_is_made(const char *dir, uint64_t size);
 // Give it up when there is less room than it holds. False: there was none, or room enough.
 bool trib_reserve_use(const char *dir, uint64_t size);
 // Bytes that may still be written below `dir`; UINT64_MAX: nobody knows.

@@ -237,8 +237,8 @@ enum trib_err trib_server_create(const char *dir, struct trib_server **ret_serve
     server->is_recording = !err;
     if (!err)
         err = trib_commit_create(server->store, on_fatal, server, &server->commit);
-    if (!err && trib_reserve_make(dir, server->config.reserve) == TRIB_ERR_LIMIT)
-        server->disk_is_full = true; // it serves; rounds wait for room
+    if (!err)
+        trib_disk_begin(server);
     if (!err)
         err = listen_both(server);
     if (!err && server->watch)

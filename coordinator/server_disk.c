@@ -1,4 +1,5 @@
-// A coordinator whose disk was full, and that has no job that would try: is there room again?
+// Room on the disk: what a round needs, the reserve of a start, and whether there is room again for a
+// coordinator whose disk was full and that has no job that would try.
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
@@ -6,8 +7,27 @@
 #include "coordinator/server_state.h"
 
 enum {
-    TRY_MS = 3000
+    TRY_MS = 3000,
+    ROOM_BESIDE = 1 << 20,
 };
+
+// Model file and moments, old and new ones at once, and what else is written meanwhile.
+uint64_t trib_disk_room_of_version(const struct trib_active_job *active)
+{
+    const uint64_t params = active->job.model.param_count;
+    return ROOM_BESIDE + params * sizeof(float) +
+           (active->moments ? 2 * params * sizeof(double) : 0);
+}
+
+void trib_disk_begin(struct trib_server *server)
+{
+    const uint64_t size = server->config.reserve;
+    const bool is_needed =
+        server->run && !trib_reserve_is_made(server->dir, size) &&
+        trib_reserve_room(server->dir) < size + trib_disk_room_of_version(server->job);
+    if (is_needed || trib_reserve_make(server->dir, size) == TRIB_ERR_LIMIT)
+        server->disk_is_full = true; // it serves; rounds wait for room
+}
 
 static enum trib_err try_prepare(struct trib_commit_op *commit_op)
 {

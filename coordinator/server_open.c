@@ -20,8 +20,7 @@
 
 enum {
     GROUPS_MAX = 256, // of devices, that are told apart
-    ROOM_BESIDE = 1 << 20,
-    REOPEN_MS = 3000 // after a round could not be opened, e.g. because the disk is full
+    REOPEN_MS = 3000  // after a round could not be opened, e.g. because the disk is full
 };
 
 static struct trib_msg_fit fit_of(const struct trib_active_job *active)
@@ -428,14 +427,6 @@ static enum trib_err open_apply(struct trib_commit_op *commit_op, struct trib_st
     return err;
 }
 
-// Model file and moments, old and new ones at once, and what else is written meanwhile.
-static uint64_t room_of_version(const struct trib_active_job *active)
-{
-    const uint64_t params = active->job.model.param_count;
-    return ROOM_BESIDE + params * sizeof(float) +
-           (active->moments ? 2 * params * sizeof(double) : 0);
-}
-
 static void open_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct open_op *op = (struct open_op *)server_op;
@@ -588,7 +579,7 @@ void trib_rounds_open(struct trib_server *server)
                                         .opened_ms = run->opened_wall_ms};
     op->slot_size = run->rule.packed_size;
     op->slot_count = run->plan.offers;
-    op->room = room_of_version(active);
+    op->room = trib_disk_room_of_version(active);
     struct trib_peer *peer;
     while (op->device_count < run->plan.offers && (peer = next_candidate(server, run)))
         op->devices[op->device_count++] = peer->row.id;

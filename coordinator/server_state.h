@@ -529,6 +529,11 @@ void trib_jobs_set_head(struct trib_server *server, struct trib_version *version
 
 // ---- server_disk.c
 void trib_disk_tick(struct trib_server *server, uint64_t now_ms);
+// Of a start: the reserve, unless it was given up for the round that is open, which still needs the
+// room.
+void trib_disk_begin(struct trib_server *server);
+// Bytes that a version of the job takes while it is made.
+uint64_t trib_disk_room_of_version(const struct trib_active_job *active);
 
 // ---- server_audit_check.c
 void trib_audit_tick(struct trib_server *server, uint64_t now_ms);

@@ -90,6 +90,8 @@ class FullDiskTest(fleet.Case):
             self.assertIn("id=reserve-used", tried.log("coordinator"))
             self.assertFalse((tried.dir / "reserve").exists())
             receipts = tried.log("one").count("ACCEPTED")
+            # Room for a reserve again, but the round that is open needs it.
+            self.fill(tried, leave=(16 << 20) + (64 << 10))
             tried.start_coordinator()
             fleet.wait_until(lambda: tried.ctl("rounds", "ls"), "the round is finished")
             self.assertTrue(tried.status()["disk_full"])
