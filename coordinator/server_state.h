@@ -211,7 +211,7 @@ struct trib_known_row {
     uint8_t digest[TRIB_DIGEST_SIZE];
 };
 
-// An update that is being made durable, in server_upload.c; it may outlive its round.
+// An update that is being made durable, in server_accept.c; it may outlive its round.
 struct trib_accepting {
     uint8_t id[TRIB_MSG_ID_SIZE];
     struct trib_accepting *next, **link;
@@ -361,6 +361,12 @@ void trib_upload_tick(struct trib_server *server, uint64_t now_ms);
 void trib_upload_pump(struct trib_server *server);       // credit and turns
 void trib_upload_finish_all(struct trib_server *server); // the round is over for uploads
 void trib_upload_release(struct trib_server *server, uint32_t member);
+// Answer a member's upload for good; the device may be away, then it asks again.
+void trib_upload_answer(struct trib_server *server, uint32_t member, enum trib_code code);
+// The same, and its lease and slot are over.
+void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_code code);
+// server_accept.c: one that is HELD is made durable, and then answered.
+void trib_upload_accept(struct trib_server *server, uint32_t member);
 // What the store says of an update that is not of the open round: its answer.
 void trib_upload_answer_old(struct trib_server *server, struct trib_peer *peer,
                             const struct trib_msg_upload_begin *begin,

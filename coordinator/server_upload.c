@@ -27,7 +27,7 @@ static void count_receipt(struct trib_server *server, enum trib_code code)
 }
 
 // Answer a member's upload for good; the device may be away, then it asks again.
-static void answer(struct trib_server *server, uint32_t member, enum trib_code code)
+void trib_upload_answer(struct trib_server *server, uint32_t member, enum trib_code code)
 {
     struct trib_member_upload *upload = &server->run->uploads[member];
     struct trib_peer *peer =
@@ -150,11 +150,11 @@ void trib_upload_release(struct trib_server *server, uint32_t member)
 }
 
 // Refuse a member's upload: receipt, lease, slot.
-static void refuse(struct trib_server *server, uint32_t member, enum trib_code code)
+void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_code code)
 {
     const struct trib_peer *peer =
         trib_peers_by_id(server->peers, server->run->round.members[member].device);
-    answer(server, member, code);
+    trib_upload_answer(server, member, code);
     trib_upload_release(server, member);
     TRIB_INFO("round=%" PRIu64 " device=%s refused code=%s", server->run->number,
               peer ? peer->row.name : "", trib_code_text(code));
@@ -266,7 +266,7 @@ static void end_hopeless(struct trib_session_link *session, uint32_t member,
         (void)sink_close(session);
     upload->state = TRIB_UPLOAD_WAITING;
     upload->begin = *begin;
-    refuse(server, member, code);
+    trib_upload_refuse(server, member, code);
 }
 
 // That it does not count is not durable yet: whoever dies now would not know, and offer again.
@@ -399,10 +399,10 @@ static void check_done(struct trib_server *server, struct trib_server_event *eve
     enum trib_code code =
         check->err ? TRIB_CODE_RETRY_LATER : trib_admit_numbers(&run->rule, &check->norms);
     if (code == TRIB_CODE_RETRY_LATER) { // our disk, not the device's fault: it may send again
-        answer(server, check->member, code);
+        trib_upload_answer(server, check->member, code);
         trib_upload_release(server, check->member);
     } else if (code) {
-        refuse(server, check->member, code);
+        trib_upload_refuse(server, check->member, code);
     } else {
         upload->checksums = check->checksums;
         check->checksums = NULL;
@@ -421,7 +421,7 @@ static void start_check(struct trib_server *server, uint32_t member)
                                             sizeof(*check->checksums));
     if (!check || !check->checksums) {
         free(check);
-        answer(server, member, TRIB_CODE_RETRY_LATER);
+        trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
         trib_upload_release(server, member);
         return;
     }
@@ -456,149 +456,13 @@ void trib_upload_end(struct trib_session_link *session, const uint8_t *data, siz
     bool has_failed = session->sink.has_failed;
     upload->received = sink_close(session);
     if (upload->received != upload->begin.size) {
-        refuse(server, member, TRIB_CODE_SHAPE_OR_DECODE);
+        trib_upload_refuse(server, member, TRIB_CODE_SHAPE_OR_DECODE);
     } else if (has_failed) {
-        answer(server, member, TRIB_CODE_RETRY_LATER);
+        trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
         trib_upload_release(server, member);
     } else {
         start_check(server, member);
     }
-}
-
-// ---- Durable
-
-struct accept_op {
-    struct trib_server_op op;
-    struct trib_accepting accepting; // in the server's list
-    struct trib_segment *segment;    // a reference
-    uint64_t round_id;
-    uint32_t member;
-    struct trib_store_update update;
-    struct trib_store_lease lease;
-    uint8_t *checksums;          // owned, little-endian
-    struct trib_known_row known; // what is durable under its id, when that is not this one
-};
-
-// Group commit: the first of a batch syncs the slots of all that wait; the others find it done.
-static enum trib_err accept_prepare(struct trib_commit_op *commit_op)
-{
-    struct accept_op *op = (struct accept_op *)commit_op;
-    return trib_segment_sync(op->segment);
-}
-
-static enum trib_err accept_apply(struct trib_commit_op *commit_op, struct trib_store *store)
-{
-    struct accept_op *op = (struct accept_op *)commit_op;
-    enum trib_err err = trib_store_update_insert(store, &op->update);
-    if (err == TRIB_ERR_STATE) {
-        // Its id, its device or its slot: who sends an old id with the open round is told as ever.
-        const enum trib_err failed = trib_known_find(store, op->update.id, &op->known);
-        return failed ? failed : err;
-    }
-    TRIB_CRASH_POINT("accept.row");
-    return err ? err : trib_store_lease_put(store, &op->lease);
-}
-
-// Why the store did not take it.
-static enum trib_code judge_taken(struct trib_server *server, const struct accept_op *op)
-{
-    const struct trib_known_row *known = &op->known;
-    struct trib_peer *peer = trib_peers_by_id(server->peers, op->update.device);
-    if (!known->is_found)
-        return TRIB_CODE_ALREADY_COUNTED;
-    if (known->device == op->update.device &&
-        memcmp(known->digest, op->update.digest, TRIB_DIGEST_SIZE) == 0)
-        return TRIB_CODE_DUPLICATE;
-    if (peer)
-        trib_audit_conflict(server, peer, op->round_id);
-    return TRIB_CODE_CONFLICT;
-}
-
-static void accept_finish(struct trib_server *server, struct trib_server_op *server_op)
-{
-    struct accept_op *op = (struct accept_op *)server_op;
-    struct trib_round_run *run = server->run;
-    enum trib_err err = op->op.op.result;
-    server->accepts_in_flight--;
-    *op->accepting.link = op->accepting.next;
-    if (op->accepting.next)
-        op->accepting.next->link = op->accepting.link;
-    if (err == TRIB_OK && run && run->id == op->round_id) {
-        if (!trib_known_add(server, &op->update)) {
-            trib_server_stop_failed(server);
-        } else {
-            TRIB_CRASH_POINT("receipt.before");
-            if (!TRIB_PLANT("reply-early"))
-                answer(server, op->member, TRIB_CODE_ACCEPTED);
-            TRIB_CRASH_POINT("accept.answered");
-            free(run->uploads[op->member].checksums);
-            run->uploads[op->member].checksums = NULL;
-            (void)!trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_COUNT,
-                                                                       .member = op->member});
-        }
-    } else if (err == TRIB_OK) { // durable, but the round was cancelled: a repeat is a DUPLICATE
-        server->counters.cut++;
-    } else if (err == TRIB_ERR_STATE && run && run->id == op->round_id) {
-        refuse(server, op->member, judge_taken(server, op)); // the last line of defence held
-    } else if (err == TRIB_ERR_STATE) {
-        server->counters.cut++; // the same, and the round is gone
-    } else {
-        trib_server_stop_failed(server); // an fsync failed: only a restart knows what is there
-    }
-    trib_segment_unref(op->segment);
-    free(op->checksums);
-    free(op);
-}
-
-static void submit_accept(struct trib_server *server, uint32_t member)
-{
-    struct trib_round_run *run = server->run;
-    struct trib_member_upload *upload = &run->uploads[member];
-    size_t count = trib_segment_checksum_count(upload->begin.size);
-    struct accept_op *op = trib_alloc(sizeof(*op));
-    if (op)
-        op->checksums = trib_alloc_array(count, sizeof(uint32_t));
-    if (!op || !op->checksums) {
-        free(op);
-        trib_server_stop_failed(server); // PENDING cannot be taken back
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        trib_store_le32(op->checksums + 4 * i, upload->checksums[i]);
-    op->segment = trib_segment_ref(run->segment);
-    op->round_id = run->id;
-    op->member = member;
-    op->update = (struct trib_store_update){
-        .round = run->id,
-        .device = run->round.members[member].device,
-        .slot = upload->slot,
-        .weight = upload->begin.has_weight ? upload->begin.weight : 1,
-        .checksums = op->checksums,
-        .checksums_size = count * sizeof(uint32_t),
-    };
-    memcpy(op->update.id, upload->begin.update_id, TRIB_MSG_ID_SIZE);
-    memcpy(op->update.digest, upload->begin.digest, TRIB_DIGEST_SIZE);
-    op->lease = (struct trib_store_lease){.round = run->id,
-                                          .device = op->update.device,
-                                          .order = member,
-                                          .state = TRIB_LEASE_COUNTED,
-                                          .changed_ms = trib_clock_wall_ms()};
-    op->op.op.prepare = accept_prepare;
-    op->op.op.apply = accept_apply;
-    op->op.finish = accept_finish;
-    upload->state = TRIB_UPLOAD_PENDING;
-    server->accepts_in_flight++;
-    memcpy(op->accepting.id, op->update.id, TRIB_MSG_ID_SIZE);
-    op->accepting.next = server->accepting;
-    op->accepting.link = &server->accepting;
-    if (op->accepting.next)
-        op->accepting.next->link = &op->accepting.next;
-    server->accepting = &op->accepting;
-    if (TRIB_PLANT("reply-early")) {
-        answer(server, member, TRIB_CODE_ACCEPTED);
-        trib_clock_sleep_ms(30); // it is on its way before anybody can die of the commit
-    }
-    trib_server_submit(server, &op->op);
 }
 
 // ---- Turns, time, ends
@@ -635,7 +499,7 @@ void trib_upload_pump(struct trib_server *server)
         // LIMIT: enough are pending or counted; it waits until one failed or the round is sealed
         if (trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_PEND,
                                                                 .member = i}) == TRIB_OK)
-            submit_accept(server, i);
+            trib_upload_accept(server, i);
     }
 }
 
@@ -668,7 +532,7 @@ void trib_upload_tick(struct trib_server *server, uint64_t now_ms)
         bool is_slow = now_ms > peer->live->sink.moved_ms + TRIB_SERVER_UPLOAD_IDLE_MS;
         (void)pthread_mutex_unlock(&peer->live->sink.lock);
         if (is_slow) {
-            answer(server, i, TRIB_CODE_SLOW);
+            trib_upload_answer(server, i, TRIB_CODE_SLOW);
             trib_upload_release(server, i);
         }
     }
@@ -682,7 +546,7 @@ void trib_upload_finish_all(struct trib_server *server)
         case TRIB_UPLOAD_WAITING:
         case TRIB_UPLOAD_ACTIVE:
         case TRIB_UPLOAD_CHECKING:
-        case TRIB_UPLOAD_HELD: answer(server, i, TRIB_CODE_ROUND_CLOSED); break;
+        case TRIB_UPLOAD_HELD: trib_upload_answer(server, i, TRIB_CODE_ROUND_CLOSED); break;
         case TRIB_UPLOAD_NONE:
         case TRIB_UPLOAD_BROKEN:
         case TRIB_UPLOAD_PENDING: break;
