@@ -416,7 +416,8 @@ enum trib_err trib_store_open(const char *path, struct trib_store **ret_store)
     // The exclusive lock is taken by the first write and kept until the process ends.
     if (sqlite3_exec(store->db,
                      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
-                     "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; BEGIN EXCLUSIVE; COMMIT",
+                     "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
+                     "BEGIN EXCLUSIVE; COMMIT",
                      NULL, NULL, NULL)) {
         int code = sqlite3_errcode(store->db) & 0xff;
         if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {

@@ -11,7 +11,7 @@ import fleet  # noqa: E402
 SWEEP = pathlib.Path(__file__).with_name("sweep")
 # Where each bug shows when somebody dies there, and what the sweep says of it.
 PLANTS = [("reply-early", "segment.synced", "was told ACCEPTED of .*: no row"),
-          ("no-idempotency", "receipt.before", "was told ALREADY_COUNTED of .*, which counts"),
+          ("no-idempotency", "receipt.before", "was told (ALREADY_COUNTED|ROUND_CLOSED) of .*, which counts"),
           ("head-early", "central.*", "version .* has no file"),
           ("noise-again", "central.*", "noised sum .*: was .*, is ")]
 
