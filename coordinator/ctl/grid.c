@@ -29,6 +29,26 @@ bool trib_grid_take(struct trib_grid *grid, const char *text)
     return true;
 }
 
+bool trib_grid_take_all(struct trib_grid *grid, const struct trib_texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        if (!trib_grid_take(grid, texts->items[i])) {
+            (void)fprintf(stderr,
+                          "tune: --grid %s: want section.key=value,value,... (at most %d keys of "
+                          "%d values)\n",
+                          texts->items[i], TRIB_GRID_KEYS_MAX, TRIB_GRID_VALUES_MAX);
+            return false;
+        }
+    }
+    if (grid->key_count == 0)
+        (void)fprintf(stderr, "tune: --grid is missing: which keys, and which values\n");
+    else if (trib_grid_size(grid) > TRIB_GRID_SIZE_MAX)
+        (void)fprintf(stderr, "tune: the grid has more than %d candidates\n", TRIB_GRID_SIZE_MAX);
+    else
+        return true;
+    return false;
+}
+
 size_t trib_grid_size(const struct trib_grid *grid)
 {
     size_t size = 1;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/args.h"
 #include "common/base/conf.h"
 #include "tributary/err.h"
 
@@ -32,6 +33,9 @@ struct trib_grid {
 
 // One "section.key=value,value,...". False: it is not that, or there are too many.
 bool trib_grid_take(struct trib_grid *grid, const char *text);
+
+// All that a command line says with --grid, at least one. False: what is wrong is said on stderr.
+bool trib_grid_take_all(struct trib_grid *grid, const struct trib_texts *texts);
 
 // Combinations: at least 1, and at most TRIB_GRID_SIZE_MAX + 1, which stands for all that are more.
 size_t trib_grid_size(const struct trib_grid *grid);

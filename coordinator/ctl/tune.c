@@ -217,20 +217,9 @@ static int search(struct tune *t)
 
 static bool take_options(struct tune *t)
 {
-    for (size_t i = 0; i < t->grids.count; i++) {
-        if (!trib_grid_take(&t->grid, t->grids.items[i])) {
-            (void)fprintf(stderr,
-                          "tune: --grid %s: want section.key=value,value,... (at most %d keys of "
-                          "%d values)\n",
-                          t->grids.items[i], TRIB_GRID_KEYS_MAX, TRIB_GRID_VALUES_MAX);
-            return false;
-        }
-    }
-    if (t->grid.key_count == 0)
-        (void)fprintf(stderr, "tune: --grid is missing: which keys, and which values\n");
-    else if (trib_grid_size(&t->grid) > TRIB_GRID_SIZE_MAX)
-        (void)fprintf(stderr, "tune: the grid has more than %d candidates\n", TRIB_GRID_SIZE_MAX);
-    else if (t->folds < 2 || t->folds > TRIB_KEPT_FOLDS_MAX)
+    if (!trib_grid_take_all(&t->grid, &t->grids))
+        return false;
+    if (t->folds < 2 || t->folds > TRIB_KEPT_FOLDS_MAX)
         (void)fprintf(stderr, "tune: --cv %" PRIu64 ": want 2 to %d folds\n", t->folds,
                       TRIB_KEPT_FOLDS_MAX);
     else if (t->sets.count > OWN_SETS_MAX)
