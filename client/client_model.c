@@ -72,7 +72,7 @@ void trib_client_fetch_drop(struct trib_client *client)
 static void begin_fetch(struct trib_client *client)
 {
     struct trib_fetch *fetch = &client->fetch;
-    struct trib_msg_model_get get = {.offset = 0};
+    struct trib_msg_model_get get = {.takes_runs = !fetch->wants_own};
     struct trib_buf packed = {0};
     fetch->params = trib_alloc_aligned(fetch->model.param_count, sizeof(float));
     if (!fetch->params) {
@@ -132,6 +132,7 @@ bool trib_client_new_version(struct trib_client *client, const struct trib_recor
         return true; // on its way
     trib_client_fetch_drop(client);
     fetch->failures = 0;
+    fetch->wants_own = false;
     fetch->announcement = announcement;
     fetch->manifest = manifest;
     fetch->model = model;
@@ -145,6 +146,16 @@ static void fetch_done(struct trib_client *client)
     const struct trib_trainer *trainer = client->config.trainer;
     enum trib_err err = trib_slot_install(&client->slot, client->dir, &fetch->announcement,
                                           &fetch->manifest, &fetch->model, fetch->params);
+    if (err == TRIB_ERR_CORRUPT && !fetch->wants_own) {
+        // Whoever holds our connection and was sent the same run can do that: not the version's fault.
+        TRIB_WARN("version=%" PRIu64
+                  " does not match its digest; fetched again, sealed for us alone",
+                  fetch->manifest.version);
+        trib_client_fetch_drop(client);
+        fetch->wants_own = true;
+        begin_fetch(client);
+        return;
+    }
     if (err == TRIB_ERR_CORRUPT) {
         report_install(client, &fetch->manifest, TRIB_CODE_MODEL_DIGEST);
     } else if (err) {

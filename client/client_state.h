@@ -21,6 +21,7 @@
 
 struct trib_fetch {
     bool is_active;
+    bool wants_own; // not what was sealed for many
     // Of a version that could not be kept: when it is asked for again, and how often that failed.
     // 0: it waits for nothing.
     uint64_t again_at_ms;

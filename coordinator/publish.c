@@ -17,6 +17,10 @@
 
 #define TRIB_LOG_MODULE "publish"
 
+enum {
+    SEALED_MS = 10000, // that a sealed version is kept for the next device that asks
+};
+
 enum trib_err trib_version_path(const char *dir, const uint8_t digest[static TRIB_DIGEST_SIZE],
                                 char path[static TRIB_PATH_MAX + 1])
 {
@@ -110,7 +114,27 @@ void trib_version_destroy(struct trib_version *version)
     if (!version)
         return;
     trib_blob_unref(version->params);
+    trib_sealed_unref(version->sealed);
     free(version);
+}
+
+enum trib_err trib_version_seal(struct trib_version *version, uint64_t now_ms,
+                                struct trib_sealed **ret_sealed)
+{
+    enum trib_err err =
+        version->sealed ? TRIB_OK : trib_sealed_create(version->params, &version->sealed);
+    version->sealed_ms = now_ms;
+    *ret_sealed = version->sealed;
+    return err;
+}
+
+void trib_version_rest(struct trib_version *version, uint64_t now_ms)
+{
+    if (!version->sealed || trib_sealed_is_shared(version->sealed) ||
+        now_ms < version->sealed_ms + SEALED_MS)
+        return;
+    trib_sealed_unref(version->sealed);
+    version->sealed = NULL;
 }
 
 static enum trib_err file_header(const struct trib_version *version, struct trib_buf *ret_header)

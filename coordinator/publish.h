@@ -18,6 +18,8 @@ struct trib_version {
     struct trib_msg_manifest manifest;
     struct trib_msg_new_version announcement; // the packed manifest and its signature
     struct trib_blob *params;                 // little-endian float32, (4 x params bytes)
+    struct trib_sealed *sealed; // the same for many devices, while they fetch it; or NULL
+    uint64_t sealed_ms;         // monotonic: when one last asked for it
 };
 
 static inline const float *trib_version_params(const struct trib_version *version)
@@ -37,6 +39,12 @@ TRIB_CHECKED enum trib_err trib_version_take(const struct trib_identity *identit
                                              const struct trib_msg_manifest *manifest,
                                              struct trib_version **ret_version);
 void trib_version_destroy(struct trib_version *version); // NULL is fine
+
+// The parameters, sealed once for all who are sent them; borrowed.
+TRIB_CHECKED enum trib_err trib_version_seal(struct trib_version *version, uint64_t now_ms,
+                                             struct trib_sealed **ret_sealed);
+// Call now and then: what nobody has fetched for a while is not kept sealed.
+void trib_version_rest(struct trib_version *version, uint64_t now_ms);
 
 // Write DIR/models/<digest>.safetensors durably, with the signed manifest in its metadata.
 TRIB_CHECKED enum trib_err trib_version_write(const char *dir, const struct trib_version *version);

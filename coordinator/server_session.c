@@ -368,8 +368,17 @@ static void handle_model_get(struct trib_session_link *session, uint16_t stream,
         return;
     }
     trib_channel_drop_blobs(session->channel, TRIB_RECORD_MODEL_CHUNK); // of an older request
-    if (trib_channel_send_blob(session->channel, TRIB_RECORD_MODEL_CHUNK, stream, params,
-                               get.offset, params->size) == TRIB_ERR_NOMEM)
+    const bool in_runs = get.takes_runs && get.offset % TRIB_CHUNK_SIZE == 0;
+    struct trib_sealed *sealed;
+    enum trib_err err =
+        in_runs ? trib_version_seal(server->head, trib_clock_mono_ms(), &sealed) : TRIB_OK;
+    if (!err && in_runs)
+        err = trib_channel_send_sealed(session->channel, TRIB_RECORD_MODEL_CHUNK, stream, sealed,
+                                       get.offset / TRIB_CHUNK_SIZE, trib_sealed_chunks(sealed));
+    else if (!err)
+        err = trib_channel_send_blob(session->channel, TRIB_RECORD_MODEL_CHUNK, stream, params,
+                                     get.offset, params->size);
+    if (err == TRIB_ERR_NOMEM)
         trib_server_close(session, TRIB_CLOSE_NOMEM);
 }
 
@@ -483,6 +492,8 @@ void trib_sessions_tick(struct trib_server *server, uint64_t now_ms)
     trib_sessions_pace(server);
     const bool pings = now_ms >= server->ping_next_ms;
     server->look_next_ms = now_ms + LOOK_MS;
+    if (server->head)
+        trib_version_rest(server->head, now_ms);
     if (pings)
         server->ping_next_ms = now_ms + PING_MS;
     for (struct trib_session_link *s = server->sessions; s; s = s->next)

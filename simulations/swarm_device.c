@@ -39,7 +39,7 @@ static bool take_version(struct trib_swarm_device *device, const struct trib_rec
     if (trib_msg_new_version_unpack(record->payload, record->payload_size, &announcement) ||
         trib_msg_manifest_unpack(announcement.manifest, announcement.manifest_size, &manifest))
         return false;
-    struct trib_msg_model_get get = {.offset = 0};
+    struct trib_msg_model_get get = {.takes_runs = true};
     device->fetch.stream = new_stream(device->swarm);
     device->fetch.generation = manifest.generation;
     device->fetch.version = manifest.version;

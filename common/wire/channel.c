@@ -46,7 +46,8 @@ static void run_in(struct trib_channel *channel, int turns);
 static bool is_short(const struct trib_channel *channel, size_t size)
 {
     return channel->options.does_short_work_at_once && size > 0 && size <= SHORT_SIZE &&
-           trib_channel_is_open(channel) && !channel->frame_in && !channel->frame_out;
+           trib_channel_is_open(channel) && !channel->frame_in && !channel->frame_out &&
+           !channel->sealed_out;
 }
 
 static void on_received(void *user, enum trib_err err, size_t size)
@@ -82,7 +83,8 @@ static void on_sent(void *user, enum trib_err err)
     // The work item leaves frame_out alone while something is being sent. An idle channel is not
     // woken to find that there is nothing to do: of thousands, each a PONG now and then.
     const bool is_over = !channel->has_failed && !channel->items && !channel->bulks &&
-                         !channel->closes_when_sent && !channel->wants_close && !channel->frame_out;
+                         !channel->closes_when_sent && !channel->wants_close &&
+                         !channel->frame_out && !channel->sealed_out;
     (void)pthread_mutex_unlock(&channel->lock);
     if (!is_over)
         trib_channel_wake(channel);
@@ -135,6 +137,9 @@ static void work_close(struct trib_channel *channel)
         trib_frame_give(channel->options.send_frames, channel->frame_out);
     channel->frame_in = NULL;
     channel->frame_out = NULL;
+    trib_sealed_unref(channel->sealed_out);
+    channel->sealed_out = NULL;
+    trib_run_fini(&channel->run_in);
     trib_channel_drop_queues(channel);
     trib_session_fini(&channel->session);
     channel->options.handler->closed(channel->options.user, channel, reason);

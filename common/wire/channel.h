@@ -22,6 +22,7 @@
 #include "common/wire/blob.h"
 #include "common/wire/frames.h"
 #include "common/wire/link.h"
+#include "common/wire/sealed.h"
 #include "common/wire/session.h"
 #include "tributary/err.h"
 
@@ -108,6 +109,10 @@ TRIB_CHECKED enum trib_err trib_channel_send(struct trib_channel *channel, uint8
 TRIB_CHECKED enum trib_err trib_channel_send_blob(struct trib_channel *channel, uint8_t type,
                                                   uint16_t stream, struct trib_blob *blob,
                                                   size_t begin, size_t end);
+// Queue chunks [begin, end) of what is sealed for many, in runs, if the peer said that it takes them.
+TRIB_CHECKED enum trib_err trib_channel_send_sealed(struct trib_channel *channel, uint8_t type,
+                                                    uint16_t stream, struct trib_sealed *sealed,
+                                                    size_t begin, size_t end);
 // Drop blobs that wait with this type.
 void trib_channel_drop_blobs(struct trib_channel *channel, uint8_t type);
 

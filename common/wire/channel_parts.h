@@ -9,6 +9,7 @@
 
 #include "common/base/pool.h"
 #include "common/wire/channel.h"
+#include "common/wire/sealed.h"
 #include "common/wire/session.h"
 
 enum {
@@ -39,8 +40,9 @@ struct trib_channel_bulk {
     struct trib_channel_bulk *next;
     uint8_t type;
     uint16_t stream;
-    struct trib_blob *blob; // a reference
-    size_t begin, end;      // what is left to send
+    struct trib_blob *blob;     // a reference; or NULL
+    struct trib_sealed *sealed; // a reference; or NULL
+    size_t begin, end;          // what is left to send: bytes, or chunks of what is sealed
 };
 
 struct trib_channel {
@@ -64,7 +66,9 @@ struct trib_channel {
     uint8_t small_out[TRIB_CHANNEL_SMALL_SIZE];
     struct trib_frame *frame_in;
     struct trib_frame *frame_out;
-    size_t in_used;         // bytes in the receive buffer
+    struct trib_sealed *sealed_out; // a reference, while its frames are being sent; or NULL
+    struct trib_run run_in;         // client: what the next frames are
+    size_t in_used;                 // bytes in the receive buffer
     uint64_t in_ms, out_ms; // atomic: when the frame in a large buffer began; 0: there is none
     struct trib_frame_waiter wait_in, wait_out; // guarded by the frames' locks
 

@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/wipe.h"
 #include "common/wire/channel_parts.h"
+#include "common/wire/message.h"
 
 // The keys stay: they say who the peer is.
 static void wipe_token(struct trib_hello *hello)
@@ -66,13 +67,21 @@ static void take_welcome(struct trib_channel *channel, const uint8_t *body, size
 static void take_record(struct trib_channel *channel, uint8_t *body, size_t size)
 {
     struct trib_record record;
-    enum trib_err err = trib_session_open(&channel->session, body, size, &record);
+    const bool is_of_run = channel->run_in.left > 0;
+    enum trib_err err = is_of_run ? trib_run_open(&channel->run_in, body, size, &record)
+                                  : trib_session_open(&channel->session, body, size, &record);
+    const bool begins_run =
+        !err && !is_of_run && channel->is_client && record.type == TRIB_RECORD_RUN;
+    if (begins_run)
+        err = trib_run_begin(&channel->run_in, &record);
     if (err) {
         trib_channel_close(channel,
                            err == TRIB_ERR_AUTH ? TRIB_CLOSE_CIPHER : TRIB_CLOSE_MALFORMED);
         return;
     }
     __atomic_store_n(&channel->heard_ms, trib_clock_mono_ms(), __ATOMIC_RELAXED);
+    if (begins_run)
+        return;
     if (!channel->is_welcomed) { // the device's first record confirms that it is really there
         __atomic_store_n(&channel->is_welcomed, true, __ATOMIC_RELAXED);
         channel->options.handler->opened(channel->options.user, channel, NULL);

@@ -5,6 +5,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
+#include "common/base/wipe.h"
 #include "common/wire/channel_parts.h"
 
 enum {
@@ -56,6 +57,30 @@ enum trib_err trib_channel_send(struct trib_channel *channel, uint8_t type, uint
     return TRIB_OK;
 }
 
+static void free_bulk(struct trib_channel_bulk *bulk)
+{
+    trib_blob_unref(bulk->blob);
+    trib_sealed_unref(bulk->sealed);
+    free(bulk);
+}
+
+static enum trib_err queue_bulk(struct trib_channel *channel, struct trib_channel_bulk *bulk)
+{
+    (void)pthread_mutex_lock(&channel->lock);
+    bool is_closed = channel->wants_close || channel->closes_when_sent;
+    if (!is_closed) {
+        *channel->bulks_end = bulk;
+        channel->bulks_end = &bulk->next;
+    }
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (is_closed) {
+        free_bulk(bulk);
+        return TRIB_ERR_STATE;
+    }
+    trib_channel_wake(channel);
+    return TRIB_OK;
+}
+
 enum trib_err trib_channel_send_blob(struct trib_channel *channel, uint8_t type, uint16_t stream,
                                      struct trib_blob *blob, size_t begin, size_t end)
 {
@@ -65,21 +90,22 @@ enum trib_err trib_channel_send_blob(struct trib_channel *channel, uint8_t type,
         return refuse_no_memory(channel);
     *bulk = (struct trib_channel_bulk){
         .type = type, .stream = stream, .blob = trib_blob_ref(blob), .begin = begin, .end = end};
+    return queue_bulk(channel, bulk);
+}
 
-    (void)pthread_mutex_lock(&channel->lock);
-    bool is_closed = channel->wants_close || channel->closes_when_sent;
-    if (!is_closed) {
-        *channel->bulks_end = bulk;
-        channel->bulks_end = &bulk->next;
-    }
-    (void)pthread_mutex_unlock(&channel->lock);
-    if (is_closed) {
-        trib_blob_unref(bulk->blob);
-        free(bulk);
-        return TRIB_ERR_STATE;
-    }
-    trib_channel_wake(channel);
-    return TRIB_OK;
+enum trib_err trib_channel_send_sealed(struct trib_channel *channel, uint8_t type, uint16_t stream,
+                                       struct trib_sealed *sealed, size_t begin, size_t end)
+{
+    assert(begin < end && end <= trib_sealed_chunks(sealed));
+    struct trib_channel_bulk *bulk = trib_alloc(sizeof(*bulk));
+    if (!bulk)
+        return refuse_no_memory(channel);
+    *bulk = (struct trib_channel_bulk){.type = type,
+                                       .stream = stream,
+                                       .sealed = trib_sealed_ref(sealed),
+                                       .begin = begin,
+                                       .end = end};
+    return queue_bulk(channel, bulk);
 }
 
 void trib_channel_drop_blobs(struct trib_channel *channel, uint8_t type)
@@ -93,8 +119,7 @@ void trib_channel_drop_blobs(struct trib_channel *channel, uint8_t type)
             continue;
         }
         *link = bulk->next;
-        trib_blob_unref(bulk->blob);
-        free(bulk);
+        free_bulk(bulk);
     }
     channel->bulks_end = link;
     (void)pthread_mutex_unlock(&channel->lock);
@@ -111,8 +136,7 @@ void trib_channel_drop_queues(struct trib_channel *channel)
     while (channel->bulks) {
         struct trib_channel_bulk *bulk = channel->bulks;
         channel->bulks = bulk->next;
-        trib_blob_unref(bulk->blob);
-        free(bulk);
+        free_bulk(bulk);
     }
     channel->items_end = &channel->items;
     channel->bulks_end = &channel->bulks;
@@ -122,46 +146,66 @@ void trib_channel_drop_queues(struct trib_channel *channel)
 
 // ---- Sending
 
-// The next record to send: a control message, or a chunk. The caller frees `ret_item`.
-static bool next_record(struct trib_channel *channel, struct trib_record *ret_record,
-                        struct trib_channel_item **ret_item, struct trib_blob **ret_blob)
+// What is sent next: a record of a control message, of a chunk, or of a run with what follows it.
+struct next {
+    struct trib_record record;
+    struct trib_channel_item *item; // owned; or NULL
+    struct trib_blob *blob;         // a reference; or NULL
+    struct trib_sealed *sealed;     // a reference; or NULL
+    size_t first, count;            // chunks of it
+    uint8_t run[TRIB_SEALED_RUN_PAYLOAD];
+};
+
+static void next_fini(struct next *next)
 {
-    bool found = false;
-    (void)pthread_mutex_lock(&channel->lock);
-    if (channel->items) {
-        struct trib_channel_item *item = channel->items;
-        channel->items = item->next;
-        channel->item_count--;
-        if (!channel->items)
-            channel->items_end = &channel->items;
-        *ret_record = (struct trib_record){.type = item->type,
-                                           .stream = item->stream,
-                                           .payload = item->payload,
-                                           .payload_size = item->size};
-        *ret_item = item;
-        found = true;
-    } else if (channel->bulks) {
-        struct trib_channel_bulk *bulk = channel->bulks;
-        size_t left = bulk->end - bulk->begin;
-        size_t size = left < TRIB_CHUNK_SIZE ? left : TRIB_CHUNK_SIZE;
-        *ret_record = (struct trib_record){.type = bulk->type,
-                                           .stream = bulk->stream,
-                                           .offset = (uint32_t)bulk->begin,
-                                           .payload = bulk->blob->data + bulk->begin,
-                                           .payload_size = size};
-        *ret_blob = trib_blob_ref(bulk->blob);
-        bulk->begin += size;
-        if (bulk->begin == bulk->end) {
-            channel->bulks = bulk->next;
-            if (!channel->bulks)
-                channel->bulks_end = &channel->bulks;
-            trib_blob_unref(bulk->blob);
-            free(bulk);
-        }
-        found = true;
+    free(next->item);
+    trib_blob_unref(next->blob);
+    trib_sealed_unref(next->sealed);
+    trib_wipe(next->run, sizeof(next->run));
+}
+
+static void take_item(struct trib_channel *channel, struct next *next)
+{
+    struct trib_channel_item *item = channel->items;
+    channel->items = item->next;
+    channel->item_count--;
+    if (!channel->items)
+        channel->items_end = &channel->items;
+    next->item = item;
+    next->record = (struct trib_record){.type = item->type,
+                                        .stream = item->stream,
+                                        .payload = item->payload,
+                                        .payload_size = item->size};
+}
+
+// Some of the first bulk: a chunk, or what a run takes.
+static void take_bulk(struct trib_channel *channel, struct next *next)
+{
+    struct trib_channel_bulk *bulk = channel->bulks;
+    const size_t left = bulk->end - bulk->begin;
+    const size_t most = bulk->sealed ? TRIB_SEALED_RUN_MAX : TRIB_CHUNK_SIZE;
+    const size_t size = left < most ? left : most;
+    if (bulk->sealed) {
+        next->sealed = trib_sealed_ref(bulk->sealed);
+        next->first = bulk->begin;
+        next->count = size;
+        trib_sealed_announce(bulk->sealed, bulk->type, bulk->stream, bulk->begin, size, next->run,
+                             &next->record);
+    } else {
+        next->blob = trib_blob_ref(bulk->blob);
+        next->record = (struct trib_record){.type = bulk->type,
+                                            .stream = bulk->stream,
+                                            .offset = (uint32_t)bulk->begin,
+                                            .payload = bulk->blob->data + bulk->begin,
+                                            .payload_size = size};
     }
-    (void)pthread_mutex_unlock(&channel->lock);
-    return found;
+    bulk->begin += size;
+    if (bulk->begin == bulk->end) {
+        channel->bulks = bulk->next;
+        if (!channel->bulks)
+            channel->bulks_end = &channel->bulks;
+        free_bulk(bulk);
+    }
 }
 
 // Bytes that the next record takes at most; 0: there is none. Before a chunk is taken a control
@@ -172,23 +216,37 @@ static size_t next_size(struct trib_channel *channel)
     (void)pthread_mutex_lock(&channel->lock);
     if (channel->items)
         size = channel->items->size + TRIB_SEALED_OVERHEAD;
+    else if (channel->bulks && channel->bulks->sealed)
+        size = TRIB_SEALED_RUN_PAYLOAD + TRIB_SEALED_OVERHEAD;
     else if (channel->bulks)
         size = TRIB_FRAME_SIZE;
     (void)pthread_mutex_unlock(&channel->lock);
     return size;
 }
 
-// Seal the next record. False: there is none, or it failed and the channel is being closed.
-static bool seal_next(struct trib_channel *channel, uint8_t *out, size_t *ret_size)
+// Seal the next record; what follows a run's becomes the tail of `parts`, and there is room for
+// nothing after that. False: there is none, or it failed and the channel is being closed.
+static bool seal_next(struct trib_channel *channel, size_t room, uint8_t *out, size_t *ret_size,
+                      struct trib_conn_parts *parts)
 {
-    struct trib_record record;
-    struct trib_channel_item *item = NULL;
-    struct trib_blob *blob = NULL;
-    if (!next_record(channel, &record, &item, &blob))
+    struct next next = {.item = NULL};
+    (void)pthread_mutex_lock(&channel->lock);
+    const bool found = channel->items || channel->bulks;
+    if (channel->items)
+        take_item(channel, &next);
+    else if (channel->bulks)
+        take_bulk(channel, &next);
+    (void)pthread_mutex_unlock(&channel->lock);
+    if (!found)
         return false;
-    enum trib_err err = trib_session_seal(&channel->session, &record, out, ret_size);
-    free(item);
-    trib_blob_unref(blob);
+    assert(next.record.payload_size + TRIB_SEALED_OVERHEAD <= room);
+    enum trib_err err = trib_session_seal(&channel->session, &next.record, out, ret_size);
+    if (!err && next.sealed) {
+        parts->tail = trib_sealed_frames(next.sealed, next.first, next.count, &parts->tail_size);
+        channel->sealed_out = next.sealed; // until it has left
+        next.sealed = NULL;
+    }
+    next_fini(&next);
     if (err)
         trib_channel_close(channel, TRIB_CLOSE_CIPHER);
     return !err;
@@ -198,7 +256,6 @@ static bool seal_next(struct trib_channel *channel, uint8_t *out, size_t *ret_si
 // has left already. Otherwise the work item runs again when it has, unless there was nothing.
 static bool send_next(struct trib_channel *channel, size_t first, bool is_last_turn)
 {
-    size_t used = 0;
     if (first > TRIB_CHANNEL_SMALL_SIZE && !channel->frame_out) {
         channel->frame_out = trib_frame_take(channel->options.send_frames, channel);
         if (!channel->frame_out)
@@ -207,26 +264,32 @@ static bool send_next(struct trib_channel *channel, size_t first, bool is_last_t
     uint8_t *out = channel->frame_out ? channel->frame_out->data : channel->small_out;
     const size_t room = channel->frame_out ? trib_frames_capacity(channel->options.send_frames)
                                            : TRIB_CHANNEL_SMALL_SIZE;
-    for (size_t next = first; next > 0 && next <= room - used; next = next_size(channel)) {
+    struct trib_conn_parts parts = {.head = out};
+    for (size_t next = first; next > 0 && next <= room - parts.head_size && !parts.tail;
+         next = next_size(channel)) {
         size_t size = 0;
-        if (!seal_next(channel, out + used, &size))
+        if (!seal_next(channel, room - parts.head_size, out + parts.head_size, &size, &parts))
             break;
-        used += size;
+        parts.head_size += size;
     }
-    if (used == 0 || trib_channel_wants_close(channel))
+    if (parts.head_size == 0 || trib_channel_wants_close(channel))
         return false;
     if (channel->options.sent_bytes)
-        __atomic_add_fetch(channel->options.sent_bytes, used, __ATOMIC_RELAXED);
-    const size_t gone =
-        channel->frame_out && !is_last_turn ? trib_conn_send_now(channel->conn, out, used) : 0;
-    if (gone == used)
+        __atomic_add_fetch(channel->options.sent_bytes, parts.head_size + parts.tail_size,
+                           __ATOMIC_RELAXED);
+    const bool is_bulk = channel->frame_out || parts.tail;
+    const size_t gone = is_bulk && !is_last_turn ? trib_conn_send_now(channel->conn, &parts) : 0;
+    if (trib_conn_parts_skip(&parts, gone) == 0) {
+        trib_sealed_unref(channel->sealed_out);
+        channel->sealed_out = NULL;
         return true;
+    }
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);
     __atomic_store_n(&channel->out_ms, channel->frame_out ? trib_clock_mono_ms() : 0,
                      __ATOMIC_RELAXED);
-    trib_conn_send(channel->conn, out + gone, used - gone);
+    trib_conn_send_parts(channel->conn, &parts);
     return false;
 }
 
@@ -287,6 +350,8 @@ void trib_channel_work_send(struct trib_channel *channel)
     }
     if (channel->session.state != TRIB_SESSION_OPEN)
         return;
+    trib_sealed_unref(channel->sealed_out);
+    channel->sealed_out = NULL;
     size_t next = next_size(channel);
     const bool has_sent = next > 0;
     for (int turn = 1; next > 0; turn++) {

@@ -34,8 +34,7 @@ struct trib_conn {
     bool is_receiving;
     bool is_sending;
     bool is_closing;
-    const uint8_t *send_data; // what is left to send
-    size_t send_left;
+    struct trib_conn_parts left; // to send
     struct trib_conn_handler handler;
     void *user;
 };
@@ -78,14 +77,30 @@ static void on_received(void *user)
     release(conn);
 }
 
-static void submit_send(struct trib_conn *conn)
+// nng declares bytes to send without const; it only reads them.
+static nng_iov iov_of(const uint8_t *data, size_t size)
 {
-    union { // nng declares bytes to send without const; it only reads them
+    union {
         const uint8_t *borrowed;
         uint8_t *plain;
-    } data = {.borrowed = conn->send_data};
-    nng_iov iov = {.iov_buf = data.plain, .iov_len = conn->send_left};
-    (void)nng_aio_set_iov(conn->send_aio, 1, &iov);
+    } from = {.borrowed = data};
+    return (nng_iov){.iov_buf = from.plain, .iov_len = size};
+}
+
+static void set_parts(nng_aio *aio, const struct trib_conn_parts *parts)
+{
+    nng_iov iov[2];
+    unsigned count = 0;
+    if (parts->head_size > 0)
+        iov[count++] = iov_of(parts->head, parts->head_size);
+    if (parts->tail_size > 0)
+        iov[count++] = iov_of(parts->tail, parts->tail_size);
+    (void)nng_aio_set_iov(aio, count, iov);
+}
+
+static void submit_send(struct trib_conn *conn)
+{
+    set_parts(conn->send_aio, &conn->left);
     nng_stream_send(conn->stream, conn->send_aio);
 }
 
@@ -96,9 +111,7 @@ static void on_sent(void *user)
     size_t size = failed ? 0 : nng_aio_count(conn->send_aio);
     (void)pthread_mutex_lock(&conn->lock);
     bool is_closing = conn->is_closing;
-    conn->send_data += size;
-    conn->send_left -= size;
-    bool is_more = !failed && !is_closing && conn->send_left > 0;
+    bool is_more = trib_conn_parts_skip(&conn->left, size) > 0 && !failed && !is_closing;
     conn->is_sending = is_more;
     (void)pthread_mutex_unlock(&conn->lock);
     if (is_more) {
@@ -157,33 +170,36 @@ void trib_conn_receive(struct trib_conn *conn, uint8_t *data, size_t capacity)
     nng_stream_recv(conn->stream, conn->receive_aio); // fails at once if closed meanwhile
 }
 
-void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
+void trib_conn_send_parts(struct trib_conn *conn, const struct trib_conn_parts *parts)
 {
     (void)pthread_mutex_lock(&conn->lock);
-    assert(!conn->is_sending && size > 0);
+    assert(!conn->is_sending && parts->head_size + parts->tail_size > 0);
     bool is_closing = conn->is_closing;
     if (!is_closing) {
         conn->is_sending = true;
         conn->holds++;
-        conn->send_data = data;
-        conn->send_left = size;
+        conn->left = *parts;
     }
     (void)pthread_mutex_unlock(&conn->lock);
     if (!is_closing)
         submit_send(conn);
 }
 
+void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
+{
+    trib_conn_send_parts(conn, &(struct trib_conn_parts){.head = data, .head_size = size});
+}
+
 // ---- Without waiting
 
 // An operation without a callback takes what the kernel has, or has room for, within the call; one
 // that would have to wait is taken back. Bytes moved; errors are left to whoever waits next.
-static size_t move_now(struct trib_conn *conn, uint8_t *data, size_t size,
+static size_t move_now(struct trib_conn *conn, const struct trib_conn_parts *parts,
                        void (*operation)(nng_stream *, nng_aio *))
 {
-    nng_iov iov = {.iov_buf = data, .iov_len = size};
     if (!conn->now_aio && nng_aio_alloc(&conn->now_aio, NULL, NULL))
         return 0;
-    (void)nng_aio_set_iov(conn->now_aio, 1, &iov);
+    set_parts(conn->now_aio, parts);
     operation(conn->stream, conn->now_aio);
     nng_aio_cancel(conn->now_aio);
     nng_aio_wait(conn->now_aio);
@@ -192,16 +208,13 @@ static size_t move_now(struct trib_conn *conn, uint8_t *data, size_t size,
 
 size_t trib_conn_receive_now(struct trib_conn *conn, uint8_t *data, size_t capacity)
 {
-    return move_now(conn, data, capacity, nng_stream_recv);
+    const struct trib_conn_parts room = {.head = data, .head_size = capacity};
+    return move_now(conn, &room, nng_stream_recv);
 }
 
-size_t trib_conn_send_now(struct trib_conn *conn, const uint8_t *data, size_t size)
+size_t trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts)
 {
-    union { // nng only reads them, as above
-        const uint8_t *borrowed;
-        uint8_t *plain;
-    } from = {.borrowed = data};
-    return move_now(conn, from.plain, size, nng_stream_send);
+    return move_now(conn, parts, nng_stream_send);
 }
 
 void trib_conn_close(struct trib_conn *conn)

@@ -65,6 +65,25 @@ void trib_dial_free(struct trib_dial *dial);
 
 // ---- Connections
 
+struct trib_conn_parts {
+    const uint8_t *head, *tail;
+    size_t head_size, tail_size; // at least one byte together
+};
+
+// Without its first `size` bytes; how many are left.
+static inline size_t trib_conn_parts_skip(struct trib_conn_parts *parts, size_t size)
+{
+    const size_t head = size < parts->head_size ? size : parts->head_size;
+    const size_t tail = size - head;
+    if (head > 0)
+        parts->head += head;
+    if (tail > 0)
+        parts->tail += tail;
+    parts->head_size -= head;
+    parts->tail_size -= tail;
+    return parts->head_size + parts->tail_size;
+}
+
 struct trib_conn_handler {
     void (*received)(void *user, enum trib_err err, size_t size); // size >= 1 when err is TRIB_OK
     void (*sent)(void *user, enum trib_err err);                  // all of it
@@ -74,11 +93,13 @@ struct trib_conn_handler {
 void trib_conn_start(struct trib_conn *conn, const struct trib_conn_handler *handler, void *user);
 void trib_conn_receive(struct trib_conn *conn, uint8_t *data, size_t capacity);
 void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size);
+// Bytes, and others after them, as if they were one.
+void trib_conn_send_parts(struct trib_conn *conn, const struct trib_conn_parts *parts);
 // What can be received or sent without waiting, in bytes, perhaps 0; no callback comes of it. With
 // nothing of the same direction outstanding, and before trib_conn_close, by the same thread. That
 // the peer is gone is told to who waits. Each callback costs two threads that must be woken.
 size_t trib_conn_receive_now(struct trib_conn *conn, uint8_t *data, size_t capacity);
-size_t trib_conn_send_now(struct trib_conn *conn, const uint8_t *data, size_t size);
+size_t trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts);
 void trib_conn_close(struct trib_conn *conn);
 
 void trib_conn_peer_text(const struct trib_conn *conn, char text[static TRIB_PEER_TEXT_SIZE]);

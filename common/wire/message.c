@@ -262,11 +262,12 @@ void trib_msg_model_get_pack(const struct trib_msg_model_get *msg, struct trib_b
     tributary__v1__model_get__init(&out);
     out.digest = trib_field_bytes(msg->digest, sizeof(msg->digest));
     out.offset = msg->offset;
+    out.takes_runs = msg->takes_runs;
     trib_field_pack(buf, &out.base);
 }
 
 TRIB_DEFINE_UNPACK(model_get, ModelGet, model_get,
-                   (out->offset = in->offset,
+                   (out->offset = in->offset, out->takes_runs = in->takes_runs,
                     trib_field_take_bytes(&in->digest, out->digest, TRIB_DIGEST_SIZE)))
 
 void trib_msg_installed_pack(const struct trib_msg_installed *msg, struct trib_buf *buf)

@@ -46,6 +46,7 @@ enum trib_record_type {
     TRIB_RECORD_KEYS = 23,
     TRIB_RECORD_KEYS_REPLY = 24,
     TRIB_RECORD_CRITICAL = 128,
+    TRIB_RECORD_RUN = TRIB_RECORD_CRITICAL, // frames of another kind follow it (sealed.h)
 };
 
 enum {
@@ -267,6 +268,7 @@ struct trib_msg_new_version {
 struct trib_msg_model_get {
     uint8_t digest[TRIB_DIGEST_SIZE];
     uint64_t offset;
+    bool takes_runs;
 };
 
 struct trib_msg_installed {

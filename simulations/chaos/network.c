@@ -231,14 +231,8 @@ void trib_conn_receive(struct trib_conn *conn, uint8_t *data, size_t capacity)
     trib_machine_after(conn->process, 0, deliver, conn);
 }
 
-void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
+static void dispatch_part(struct trib_conn *conn, const uint8_t *data, size_t size, bool is_last)
 {
-    conn->is_sending = true;
-    if (conn->is_broken || !is_there(conn->peer)) {
-        if (conn->is_broken)
-            trib_machine_after(conn->process, 0, sent, conn);
-        return; // else the end that is on its way says so
-    }
     while (size > 0) {
         const size_t most = size < SEGMENT_MAX ? size : SEGMENT_MAX;
         const size_t part = trib_machine_chance(TRIB_STREAM_NETWORK, 4)
@@ -246,12 +240,29 @@ void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
                                 : most;
         struct segment *segment = make(sizeof(*segment) + part);
         segment->size = part;
-        segment->is_last = part == size;
+        segment->is_last = is_last && part == size;
         memcpy(segment->bytes, data, part);
         dispatch(conn, segment);
         data += part;
         size -= part;
     }
+}
+
+void trib_conn_send_parts(struct trib_conn *conn, const struct trib_conn_parts *parts)
+{
+    conn->is_sending = true;
+    if (conn->is_broken || !is_there(conn->peer)) {
+        if (conn->is_broken)
+            trib_machine_after(conn->process, 0, sent, conn);
+        return; // else the end that is on its way says so
+    }
+    dispatch_part(conn, parts->head, parts->head_size, parts->tail_size == 0);
+    dispatch_part(conn, parts->tail, parts->tail_size, true);
+}
+
+void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
+{
+    trib_conn_send_parts(conn, &(struct trib_conn_parts){.head = data, .head_size = size});
 }
 
 // Everything takes its time here.
@@ -263,11 +274,10 @@ size_t trib_conn_receive_now(struct trib_conn *conn, uint8_t *data, size_t capac
     return 0;
 }
 
-size_t trib_conn_send_now(struct trib_conn *conn, const uint8_t *data, size_t size)
+size_t trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts)
 {
     (void)conn;
-    (void)data;
-    (void)size;
+    (void)parts;
     return 0;
 }
 

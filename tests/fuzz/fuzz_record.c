@@ -1,12 +1,14 @@
 // The first byte says what the rest is: 0 frames as a peer may send them, to a session with fixed
-// keys; 1 the inside of a record, which is sealed and must come out as it went in.
+// keys; 1 the inside of a record, which is sealed and must come out as it went in; 2 the offset and
+// payload of a record that begins a run, and the frames after it.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/bytes.h"
 #include "common/base/wipe.h"
-#include "common/wire/session.h"
+#include "common/wire/message.h"
+#include "common/wire/sealed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -82,9 +84,41 @@ static void seal_and_open(const uint8_t *data, size_t size)
     free(frame);
 }
 
+static void open_run(const uint8_t *data, size_t size)
+{
+    struct trib_run run = {.left = 0};
+    struct trib_record record = {.type = TRIB_RECORD_RUN};
+    if (size < 4)
+        return;
+    record.offset = trib_load_le32(data);
+    record.payload = data + 4;
+    record.payload_size = size - 4 < TRIB_SEALED_RUN_PAYLOAD ? size - 4 : TRIB_SEALED_RUN_PAYLOAD;
+    if (trib_run_begin(&run, &record))
+        return;
+    data += 4 + TRIB_SEALED_RUN_PAYLOAD;
+    size -= 4 + TRIB_SEALED_RUN_PAYLOAD;
+    while (run.left > 0 && size > 0) {
+        const size_t left = run.left;
+        const size_t body_size = size < 40 ? size : 40;
+        uint8_t *body = malloc(body_size);
+        require(body != NULL);
+        memcpy(body, data, body_size);
+        enum trib_err err = trib_run_open(&run, body, body_size, &record);
+        require(err || (run.left == left - 1 && record.payload == body));
+        free(body);
+        if (err)
+            break;
+        data += body_size;
+        size -= body_size;
+    }
+    trib_run_fini(&run);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     trib_crypto_init();
+    if (size >= 1 && data[0] == 2)
+        open_run(data + 1, size - 1);
     if (size >= 1 && data[0] == 0)
         open_frames(data + 1, size - 1);
     else if (size >= 1 && data[0] == 1)

@@ -239,6 +239,45 @@ static void few_large_buffers_serve_many_channels(void **state)
     echo_server_stop(&server);
 }
 
+// One sealing for all of them; what each asks for meanwhile comes between the runs.
+static void what_is_sealed_once_comes_to_everybody(void **state)
+{
+    struct echo_server server;
+    struct echo_client clients[CROWD];
+    struct trib_blob *blob = echo_blob(10 * (size_t)BULK_SIZE);
+    struct trib_sealed *sealed;
+    (void)state;
+    assert_int_equal(trib_sealed_create(blob, &sealed), TRIB_OK);
+    echo_server_start(&server, tcp_url, 2);
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_true(echo_client_dial(&clients[i], &server, echo_device_secret));
+        assert_int_equal(trib_channel_send(clients[i].channel, ECHO_TEXT, 0, "x", 1), TRIB_OK);
+        trib_channel_start(clients[i].channel);
+        assert_true(echo_wait(&clients[i].texts, 1));
+    }
+    (void)pthread_mutex_lock(&server.lock);
+    assert_int_equal(server.live_count, CROWD);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(trib_channel_send_sealed(server.live[i], ECHO_BULK, 1, sealed, 0,
+                                                  trib_sealed_chunks(sealed)),
+                         TRIB_OK);
+    (void)pthread_mutex_unlock(&server.lock);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(trib_channel_send(clients[i].channel, ECHO_TEXT, 0, "y", 1), TRIB_OK);
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_true(echo_wait(&clients[i].bulk_bytes, blob->size) &&
+                    echo_wait(&clients[i].texts, 2));
+        assert_int_equal(clients[i].bulk_bytes, blob->size);
+        assert_int_equal(clients[i].mistakes, 0);
+        echo_client_end(&clients[i]);
+    }
+    echo_server_stop(&server);
+    assert_false(trib_sealed_is_shared(sealed)); // every channel gave its references back
+    trib_sealed_unref(sealed);
+    assert_int_equal(blob->refs, 1);
+    trib_blob_unref(blob);
+}
+
 static void control_messages_overtake_bulk_and_dropped_bulk_is_not_sent(void **state)
 {
     struct echo_server server;
@@ -320,6 +359,7 @@ int main(void)
         cmocka_unit_test(half_a_record_is_not_waited_for_for_ever),
         cmocka_unit_test(who_takes_nothing_away_is_closed),
         cmocka_unit_test(few_large_buffers_serve_many_channels),
+        cmocka_unit_test(what_is_sealed_once_comes_to_everybody),
         cmocka_unit_test(control_messages_overtake_bulk_and_dropped_bulk_is_not_sent),
         cmocka_unit_test(a_full_queue_closes_the_channel_once),
         cmocka_unit_test(close_after_sends_what_is_queued),

@@ -409,8 +409,17 @@ static void fill_and_drain(struct trib_conn *conn, int fd)
     size_t sent = 0, read_back = 0, part;
     for (size_t i = 0; i < sizeof(out); i++)
         out[i] = (uint8_t)(i * 7 + i / 251);
-    while ((part = trib_conn_send_now(conn, out + sent % BULK_SIZE, BULK_SIZE - sent % BULK_SIZE)))
+    for (;;) { // in two parts, now and then in one
+        const size_t at = sent % BULK_SIZE, left = BULK_SIZE - at;
+        const size_t head = left / 3;
+        part = trib_conn_send_now(conn, &(struct trib_conn_parts){.head = out + at,
+                                                                  .head_size = head,
+                                                                  .tail = out + at + head,
+                                                                  .tail_size = left - head});
+        if (part == 0)
+            break;
         sent += part;
+    }
     assert_true(sent > 0 && sent < 64u << 20);
     while (read_back < sent) {
         const size_t at = read_back % BULK_SIZE;

@@ -23,7 +23,7 @@ ALLOWED = {
     "KeysReply": {"sequence": "public", "code": "public"},
     "TaskReply": {"round_id": "public", "code": "public"},
     "SecaggStep": {"round_id": "public", "kind": "public", "size": "public"},
-    "ModelGet": {"digest": "public", "offset": "public"},
+    "ModelGet": {"digest": "public", "offset": "public", "takes_runs": "public"},
     "Installed": {"generation": "public", "version": "public", "digest": "public",
                   "code": "public"},
     "UploadBegin": {"update_id": "random", "round_id": "public", "size": "public",
