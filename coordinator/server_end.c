@@ -291,6 +291,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
               op->result.metric[0] ? op->result.metric : "value", op->result.value,
               op->result.seconds);
     TRIB_CRASH_POINT("end.head");
+    trib_leases_tell(server);
     tell_round_end(server);
     sweep(server, run->id);
     take_pass(active, run, &op->result, op->state == TRIB_ROUND_COMMITTED);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "common/base/crash.h"
 #include "coordinator/server_state.h"
 
 struct over_op {
@@ -13,7 +14,7 @@ struct over_op {
     struct trib_store_lease leases[]; // their orders are their members
 };
 
-static bool is_over(enum trib_lease_state lease)
+bool trib_leases_is_over(enum trib_lease_state lease)
 {
     return lease == TRIB_LEASE_EXPIRED || lease == TRIB_LEASE_RELEASED ||
            lease == TRIB_LEASE_REFUSED;
@@ -22,8 +23,33 @@ static bool is_over(enum trib_lease_state lease)
 bool trib_leases_is_unsaved(const struct trib_round_run *run, uint32_t member)
 {
     // A masked round does not go on after a restart.
-    return !run->plan.is_masked && is_over(run->members[member].lease) &&
+    return !run->plan.is_masked && trib_leases_is_over(run->members[member].lease) &&
            !run->uploads[member].is_over;
+}
+
+bool trib_leases_must_wait(const struct trib_round_run *run, uint32_t member)
+{
+    return trib_leases_is_unsaved(run, member) ||
+           (!run->plan.is_masked &&
+            (run->round.state == TRIB_ROUND_SEALED || run->round.state == TRIB_ROUND_ABANDONED));
+}
+
+// It is durable that it does not count.
+static void tell(struct trib_server *server, uint32_t member)
+{
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    if (upload->state != TRIB_UPLOAD_OVER)
+        return;
+    upload->state = TRIB_UPLOAD_NONE;
+    TRIB_CRASH_POINT("refuse.durable");
+    trib_upload_answer(server, member, upload->code);
+    TRIB_CRASH_POINT("refuse.answered");
+}
+
+void trib_leases_tell(struct trib_server *server)
+{
+    for (uint32_t i = 0; i < server->run->round.member_count; i++)
+        tell(server, i);
 }
 
 static enum trib_err over_apply(struct trib_commit_op *commit_op, struct trib_store *store)
@@ -32,6 +58,7 @@ static enum trib_err over_apply(struct trib_commit_op *commit_op, struct trib_st
     enum trib_err err = TRIB_OK;
     for (uint32_t i = 0; i < op->count && !err; i++)
         err = trib_store_lease_put(store, &op->leases[i]);
+    TRIB_CRASH_POINT("refuse.leases");
     return err;
 }
 
@@ -41,8 +68,10 @@ static void over_finish(struct trib_server *server, struct trib_server_op *serve
     struct trib_round_run *run = server->run;
     if (op->op.op.result == TRIB_OK && run && run->id == op->round) {
         run->is_saving = false;
-        for (uint32_t i = 0; i < op->count; i++)
+        for (uint32_t i = 0; i < op->count; i++) {
             run->uploads[op->leases[i].order].is_over = true;
+            tell(server, op->leases[i].order);
+        }
     }
     free(op);
 }

@@ -173,8 +173,10 @@ static void seal_finish(struct trib_server *server, struct trib_server_op *serve
 {
     struct seal_op *op = (struct seal_op *)server_op;
     TRIB_CRASH_POINT("round.sealed");
-    if (op->op.op.result == TRIB_OK && server->run && server->run->id == op->round_id)
+    if (op->op.op.result == TRIB_OK && server->run && server->run->id == op->round_id) {
         (void)!trib_rounds_event(server, TRIB_ROUND_EV_SEAL_DURABLE);
+        trib_leases_tell(server);
+    }
     seal_free(op);
 }
 
@@ -364,7 +366,8 @@ static void take_lease(void *user, const struct trib_store_lease *lease, const c
     if (run->round.member_count >= run->capacity)
         return;
     run->changed_ms[run->round.member_count] = lease->changed_ms;
-    run->uploads[run->round.member_count].is_over = true; // if it is, the store has said so
+    run->uploads[run->round.member_count].is_over =
+        trib_leases_is_over((enum trib_lease_state)lease->state);
     run->uploads[run->round.member_count].has_expired = lease->state == TRIB_LEASE_EXPIRED;
     run->members[run->round.member_count++] = (struct trib_round_member){
         .device = lease->device,

@@ -104,6 +104,7 @@ enum trib_upload_state {
     TRIB_UPLOAD_CHECKING, // whole; a worker looks at it
     TRIB_UPLOAD_HELD,     // valid, waits for its turn to be made durable
     TRIB_UPLOAD_PENDING,  // being made durable
+    TRIB_UPLOAD_OVER,     // does not count: told when that is durable
 };
 
 // What a member of the round is sending.
@@ -114,6 +115,7 @@ struct trib_member_upload {
     uint32_t slot; // UINT32_MAX: none
     size_t received;
     uint32_t *checksums; // owned, after the check
+    enum trib_code code; // of one that is OVER
     bool has_expired;    // its lease, and when is noted
     bool is_over;        // its lease, and the store knows
 };
@@ -363,7 +365,7 @@ void trib_upload_finish_all(struct trib_server *server); // the round is over fo
 void trib_upload_release(struct trib_server *server, uint32_t member);
 // Answer a member's upload for good; the device may be away, then it asks again.
 void trib_upload_answer(struct trib_server *server, uint32_t member, enum trib_code code);
-// The same, and its lease and slot are over.
+// Its lease and slot are over; it is answered when that is durable.
 void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_code code);
 // server_accept.c: one that is HELD is made durable, and then answered.
 void trib_upload_accept(struct trib_server *server, uint32_t member);
@@ -373,10 +375,15 @@ void trib_upload_answer_old(struct trib_server *server, struct trib_peer *peer,
                             const struct trib_known_row *known);
 
 // ---- server_lease.c
+bool trib_leases_is_over(enum trib_lease_state lease); // without being counted
 // Make those durable that are over; nothing when there are none, or others are on their way.
 void trib_leases_save(struct trib_server *server);
-// Is it over without the store knowing yet? Then its device is not to be told.
+// Is it over without the store knowing yet?
 bool trib_leases_is_unsaved(const struct trib_round_run *run, uint32_t member);
+// Then, or when its round has ended and the store does not know that, its device is not to be told.
+bool trib_leases_must_wait(const struct trib_round_run *run, uint32_t member);
+// The round's seal or end is durable, with all its leases: answer what waited for that.
+void trib_leases_tell(struct trib_server *server);
 
 // ---- server_known.c
 // One more of the open round; NULL: no memory.

@@ -2,11 +2,12 @@
 //
 //     NONE -> WAITING -> ACTIVE -> CHECKING -> HELD -> PENDING -> (counted, receipt)
 //                ^          |          |
-//                +- BROKEN <+          +-> refused, receipt
+//                +- BROKEN <+          +-> OVER -> (refused or too late, receipt)
 //
 // BEGIN takes a slot of the round's segment; chunks are written at their offset by the workers;
 // the finished slot is read back whole, checked, made durable with its ledger row, and only then
-// is the receipt sent.
+// is the receipt sent. That it does not count is made durable before the receipt too: with its
+// lease (server_lease.c), or with the seal or the end of its round.
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,18 +150,34 @@ void trib_upload_release(struct trib_server *server, uint32_t member)
     upload->received = 0;
 }
 
-// Refuse a member's upload: receipt, lease, slot.
+// It does not count: answer it, at once or when whoever dies now would still know.
+static void end_upload(struct trib_server *server, uint32_t member, enum trib_code code)
+{
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    trib_upload_release(server, member);
+    const bool must_wait = trib_leases_must_wait(server->run, member);
+    if (!must_wait || TRIB_PLANT("refuse-early")) {
+        trib_upload_answer(server, member, code);
+        if (must_wait)
+            trib_clock_sleep_ms(100); // it is on its way before anybody can die of the commit
+        return;
+    }
+    upload->state = TRIB_UPLOAD_OVER;
+    upload->code = code;
+    TRIB_CRASH_POINT("refuse.waiting");
+}
+
+// Refuse a member's upload: lease, slot, receipt.
 void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_code code)
 {
     const struct trib_peer *peer =
         trib_peers_by_id(server->peers, server->run->round.members[member].device);
-    trib_upload_answer(server, member, code);
-    trib_upload_release(server, member);
     TRIB_INFO("round=%" PRIu64 " device=%s refused code=%s", server->run->number,
               peer ? peer->row.name : "", trib_code_text(code));
     (void)!trib_rounds_step(
         server,
         &(struct trib_round_input){.event = TRIB_ROUND_EV_REFUSE, .member = member, .code = code});
+    end_upload(server, member, code);
 }
 
 // ---- Begin
@@ -168,7 +185,7 @@ void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_c
 static bool is_under_way(enum trib_upload_state state)
 {
     return state == TRIB_UPLOAD_CHECKING || state == TRIB_UPLOAD_HELD ||
-           state == TRIB_UPLOAD_PENDING;
+           state == TRIB_UPLOAD_PENDING || state == TRIB_UPLOAD_OVER;
 }
 
 // Whether it counts is not known yet, also when its round has been given up meanwhile.
@@ -269,14 +286,6 @@ static void end_hopeless(struct trib_session_link *session, uint32_t member,
     trib_upload_refuse(server, member, code);
 }
 
-// That it does not count is not durable yet: whoever dies now would not know, and offer again.
-static bool must_wait(const struct trib_round_run *run, uint32_t member)
-{
-    return run && member != UINT32_MAX &&
-           (trib_leases_is_unsaved(run, member) ||
-            (run->round.state == TRIB_ROUND_SEALED && !run->plan.is_masked));
-}
-
 void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
                        size_t size)
 {
@@ -303,10 +312,12 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
                    memcmp(upload->begin.digest, begin.digest, TRIB_DIGEST_SIZE) == 0;
     if (upload && is_under_way(upload->state) &&
         (code == TRIB_CODE_NONE || code == TRIB_CODE_ALREADY_COUNTED)) {
-        // The same one is about to be answered; another one of this device comes too late.
-        code = is_same ? TRIB_CODE_RETRY_LATER : TRIB_CODE_ALREADY_COUNTED;
+        // It is about to be answered, or counts but is not durable: another one waits for that.
+        const bool counts = server->run->members[member].lease == TRIB_LEASE_COUNTED;
+        code = is_same || !counts ? TRIB_CODE_RETRY_LATER : TRIB_CODE_ALREADY_COUNTED;
     }
-    if (is_accepting || (code && !known.is_found && must_wait(server->run, member)))
+    if (is_accepting ||
+        (code && !known.is_found && upload && trib_leases_must_wait(server->run, member)))
         code = TRIB_CODE_RETRY_LATER;
     if (code && upload && is_hopeless(code) && !is_under_way(upload->state)) {
         end_hopeless(session, member, &begin, code);
@@ -546,12 +557,11 @@ void trib_upload_finish_all(struct trib_server *server)
         case TRIB_UPLOAD_WAITING:
         case TRIB_UPLOAD_ACTIVE:
         case TRIB_UPLOAD_CHECKING:
-        case TRIB_UPLOAD_HELD: trib_upload_answer(server, i, TRIB_CODE_ROUND_CLOSED); break;
+        case TRIB_UPLOAD_HELD: end_upload(server, i, TRIB_CODE_ROUND_CLOSED); break;
         case TRIB_UPLOAD_NONE:
-        case TRIB_UPLOAD_BROKEN:
-        case TRIB_UPLOAD_PENDING: break;
+        case TRIB_UPLOAD_BROKEN: trib_upload_release(server, i); break;
+        case TRIB_UPLOAD_PENDING:
+        case TRIB_UPLOAD_OVER: break;
         }
-        if (run->uploads[i].state != TRIB_UPLOAD_PENDING)
-            trib_upload_release(server, i);
     }
 }

@@ -8,6 +8,7 @@
 
 #include "client/state.h"
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
@@ -161,12 +162,15 @@ static bool take_credit(struct liar *liar, const struct trib_record *record)
     return true;
 }
 
-static bool take_receipt(const struct trib_record *record)
+static bool take_receipt(const struct liar *liar, const struct trib_record *record)
 {
     struct trib_msg_receipt receipt;
+    char id[2 * TRIB_MSG_ID_SIZE + 1];
     if (trib_msg_receipt_unpack(record->payload, record->payload_size, &receipt))
         return false;
-    TRIB_INFO("lie receipt=%s", trib_code_text(receipt.code));
+    trib_hex_encode(receipt.update_id, sizeof(receipt.update_id), id);
+    TRIB_INFO("lie round_id=%" PRIu64 " update_id=%s receipt=%s", liar->begin.round_id, id,
+              trib_code_text(receipt.code));
     return true;
 }
 
@@ -215,7 +219,7 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     switch (record->type) {
     case TRIB_RECORD_TASK: return take_task(liar, record);
     case TRIB_RECORD_CREDIT: return take_credit(liar, record);
-    case TRIB_RECORD_RECEIPT: return take_receipt(record);
+    case TRIB_RECORD_RECEIPT: return take_receipt(liar, record);
     case TRIB_RECORD_NEW_VERSION: return take_version(liar, record);
     case TRIB_RECORD_PING:
         (void)!trib_channel_send(channel, TRIB_RECORD_PONG, 0, NULL, 0);

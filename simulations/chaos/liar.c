@@ -192,6 +192,7 @@ static void judge(struct liar *liar, enum trib_code code)
     const bool has_counted = liar->counted_packed != NULL;
     liar->lie = NULL;
     trib_chaos_say("lie: %s, answer %s", lie->name, trib_code_text(code));
+    trib_oracle_final(trib_chaos_member(liar->process->name), liar->claim.begin.round_id, code);
     if ((lie->tell == once_more || lie->tell == other_bytes) && !has_counted)
         expected = TRIB_CODE_ACCEPTED; // there was nothing to lie about
     if (expected == TRIB_CODE_ACCEPTED && code == TRIB_CODE_DUPLICATE)

@@ -241,6 +241,8 @@ static void look_at_store(const struct trib_server *server)
     if (!err)
         err = trib_store_updates(server->store, 0, take_row, &rows);
     if (!err)
+        err = trib_oracle_leases(server->store);
+    if (!err)
         err = trib_store_versions(server->store, 0, UINT64_MAX >> 1, take_version, &rows);
     if (err)
         trib_chaos_fail("store", "cannot be read: %s", trib_err_text(err));
@@ -312,6 +314,10 @@ void trib_oracle_told(const struct trib_process *process, const char *line)
     if (!is_counted && !is_to_wait && has_row)
         trib_chaos_fail("told", "%s was told %s of update %s, which counts", process->name, code,
                         text);
+    for (int i = 0; update && i < TRIB_CODE_MAX; i++) {
+        if (strcmp(code, trib_code_text((enum trib_code)i)) == 0)
+            trib_oracle_final(update->member, update->begin.round_id, (enum trib_code)i);
+    }
 }
 
 // ---- The coordinator's books

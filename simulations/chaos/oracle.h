@@ -3,6 +3,7 @@
 //     invariant   what it says
 //     told        whoever is told ACCEPTED or DUPLICATE has a durable row; nobody who has one is
 //                 refused
+//     final       whoever is told that it does not count has a lease that is over, durably
 //     lost        a durable row stays, and says the same
 //     twice       a device has at most one row in a round
 //     kept        what is accepted is what the device has in its spool, byte for byte, until it is told
@@ -36,6 +37,8 @@ bool trib_oracle_is_settled(void); // has everybody the newest version?
 
 // A line of a device's log, which may say that it has a receipt.
 void trib_oracle_told(const struct trib_process *process, const char *line);
+// A member has a receipt of an update of this round.
+void trib_oracle_final(int member, uint64_t round, enum trib_code code);
 // A liar is about to send this; what it is good for when it does not lie.
 void trib_oracle_offer(const struct trib_process *process,
                        const struct trib_msg_upload_begin *begin, const uint8_t *packed,

@@ -50,6 +50,8 @@ struct trib_seen_update *trib_seen_spool(int member);
 // oracle_sum.c: `version` is made of what it says it is.
 struct trib_version;
 void trib_oracle_sum(const struct trib_store_version *row, const struct trib_version *version);
+// oracle_final.c: the leases of the newest round, as they are durable.
+TRIB_CHECKED enum trib_err trib_oracle_leases(struct trib_store *store);
 // oracle_budget.c: the first byte of an update has left.
 void trib_oracle_budget(const struct trib_seen_update *update);
 

@@ -10,10 +10,13 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 import fleet  # noqa: E402
 
-RECEIPT = re.compile(r"update round_id=(\d+) update_id=(\w+) receipt=(\w+)")
+RECEIPT = re.compile(r"(?:update|lie) round_id=(\d+) update_id=(\w+) receipt=(\w+)")
 COUNTED = {"ACCEPTED", "DUPLICATE"}
 # Whoever gets one of these offers the same bytes again.
 AGAIN = {"RETRY_LATER", "RATE_LIMITED", "SLOW"}
+# What is stored of a round that may still offer, and of a lease with which a device may still send.
+OPEN_ROUNDS = {0, 1, 2}
+OPEN_LEASES = {0, 1, 2}
 
 
 class Broken(AssertionError):
@@ -34,6 +37,7 @@ class Oracle:
         self.sums = {}  # round: digest of the noised sum
         self.looks = 0
         self.held = 0  # receipts
+        self.refused = 0  # of those, final ones
 
     def claim(self, is_true, what):
         if not is_true:
@@ -45,7 +49,7 @@ class Oracle:
                    f"{what} {key}: was {table[key]}, is {value}")
 
     def read_receipts(self):
-        for name in self.world.names:
+        for name in [*self.world.names, *self.world.liars]:
             path = self.world.root / f"{name}.log"
             data = path.read_bytes() if path.exists() else b""
             begin = self.read.get(name, 0)
@@ -70,15 +74,18 @@ class Oracle:
             store = sqlite3.connect(pathlib.Path(folder) / "store.db")
             versions = store.execute("SELECT version, digest FROM version").fetchall()
             rows = store.execute("SELECT update_id, round, device, digest FROM ledger").fetchall()
+            leases = store.execute(
+                "SELECT name, round, round.state, lease.state FROM lease "
+                "JOIN device ON device.id = device JOIN round ON round.id = round").fetchall()
             store.close()
-        return versions, rows
+        return versions, rows, leases
 
     def look(self):
         """The coordinator is dead: is all there that anybody was told?"""
         self.looks += 1
         self.read_receipts()
         self.read_spools()
-        versions, rows = self.read_store()
+        versions, rows, leases = self.read_store()
         last = max(self.versions, default=0)
         for version, digest in versions:
             self.remember(self.versions, version, digest.hex(), "version")
@@ -95,9 +102,11 @@ class Oracle:
         for path in (self.world.dir / "updates").glob("*.sum"):
             self.remember(self.sums, path.name, hashlib.sha256(path.read_bytes()).hexdigest(),
                           "noised sum")
-        self.hold_receipts(min((row[1] for row in rows), default=0))
+        self.hold_receipts(min((row[1] for row in rows), default=0),
+                           {(name, number) for name, number, state, lease in leases
+                            if state in OPEN_ROUNDS and lease in OPEN_LEASES})
 
-    def hold_receipts(self, oldest):
+    def hold_receipts(self, oldest, open_leases):
         """Rows of rounds before `oldest` are gone by now, and told nobody anything."""
         for device, number, update, code in self.receipts:
             row = self.ledger.get(update)
@@ -106,6 +115,10 @@ class Oracle:
                            f"{device} was told {code} of {update} in round {number}: no row")
             elif row:
                 self.claim(code in AGAIN, f"{device} was told {code} of {update}, which counts")
+            elif code not in AGAIN:
+                self.refused += 1
+                self.claim((device, number) not in open_leases,
+                           f"{device} was told {code} in round {number}, and may be asked again")
             if row and update in self.bytes:
                 self.claim(row[2] == self.bytes[update], f"{update}: other bytes than were kept")
         self.held += len(self.receipts)

@@ -12,6 +12,7 @@ SWEEP = pathlib.Path(__file__).with_name("sweep")
 # Where each bug shows when somebody dies there, and what the sweep says of it.
 PLANTS = [("reply-early", "segment.synced", "was told ACCEPTED of .*: no row"),
           ("no-idempotency", "receipt.before", "was told (ALREADY_COUNTED|ROUND_CLOSED) of .*, which counts"),
+          ("refuse-early", "refuse.leases", "was told NORM in round .*, and may be asked again"),
           ("head-early", "central.*", "version .* has no file"),
           ("noise-again", "central.*", "noised sum .*: was .*, is ")]
 

@@ -11,6 +11,7 @@ from oracle import Broken, Oracle, fleet
 DEVICES = 4
 PATIENCE_S = 25  # for a point to be hit: many jobs long
 # Jobs that take turns start from the beginning each time, so that each has one right result.
+LIE = "norm"  # which is found when all of the update is there
 SPECS = ["64 - dense 10 softmax", "64 - dense 8 relu - dense 10 softmax"]
 PLAIN = [{"learning_rate": 0.1},
          {"learning_rate": 1, "clip_norm": 1, "lr_schedule": "plateau", "lr_step_rounds": 1,
@@ -33,6 +34,7 @@ class World(fleet.Fleet):
         self.rounds = rounds
         self.is_seeded = ways is not DRAWN
         self.names = [f"d{i}" for i in range(DEVICES)]
+        self.liars = ["liar"] if ways is PLAIN else []  # whose updates are refused
         self.oracle = Oracle(self)
         self.kills = collections.Counter()  # (program, point) or (program, "random")
         self.armed = {}  # victim: (Kill, since)
@@ -43,9 +45,14 @@ class World(fleet.Fleet):
         for i, name in enumerate(self.names):
             self.add_device(name, rows[200 + 60 * i:260 + 60 * i], modes="off,central")
             self.start_device(name)
-        self.wait_connected(DEVICES)
+        for name in self.liars:
+            self.add_device(name, [])
+            self.start(name, [fleet.program("tributary-sim"), "liar", self.root / name, "--lie", LIE])
+        everybody = DEVICES + len(self.liars)
+        self.wait_connected(everybody)
         self.paths = [self.write_job(spec, rows[:100], rounds=rounds, cohort=DEVICES,
-                                     local_epochs=1, batch=16, **way)
+                                     over_selection=everybody / DEVICES, local_epochs=1, batch=16,
+                                     **way)
                       for spec, way in zip(SPECS, ways)]
         self.expected = []
         for path in self.paths:  # what the jobs give when nobody is killed
@@ -136,14 +143,16 @@ class World(fleet.Fleet):
     def hold(self, job):
         """The job is done: everybody counted once in each round, the model is the right one."""
         ended = self.ask("rounds", "ls", "--job", job)
-        rounds = [(row["round"], row["state"], row["asked"], row["accepted"]) for row in ended]
-        wanted = [(number, "committed", DEVICES, DEVICES) for number in range(1, self.rounds + 1)]
+        rounds = [(row["round"], row["state"], row["accepted"]) for row in ended]
+        wanted = [(number, "committed", DEVICES) for number in range(1, self.rounds + 1)]
         if rounds != wanted:
             raise Broken(f"rounds {rounds}")
         for row in ended:
             leases = [(lease["device"], lease["lease"])
                       for lease in self.ask("rounds", "show", row["id"])]
-            if sorted(leases) != [(name, "counted") for name in self.names]:
+            counted = [name for name, lease in sorted(leases) if lease == "counted"]
+            others = {name for name, lease in leases if lease != "counted"}
+            if counted != self.names or not others <= set(self.liars):
                 raise Broken(f"round {row['id']}: leases {leases}")
         self.hold_books()
         digest = self.ask("models", "show", "latest")[0]["model_digest"]

@@ -51,7 +51,7 @@ class FaultsTest(fleet.Case):
     def test_liars_are_refused_with_their_code_and_nobody_waits_for_them(self):
         for mode, codes in REFUSED.items():
             rounds, digest = self.play_both("faults.liars=0.6", f"privacy.mode={mode}", *NOISE)
-            receipts = self.in_logs(r"lie receipt=(\w+)")
+            receipts = self.in_logs(r"lie round_id=.* receipt=(\w+)")
             self.assertEqual(set(receipts), codes)
             lies = sum(receipts.values()) // ROUNDS
             self.assertEqual(rounds, [("committed", DEVICES - lies, lies)] * ROUNDS)

@@ -13,6 +13,7 @@ WORLDS = 30
 PLANTS = [("reply-early", [], r"(books|told): "),
           ("no-idempotency", ["--rounds", "8"],
            r"told: .* was told \w+ of update \w+, which counts"),
+          ("refuse-early", [], r"final: \w+ was told \w+ in round \d+, and may be asked again"),
           ("head-early", [], r"head: version \d+ cannot be verified"),
           ("noise-again", ["--rounds", "10", "--mode", "central"],
            r"noise: the noised sum of round \d+ was drawn again")]

@@ -93,6 +93,20 @@ enum trib_err __wrap_trib_store_update_insert(struct trib_store *store,
     return TRIB_ERR_STATE;
 }
 
+// Leases that are written: how many, and the last one.
+static uint32_t leases_put;
+static struct trib_store_lease last_lease;
+enum trib_err __wrap_trib_store_lease_put(struct trib_store *store,
+                                          const struct trib_store_lease *lease);
+enum trib_err __wrap_trib_store_lease_put(struct trib_store *store,
+                                          const struct trib_store_lease *lease)
+{
+    (void)store;
+    leases_put++;
+    last_lease = *lease;
+    return TRIB_OK;
+}
+
 void __wrap_trib_audit_conflict(struct trib_server *server, struct trib_peer *peer,
                                 uint64_t round_id);
 void __wrap_trib_audit_conflict(struct trib_server *server, struct trib_peer *peer,
@@ -206,11 +220,29 @@ static uint64_t answered(void)
     return sum;
 }
 
+// What is over becomes durable, all of it in one transaction.
+static void save_leases(uint32_t count)
+{
+    const uint64_t before = answered();
+    submitted = NULL;
+    leases_put = 0;
+    trib_leases_save(&fixture.server);
+    assert_non_null(submitted);
+    assert_int_equal(answered(), before); // not before it is durable
+    submitted->op.result = submitted->op.apply(&submitted->op, NULL);
+    assert_int_equal(answered(), before);
+    assert_int_equal(leases_put, count);
+    submitted->finish(&fixture.server, submitted);
+}
+
 static void no_update_of_another_architecture_counts(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < DEVICES; i++)
         upload(i, theirs);
+    assert_int_equal(answered(), 0);
+    assert_int_equal(trib_server_uploads_in_flight(&fixture.server), DEVICES);
+    save_leases(DEVICES);
     assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], DEVICES);
     assert_int_equal(answered(), DEVICES);
     assert_int_equal(fixture.server.counters.begins, DEVICES);
@@ -231,21 +263,11 @@ static void those_of_this_architecture_are_let_in_beside_them(void **state)
     (void)state;
     for (uint32_t i = 0; i < DEVICES; i++)
         upload(i, i % 2 ? ours : theirs);
+    save_leases(DEVICES / 2);
     assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], DEVICES / 2);
     assert_int_equal(answered(), DEVICES / 2);
     for (uint32_t i = 0; i < DEVICES; i++)
         assert_int_equal(fixture.uploads[i].state, i % 2 ? TRIB_UPLOAD_WAITING : TRIB_UPLOAD_NONE);
-}
-
-// Nobody waits for it, so that it is too late for another one.
-static void one_that_was_refused_is_out_of_the_round(void **state)
-{
-    (void)state;
-    upload(7, theirs);
-    assert_int_equal(fixture.run.round.leases[TRIB_LEASE_REFUSED], 1);
-    upload(7, ours);
-    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_NONE);
-    assert_int_equal(answered(), 2);
 }
 
 static void assert_books_balance(uint64_t in_flight)
@@ -253,6 +275,65 @@ static void assert_books_balance(uint64_t in_flight)
     const struct trib_server *server = &fixture.server;
     assert_int_equal(trib_server_uploads_in_flight(server), in_flight);
     assert_int_equal(server->counters.begins, answered() + server->counters.cut + in_flight);
+}
+
+// Nobody waits for it, so that it is too late for another one; nor is it told before it is durable.
+static void one_that_was_refused_is_out_of_the_round(void **state)
+{
+    (void)state;
+    upload(7, theirs);
+    assert_int_equal(fixture.run.round.leases[TRIB_LEASE_REFUSED], 1);
+    assert_books_balance(1);
+    upload(7, ours);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 1);
+    assert_books_balance(1);
+    trib_upload_session_gone(&fixture.sessions[7]);
+    assert_books_balance(1); // it is answered, whether it is there or not
+    save_leases(1);
+    assert_int_equal(last_lease.device, 107);
+    assert_int_equal(last_lease.state, TRIB_LEASE_REFUSED);
+    assert_int_equal(last_lease.code, TRIB_CODE_ARCH_MISMATCH);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], 1);
+    assert_books_balance(0);
+    upload(7, ours);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_NONE);
+    assert_int_equal(fixture.answered[TRIB_CODE_NO_LEASE], 1);
+    assert_books_balance(0);
+}
+
+// One comes while others are on their way to the disk: it goes with the next transaction.
+static void refusals_go_together(void **state)
+{
+    (void)state;
+    upload(1, theirs);
+    upload(2, theirs);
+    submitted = NULL;
+    trib_leases_save(&fixture.server);
+    struct trib_server_op *first = submitted;
+    upload(3, theirs);
+    submitted = NULL;
+    trib_leases_save(&fixture.server);
+    assert_null(submitted);
+    first->op.result = TRIB_OK;
+    first->finish(&fixture.server, first);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], 2);
+    save_leases(1);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], 3);
+    assert_books_balance(0);
+}
+
+// A masked round does not go on after a restart: nobody is asked again.
+static void those_of_a_masked_round_are_told_at_once(void **state)
+{
+    (void)state;
+    fixture.run.plan.is_masked = true;
+    upload(1, theirs);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], 1);
+    upload(2, ours);
+    fixture.run.round.state = TRIB_ROUND_SEALED;
+    trib_upload_finish_all(&fixture.server);
+    assert_int_equal(fixture.answered[TRIB_CODE_ROUND_CLOSED], 1);
+    assert_books_balance(0);
 }
 
 // Whatever becomes of an upload: begun = answered + cut + in flight.
@@ -264,6 +345,8 @@ static void every_upload_that_begins_ends_once(void **state)
     };
     for (uint32_t i = 0; i < SOME; i++)
         upload(i, i % 4 ? ours : theirs);
+    assert_books_balance(SOME);
+    save_leases(SOME / 4);
     assert_books_balance(SOME * 3 / 4);
     for (uint32_t i = 0; i < SOME; i += 2) // half of them go, some of those with an answer
         trib_upload_session_gone(&fixture.sessions[i]);
@@ -274,7 +357,14 @@ static void every_upload_that_begins_ends_once(void **state)
     assert_books_balance(SOME * 3 / 4);
     trib_upload_session_gone(&fixture.sessions[1]);
     assert_books_balance(SOME * 3 / 4 - 1);
-    trib_upload_finish_all(&fixture.server); // nobody is there any more to be told
+    fixture.run.round.state = TRIB_ROUND_ABANDONED; // in memory
+    trib_upload_finish_all(&fixture.server);        // nobody is there any more to be told
+    assert_int_equal(fixture.server.counters.receipts[TRIB_CODE_ROUND_CLOSED], 0);
+    assert_books_balance(SOME * 3 / 4 - 1);
+    upload(2, ours); // asks once more
+    assert_books_balance(SOME * 3 / 4 - 1);
+    trib_leases_tell(&fixture.server); // on the disk
+    assert_books_balance(0);
     assert_int_equal(fixture.server.counters.receipts[TRIB_CODE_ROUND_CLOSED], SOME * 3 / 4 - 1);
     assert_int_equal(trib_server_uploads_in_flight(&fixture.server), 0);
 }
@@ -352,6 +442,7 @@ static void an_old_id_in_the_open_round_is_told_what_it_is(void **state)
         assert_int_equal(submitted->op.result, TRIB_ERR_STATE);
         submitted->finish(&fixture.server, submitted);
     }
+    save_leases(3);
     assert_int_equal(fixture.answered[TRIB_CODE_DUPLICATE], 1);
     assert_int_equal(fixture.answered[TRIB_CODE_CONFLICT], 1);
     assert_int_equal(fixture.answered[TRIB_CODE_ALREADY_COUNTED], 1);
@@ -398,6 +489,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(those_of_this_architecture_are_let_in_beside_them, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(one_that_was_refused_is_out_of_the_round, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(refusals_go_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(those_of_a_masked_round_are_told_at_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(every_upload_that_begins_ends_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_being_made_durable_outlives_its_round, set_up,
