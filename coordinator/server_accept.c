@@ -72,8 +72,8 @@ static void accept_finish(struct trib_server *server, struct trib_server_op *ser
             if (!TRIB_PLANT("reply-early"))
                 trib_upload_answer(server, op->member, TRIB_CODE_ACCEPTED);
             TRIB_CRASH_POINT("accept.answered");
-            free(run->uploads[op->member].checksums);
-            run->uploads[op->member].checksums = NULL;
+            trib_arrival_unref(run->uploads[op->member].arrival);
+            run->uploads[op->member].arrival = NULL;
             (void)!trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_COUNT,
                                                                        .member = op->member});
         }
@@ -106,7 +106,7 @@ void trib_upload_accept(struct trib_server *server, uint32_t member)
         return;
     }
     for (size_t i = 0; i < count; i++)
-        trib_store_le32(op->checksums + 4 * i, upload->checksums[i]);
+        trib_store_le32(op->checksums + 4 * i, upload->arrival->checksums[i]);
     op->segment = trib_segment_ref(run->segment);
     op->round_id = run->id;
     op->member = member;

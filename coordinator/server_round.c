@@ -85,7 +85,7 @@ void trib_run_free(struct trib_round_run *run)
     if (!run)
         return;
     for (uint32_t i = 0; i < run->capacity && run->uploads; i++)
-        free(run->uploads[i].checksums);
+        trib_arrival_unref(run->uploads[i].arrival);
     trib_segment_unref(run->segment);
     trib_secagg_free(run->secagg);
     trib_buf_fini(&run->tally);

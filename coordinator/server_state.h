@@ -16,6 +16,7 @@
 #include "common/wire/step.h"
 #include "coordinator/admit.h"
 #include "coordinator/aggregate.h"
+#include "coordinator/arrival.h"
 #include "coordinator/commit.h"
 #include "coordinator/evaluate.h"
 #include "coordinator/identity.h"
@@ -66,6 +67,7 @@ struct trib_upload_sink {
     bool is_open;
     uint16_t stream;
     struct trib_segment *segment; // a reference while open
+    struct trib_arrival *arrival; // the same
     uint32_t slot;
     size_t size;
     size_t received; // bytes in the slot, in order from 0
@@ -98,13 +100,12 @@ struct trib_session_link {
 
 enum trib_upload_state {
     TRIB_UPLOAD_NONE,
-    TRIB_UPLOAD_WAITING,  // begun, no credit yet
-    TRIB_UPLOAD_ACTIVE,   // has credit
-    TRIB_UPLOAD_BROKEN,   // the connection went away; may go on from `received`
-    TRIB_UPLOAD_CHECKING, // whole; a worker looks at it
-    TRIB_UPLOAD_HELD,     // valid, waits for its turn to be made durable
-    TRIB_UPLOAD_PENDING,  // being made durable
-    TRIB_UPLOAD_OVER,     // does not count: told when that is durable
+    TRIB_UPLOAD_WAITING, // begun, no credit yet
+    TRIB_UPLOAD_ACTIVE,  // has credit
+    TRIB_UPLOAD_BROKEN,  // the connection went away; may go on from `received`
+    TRIB_UPLOAD_HELD,    // valid, waits for its turn to be made durable
+    TRIB_UPLOAD_PENDING, // being made durable
+    TRIB_UPLOAD_OVER,    // does not count: told when that is durable
 };
 
 // What a member of the round is sending.
@@ -114,10 +115,10 @@ struct trib_member_upload {
     uint16_t stream;
     uint32_t slot; // UINT32_MAX: none
     size_t received;
-    uint32_t *checksums; // owned, after the check
-    enum trib_code code; // of one that is OVER
-    bool has_expired;    // its lease, and when is noted
-    bool is_over;        // its lease, and the store knows
+    struct trib_arrival *arrival; // a reference, from the first credit on
+    enum trib_code code;          // of one that is OVER
+    bool has_expired;             // its lease, and when is noted
+    bool is_over;                 // its lease, and the store knows
 };
 
 // The secure aggregation of a round.

@@ -9,7 +9,6 @@ uint64_t trib_server_uploads_in_flight(const struct trib_server *server)
         switch (server->run->uploads[i].state) {
         case TRIB_UPLOAD_WAITING:
         case TRIB_UPLOAD_ACTIVE:
-        case TRIB_UPLOAD_CHECKING:
         case TRIB_UPLOAD_OVER:
         case TRIB_UPLOAD_HELD: count++; break;
         case TRIB_UPLOAD_NONE:

@@ -1,12 +1,12 @@
 // Uploads: from UPLOAD_BEGIN to the receipt.
 //
-//     NONE -> WAITING -> ACTIVE -> CHECKING -> HELD -> PENDING -> (counted, receipt)
-//                ^          |          |
-//                +- BROKEN <+          +-> OVER -> (refused or too late, receipt)
+//     NONE -> WAITING -> ACTIVE -> HELD -> PENDING -> (counted, receipt)
+//                ^          |  |
+//                +- BROKEN <+  +-> OVER -> (refused or too late, receipt)
 //
-// BEGIN takes a slot of the round's segment; chunks are written at their offset by the workers;
-// the finished slot is read back whole, checked, made durable with its ledger row, and only then
-// is the receipt sent. That it does not count is made durable before the receipt too: with its
+// BEGIN takes a slot of the round's segment; chunks are written at their offset by the workers, who
+// work out their checksums and norms on the way (arrival.h); what is whole and within its bounds is
+// made durable with its ledger row, and only then is the receipt sent. That it does not count is made durable before the receipt too: with its
 // lease (server_lease.c), or with the seal or the end of its round.
 #include <inttypes.h>
 #include <stdlib.h>
@@ -50,6 +50,7 @@ static void sink_open(struct trib_session_link *session, const struct trib_membe
     sink->stream = upload->stream;
     sink->segment = trib_segment_ref(segment);
     sink->slot = upload->slot;
+    sink->arrival = trib_arrival_ref(upload->arrival);
     sink->size = upload->begin.size;
     sink->received = upload->received;
     sink->moved_ms = trib_clock_mono_ms();
@@ -65,11 +66,14 @@ static size_t sink_close(struct trib_session_link *session)
     struct trib_upload_sink *sink = &session->sink;
     (void)pthread_mutex_lock(&sink->lock);
     struct trib_segment *segment = sink->is_open ? sink->segment : NULL;
+    struct trib_arrival *arrival = sink->is_open ? sink->arrival : NULL;
     size_t received = sink->is_open ? sink->received : 0;
     sink->is_open = false;
     sink->segment = NULL;
+    sink->arrival = NULL;
     (void)pthread_mutex_unlock(&sink->lock);
     trib_segment_unref(segment);
+    trib_arrival_unref(arrival);
     return received;
 }
 
@@ -103,6 +107,7 @@ bool trib_upload_chunk(struct trib_session_link *session, const struct trib_reco
         if (trib_segment_write(sink->segment, sink->slot, record->offset, record->payload,
                                record->payload_size))
             sink->has_failed = true; // logged; told when the upload ends
+        trib_arrival_take(sink->arrival, record->payload, record->payload_size);
         sink->received += record->payload_size;
         sink->moved_ms = trib_clock_mono_ms();
         wants_credit =
@@ -143,8 +148,8 @@ void trib_upload_release(struct trib_server *server, uint32_t member)
         (void)sink_close(peer->live);
     if (upload->slot != UINT32_MAX)
         run->slot_used[upload->slot] = false;
-    free(upload->checksums);
-    upload->checksums = NULL;
+    trib_arrival_unref(upload->arrival);
+    upload->arrival = NULL;
     upload->slot = UINT32_MAX;
     upload->state = TRIB_UPLOAD_NONE;
     upload->received = 0;
@@ -184,8 +189,7 @@ void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_c
 
 static bool is_under_way(enum trib_upload_state state)
 {
-    return state == TRIB_UPLOAD_CHECKING || state == TRIB_UPLOAD_HELD ||
-           state == TRIB_UPLOAD_PENDING || state == TRIB_UPLOAD_OVER;
+    return state == TRIB_UPLOAD_HELD || state == TRIB_UPLOAD_PENDING || state == TRIB_UPLOAD_OVER;
 }
 
 // Whether it counts is not known yet, also when its round has been given up meanwhile.
@@ -346,107 +350,17 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
     upload->state = TRIB_UPLOAD_WAITING;
 }
 
-// ---- End and check
+// ---- End
 
-struct check {
-    struct trib_work work; // first
-    struct trib_server_event event;
-    struct trib_server *server;
-    struct trib_segment *segment; // a reference
-    uint64_t round_id;
-    uint32_t member;
-    uint32_t slot;
-    uint32_t word_bits;
-    uint32_t *checksums; // owned
-    struct trib_codec_norms norms;
-    enum trib_err err;
-};
-
-// On a worker: every byte of the slot, its checksums and its norms.
-static void check_run(struct trib_work *work)
+// All of it has come: may it count?
+static void judge_whole(struct trib_server *server, uint32_t member)
 {
-    enum {
-        BLOCK = 3 * TRIB_SEGMENT_BLOCK // whole words of every width
-    };
-    struct check *check = (struct check *)work;
-    size_t size = trib_segment_slot_size(check->segment);
-    uint8_t *block = trib_alloc_aligned(BLOCK, 1);
-    check->err = block ? TRIB_OK : TRIB_ERR_NOMEM;
-    for (size_t at = 0; at < size && !check->err; at += BLOCK) {
-        size_t part = size - at < BLOCK ? size - at : BLOCK;
-        check->err = trib_segment_read(check->segment, check->slot, at, block, part);
-        if (check->err)
-            break;
-        for (size_t b = 0; b < part; b += TRIB_SEGMENT_BLOCK) {
-            size_t piece = part - b < TRIB_SEGMENT_BLOCK ? part - b : TRIB_SEGMENT_BLOCK;
-            check->checksums[(at + b) / TRIB_SEGMENT_BLOCK] = trib_crc32c(0, block + b, piece);
-        }
-        trib_codec_norms_add(block, part * 8 / check->word_bits, check->word_bits, &check->norms);
-    }
-    free(block);
-    trib_server_post(check->server, &check->event);
-}
-
-static void check_free(struct check *check)
-{
-    trib_segment_unref(check->segment);
-    free(check->checksums);
-    free(check);
-}
-
-static void check_done(struct trib_server *server, struct trib_server_event *event)
-{
-    struct check *check = (struct check *)(void *)((char *)event - offsetof(struct check, event));
-    struct trib_round_run *run = server->run;
-    server->ops_in_flight--;
-    bool is_current = run && run->id == check->round_id &&
-                      run->uploads[check->member].state == TRIB_UPLOAD_CHECKING &&
-                      run->uploads[check->member].slot == check->slot;
-    if (!is_current) {
-        check_free(check);
-        return;
-    }
-    struct trib_member_upload *upload = &run->uploads[check->member];
-    enum trib_code code =
-        check->err ? TRIB_CODE_RETRY_LATER : trib_admit_numbers(&run->rule, &check->norms);
-    if (code == TRIB_CODE_RETRY_LATER) { // our disk, not the device's fault: it may send again
-        trib_upload_answer(server, check->member, code);
-        trib_upload_release(server, check->member);
-    } else if (code) {
-        trib_upload_refuse(server, check->member, code);
-    } else {
-        upload->checksums = check->checksums;
-        check->checksums = NULL;
+    struct trib_member_upload *upload = &server->run->uploads[member];
+    enum trib_code code = trib_admit_numbers(&server->run->rule, &upload->arrival->norms);
+    if (code)
+        trib_upload_refuse(server, member, code);
+    else
         upload->state = TRIB_UPLOAD_HELD;
-    }
-    check_free(check);
-}
-
-static void start_check(struct trib_server *server, uint32_t member)
-{
-    struct trib_round_run *run = server->run;
-    struct trib_member_upload *upload = &run->uploads[member];
-    struct check *check = trib_alloc(sizeof(*check));
-    if (check)
-        check->checksums = trib_alloc_array(trib_segment_checksum_count(upload->begin.size),
-                                            sizeof(*check->checksums));
-    if (!check || !check->checksums) {
-        free(check);
-        trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
-        trib_upload_release(server, member);
-        return;
-    }
-    check->work.run = check_run;
-    check->event.handle = check_done;
-    check->server = server;
-    check->segment = trib_segment_ref(run->segment);
-    check->round_id = run->id;
-    check->member = member;
-    check->slot = upload->slot;
-    check->word_bits = run->rule.encoding->word_bits;
-    upload->state = TRIB_UPLOAD_CHECKING;
-    server->ops_in_flight++;
-    trib_pool_submit(server->pool, &check->work);
 }
 
 void trib_upload_end(struct trib_session_link *session, const uint8_t *data, size_t size)
@@ -472,7 +386,7 @@ void trib_upload_end(struct trib_session_link *session, const uint8_t *data, siz
         trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
         trib_upload_release(server, member);
     } else {
-        start_check(server, member);
+        judge_whole(server, member);
     }
 }
 
@@ -485,6 +399,14 @@ static void give_credit(struct trib_server *server, uint32_t member)
         trib_peers_by_id(server->peers, server->run->round.members[member].device);
     if (!peer || !peer->live)
         return;
+    if (!upload->arrival)
+        upload->arrival =
+            trib_arrival_create(upload->begin.size, server->run->rule.encoding->word_bits);
+    if (!upload->arrival) {
+        trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
+        trib_upload_release(server, member);
+        return;
+    }
     upload->state = TRIB_UPLOAD_ACTIVE;
     sink_open(peer->live, upload, server->run->segment);
     send_credit(peer->live->channel, upload->begin.update_id, upload->received,
@@ -556,7 +478,6 @@ void trib_upload_finish_all(struct trib_server *server)
         switch (run->uploads[i].state) {
         case TRIB_UPLOAD_WAITING:
         case TRIB_UPLOAD_ACTIVE:
-        case TRIB_UPLOAD_CHECKING:
         case TRIB_UPLOAD_HELD: end_upload(server, i, TRIB_CODE_ROUND_CLOSED); break;
         case TRIB_UPLOAD_NONE:
         case TRIB_UPLOAD_BROKEN: trib_upload_release(server, i); break;

@@ -434,7 +434,7 @@ static void an_old_id_in_the_open_round_is_told_what_it_is(void **state)
     for (uint32_t i = 0; i < 3; i++) {
         upload(i, ours);
         fixture.uploads[i].state = TRIB_UPLOAD_HELD;
-        fixture.uploads[i].checksums = calloc(1, sizeof(uint32_t));
+        fixture.uploads[i].arrival = trib_arrival_create(SIZE, 24);
         trib_upload_pump(&fixture.server);
         row = (struct trib_store_update){.device = i == 1 ? 999 : 100 + i};
         is_stored = i < 2; // the last one: its device counts already
@@ -454,8 +454,8 @@ static void one_that_is_being_made_durable_outlives_its_round(void **state)
 {
     (void)state;
     upload(7, ours);
-    fixture.uploads[7].state = TRIB_UPLOAD_HELD; // as after its check
-    fixture.uploads[7].checksums = calloc(1, sizeof(uint32_t));
+    fixture.uploads[7].state = TRIB_UPLOAD_HELD; // as when all of it has come
+    fixture.uploads[7].arrival = trib_arrival_create(SIZE, 24);
     trib_upload_pump(&fixture.server);
     assert_non_null(submitted);
     assert_int_equal(fixture.server.accepts_in_flight, 1);
@@ -471,7 +471,7 @@ static void one_that_is_being_made_durable_outlives_its_round(void **state)
     assert_null(fixture.server.known_list); // nothing is remembered of rounds that are over
     assert_int_equal(ask(7, true, 107), TRIB_CODE_DUPLICATE);
     assert_int_equal(fixture.answered[TRIB_CODE_ROUND_CLOSED], 0);
-    free(fixture.uploads[7].checksums);
+    trib_arrival_unref(fixture.uploads[7].arrival);
 }
 
 static int remove_all(void **state)
