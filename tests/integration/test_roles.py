@@ -2,6 +2,7 @@
 """Who may give which command: every role with every command, by the user at the other end."""
 import json
 import os
+import re
 import signal
 import subprocess
 import unittest
@@ -53,6 +54,16 @@ class RolesTest(fleet.Case):
         self.assertIn(f" has the role {role}: ", done.stderr)
         self.assertEqual(done.stdout, "")
 
+    def page(self):
+        """{command: role} of the table of docs/operating.md."""
+        text = (fleet.SOURCE / "docs/operating.md").read_text()
+        rows = re.findall(r"^\| `(viewer|operator|admin)` \| (.*) \|$", text, re.MULTILINE)
+        self.assertEqual([role for role, _ in rows], ["viewer", "operator", "admin"])
+        named = [(command, role) for role, cell in rows
+                 for command in re.findall(r"`([^`]+)`", cell)]
+        self.assertEqual(len(named), len(dict(named)))
+        return dict(named)
+
     def test_every_role_with_every_command(self):
         port = fleet.free_port()
         with fleet.Fleet() as tried:
@@ -62,6 +73,7 @@ class RolesTest(fleet.Case):
             tried.start_coordinator()
             self.open_doors(tried)
             wants = {row["command"]: row["wants"] for row in tried.ctl("roles")}
+            self.assertEqual(self.page(), wants)
             help_text = fleet.run("tributaryctl", "--help").stdout
             for command in wants:
                 self.assertIn(f"  {command} ", help_text)
