@@ -204,20 +204,88 @@ class Expression:
         if self.peek() and self.peek()[0] == "[":
             span = self.take()
         self.selectors.append((name, matchers, span, self.function))
-        return ("read", name, matchers)
+        return ("read", name, matchers, span)
 
-    def value(self, metrics, tree=None):
-        """Of an expression about one coordinator and one moment: a number, or what is true."""
-        kind, *rest = tree or self.tree
+    def value(self, metrics, before=None):
+        """The series that it is true of, {labels: value}, or a number. `before` is what the metrics
+        were at the beginning of each span; without it nothing had happened."""
+        return self.of(self.tree, metrics, before or {})
+
+    def of(self, tree, metrics, before):
+        kind, *rest = tree
         if kind == "number":
             return rest[0]
         if kind == "read":
-            return sum(metrics[rest[0]].samples.values())
+            return read(metrics, *rest[:2])
         if kind == "sum":
-            return self.value(metrics, rest[2])
+            how, names, inner = rest
+            added = {}
+            for labels, value in self.of(inner, metrics, before).items():
+                kept = tuple(pair for pair in labels if (pair[0] in names) == (how == "by"))
+                added[kept] = added.get(kept, 0) + value
+            return added
+        if kind == "call" and rest[0] == "histogram_quantile":
+            return quantiles(*(self.of(inner, metrics, before) for inner in rest[1]))
         if kind == "call":
-            raise ValueError("of a span of time")
-        left, right = (self.value(metrics, side) for side in rest)
-        if kind == "and":
-            return left and right
-        return {**COMPARE, **COMPUTE}[kind](left, right)
+            _, name, matchers, span = rest[1][0]
+            began = read(before, name, matchers)
+            seconds = seconds_of(span) if rest[0] == "rate" else 1
+            return {labels: (value - began.get(labels, 0)) / seconds
+                    for labels, value in read(metrics, name, matchers).items()}
+        return join(kind, *(self.of(side, metrics, before) for side in rest))
+
+
+def seconds_of(span):
+    return int(span[1:-2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[span[-2]]
+
+
+def read(metrics, name, matchers):
+    """The series of a selector, {labels: value}."""
+    base = name if name in metrics else re.sub("_(bucket|sum|count)$", "", name)
+    samples = metrics[base].samples if base in metrics else {}
+    return {labels: value for (sample, labels), value in samples.items() if sample == name and all(
+        (pattern == dict(labels).get(label, "") if "~" not in how
+         else bool(re.fullmatch(pattern, dict(labels).get(label, "")))) == (how[0] == "=")
+        for label, how, pattern in matchers)}
+
+
+def quantiles(q, buckets):
+    """As histogram_quantile: where in its bucket a value lies is taken to be even."""
+    series = {}
+    for labels, value in buckets.items():
+        rest = tuple(pair for pair in labels if pair[0] != "le")
+        series.setdefault(rest, []).append((float(dict(labels)["le"]), value))
+    found = {}
+    for rest, steps in series.items():
+        steps.sort()
+        rank, low, below = q * steps[-1][1], 0, 0
+        for bound, count in steps:
+            if count >= rank:
+                break
+            low, below = bound, count
+        if not steps[-1][1]:
+            found[rest] = math.nan
+        else:
+            found[rest] = low if math.isinf(bound) else (
+                low + (bound - low) * (rank - below) / (count - below) if count > below else bound)
+    return found
+
+
+def join(kind, left, right):
+    """An operator between series of the same labels, or with a number; a comparison leaves out those of
+    which it is not true."""
+    if kind == "and":
+        return {labels: value for labels, value in left.items() if labels in right}
+    is_number = [isinstance(side, float) for side in (left, right)]
+    if all(is_number):
+        return COMPUTE[kind](left, right)
+    keys = right if is_number[0] else left if is_number[1] else [key for key in left if key in right]
+    joined = {}
+    for labels in keys:
+        a = left if is_number[0] else left[labels]
+        b = right if is_number[1] else right[labels]
+        if kind in COMPUTE:
+            joined[labels] = COMPUTE[kind](a, b)
+        elif COMPARE[kind](a, b):
+            joined[labels] = b if is_number[0] else a
+    return joined

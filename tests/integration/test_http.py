@@ -215,42 +215,6 @@ class HttpTest(fleet.Case):
             self.assertIn(name.rsplit("_", 1)[1], UNITS, name)
             self.assertLessEqual(len(metric.samples), 64, name)
 
-    def test_the_alerts_read_what_there_is(self):
-        rules = self.rules()
-        with Watched() as tried:
-            tried.start_coordinator()
-            metrics = tried.when(lambda now: True, "metrics")
-        self.assertEqual(len(rules), len({rule["alert"] for rule in rules}))
-        read = set()
-        for rule in rules:
-            with self.subTest(rule["alert"]):
-                self.assertRegex(rule.get("for", "1m"), r"^\d+[smhd]$")
-                self.assertIn(rule["labels"]["severity"], {"warning", "critical"})
-                self.assertTrue(rule["annotations"]["summary"])
-                for selector in prometheus.Expression(rule["expr"]).selectors:
-                    read.add(self.check_selector(metrics, *selector))
-        for name in ["rounds_abandoned_total", "upload_receipts_total", "commit_seconds",
-                     "free_disk_bytes", "job_epsilon", "connections_accepted_total",
-                     "uploads_begun_total", "installs_refused_total", "commands_refused_total"]:
-            self.assertIn(f"tributary_{name}", read)
-
-    def check_selector(self, metrics, name, matchers, span, function):
-        """Is it there, with these labels and values, and of the kind that is asked for?"""
-        if name == "up":  # Prometheus' own
-            return name
-        base = re.sub("_(bucket|sum|count)$", "", name)
-        metric = metrics[name if name in metrics else base]
-        samples = [dict(labels) for sample, labels in metric.samples if sample == name]
-        self.assertTrue(samples, name)
-        for label, how, pattern in matchers:
-            values = {sample[label] for sample in samples}
-            wanted = set(pattern.split("|")) if "~" in how else {pattern}
-            self.assertLessEqual(wanted, values, name)
-        is_counter = metric.type in {"counter", "histogram"}
-        self.assertEqual(span is not None, function in {"rate", "increase"}, name)
-        self.assertTrue(is_counter or not span, f"{name} is no counter")
-        return metric.name
-
     # ---- What is counted
 
     def identities(self):
