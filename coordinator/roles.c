@@ -12,6 +12,7 @@
 enum {
     WORD_SIZE = 128,
     ENTRY_SIZE = 1 << 20, // of one line of the lists: a group has many members
+    USER_SIZE = 1 << 14,  // of that of a user
 };
 
 static const char *const names[TRIB_ROLE_COUNT] = {"none", "viewer", "operator", "admin"};
@@ -129,11 +130,11 @@ void trib_role_peer_look_up(struct trib_role_peer *peer, uint64_t uid, uint64_t 
     int count = TRIB_ROLE_GROUPS_MAX;
     struct passwd row;
     struct passwd *found = NULL;
-    char *entry = trib_alloc(ENTRY_SIZE);
+    char entry[USER_SIZE];
 
     *peer = (struct trib_role_peer){.uid = uid, .gid_count = 1, .gids = {gid}};
     (void)snprintf(peer->name, sizeof(peer->name), "uid %" PRIu64, uid);
-    if (entry && getpwuid_r((uid_t)uid, &row, entry, ENTRY_SIZE, &found) == 0 && found) {
+    if (getpwuid_r((uid_t)uid, &row, entry, sizeof(entry), &found) == 0 && found) {
         (void)snprintf(peer->name, sizeof(peer->name), "%s", found->pw_name);
         (void)!getgrouplist(found->pw_name, found->pw_gid, groups, &count);
         if (count > TRIB_ROLE_GROUPS_MAX)
@@ -143,7 +144,6 @@ void trib_role_peer_look_up(struct trib_role_peer *peer, uint64_t uid, uint64_t 
                 peer->gids[peer->gid_count++] = groups[i];
         }
     }
-    free(entry);
 }
 
 enum trib_role trib_role_of(const struct trib_roles *roles, uint64_t owner,

@@ -16,6 +16,23 @@
 #include "common/base/sign.h"
 #include "common/base/wipe.h"
 
+// Long ones are summed in another way than short ones.
+static void crc32c_of_the_whole_is_that_of_its_pieces(void **state)
+{
+    static uint8_t data[70000];
+    uint64_t seed = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)test_rand(&seed);
+    for (size_t size = 3000; size < sizeof(data); size += 1 + size / 7) {
+        const uint8_t *from = data + size % 5;
+        uint32_t pieces = 0;
+        for (size_t at = 0; at < size - 5; at += 100)
+            pieces = trib_crc32c(pieces, from + at, size - 5 - at < 100 ? size - 5 - at : 100);
+        assert_int_equal(trib_crc32c(0, from, size - 5), pieces);
+    }
+}
+
 static void crc32c_gives_the_published_values(void **state)
 {
     (void)state;
@@ -329,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_gives_the_published_values),
+        cmocka_unit_test(crc32c_of_the_whole_is_that_of_its_pieces),
         cmocka_unit_test(base64_round_trips_and_refuses_what_is_not_canonical),
         cmocka_unit_test(signatures_bind_context_and_data),
         cmocka_unit_test(map_behaves_like_a_table),
