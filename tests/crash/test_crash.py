@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The short sweep of all crash points; and that it finds bugs which are planted."""
+import fnmatch
 import pathlib
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 import fleet  # noqa: E402
+from world import ELSEWHERE  # noqa: E402
 
 SWEEP = pathlib.Path(__file__).with_name("sweep")
 # Where each bug shows when somebody dies there, and what the sweep says of it.
@@ -15,6 +17,18 @@ PLANTS = [("reply-early", "segment.synced", "was told ACCEPTED of .*: no row"),
           ("refuse-early", "refuse.leases", "was told NORM in round .*, and may be asked again"),
           ("head-early", "central.*", "version .* has no file"),
           ("noise-again", "central.*", "noised sum .*: was .*, is ")]
+
+
+def swept_by(page):
+    """(pattern of points, test or None for the sweep) of each row of the table in the page."""
+    table = page[page.index("| points | where | swept by |"):]
+    for row in table[:table.index("\n\n")].splitlines()[2:]:
+        points, _, test = [cell.strip() for cell in row.strip("|").split(" | ")]
+        before = ""
+        for point in re.findall(r"`([^`]+)`", points):
+            point = before + point if point.startswith(".") else point  # `segment.written`, `.synced`
+            before = point.split(".")[0]
+            yield point, (re.search(r"test_(\w+)\.py", test) or [None, None])[1]
 
 
 class CrashTest(fleet.Case):
@@ -34,6 +48,21 @@ class CrashTest(fleet.Case):
         self.assertIn("every promise was kept", done.stdout)
         points = int(re.search(r"points=(\d+)", done.stdout)[1])
         self.assertGreaterEqual(points, 60)
+
+    def test_no_point_is_forgotten(self):
+        """Each is in the page, under the one that sweeps it: the sweep, or the test that it leaves it to."""
+        page = (fleet.SOURCE / "docs/durability.md").read_text()
+        rows = list(swept_by(page))
+        every = {point for name in ["coordinator", "client"]
+                 for point in fleet.crash_points(f"tributary-{name}", every=True)}
+        for point in sorted(every):
+            with self.subTest(point=point):
+                tests = [test for pattern, test in rows if fnmatch.fnmatch(point, pattern)]
+                self.assertEqual(tests, [ELSEWHERE.get(point.split(".")[0])])
+        self.assertEqual([pattern for pattern, _ in rows if not fnmatch.filter(every, pattern)], [])
+        for prefix, test in ELSEWHERE.items():
+            text = (fleet.SOURCE / f"tests/integration/test_{test}.py").read_text()
+            self.assertRegex(text, rf'"{prefix}\.', prefix)
 
     @fleet.sweep  # of the sweep, which has to see them: no code of ours that is not run above
     def test_planted_bugs_are_found(self):

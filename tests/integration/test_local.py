@@ -309,10 +309,12 @@ class LocalTest(fleet.Case):
 
     @fleet.sweep
     def test_a_device_killed_at_any_point_of_a_round_gives_the_same_model(self):
-        points = {"local.durable", "spool.before", "spool.durable", "task.trained"}
-        if not fleet.crash_points("tributary-client"):
+        points = {point for point in fleet.crash_points("tributary-client")
+                  if point.startswith("local.")
+                  or point in {"spool.before", "spool.durable", "task.trained"}}
+        if not points:
             self.skipTest("a build without -Dcrash_points=true")
-        self.assertLessEqual(points, set(fleet.crash_points("tributary-client")))
+        self.assertGreaterEqual(len(points), 4)
         # Each of the two begins anew where the other one's part lies: so each has one right result.
         specs = [PERSONAL, "64 - dense 6 relu - dense 10 softmax local"]
         rows = fleet.digits()

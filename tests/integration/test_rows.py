@@ -26,11 +26,16 @@ type = bool
 role = label
 """
 MILLION = 1_000_000
+POINTS = {"rows.segment", "rows.flushed", "rows.dropped"}
 BOUND = 4 << 20
 
 
 def row(i):
     return f"{i % 121},{'red' if i % 2 else 'blue'},{i % 2}\n"
+
+
+def long_row(i):
+    return row(i).replace("red", "red" + "d" * 99)
 
 
 def size_of(folder):
@@ -52,9 +57,9 @@ class PushTest(fleet.Case):
         (self.dir / "s.ini").write_text(SCHEMA)
         self.configure()
 
-    def configure(self, keys=""):
+    def configure(self, keys="", bound=BOUND):
         (self.dir / "client.ini").write_text(
-            f"[data]\nformat = store\nschema = s.ini\nstore_max_bytes = {BOUND}\n{keys}")
+            f"[data]\nformat = store\nschema = s.ini\nstore_max_bytes = {bound}\n{keys}")
 
     def push(self, text, *options, status=0):
         done = fleet.run("tributary-client", "push", self.dir, "-", *options, stdin=None, input=text)
@@ -70,6 +75,17 @@ class PushTest(fleet.Case):
             at += 24 + int.from_bytes(data[at:at + 4], "little")
             count += 1
         return int(names[0].stem, 16), int(names[-1].stem, 16) + count - 1
+
+    def numbered(self):
+        """{number: text} of all rows in the store."""
+        found = {}
+        for path in sorted((self.dir / "rows").glob("*.rows")):
+            data, at, number = path.read_bytes(), 64, int(path.stem, 16)
+            while at < len(data):
+                end = at + 24 + int.from_bytes(data[at:at + 4], "little")
+                found[number] = data[at + 24:end].decode().rstrip("\n")
+                at, number = end, number + 1
+        return found
 
     def test_a_million_rows_go_in_and_the_bound_is_never_exceeded(self):
         process = subprocess.Popen([fleet.program("tributary-client"), "push", self.dir, "--json"],
@@ -144,6 +160,40 @@ class PushTest(fleet.Case):
             self.push(row(0) * 3)
             self.assertEqual(self.first_and_count()[1], last + 3)
             self.assertLessEqual(size_of(self.dir / "rows"), BOUND)
+
+    def test_a_kill_at_any_point_leaves_whole_rows_under_their_numbers(self):
+        points = {point for point in fleet.crash_points("tributary-client", every=True)
+                  if point.startswith("rows.")}
+        if not points:
+            self.skipTest("a build without -Dcrash_points=true")
+        self.assertEqual(points, POINTS)
+        self.configure(bound=1 << 20)
+        (self.dir / "s.ini").write_text(SCHEMA.replace("red | blue", f"red{'d' * 99} | blue"))
+        self.push("".join(map(long_row, range(1, 6001))))  # nearly full, so that the oldest go
+        for point in sorted(points):
+            for hit in [1, 2, 5]:
+                with self.subTest(point=point, hit=hit):
+                    self.die_at(f"{point}:{hit}")
+
+    def die_at(self, crash):
+        """Rows are numbered from 1, and each says which it is: none is lost that was there before,
+        none comes twice, and none is of two halves."""
+        before = max(self.numbered())
+        text = "".join(long_row(i) for i in range(before + 1, before + 8001))
+        done = fleet.run("tributary-client", "push", self.dir, "-", stdin=None, input=text,
+                         env={**os.environ, "TRIB_CRASH": crash})
+        self.assertEqual(done.returncode, -signal.SIGKILL, done.stderr)
+        self.assertLessEqual(size_of(self.dir / "rows"), 1 << 20)
+        self.push("")  # what was torn is cut
+        found = self.numbered()
+        last = max(found)
+        self.assertGreaterEqual(last, before)
+        self.assertEqual(list(found), list(range(min(found), last + 1)))
+        self.push(long_row(last + 1) + long_row(last + 2))  # and numbers go on
+        found = self.numbered()
+        self.assertEqual(max(found), last + 2)
+        self.assertEqual({number: text for number, text in found.items()
+                          if text != long_row(number).rstrip("\n")}, {})
 
 
 class SocketTest(fleet.Case):
