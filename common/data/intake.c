@@ -215,7 +215,7 @@ static void judge(struct trib_intake *intake)
                    "%" PRIu64 " of %" PRIu64 " rows break the schema (%.4g; data.max_bad_share is "
                    "%.4g)",
                    f->bad_rows, f->rows, share, intake->options.max_bad_share);
-    TRIB_ERROR("%s: id=data-unfit %s", intake->options.name, intake->dataset->unfit);
+    TRIB_ERROR("id=data-unfit %s: %s", intake->options.name, intake->dataset->unfit);
 }
 
 void trib_intake_end(struct trib_intake *intake, struct trib_dataset **ret_dataset)

@@ -51,7 +51,7 @@ void trib_join_close(struct trib_join *join)
     if (!join)
         return;
     if (join->rows > 0)
-        TRIB_INFO("%s: id=data-joined %" PRIu64 " of %" PRIu64 " rows have a partner in it",
+        TRIB_INFO("id=data-joined %s: %" PRIu64 " of %" PRIu64 " rows have a partner in it",
                   join->options.path, join->found, join->rows);
     trib_buf_fini(&join->text);
     free(join->columns);

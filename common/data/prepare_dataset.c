@@ -203,15 +203,15 @@ void trib_prepare_report_log(const struct trib_prepare_report *report,
     }
     for (size_t i = 0; report->missing && i < trib_prepare_features(prepare); i++) {
         if (report->missing[i])
-            TRIB_WARN("%s: id=prepare-incomplete %" PRIu64 " rows are left out: they have no "
+            TRIB_WARN("id=prepare-incomplete %s: %" PRIu64 " rows are left out: they have no "
                       "feature '%s', and no step makes one",
                       name, report->missing[i], trib_prepare_feature_name(prepare, i));
     }
     if (report->empty)
-        TRIB_WARN("%s: id=prepare-empty %" PRIu64 " of %" PRIu64 " devices have no rows", name,
+        TRIB_WARN("id=prepare-empty %s: %" PRIu64 " of %" PRIu64 " devices have no rows", name,
                   report->empty, report->devices);
     if (report->one_class)
-        TRIB_INFO("%s: id=prepare-one-class %" PRIu64 " of %" PRIu64 " devices have rows of one "
+        TRIB_INFO("id=prepare-one-class %s: %" PRIu64 " of %" PRIu64 " devices have rows of one "
                   "label only",
                   name, report->one_class, report->devices);
 }

@@ -15,6 +15,25 @@ PAGES = [*sorted(SOURCE.glob("*.md")), *sorted(SOURCE.glob("docs/*.md"))]
 LONG = 50  # shorter lines may be the same by chance
 TESTS = ["integration", "unit", "hostile", "crash", "fault"]
 
+EVENT = re.compile(r'TRIB_(ERROR|WARN|INFO|DEBUG)\(\s*((?:"(?:[^"\\]|\\.)*"|\s|PRI\w+)+)')
+WHO = {"coordinator": "coordinator", "client": "device", "common": "either"}
+
+
+def events():
+    """{id: (levels, who says it)} of what the programs log; every id comes first in its line."""
+    levels, whos, late = collections.defaultdict(set), collections.defaultdict(set), []
+    for folder, who in WHO.items():
+        for path in sorted((SOURCE / folder).rglob("*.c")):
+            for level, words in EVENT.findall(path.read_text()):
+                text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', words))
+                found = re.search(r"(?<!\w)id=([a-z-]+)", text)
+                if found and found.start():
+                    late.append(f"{path}: {text}")
+                if found:
+                    levels[found[1]].add(level.lower())
+                    whos[found[1]].add(who)
+    return {name: (sorted(levels[name]), whos[name]) for name in levels}, late
+
 
 def name_of(page):
     return page.relative_to(SOURCE).as_posix()
@@ -74,6 +93,28 @@ class PagesTest(unittest.TestCase):
                     if anchor:
                         self.assertIn(anchor, anchors(other))
         self.assertGreater(links, 50)
+
+    def test_the_events_are_those_of_the_logs(self):
+        told, late = events()
+        self.assertEqual(late, [], "a log of objects knows an id that comes first")
+        page = (SOURCE / "docs/events.md").read_text()
+        rows = re.findall(r"^\| `([a-z-]+)` \| ([a-z, ]+) \| ([a-z, ]+) \| .+ \|$", page, re.MULTILINE)
+        self.assertEqual([name for name, _, _ in rows], sorted(told))
+        for name, levels, who in rows:
+            with self.subTest(id=name):
+                self.assertEqual(levels.split(", "), told[name][0])
+                whos = told[name][1]
+                if "either" in whos:  # code that both have: the page knows who uses it
+                    self.assertTrue(who == "either" or whos - {"either"} <= set(who.split(", ")))
+                else:
+                    self.assertEqual(who.split(", "), sorted(whos))
+
+    def test_what_pages_say_is_logged_is(self):
+        told, _ = events()
+        for page in PAGES:
+            for name in re.findall(r"`id=([a-z-]+)[` ]", page.read_text()):
+                with self.subTest(page=name_of(page)):
+                    self.assertIn(name, told)
 
     def test_the_threat_model_names_tests_that_there_are(self):
         """A short name is that of a test's file; others are paths, below tests/ or tests/hostile/."""

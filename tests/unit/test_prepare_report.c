@@ -126,9 +126,9 @@ static void devices_of_no_rows_and_of_one_label_are_counted_and_named(void **sta
     rig_listen();
     trib_prepare_report_log(&report, prepare, "fleet");
     trib_log_set_sink(NULL, NULL);
-    assert_non_null(strstr(rig_log, "fleet: id=prepare-empty 2 of 6 devices have no rows\n"));
+    assert_non_null(strstr(rig_log, "id=prepare-empty fleet: 2 of 6 devices have no rows\n"));
     assert_non_null(strstr(
-        rig_log, "fleet: id=prepare-one-class 2 of 6 devices have rows of one label only\n"));
+        rig_log, "id=prepare-one-class fleet: 2 of 6 devices have rows of one label only\n"));
     assert_null(strstr(rig_log, "prepare-incomplete"));
     trib_prepare_report_fini(&report);
     end();
@@ -161,7 +161,7 @@ static void rows_without_a_feature_are_named_by_it(void **state)
     rig_listen();
     trib_prepare_report_log(&report, prepare, "fleet");
     trib_log_set_sink(NULL, NULL);
-    assert_non_null(strstr(rig_log, "fleet: id=prepare-incomplete 2 rows are left out: they have "
+    assert_non_null(strstr(rig_log, "id=prepare-incomplete fleet: 2 rows are left out: they have "
                                     "no feature 'a'"));
     trib_prepare_report_fini(&report);
     end();
