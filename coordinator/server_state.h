@@ -148,7 +148,7 @@ struct trib_round_run {
     bool *slot_used; // (slot count)
     struct trib_admit_round rule;
     struct trib_msg_task task; // but for report_ms
-    uint64_t opened_us, opened_wall_ms;
+    uint64_t opened_wall_ms;
     uint64_t bytes_up, bytes_down;  // the counters when it opened
     uint64_t phase_us[TRIB_PHASES]; // what it has spent, but for the time since `phase_began_us`
     uint64_t phase_began_us;

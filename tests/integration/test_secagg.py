@@ -11,6 +11,7 @@ OTHER = "64 - dense 4 relu - dense 10 softmax"
 PRIVACY = {"noise_multiplier": 0.05, "test_seed": 7}
 # T = 12 and c = 2 leave m = 10 shares of the noise, and 2T = 24 > 22.
 SECAGG = {"min_cohort": 10, "threshold_frac": 0.6, "max_colluders_frac": 0.1, "phase_ms": 1800}
+PHASES = {"select", "keys", "collect", "seal", "unmask", "aggregate", "evaluate"}
 # A device that is killed before this ...
 BEFORE_UPLOAD = ["task.trained", "secagg.advert", "secagg.shares", "secagg.upload"]
 AFTER_UPLOAD = ["secagg.consent", "secagg.unmask"]
@@ -83,6 +84,13 @@ class SecaggTest(fleet.Case):
         for name in tried.names:
             self.assertNotIn("DECLINED_VIEW", tried.log(name), name)
 
+    def assert_phases_add_up(self, tried, job):
+        """Of a round that was committed: where its time went, all of it."""
+        for row in tried.ctl("rounds", "ls", "--job", job):
+            if row["state"] == "committed":
+                self.assertEqual(set(row["phases"]), PHASES)
+                self.assertAlmostEqual(sum(row["phases"].values()), row["seconds"], delta=1e-5)
+
     def assert_secagg_was_never_refused(self, tried):
         self.assertNotIn("id=secagg-refused", tried.log("coordinator"))
         self.assertNotIn("id=secagg-piece", tried.log("coordinator"))
@@ -127,6 +135,7 @@ class SecaggTest(fleet.Case):
                     self.assertEqual((ended["state"], ended["accepted"]),
                                      ("committed", DEVICES if is_counted else DEVICES - len(VICTIMS)))
                     self.assertEqual(tried.model_digest(), expected[spec])
+                    self.assert_phases_add_up(tried, job)
                     leases = tried.leases(job)
                     for name in tried.names:
                         was_lost = name in VICTIMS and not is_counted
@@ -183,6 +192,7 @@ class SecaggTest(fleet.Case):
             tried.begin()
             undisturbed = tried.job(SPEC, rounds=2)
             tried.wait_for_job(undisturbed)
+            self.assert_phases_add_up(tried, undisturbed)
             cost = tried.ctl("jobs", "show", undisturbed)[0]["rho"]
             self.assertGreater(cost, 0)
             for point, is_sealed in COORDINATOR:
