@@ -116,6 +116,23 @@ class PagesTest(unittest.TestCase):
                 with self.subTest(page=name_of(page)):
                     self.assertIn(name, told)
 
+    def test_each_code_and_reason_is_explained_once(self):
+        """What a label may be: in the tables of docs/operating.md behind the heading about it."""
+        text = (SOURCE / "docs/operating.md").read_text()
+        text = text[text.index("\n## When something is refused\n"):]
+        tables = re.findall(r"^\| (code|reason) \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+        named = [re.findall(r"`(\w+)`", "\n".join(row.split(" | ")[0] for row in rows.splitlines()))
+                 for _, rows in tables]
+        codes = re.findall(r'= "(\w+)"', (SOURCE / "common/wire/code.c").read_text())
+        closed = (SOURCE / "common/wire/channel.c").read_text()
+        closed = re.search(r"trib_close_reason_text.*?\n}", closed, re.DOTALL)[0]
+        rounds = (SOURCE / "coordinator/round.c").read_text()
+        rounds = re.search(r"trib_round_reason_name.*?\n}", rounds, re.DOTALL)[0]
+        wanted = [set(codes) - {"NONE", "MODEL_INSTALLED"}, set(re.findall(r'= "(\w+)"', closed)),
+                  set(re.findall(r'_\w+: return (?:"(\w+)"|TRIB_ROUND_(\w+));', rounds))]
+        wanted[2] = {(name or constant.lower()) for name, constant in wanted[2]} - {"none"}
+        self.assertEqual([sorted(names) for names in named], [sorted(names) for names in wanted])
+
     def test_the_threat_model_names_tests_that_there_are(self):
         """A short name is that of a test's file; others are paths, below tests/ or tests/hostile/."""
         text = (SOURCE / "docs/threat-model.md").read_text()
