@@ -49,7 +49,7 @@ int trib_bench_client(const struct trib_command *command, int argc, char **argv)
 struct load {
     uint64_t clients, params, rounds, word_bits;
     double seconds;
-    uint64_t cpu_us, bytes, server_rss, client_rss, accepted;
+    uint64_t cpu_us, clients_cpu_us, bytes, server_rss, client_rss, accepted;
     double decrypt_ms; // CPU time to decipher the bytes of one update here, before and after
 };
 
@@ -123,6 +123,14 @@ static enum trib_err start_clients(struct trib_bench_fleet *fleet, const struct 
     return err ? err : trib_bench_fleet_wait(fleet, "connected", load->clients, 20);
 }
 
+static uint64_t clients_cpu_us(const struct trib_bench_fleet *fleet)
+{
+    uint64_t sum_us = 0;
+    for (size_t i = 1; i < fleet->child_count; i++)
+        sum_us += trib_bench_cpu_us(&fleet->children[i]);
+    return sum_us;
+}
+
 static enum trib_err measure(struct trib_bench_fleet *fleet, struct load *load)
 {
     char job[1024];
@@ -141,10 +149,12 @@ static enum trib_err measure(struct trib_bench_fleet *fleet, struct load *load)
         err = trib_bench_fleet_status(fleet, "bytes_received", &received);
     if (!err)
         err = trib_bench_fleet_status(fleet, "bytes_sent", &sent);
+    load->clients_cpu_us = clients_cpu_us(fleet);
     const uint64_t begin_us = trib_clock_mono_us();
     if (!err)
         err = trib_bench_fleet_run_job(fleet, job, 20);
     load->seconds = (double)(trib_clock_mono_us() - begin_us) / 1e6;
+    load->clients_cpu_us = clients_cpu_us(fleet) - load->clients_cpu_us;
     if (!err)
         err = trib_bench_fleet_status(fleet, "cpu_us", &load->cpu_us);
     load->cpu_us -= cpu_us;
@@ -177,6 +187,7 @@ static void show_load(const struct load *load, const struct trib_bench_fleet *fl
     trib_json_real(&json, "seconds_per_round", load->seconds / (double)load->rounds);
     trib_json_real(&json, "updates_per_second", updates / load->seconds);
     trib_json_real(&json, "server_cpu_ms_per_update", (double)load->cpu_us / 1e3 / updates);
+    trib_json_real(&json, "client_cpu_ms_per_update", (double)load->clients_cpu_us / 1e3 / updates);
     trib_json_real(&json, "decrypt_ms_per_update", load->decrypt_ms);
     trib_json_real(&json, "cpu_to_decrypt_ratio",
                    (double)load->cpu_us / 1e3 / updates / load->decrypt_ms);
@@ -190,11 +201,13 @@ static void show_load(const struct load *load, const struct trib_bench_fleet *fl
         (void)printf(
             "%" PRIu64 " clients x %" PRIu64 " parameters, %" PRIu64
             " bits: %.3f s a round, %.1f updates/s, server %.2f ms CPU an update "
-            "(%.1f times deciphering it) and %.1f MB at most, client %.1f MB; state in %s and %s\n",
+            "(%.1f times deciphering it) and %.1f MB at most, client %.2f ms and %.1f MB; state in "
+            "%s and %s\n",
             load->clients, load->params, load->word_bits, load->seconds / (double)load->rounds,
             updates / load->seconds, (double)load->cpu_us / 1e3 / updates,
             (double)load->cpu_us / 1e3 / updates / load->decrypt_ms, (double)load->server_rss / 1e6,
-            (double)load->client_rss / 1e6, fleet->disk, fleet->memory);
+            (double)load->clients_cpu_us / 1e3 / updates, (double)load->client_rss / 1e6,
+            fleet->disk, fleet->memory);
     trib_buf_fini(&json);
 }
 

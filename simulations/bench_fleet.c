@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
@@ -214,6 +215,15 @@ uint64_t trib_bench_peak_rss(const struct trib_child *child)
 uint64_t trib_bench_rss(const struct trib_child *child)
 {
     return status_bytes(child, "VmRSS:");
+}
+
+uint64_t trib_bench_cpu_us(const struct trib_child *child)
+{
+    clockid_t clock;
+    struct timespec spent;
+    if (clock_getcpuclockid(child->pid, &clock) || clock_gettime(clock, &spent))
+        return 0;
+    return (uint64_t)spent.tv_sec * 1000000 + (uint64_t)spent.tv_nsec / 1000;
 }
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)

@@ -52,6 +52,8 @@ TRIB_CHECKED enum trib_err trib_bench_fleet_run_job(struct trib_bench_fleet *fle
 uint64_t trib_bench_peak_rss(const struct trib_child *child);
 // VmRSS: what it has now.
 uint64_t trib_bench_rss(const struct trib_child *child);
+// CPU time of a child since it started, of all its threads; 0 if it is not there.
+uint64_t trib_bench_cpu_us(const struct trib_child *child);
 void trib_bench_fleet_destroy(struct trib_bench_fleet *fleet);
 
 #endif // TRIB_SIMULATIONS_BENCH_FLEET_H
