@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
 #include "common/base/log.h"
 #include "common/base/rand.h"
 #include "common/base/wipe.h"
@@ -362,7 +363,7 @@ enum trib_code trib_masked_upload(struct trib_masked *masked,
 {
     assert(masked->packed);
     size_t size = trib_codec_size(masked->task.word_count, masked->task.encoding.word_bits);
-    trib_task_begin(&masked->task, 0, masked->packed, size, ret_begin);
+    trib_task_begin(&masked->task, 0, size, trib_crc32c(0, masked->packed, size), ret_begin);
     *ret_packed = masked->packed;
     masked->packed = NULL;
     return TRIB_CODE_ACCEPTED;

@@ -18,10 +18,11 @@ enum {
     FLAG_WEIGHT = 1,
 };
 
-static const char magic[8] = {'T', 'R', 'I', 'B', 'S', 'P', 'L', '1'};
+static const char magic[8] = {'T', 'R', 'I', 'B', 'S', 'P', 'L', '2'};
+static const char former_magic[8] = {'T', 'R', 'I', 'B', 'S', 'P', 'L', '1'};
 
 static void fill_header(uint8_t header[static HEADER_SIZE],
-                        const struct trib_msg_upload_begin *begin, const uint8_t *packed)
+                        const struct trib_msg_upload_begin *begin, uint32_t crc)
 {
     memset(header, 0, HEADER_SIZE);
     memcpy(header, magic, sizeof(magic));
@@ -33,12 +34,11 @@ static void fill_header(uint8_t header[static HEADER_SIZE],
     memcpy(header + 56, begin->digest, TRIB_DIGEST_SIZE);
     memcpy(header + 88, begin->base_digest, TRIB_DIGEST_SIZE);
     memcpy(header + 120, begin->arch_digest, TRIB_DIGEST_SIZE);
-    uint32_t crc = trib_crc32c(0, header + CRC_START, HEADER_SIZE - CRC_START);
-    trib_store_le32(header + 8, trib_crc32c(crc, packed, begin->size));
+    trib_store_le32(header + 8, trib_crc32c(crc, header + CRC_START, HEADER_SIZE - CRC_START));
 }
 
 enum trib_err trib_spool_write(const char *dir, const struct trib_msg_upload_begin *begin,
-                               const uint8_t *packed)
+                               const uint8_t *packed, uint32_t crc)
 {
     char path[TRIB_PATH_MAX + 1];
     uint8_t header[HEADER_SIZE];
@@ -47,16 +47,26 @@ enum trib_err trib_spool_write(const char *dir, const struct trib_msg_upload_beg
     if (err)
         return err;
     TRIB_CRASH_POINT("spool.before");
-    fill_header(header, begin, packed);
+    fill_header(header, begin, crc);
     err = trib_file_write_two(path, header, sizeof(header), packed, begin->size, 0600);
     TRIB_CRASH_POINT("spool.durable");
     return err;
 }
 
+static bool has_its_checksum(const struct trib_buf *buf)
+{
+    const uint32_t crc = trib_load_le32(buf->data + 8);
+    if (memcmp(buf->data, former_magic, sizeof(former_magic)) == 0)
+        return trib_crc32c(0, buf->data + CRC_START, buf->size - CRC_START) == crc;
+    const uint32_t of_packed = trib_crc32c(0, buf->data + HEADER_SIZE, buf->size - HEADER_SIZE);
+    return memcmp(buf->data, magic, sizeof(magic)) == 0 &&
+           trib_crc32c(of_packed, buf->data + CRC_START, HEADER_SIZE - CRC_START) == crc;
+}
+
 // Are these the bytes of a whole, undamaged spool file?
 static bool take_header(const struct trib_buf *buf, struct trib_msg_upload_begin *ret_begin)
 {
-    if (buf->size < HEADER_SIZE || memcmp(buf->data, magic, sizeof(magic)) != 0)
+    if (buf->size < HEADER_SIZE || !has_its_checksum(buf))
         return false;
     const uint8_t *header = buf->data;
     struct trib_msg_upload_begin begin = {
@@ -66,8 +76,6 @@ static bool take_header(const struct trib_buf *buf, struct trib_msg_upload_begin
         .weight = trib_load_le32(header + 40),
     };
     if (begin.size != buf->size - HEADER_SIZE)
-        return false;
-    if (trib_crc32c(0, header + CRC_START, buf->size - CRC_START) != trib_load_le32(header + 8))
         return false;
     memcpy(begin.update_id, header + 16, TRIB_MSG_ID_SIZE);
     memcpy(begin.digest, header + 56, TRIB_DIGEST_SIZE);

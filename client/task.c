@@ -9,6 +9,7 @@
 #include "client/local.h"
 #include "client/watermark.h"
 #include "common/base/alloc.h"
+#include "common/base/bytes.h"
 #include "common/base/crash.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
@@ -404,12 +405,26 @@ static enum trib_code encode(const struct trib_task *task, const float *delta, i
     return TRIB_CODE_ACCEPTED;
 }
 
-void trib_task_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
-                     size_t size, struct trib_msg_upload_begin *begin)
+static void label_update(struct trib_msg_upload_begin *begin, uint32_t crc)
+{
+    static const char label[] = "trib-update";
+    uint8_t rest[12];
+    struct trib_hash hash;
+    trib_store_le64(rest, begin->size);
+    trib_store_le32(rest + 8, crc);
+    trib_hash_init(&hash, NULL, 0, sizeof(begin->digest));
+    trib_hash_update(&hash, label, sizeof(label) - 1);
+    trib_hash_update(&hash, begin->update_id, sizeof(begin->update_id));
+    trib_hash_update(&hash, rest, sizeof(rest));
+    trib_hash_final(&hash, begin->digest, sizeof(begin->digest));
+}
+
+void trib_task_begin(const struct trib_task *task, uint64_t examples, size_t size, uint32_t crc,
+                     struct trib_msg_upload_begin *begin)
 {
     *begin = (struct trib_msg_upload_begin){.round_id = task->msg.round_id, .size = size};
     trib_random_bytes(begin->update_id, sizeof(begin->update_id));
-    trib_digest(packed, size, begin->digest);
+    label_update(begin, crc);
     memcpy(begin->base_digest, task->msg.base_digest, TRIB_DIGEST_SIZE);
     memcpy(begin->arch_digest, task->model.arch_digest, TRIB_DIGEST_SIZE);
     if (task->encoding.mode == TRIB_PRIVACY_OFF) { // with privacy on the count stays here
@@ -553,10 +568,11 @@ static enum trib_code spool(const struct trib_task *task, uint64_t examples, int
         return code;
     }
     uint8_t *packed = trib_codec_pack_in_place(words, count, task->encoding.word_bits);
-    trib_task_begin(task, examples, packed, size, &begin);
+    const uint32_t crc = trib_crc32c(0, packed, size);
+    trib_task_begin(task, examples, size, crc, &begin);
     TRIB_CRASH_POINT("update.packed");
     if ((task->has_claim && trib_watermark_claim(dir, begin.update_id, &task->claim)) ||
-        trib_spool_write(dir, &begin, packed)) {
+        trib_spool_write(dir, &begin, packed, crc)) {
         free(packed); // spent: a spool half written may come back at a restart
         return TRIB_CODE_DECLINED_FAILED;
     }

@@ -71,9 +71,12 @@ enum trib_code trib_task_run(struct trib_task *task, const struct trib_trainer *
                              const float *base, const char *dir,
                              struct trib_task_result *ret_result);
 
-// What is said of `size` packed bytes before they are sent.
-void trib_task_begin(const struct trib_task *task, uint64_t examples, const uint8_t *packed,
-                     size_t size, struct trib_msg_upload_begin *ret_begin);
+// What is said of `size` packed bytes, with this CRC32C, before they are sent. Its digest is a label
+// that only tells updates apart: BLAKE2b-256 of "trib-update", the update's id, the size (8 bytes)
+// and the checksum (4), little-endian. What the bytes themselves need is elsewhere: on the wire the
+// session's cipher authenticates them, and on disk the spool has their checksum.
+void trib_task_begin(const struct trib_task *task, uint64_t examples, size_t size, uint32_t crc,
+                     struct trib_msg_upload_begin *ret_begin);
 
 // The number of a round to trib_task_rng. In mode online the device learns between rounds: 0.
 uint64_t trib_task_stream(bool is_online, uint64_t round_number);

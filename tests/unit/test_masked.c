@@ -14,6 +14,7 @@
 #include "common/privacy/secagg_bytes.h"
 #include "common/wire/codec.h"
 #include "common/wire/training.h"
+#include "tests/unit/update_label.h"
 
 #define POPULATION "edge"
 
@@ -236,7 +237,6 @@ static void upload(int device)
     struct trib_masked *masked = devices[device].masked;
     struct trib_msg_upload_begin begin;
     uint8_t *packed;
-    uint8_t digest[TRIB_DIGEST_SIZE];
     int32_t words[PARAMS];
     assert_true(trib_masked_wants_upload(masked));
     assert_int_equal(trib_masked_upload(masked, &begin, &packed), TRIB_CODE_ACCEPTED);
@@ -244,8 +244,7 @@ static void upload(int device)
     assert_false(begin.has_weight);
     assert_int_equal(begin.round_id, 77);
     assert_int_equal(begin.size, trib_codec_size(PARAMS, WORD_BITS));
-    trib_digest(packed, begin.size, digest);
-    assert_memory_equal(digest, begin.digest, TRIB_DIGEST_SIZE);
+    assert_label(&begin, packed);
     trib_codec_unpack(packed, PARAMS, WORD_BITS, words);
     assert_memory_not_equal(words, devices[device].words, sizeof(words));
     for (int p = 0; p < PARAMS; p++)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/buf.h"
+#include "common/base/bytes.h"
 #include "common/base/file.h"
 #include "common/wire/token.h"
 
@@ -50,7 +51,7 @@ static void what_was_spooled_reads_back_the_same(void **state)
     const struct trib_msg_upload_begin begin = begin_of();
     struct trib_spool spool;
     assert_int_equal(trib_spool_read(dir, &spool), TRIB_ERR_STATE);
-    assert_int_equal(trib_spool_write(dir, &begin, packed), TRIB_OK);
+    assert_int_equal(trib_spool_write(dir, &begin, packed, trib_crc32c(0, packed, SIZE)), TRIB_OK);
     assert_int_equal(trib_spool_read(dir, &spool), TRIB_OK);
     assert_memory_equal(spool.packed, packed, SIZE);
     assert_int_equal(spool.begin.round_id, 42);
@@ -70,7 +71,7 @@ static void every_flip_and_truncation_is_found(void **state)
     const struct trib_msg_upload_begin begin = begin_of();
     struct trib_buf whole = {0};
     struct trib_spool spool;
-    assert_int_equal(trib_spool_write(dir, &begin, packed), TRIB_OK);
+    assert_int_equal(trib_spool_write(dir, &begin, packed, trib_crc32c(0, packed, SIZE)), TRIB_OK);
     assert_int_equal(trib_file_read(path, 4096, &whole), TRIB_OK);
     for (size_t at = 0; at < whole.size; at++) {
         uint8_t bad[512];
@@ -82,6 +83,27 @@ static void every_flip_and_truncation_is_found(void **state)
         assert_int_equal(trib_file_write(path, whole.data, at, 0600), TRIB_OK);
         assert_int_equal(trib_spool_read(dir, &spool), TRIB_ERR_CORRUPT);
     }
+    trib_buf_fini(&whole);
+}
+
+// An update that waited while the software was replaced is sent all the same.
+static void one_of_an_earlier_version_is_read(void **state)
+{
+    (void)state;
+    const struct trib_msg_upload_begin begin = begin_of();
+    struct trib_buf whole = {0};
+    struct trib_spool spool;
+    assert_int_equal(trib_spool_write(dir, &begin, packed, trib_crc32c(0, packed, SIZE)), TRIB_OK);
+    assert_int_equal(trib_file_read(path, 4096, &whole), TRIB_OK);
+    whole.data[7] = '1';
+    assert_int_equal(trib_file_write(path, whole.data, whole.size, 0600), TRIB_OK);
+    assert_int_equal(trib_spool_read(dir, &spool), TRIB_ERR_CORRUPT); // it has another checksum
+    trib_store_le32(whole.data + 8, trib_crc32c(0, whole.data + 12, whole.size - 12));
+    assert_int_equal(trib_file_write(path, whole.data, whole.size, 0600), TRIB_OK);
+    assert_int_equal(trib_spool_read(dir, &spool), TRIB_OK);
+    assert_memory_equal(spool.packed, packed, SIZE);
+    assert_memory_equal(spool.begin.digest, begin.digest, sizeof(begin.digest));
+    trib_spool_fini(&spool);
     trib_buf_fini(&whole);
 }
 
@@ -113,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_spooled_reads_back_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_flip_and_truncation_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_of_an_earlier_version_is_read, set_up, tear_down),
         cmocka_unit_test(tokens_round_trip_and_damaged_ones_do_not_read),
     };
     return RUN_TESTS(tests);
