@@ -74,7 +74,7 @@ static void begin_fetch(struct trib_client *client)
     struct trib_fetch *fetch = &client->fetch;
     struct trib_msg_model_get get = {.takes_runs = !fetch->wants_own};
     struct trib_buf packed = {0};
-    fetch->params = trib_alloc_aligned(fetch->model.param_count, sizeof(float));
+    fetch->params = trib_alloc_unset(fetch->model.param_count, sizeof(float));
     if (!fetch->params) {
         fetch_failed(client);
         return;

@@ -288,7 +288,7 @@ static enum trib_code take_sealed(struct trib_masked *masked, const uint8_t *dat
         err = trib_secagg_member_mask(masked->member, masked->words, params);
     if (err)
         return leave(masked, err);
-    masked->packed = trib_alloc_aligned(trib_codec_size(params, bits), 1);
+    masked->packed = trib_alloc_unset(trib_codec_size(params, bits), 1);
     if (!masked->packed)
         return leave(masked, TRIB_ERR_NOMEM);
     trib_codec_pack(masked->words, params, bits, masked->packed);

@@ -150,7 +150,7 @@ static enum trib_err load(const char *path, const struct trib_state_enrolment *e
         err = TRIB_ERR_CORRUPT; // cut short, or bytes behind it that other readers stumble over
         goto out;
     }
-    slot->params = trib_alloc_aligned(slot->model.param_count, sizeof(float));
+    slot->params = trib_alloc_unset(slot->model.param_count, sizeof(float));
     err = slot->params ? trib_file_read_open(fd, path, offset, slot->params,
                                              slot->model.param_count * sizeof(float))
                        : TRIB_ERR_NOMEM;

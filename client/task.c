@@ -473,7 +473,7 @@ static enum trib_code learn(struct trib_task *task, const struct trib_trainer *t
 {
     const size_t params = task->model.param_count;
     _Static_assert(sizeof(float) == sizeof(int32_t), "a word takes the place of a float");
-    void *memory = trib_alloc_aligned(params, sizeof(float));
+    void *memory = trib_alloc_unset(params, sizeof(float));
     if (!memory)
         return TRIB_CODE_DECLINED_FAILED;
     enum trib_code code = train(task, trainer, user, base, memory, ret_examples);

@@ -41,7 +41,8 @@ static void *alloc_large(size_t bytes)
     return memory;
 }
 
-void *trib_alloc_aligned(size_t count, size_t size)
+// `ret_bytes`: how many may be written.
+static void *alloc_unset(size_t count, size_t size, size_t *ret_bytes)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count ? count : 1, size ? size : 1, &bytes) ||
@@ -51,12 +52,25 @@ void *trib_alloc_aligned(size_t count, size_t size)
     }
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN; // aligned_alloc wants a multiple
     void *memory = bytes < HUGE_PAGE ? aligned_alloc(ALIGN, bytes) : alloc_large(bytes);
-    if (!memory) {
+    if (!memory)
         TRIB_ERROR("out of memory count=%zu size=%zu", count, size);
-        return NULL;
-    }
-    memset(memory, 0, bytes);
+    *ret_bytes = bytes;
     return memory;
+}
+
+void *trib_alloc_aligned(size_t count, size_t size)
+{
+    size_t bytes = 0;
+    void *memory = alloc_unset(count, size, &bytes);
+    if (memory)
+        memset(memory, 0, bytes);
+    return memory;
+}
+
+void *trib_alloc_unset(size_t count, size_t size)
+{
+    size_t bytes = 0;
+    return alloc_unset(count, size, &bytes);
 }
 
 char *trib_alloc_text(const char *text)
