@@ -8,6 +8,7 @@
 // came of it: bytes that nobody reads.
 #include <dirent.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +31,14 @@ enum {
     PATIENCE_S = 60,
 };
 
+struct models { // the names of the files, which are the digests of what is in them, in order
+    char names[4][NAME_MAX + 1];
+    size_t count;
+};
+
 static struct rig rig;
-static char said[65536]; // all that was logged
+static char said[65536];       // all that was logged
+static struct models expected; // when nothing flips
 
 static void take_line(void *user, enum trib_log_level level, const char *line)
 {
@@ -107,6 +114,30 @@ static enum verdict read_slot(void)
                                                                                         : MISSED;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static bool list_models(const char *life, struct models *ret_models)
+{
+    char path[TRIB_PATH_MAX + 1];
+    const struct dirent *entry;
+    *ret_models = (struct models){.count = 0};
+    (void)snprintf(path, sizeof(path), "%s/%s/coordinator/models", rig.root, life);
+    DIR *entries = opendir(path);
+    while (entries && (entry = readdir(entries)) && ret_models->count < 4) {
+        char *name = ret_models->names[ret_models->count];
+        if (strstr(entry->d_name, ".safetensors"))
+            (void)snprintf(name, sizeof(ret_models->names[0]), "%s", entry->d_name);
+        ret_models->count += name[0] != '\0';
+    }
+    if (entries)
+        (void)closedir(entries);
+    qsort(ret_models->names, ret_models->count, sizeof(ret_models->names[0]), by_name);
+    return ret_models->count > 0;
+}
+
 // It starts, and goes on with the round that is open until that is over.
 static enum verdict run_coordinator(const char *id)
 {
@@ -116,8 +147,12 @@ static enum verdict run_coordinator(const char *id)
     const enum trib_err err = trib_server_create(dir, &server);
     if (!err && trib_server_run(server) == TRIB_OK)
         trib_server_destroy(server);
-    if (strstr(said, " committed "))
-        return HARMLESS; // the sum was made of what its checksums vouch for
+    if (strstr(said, " committed ")) { // then it is what it would have been
+        struct models made;
+        const bool is_same = list_models("flipped", &made) && made.count == expected.count &&
+                             memcmp(made.names, expected.names, sizeof(made.names)) == 0;
+        return is_same || expected.count == 0 ? HARMLESS : MISSED;
+    }
     return strstr(said, id) ? FOUND : MISSED;
 }
 
@@ -147,6 +182,7 @@ struct target {
 struct trial {
     const struct target *target;
     uint64_t at;
+    bool is_whole; // nothing flips
 };
 
 static bool flip(const char *path, uint64_t at)
@@ -169,7 +205,7 @@ static int try_one(void *user)
     (void)snprintf(rig.dir, sizeof(rig.dir), "%s/flipped", rig.root);
     folder_remove(rig.dir, 0);
     if (!folder_copy(from, rig.dir, 1) || trib_path_join(path, rig.dir, trial->target->path) ||
-        !flip(path, trial->at))
+        (!trial->is_whole && !flip(path, trial->at)))
         return MISSED;
     trib_log_set_sink(take_line, NULL);
     trib_crypto_init();
@@ -179,6 +215,19 @@ static int try_one(void *user)
         (void)fprintf(stderr, "%s byte %" PRIu64 ":\n%s", trial->target->path, trial->at, said);
     trib_log_set_sink(NULL, NULL);
     return 10 + (int)verdict;
+}
+
+static enum verdict verdict_of(struct trial *trial)
+{
+    int status = 0;
+    const pid_t process = rig_fork(try_one, trial, NULL);
+    if (process < 0 || waitpid(process, &status, 0) < 0)
+        status = -1;
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) - 10 : -1;
+    if (code >= FOUND && code <= MISSED)
+        return (enum verdict)code;
+    (void)rig_wrong("%s byte %" PRIu64 ": status %d", trial->target->path, trial->at, status);
+    return MISSED;
 }
 
 static bool try_all(const struct target *target, uint64_t every)
@@ -192,19 +241,23 @@ static bool try_all(const struct target *target, uint64_t every)
     const uint64_t end = target->to ? target->to : (uint64_t)info.st_size;
     for (uint64_t at = target->from; at < end; at += every) {
         struct trial trial = {.target = target, .at = at};
-        int status = 0;
-        const pid_t process = rig_fork(try_one, &trial, NULL);
-        if (process < 0 || waitpid(process, &status, 0) < 0)
-            return rig_wrong("no process");
-        const int code = WIFEXITED(status) ? WEXITSTATUS(status) - 10 : -1;
-        if (code < FOUND || code > MISSED)
-            (void)rig_wrong("%s byte %" PRIu64 ": status %d", target->path, at, status);
-        counts[code < FOUND || code > MISSED ? MISSED : code]++;
+        counts[verdict_of(&trial)]++;
     }
     (void)printf("%s: found=%lu harmless=%lu missed=%lu\n", target->path, counts[FOUND],
                  counts[HARMLESS], counts[MISSED]);
     (void)fflush(stdout);
     return counts[MISSED] == 0 && counts[FOUND] > 0;
+}
+
+// What the coordinator makes of it when nothing flips.
+static bool expect_models(const struct target *target)
+{
+    struct models before;
+    struct trial trial = {.target = target, .is_whole = true};
+    if (!list_models("left", &before) || verdict_of(&trial) != HARMLESS ||
+        !list_models("flipped", &expected) || expected.count != before.count + 1)
+        return rig_wrong("nothing comes of the round that is open");
+    return true;
 }
 
 // What both leave when the coordinator dies; and what comes of it when nothing flips.
@@ -233,17 +286,10 @@ static char blob_path[TRIB_PATH_MAX + 1];
 // The only model of the coordinator.
 static bool find_blob(void)
 {
-    char models[TRIB_PATH_MAX + 1];
-    const struct dirent *entry;
-    (void)snprintf(models, sizeof(models), "%s/left/coordinator/models", rig.root);
-    DIR *entries = opendir(models);
-    while (entries && (entry = readdir(entries))) {
-        if (strstr(entry->d_name, ".safetensors"))
-            (void)snprintf(blob_path, sizeof(blob_path), "coordinator/models/%s", entry->d_name);
-    }
-    if (entries)
-        (void)closedir(entries);
-    return blob_path[0] != '\0';
+    struct models models;
+    const bool is_one = list_models("left", &models) && models.count == 1;
+    (void)snprintf(blob_path, sizeof(blob_path), "coordinator/models/%s", models.names[0]);
+    return is_one || rig_wrong("there are %zu models", models.count);
 }
 
 static bool run(bool is_short)
@@ -264,7 +310,7 @@ static bool run(bool is_short)
         {{"coordinator/store.db", read_store, 100, 0}, 9973},
         {{"coordinator/store.db-wal", read_store, 0, 0}, 7013},
     };
-    bool is_good = prepare() && find_blob();
+    bool is_good = prepare() && find_blob() && expect_models(&all[5].target);
     for (size_t i = 0; is_good && i < sizeof(all) / sizeof(all[0]); i++)
         is_good = try_all(&all[i].target, is_short ? all[i].every : 1);
     rig_remove(&rig);
