@@ -102,7 +102,7 @@ enum trib_err trib_version_make(const struct trib_identity *identity,
                                 const struct trib_msg_manifest *manifest,
                                 struct trib_version **ret_version)
 {
-    float *copy = trib_alloc_aligned(model->param_count, sizeof(*copy));
+    float *copy = trib_alloc_unset(model->param_count, sizeof(*copy));
     if (!copy)
         return TRIB_ERR_NOMEM;
     memcpy(copy, params, model->param_count * sizeof(*copy));
@@ -238,7 +238,7 @@ enum trib_err trib_version_read(const char *dir, const struct trib_identity *ide
         TRIB_ERROR("id=manifest-corrupt a stored manifest is not ours or does not parse");
         return TRIB_ERR_CORRUPT;
     }
-    params = trib_alloc_aligned(model.param_count, sizeof(float));
+    params = trib_alloc_unset(model.param_count, sizeof(float));
     if (!params)
         return TRIB_ERR_NOMEM;
     err = read_params(dir, &model, &read, params);

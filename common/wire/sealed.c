@@ -46,7 +46,7 @@ enum trib_err trib_sealed_create(struct trib_blob *blob, struct trib_sealed **re
     if (!sealed)
         return TRIB_ERR_NOMEM;
     sealed->size = blob->size;
-    sealed->frames = trib_alloc_aligned(trib_sealed_chunks(sealed), FRAME);
+    sealed->frames = trib_alloc_unset(trib_sealed_chunks(sealed), FRAME);
     if (!sealed->frames) {
         free(sealed);
         return TRIB_ERR_NOMEM;
