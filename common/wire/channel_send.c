@@ -277,8 +277,10 @@ static bool send_next(struct trib_channel *channel, size_t first, bool is_last_t
     if (channel->options.sent_bytes)
         __atomic_add_fetch(channel->options.sent_bytes, parts.head_size + parts.tail_size,
                            __ATOMIC_RELAXED);
-    const bool is_bulk = channel->frame_out || parts.tail;
-    const size_t gone = is_bulk && !is_last_turn ? trib_conn_send_now(channel->conn, &parts) : 0;
+    // What need not wait leaves without a callback, which would wake a thread to say so; only who
+    // has had his turns is told when he may go on.
+    const bool goes_now = !is_last_turn || next_size(channel) == 0;
+    const size_t gone = goes_now ? trib_conn_send_now(channel->conn, &parts) : 0;
     if (trib_conn_parts_skip(&parts, gone) == 0) {
         trib_sealed_unref(channel->sealed_out);
         channel->sealed_out = NULL;
