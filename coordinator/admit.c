@@ -71,6 +71,14 @@ static enum trib_code central_numbers(const struct trib_encoding *encoding,
     return is_within ? TRIB_CODE_NONE : TRIB_CODE_NORM;
 }
 
+uint64_t trib_admit_squares_max(double norm_max, double grid)
+{
+    const double words = norm_max / grid;
+    if (norm_max <= 0 || words * words >= 0x1p63)
+        return 0;
+    return words < 1 ? 1 : (uint64_t)(words * words);
+}
+
 enum trib_code trib_admit_numbers(const struct trib_admit_round *rule,
                                   const struct trib_codec_norms *norms)
 {
@@ -79,6 +87,8 @@ enum trib_code trib_admit_numbers(const struct trib_admit_round *rule,
         return TRIB_CODE_NONE;
     if (rule->encoding->mode == TRIB_PRIVACY_CENTRAL)
         return central_numbers(rule->encoding, norms);
+    if (rule->squares_max > 0 && norms->sum_squares > rule->squares_max)
+        return TRIB_CODE_NORM;
     uint64_t bound = trib_encoding_word_max(rule->encoding, rule->params);
     return norms->max_abs > bound ? TRIB_CODE_NORM : TRIB_CODE_NONE;
 }

@@ -25,8 +25,13 @@ struct trib_admit_round {
     uint64_t params;
     uint64_t packed_size; // bytes of an update
     uint32_t weight_max;
+    uint64_t squares_max; // of the words of an update, privacy off; 0: any
     const struct trib_encoding *encoding;
 };
+
+// The bound on the sum of the squares of words that an L2 norm of `norm_max` makes, at least 1;
+// 0 (any) when that is 0, or more than any update has.
+uint64_t trib_admit_squares_max(double norm_max, double grid);
 
 // What a device says of its update before it sends it.
 struct trib_admit_claim {

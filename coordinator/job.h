@@ -48,6 +48,7 @@ struct trib_job_config {
     uint64_t cohort;       // devices counted per round
     double over_selection; // devices asked per device counted, >= 1
     uint64_t min_accepted; // fewer: the round is abandoned; 0: half the cohort
+    double norm_max;       // largest L2 norm of an update, privacy off; 0: any
     uint64_t local_epochs;
     uint64_t batch; // rows; 0: all rows of the device
     double learning_rate;

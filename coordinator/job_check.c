@@ -50,6 +50,8 @@ static const struct trib_conf_key job_keys[] = {
         "devices asked per device counted", 1, 10, NULL),
     KEY("round", "min_accepted", TRIB_CONF_INT, min_accepted, "0",
         "with fewer updates a round is abandoned; 0: half the cohort", 0, TRIB_COHORT_MAX, NULL),
+    KEY("round", "norm_max", TRIB_CONF_REAL, norm_max, "0",
+        "privacy off: an update whose L2 norm is larger is refused; 0: none", 0, 1e9, NULL),
     KEY("round", "local_epochs", TRIB_CONF_INT, local_epochs, "1",
         "passes over a device's rows per round", 1, 10000, NULL),
     KEY("round", "batch", TRIB_CONF_INT, batch, "32", "rows per step; 0: all", 0, 1 << 20, NULL),
@@ -378,6 +380,9 @@ static enum trib_err check_cohort(struct trib_conf *conf, const struct trib_job_
 {
     if (config->min_accepted > config->cohort)
         return trib_conf_reject(conf, "round", "min_accepted", "is more than round.cohort");
+    if (config->norm_max > 0 && config->privacy_mode != TRIB_PRIVACY_OFF)
+        return trib_conf_reject(conf, "round", "norm_max",
+                                "is for privacy.mode = off: with privacy on updates are clipped");
     job->goal = (uint32_t)config->cohort;
     job->offers = (uint32_t)ceil((double)config->cohort * config->over_selection);
     job->accepted_min =

@@ -152,6 +152,7 @@ static void fill_task(struct trib_server *server, struct trib_round_run *run)
         .params = run->shape.words,
         .packed_size = trib_codec_size(run->shape.words, e->word_bits),
         .weight_max = run->shape.weight_max,
+        .squares_max = run->shape.kind ? 0 : trib_admit_squares_max(job->config.norm_max, e->grid),
         .encoding = e,
     };
 }

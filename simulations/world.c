@@ -417,6 +417,10 @@ static enum trib_err open_round(struct trib_world *world)
         .packed_size =
             trib_codec_size(world->shape.words, world->shape.privacy->encoding.word_bits),
         .weight_max = world->shape.weight_max,
+        .squares_max =
+            world->shape.kind
+                ? 0
+                : trib_admit_squares_max(job->config.norm_max, world->shape.privacy->encoding.grid),
         .encoding = &world->shape.privacy->encoding,
     };
     enum trib_err err =

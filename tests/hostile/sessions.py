@@ -16,6 +16,7 @@ HANG_UP = b"<and gone>"
 DEVICES = ["known", "user", *(f"d{i:02}" for i in range(2, 34))]  # of the jobs
 HONEST = 2  # so many are left at least
 FIRST = 100  # slot of the first of them
+BOUND = {"off": "norm_max = 4\n"}
 PRIVACY = {"off": "", "local": "noise_multiplier = 1\n", "central": "noise_multiplier = 1\n"}
 WAIT_MS = hostile.WAIT_MS
 HOPELESS = ["ARCH_MISMATCH", "BASE_MISMATCH", "OVERSIZE", "SHAPE_OR_DECODE", "BAD_WEIGHT",
@@ -185,7 +186,7 @@ class Line:
         folder.mkdir()
         (folder / "rows.csv").write_text(ROWS)
         text = (f"[model]\nspec = {SPEC}\n[round]\nrounds = 1\ncohort = {len(DEVICES)}\n"
-                f"min_accepted = 1\nbeat_baseline = no\n[data]\ntest = rows.csv\n"
+                f"min_accepted = 1\nbeat_baseline = no\n{BOUND.get(mode, '')}[data]\ntest = rows.csv\n"
                 f"[privacy]\nmode = {mode}\nsend_tick_ms = 0\n{PRIVACY[mode]}")
         self.ask("jobs", "submit", "--accept-drowned-signal", body=text.encode(), name="job.ini",
                  folder=str(folder))

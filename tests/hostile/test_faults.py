@@ -61,6 +61,18 @@ class FaultsTest(fleet.Case):
             self.assertEqual(other, (rounds, digest))
 
     @fleet.sweep
+    def test_updates_beyond_the_jobs_norm_are_refused_and_the_others_count(self):
+        rounds, digest = self.play_both("round.norm_max=3.6")
+        first, second = rounds
+        self.assertEqual(sum(first[1:]), DEVICES)
+        self.assertTrue(0 < first[2] < DEVICES, first)
+        self.assertEqual(second, ("committed", DEVICES, 0))  # where changes are smaller
+        self.assertEqual(set(self.in_logs(r"receipt=(\w+)")), {"ACCEPTED", "NORM"})
+        plain = self.play("inprocess")
+        self.assertNotEqual(digest, plain[1])
+        self.assertEqual(self.play("inprocess", "round.norm_max=100"), plain)
+
+    @fleet.sweep
     def test_who_is_killed_comes_back_and_counts(self):
         plain = self.play("inprocess")
         self.assertEqual(self.play_both("faults.kill=0.3"), plain)

@@ -119,6 +119,21 @@ static void a_lease_counts_once(void **state)
     assert_int_equal(begin(NULL), TRIB_CODE_NO_LEASE);
 }
 
+static void with_privacy_off_a_norm_is_bounded_when_the_job_says_so(void **state)
+{
+    (void)state;
+    struct trib_codec_norms norms = {.max_abs = 3 << 20, .sum_squares = UINT64_C(25) << 40};
+    rule.squares_max = trib_admit_squares_max(5, encoding.grid);
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NONE);
+    norms.sum_squares++;
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NORM);
+    rule.squares_max = trib_admit_squares_max(0, encoding.grid);
+    norms.sum_squares = UINT64_MAX;
+    assert_int_equal(trib_admit_numbers(&rule, &norms), TRIB_CODE_NONE);
+    assert_int_equal(trib_admit_squares_max(1e9, encoding.grid), 0); // none is so large
+    assert_int_equal(trib_admit_squares_max(1e-9, encoding.grid), 1);
+}
+
 static void numbers_beyond_noise_and_clip_are_refused(void **state)
 {
     (void)state;
@@ -202,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup(each_wrong_claim_has_its_code, set_up),
         cmocka_unit_test_setup(with_privacy_on_a_weight_is_malformed, set_up),
         cmocka_unit_test_setup(a_lease_counts_once, set_up),
+        cmocka_unit_test_setup(with_privacy_off_a_norm_is_bounded_when_the_job_says_so, set_up),
         cmocka_unit_test_setup(numbers_beyond_noise_and_clip_are_refused, set_up),
         cmocka_unit_test_setup(central_numbers_are_held_to_the_bounds_exactly, set_up),
         cmocka_unit_test_setup(masked_numbers_tell_nothing_and_are_let_through, set_up),
