@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
@@ -219,11 +218,7 @@ uint64_t trib_bench_rss(const struct trib_child *child)
 
 uint64_t trib_bench_cpu_us(const struct trib_child *child)
 {
-    clockid_t clock;
-    struct timespec spent;
-    if (clock_getcpuclockid(child->pid, &clock) || clock_gettime(clock, &spent))
-        return 0;
-    return (uint64_t)spent.tv_sec * 1000000 + (uint64_t)spent.tv_nsec / 1000;
+    return trib_clock_process_us((int)child->pid);
 }
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)

@@ -36,6 +36,15 @@ uint64_t trib_clock_thread_us(void)
     return read_us(CLOCK_THREAD_CPUTIME_ID);
 }
 
+uint64_t trib_clock_process_us(int pid)
+{
+    clockid_t clock;
+    struct timespec spent;
+    if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &spent))
+        return 0;
+    return (uint64_t)spent.tv_sec * 1000000u + (uint64_t)spent.tv_nsec / 1000u;
+}
+
 void trib_clock_sleep_ms(uint64_t ms)
 {
     struct timespec left = {.tv_sec = (time_t)(ms / 1000u),

@@ -9,6 +9,8 @@ uint64_t trib_clock_mono_us(void);   // microseconds
 uint64_t trib_clock_wall_ms(void);   // milliseconds since 1970 UTC; for people, never for deadlines
 uint64_t trib_clock_cpu_us(void);    // user + system time of this process, microseconds
 uint64_t trib_clock_thread_us(void); // CPU time of the calling thread, microseconds
+// The CPU time of another process of ours in microseconds, as long as nobody has waited for it; else 0.
+uint64_t trib_clock_process_us(int pid);
 
 void trib_clock_sleep_ms(uint64_t ms);
 

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/bytes.h"
+#include "common/base/clock.h"
 #include "common/base/conf.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
@@ -342,9 +344,26 @@ static void pool_runs_everything_before_it_ends(void **state)
     assert_int_equal(counter, 1000);
 }
 
+static void the_time_that_another_process_used_is_known_while_it_is_there(void **state)
+{
+    (void)state;
+    const uint64_t before_us = trib_clock_cpu_us();
+    assert_in_range(trib_clock_process_us((int)getpid()), before_us, before_us + 1000000);
+    const pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0)
+        _exit(0);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0); // it has ended
+    assert_in_range(trib_clock_process_us((int)child), 1, 1000000);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(trib_clock_process_us((int)child), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_time_that_another_process_used_is_known_while_it_is_there),
         cmocka_unit_test(crc32c_gives_the_published_values),
         cmocka_unit_test(crc32c_of_the_whole_is_that_of_its_pieces),
         cmocka_unit_test(base64_round_trips_and_refuses_what_is_not_canonical),
