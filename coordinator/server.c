@@ -24,6 +24,9 @@ enum {
     SEND_FRAMES = 32,
     RECORDS = 4, // of 64 KiB, that each of them holds
     ADMIN_MODE = 0660,
+    DESCRIPTORS_WANTED = 65536, // or as many as fleet.connections_max makes of it
+    DESCRIPTORS_KEPT = 96,      // for files, commands, metrics, the library's threads
+    DESCRIPTORS_LEAST = 8,      // for devices
 };
 
 // Set by signal handlers, looked at every tick.
@@ -111,6 +114,35 @@ static void tick(struct trib_server *server)
 
 // ---- Life
 
+// One process serves thousands of devices: use the descriptors that the system allows. Whatever
+// comes in, enough of them are left for the files and for those who are inside already: a store that
+// cannot be written would be the end.
+static void share_descriptors(struct trib_server *server)
+{
+    uint64_t *connections_max = &server->config.connections_max;
+    uint64_t wanted = *connections_max + TRIB_SERVER_HALF_OPEN_MAX + DESCRIPTORS_KEPT;
+    struct rlimit limit = {.rlim_cur = 0};
+    wanted = wanted < DESCRIPTORS_WANTED ? DESCRIPTORS_WANTED : wanted;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : (rlim_t)wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    const uint64_t spare = limit.rlim_cur > DESCRIPTORS_KEPT + DESCRIPTORS_LEAST
+                               ? limit.rlim_cur - DESCRIPTORS_KEPT
+                               : DESCRIPTORS_LEAST;
+    // Connections that were accepted and are not sessions yet are among the half-open ones.
+    server->half_open_max =
+        spare / 4 < TRIB_SERVER_HALF_OPEN_MAX ? (unsigned)(spare / 4) : TRIB_SERVER_HALF_OPEN_MAX;
+    const uint64_t most = spare - server->half_open_max;
+    if (*connections_max <= most)
+        return;
+    TRIB_WARN("id=few-descriptors %" PRIu64
+              " files may be open (ulimit -Hn), which is enough for %" PRIu64
+              " connections: fleet.connections_max = %" PRIu64 " is not reached",
+              (uint64_t)limit.rlim_cur, most, *connections_max);
+    *connections_max = most;
+}
+
 static enum trib_err open_files(struct trib_server *server, const char *dir)
 {
     char path[TRIB_PATH_MAX + 1];
@@ -118,6 +150,8 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
     enum trib_err err = trib_identity_load(dir, &server->identity);
     if (!err)
         err = trib_coordinator_config_load(dir, &server->config);
+    if (!err)
+        share_descriptors(server);
     if (!err)
         err = trib_path_join(server->updates_dir, dir, "updates");
     if (!err)
@@ -192,7 +226,7 @@ static enum trib_err listen_both(struct trib_server *server)
                                &server->fleet);
     if (err)
         return err;
-    trib_listener_limit(server->fleet, TRIB_SERVER_HALF_OPEN_MAX);
+    trib_listener_limit(server->fleet, server->half_open_max);
     settle_url(server);
     TRIB_INFO("listening url=%s devices=%zu version=%" PRIu64, server->url,
               trib_peers_count(server->peers),
@@ -200,20 +234,9 @@ static enum trib_err listen_both(struct trib_server *server)
     return TRIB_OK;
 }
 
-// One process serves thousands of devices: use the descriptors that the system allows.
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 enum trib_err trib_server_create(const char *dir, struct trib_server **ret_server)
 {
     trib_crypto_init();
-    raise_descriptor_limit();
     stop_wanted = 0;
     struct trib_server *server = trib_alloc(sizeof(*server));
     if (!server)
