@@ -284,6 +284,25 @@ static void check_audit(struct trib_admin_reply *reply, const struct trib_server
     check(reply, "audit log", !server->audit_is_broken, text);
 }
 
+// Who has a copy of a key may be anybody.
+static void check_twins(struct trib_admin_reply *reply, const struct trib_server *server)
+{
+    char text[256];
+    size_t count = 0;
+    const struct trib_peer *first = NULL;
+    for (size_t i = trib_peers_count(server->peers); i-- > 0;) {
+        const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        if (peer->twins == 0 || peer->row.is_revoked)
+            continue;
+        first = peer;
+        count++;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%zu were alive in two places, that of %s first: rotate it, or devices revoke",
+                   count, first ? first->row.name : "");
+    check(reply, "device keys", !first, first ? text : "none was alive in two places");
+}
+
 void trib_cmd_doctor(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
@@ -305,6 +324,7 @@ void trib_cmd_doctor(struct trib_admin_call *call)
     check_roster(&reply, server);
     (void)snprintf(text, sizeof(text), "%" PRIu64 " of %zu devices are connected", ready, devices);
     check(&reply, "devices", devices == 0 || ready > 0, text);
+    check_twins(&reply, server);
     bool refused = false;
     for (int i = 0; i < TRIB_CODE_MAX; i++)
         refused = refused || server->counters.install_refused[i] > 0;

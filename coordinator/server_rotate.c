@@ -115,6 +115,7 @@ static void promote_finish(struct trib_server *server, struct trib_server_op *se
     // STATE: a second session of the new key was faster
     if (!op->op.op.result) {
         trib_peers_promote(server->peers, op->peer);
+        op->peer->twins = 0; // of the key that is nobody's now
         TRIB_WARN("id=device-rotated device=%s has other keys", op->name);
     } else if (op->op.op.result != TRIB_ERR_STATE) {
         trib_server_stop_failed(server);

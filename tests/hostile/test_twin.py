@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """A key that is alive in two places: found, said, written down, and no harm to an upload."""
+import json
 import shutil
 import time
 
@@ -15,7 +16,17 @@ class TwinTest(fleet.Case):
     def found(self, tried):
         return tried.status()["keys_in_two_places"]
 
+    def keys_hop(self, tried):
+        """What doctor says of the keys of devices."""
+        rows = map(json.loads, tried.try_ctl("doctor", "--json").stdout.splitlines())
+        return next(row for row in rows if row["hop"] == "device keys")
+
     def test_a_copy_of_a_device_is_found(self):
+        for rotates in [False, True]:
+            with self.subTest(rotates=rotates):
+                self.find_a_copy(rotates)
+
+    def find_a_copy(self, rotates):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
             tried.add_device("one", ROWS)
@@ -35,9 +46,18 @@ class TwinTest(fleet.Case):
             said = [row for row in tried.ctl("audit", "ls") if row["actor"] == "one"
                     and row["action"] == "session"]
             self.assertEqual([row["outcome"] for row in said], ["KEY IN TWO PLACES"])
-            tried.ctl("devices", "revoke", "one")
+            self.assertRegex(self.keys_hop(tried)["detail"],
+                             "^1 were .* that of one first: rotate it")
             for name in ["one", "copy"]:
                 tried.kill(name)
+            if rotates:  # the copy's key is nobody's then
+                done = fleet.run("tributary-client", "rotate", tried.root / "one")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                tried.start_device("one")
+                fleet.wait_until(lambda: tried.device("one")["state"] == "connected", "it is back")
+            else:
+                tried.ctl("devices", "revoke", "one")
+            self.assertTrue(self.keys_hop(tried)["ok"])
             self.assert_books_balance(tried)
 
     def test_who_does_not_answer_was_only_gone(self):

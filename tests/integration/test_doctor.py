@@ -37,7 +37,8 @@ class DoctorTest(fleet.Case):
         self.assertTrue(all(row["ok"] for row in hops), hops)
         self.assertEqual([row["hop"] for row in hops],
                          ["admin socket", "fleet port", "disk", "store", "audit log", "held-out data",
-                          "enrolment", "roster", "devices", "models on devices", "job"])
+                          "enrolment", "roster", "devices", "device keys", "models on devices",
+                          "job"])
 
     # ---- On the way to the coordinator
 
