@@ -25,7 +25,7 @@ enum {
     RECORDS = 4, // of 64 KiB, that each of them holds
     ADMIN_MODE = 0660,
     DESCRIPTORS_WANTED = 65536, // or as many as fleet.connections_max makes of it
-    DESCRIPTORS_KEPT = 96,      // for files, commands, metrics, the library's threads
+    DESCRIPTORS_KEPT = 128,     // for files, commands, metrics, the library's threads
     DESCRIPTORS_LEAST = 8,      // for devices
 };
 
@@ -98,6 +98,7 @@ static void tick(struct trib_server *server)
 {
     uint64_t now_ms = trib_clock_mono_ms();
     trib_sessions_tick(server, now_ms);
+    trib_admins_tick(server, now_ms);
     trib_upload_tick(server, now_ms);
     trib_rounds_tick(server, now_ms);
     trib_seen_tick(server, now_ms);
@@ -226,6 +227,7 @@ static enum trib_err listen_both(struct trib_server *server)
                                &server->fleet);
     if (err)
         return err;
+    trib_listener_limit(server->admin, TRIB_SERVER_ADMINS_MAX);
     trib_listener_limit(server->fleet, server->half_open_max);
     settle_url(server);
     TRIB_INFO("listening url=%s devices=%zu version=%" PRIu64, server->url,

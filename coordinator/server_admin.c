@@ -16,6 +16,8 @@
 enum {
     READ_STEP = 65536,
     AUDIT_TEXT_SIZE = 384, // of a subject and an outcome, cut there
+    ASK_MS = 5000,         // so long a request may take to be whole
+    TAKE_MS = 60000,       // and its answer to be taken away
 };
 
 struct trib_admin_call {
@@ -25,9 +27,11 @@ struct trib_admin_call {
     struct trib_buf in;
     struct trib_buf out;
     struct trib_admin_request request;
-    bool is_heard;                        // the request was posted
+    bool is_heard;                        // atomic: the request was posted
     bool is_closing;                      // atomic
     bool is_running;                      // the state thread took it
+    bool is_answered;                     // its answer is on the way
+    uint64_t since_ms;                    // when it came, or was answered
     struct trib_admin_call *next, **link; // the server's list
     struct trib_role_peer peer;
     enum trib_role role;                    // of the peer, when its request is heard
@@ -47,6 +51,8 @@ static void call_over(struct trib_server *server, struct trib_server_event *even
 {
     struct trib_admin_call *call = (struct trib_admin_call *)event;
     server->admins_open--;
+    if (server->admin) // else we stop
+        trib_listener_release(server->admin);
     *call->link = call->next;
     if (call->next)
         call->next->link = call->link;
@@ -125,7 +131,7 @@ static void call_received(void *user, enum trib_err err, size_t size)
     } else if (call->in.size < wanted + TRIB_ADMIN_LENGTH_SIZE) {
         receive_more(call);
     } else {
-        call->is_heard = true;
+        __atomic_store_n(&call->is_heard, true, __ATOMIC_RELEASE);
         find_peer(call);
         call->event.handle = call_heard;
         trib_server_post(call->server, &call->event);
@@ -146,6 +152,7 @@ static void call_begins(struct trib_server *server, struct trib_server_event *ev
 {
     struct trib_admin_call *call = (struct trib_admin_call *)event;
     server->admins_open++;
+    call->since_ms = trib_clock_mono_ms();
     call->next = server->admins;
     call->link = &server->admins;
     if (call->next)
@@ -162,6 +169,16 @@ void trib_admins_stop(struct trib_server *server)
 {
     for (struct trib_admin_call *call = server->admins; call; call = call->next) {
         if (!call->is_running)
+            close_call(call);
+    }
+}
+
+void trib_admins_tick(struct trib_server *server, uint64_t now_ms)
+{
+    for (struct trib_admin_call *call = server->admins; call; call = call->next) {
+        const bool is_heard = __atomic_load_n(&call->is_heard, __ATOMIC_ACQUIRE);
+        const uint64_t most_ms = is_heard ? TAKE_MS : ASK_MS;
+        if (is_heard == call->is_answered && now_ms > call->since_ms + most_ms)
             close_call(call);
     }
 }
@@ -298,10 +315,13 @@ static enum trib_err record_apply(struct trib_commit_op *commit_op, struct trib_
 
 static void send_answer(struct trib_admin_call *call)
 {
-    if (call->out.failed || call->out.size == 0)
+    if (call->out.failed || call->out.size == 0) {
         close_call(call);
-    else
+    } else {
+        call->is_answered = true;
+        call->since_ms = trib_clock_mono_ms();
         trib_conn_send(call->conn, call->out.data, call->out.size);
+    }
 }
 
 static void record_finish(struct trib_server *server, struct trib_server_op *server_op)

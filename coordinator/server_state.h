@@ -38,6 +38,7 @@
 enum {
     TRIB_SERVER_PASSES_LOST_MAX = 8,  // rounds of a pipeline, or a baseline, that may be abandoned
     TRIB_SERVER_HALF_OPEN_MAX = 1024, // connections without a finished handshake
+    TRIB_SERVER_ADMINS_MAX = 32,      // commands at once; further ones wait
     TRIB_SERVER_UPLOADS_MAX = 64,     // uploads that have credit at once
     TRIB_SERVER_CREDIT = 1 << 20,     // bytes a device may be ahead of us
     TRIB_SERVER_SETTLE_MS = 10000,    // a device that left is waited for this long
@@ -568,6 +569,8 @@ struct trib_admin_call;
 bool trib_server_admin_accepted(void *server, struct trib_conn *conn);
 // We stop: who is connected and has asked nothing is not waited for.
 void trib_admins_stop(struct trib_server *server);
+// Who connects and asks nothing, or takes no answer away, loses the place.
+void trib_admins_tick(struct trib_server *server, uint64_t now_ms);
 // Send the reply (emptied) and end the call.
 void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *reply);
 struct trib_server *trib_admin_server(const struct trib_admin_call *call);

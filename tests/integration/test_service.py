@@ -3,12 +3,16 @@
 and say nothing."""
 import contextlib
 import os
+import pathlib
 import signal
 import socket
+import time
 
 import fleet
 
 SPEC = "2 - dense 2 softmax"
+PLACES = 32  # commands at once
+ASK_S = 5
 ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
 
 
@@ -23,6 +27,23 @@ class ServiceTest(fleet.Case):
                 slow.sendall(b"\0\0")
                 tried.status()  # both were accepted before this one
                 self.assertEqual(tried.end("coordinator", signal.SIGTERM), 0)
+
+    def test_who_connects_and_asks_nothing_has_a_place_for_a_while_only(self):
+        with fleet.Fleet() as tried, contextlib.ExitStack() as crowd:
+            process = tried.start_coordinator() and tried.processes["coordinator"]
+            files = pathlib.Path(f"/proc/{process.pid}/fd")
+            before = len(list(files.iterdir()))
+            for i in range(PLACES + 8):
+                peer = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                peer.connect(os.fspath(tried.dir / "admin.sock"))
+                if i % 2:
+                    peer.sendall(b"\0\0")
+            fleet.wait_until(lambda: len(list(files.iterdir())) > before, "they are let in")
+            self.assertLessEqual(len(list(files.iterdir())), before + PLACES + 2)
+            begin = time.monotonic()
+            tried.status()
+            self.assertGreater(time.monotonic() - begin, ASK_S - 1)  # they had them all
+            self.assertEqual(tried.end("coordinator", signal.SIGTERM), 0)
 
     def test_a_model_file_that_is_damaged_is_an_answer_and_no_end(self):
         with fleet.Fleet() as tried:
