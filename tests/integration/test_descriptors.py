@@ -44,7 +44,7 @@ class DescriptorsTest(fleet.Case):
                 fleet.wait_until(lambda: tried.status()["connections_open"] == 3, "it is full")
                 tried.start_device("late")
                 fleet.wait_until(lambda: tried.status()["closed"].get("full"), "it is sent away")
-                tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=2, cohort=2))
+                tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=2, cohort=2, over_selection=1.5))
                 self.assert_books_balance(tried)
             tried.wait_connected(3)
             self.assertNotIn("id=few-descriptors", tried.log("coordinator"))
