@@ -63,7 +63,7 @@ struct trib_frame *trib_frame_take(struct trib_frames *frames, struct trib_chann
         frame = frames->free;
         frames->free = frame->next;
     } else if (frames->left > 0) {
-        frame = trib_alloc_unset(1, sizeof(*frame) + frames->capacity);
+        frame = trib_alloc(sizeof(*frame) + frames->capacity);
         frames->left -= frame != NULL;
         has_failed = !frame;
     }
