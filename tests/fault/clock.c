@@ -79,7 +79,7 @@ static bool run_with_steps(enum rig_side whose, const struct rig_outcome *expect
 
 int main(void)
 {
-    bool is_good = rig_make(&rig, "local");
+    bool is_good = rig_make(&rig, "local", NULL);
     rig.shared = rig_share(sizeof(*rig.shared));
     shared = rig_share(sizeof(*shared));
     is_good = is_good && rig.shared && shared && run_life(NULL);

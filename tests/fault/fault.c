@@ -142,7 +142,7 @@ void fault_exempt(bool is_exempt)
 const char *fault_name(enum fault_kind kind)
 {
     static const char *const names[FAULT_KINDS] = {
-        "none", "memory", "link", "write", "short", "sync", "rename", "open", "unlink",
+        "none", "memory", "link", "write", "short", "sync", "rename", "open", "unlink", "read",
     };
     return names[kind];
 }
@@ -399,6 +399,59 @@ EXPORTED int posix_fallocate64(int fd, off_t offset, off_t size)
 {
     return do_fallocate(fd, offset, size);
 }
+
+// ---- Reading
+
+static ssize_t do_read(int fd, void *data, size_t size, off_t at, bool has_place)
+{
+    char path[PATH_SIZE];
+    bool is_folder;
+    if (is_watched(fd, path, &is_folder) && trips(FAULT_READ))
+        return -1;
+    return has_place ? syscall(SYS_pread64, fd, data, size, at) : syscall(SYS_read, fd, data, size);
+}
+
+EXPORTED ssize_t read(int fd, void *data, size_t size)
+{
+    return do_read(fd, data, size, 0, false);
+}
+
+EXPORTED ssize_t pread(int fd, void *data, size_t size, off_t at)
+{
+    return do_read(fd, data, size, at, true);
+}
+
+EXPORTED ssize_t pread64(int fd, void *data, size_t size, off_t at)
+{
+    return do_read(fd, data, size, at, true);
+}
+
+// What code that is looked at for overflows calls in their place.
+// NOLINTBEGIN(bugprone-reserved-identifier)
+ssize_t __read_chk(int fd, void *data, size_t size, size_t room);
+EXPORTED ssize_t __read_chk(int fd, void *data, size_t size, size_t room)
+{
+    if (size > room)
+        abort();
+    return do_read(fd, data, size, 0, false);
+}
+
+ssize_t __pread_chk(int fd, void *data, size_t size, off_t at, size_t room);
+EXPORTED ssize_t __pread_chk(int fd, void *data, size_t size, off_t at, size_t room)
+{
+    if (size > room)
+        abort();
+    return do_read(fd, data, size, at, true);
+}
+
+ssize_t __pread64_chk(int fd, void *data, size_t size, off_t at, size_t room);
+EXPORTED ssize_t __pread64_chk(int fd, void *data, size_t size, off_t at, size_t room)
+{
+    if (size > room)
+        abort();
+    return do_read(fd, data, size, at, true);
+}
+// NOLINTEND(bugprone-reserved-identifier)
 
 // ---- Syncing
 

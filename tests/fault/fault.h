@@ -24,6 +24,7 @@ enum fault_kind {
     FAULT_RENAME,
     FAULT_OPEN, // of a file that is made or written, mkdir
     FAULT_UNLINK,
+    FAULT_READ, // read, pread; not what the C library reads for itself
     FAULT_KINDS
 };
 

@@ -271,7 +271,7 @@ static bool prepare(void)
 {
     char log[FOLDER_PATH_SIZE];
     int status = 1;
-    if (!rig_make(&rig, "local"))
+    if (!rig_make(&rig, "local", NULL))
         return false;
     rig.shared = rig_share(sizeof(*rig.shared));
     (void)snprintf(log, sizeof(log), "%s/left.log", rig.root);

@@ -326,7 +326,7 @@ static bool prepare(void)
     char log[FOLDER_PATH_SIZE];
     int status = 1;
     pthread_mutexattr_t attributes;
-    if (!rig_make(&rig, "local"))
+    if (!rig_make(&rig, "local", NULL))
         return false;
     rig.shared = rig_share(sizeof(*rig.shared));
     record = rig_share(sizeof(*record));

@@ -26,13 +26,12 @@
 #include "coordinator/server_state.h"
 #include "coordinator/store.h"
 #include "tests/fault/fault.h"
+#include "tests/fault/rig_parts.h"
 
 enum {
     POLL_MS = 2,
     PAUSE_MS = 20, // until whoever ended starts again
     ENDS_MAX = 20,
-    CALL_MS = 5000,
-    ROWS = 40,
     STOP_MS = 10000,
 };
 
@@ -71,14 +70,7 @@ void *rig_share(size_t size)
 // ---- What a process of a life knows
 
 static struct trib_client *client_of_process;
-static const struct side *side_of_process;
-
-struct side {
-    struct rig *rig;
-    enum rig_side which;
-    bool is_first; // start of it
-    pid_t process; // 0: none
-};
+static const struct rig_process *side_of_process;
 
 // ---- Promises, as they are made
 
@@ -127,7 +119,7 @@ void __wrap_trib_msg_upload_begin_pack(const struct trib_msg_upload_begin *msg,
     struct rig_promise promise = {.round = msg->round_id};
     memcpy(promise.id, msg->update_id, sizeof(promise.id));
     memcpy(promise.digest, msg->digest, sizeof(promise.digest));
-    if (living)
+    if (living && side_of_process->which == RIG_DEVICE)
         note(living->begun, &living->begun_count, &promise);
     __real_trib_msg_upload_begin_pack(msg, buf);
 }
@@ -148,10 +140,11 @@ static void take_line(void *user, enum trib_log_level level, const char *line)
 // What was counted and what failed, before this process ends.
 static void note_faults(void)
 {
-    const struct side *side = side_of_process;
-    for (int kind = 0; living && side->is_first && kind < FAULT_KINDS; kind++)
+    const struct rig_process *side = side_of_process;
+    const bool counts = living && side->is_first && side->which < RIG_SIDES;
+    for (int kind = 0; counts && kind < FAULT_KINDS; kind++)
         living->passes[side->which][kind] = fault_passes((enum fault_kind)kind);
-    if (living && fault_fired() > 0)
+    if (counts && fault_fired() > 0)
         living->fired = fault_fired();
 }
 
@@ -180,11 +173,16 @@ static enum trib_err serve(const struct rig *rig)
     return err;
 }
 
-static enum trib_err run_client(const struct rig *rig, struct trib_dataset *dataset)
+void rig_device_dir(const struct rig *rig, unsigned index, char dir[static TRIB_PATH_MAX + 1])
 {
-    char url[TRIB_URL_MAX + 1], dir[TRIB_PATH_MAX + 1];
+    (void)snprintf(dir, TRIB_PATH_MAX + 1, "%s/device%.*u", rig->dir, index > 0, index);
+}
+
+static enum trib_err run_client(const struct rig *rig, const char *dir,
+                                struct trib_dataset *dataset)
+{
+    char url[TRIB_URL_MAX + 1];
     struct trib_client_config config;
-    (void)snprintf(dir, sizeof(dir), "%s/device", rig->dir);
     (void)snprintf(url, sizeof(url), "ipc://%s/fleet.sock", rig->dir);
     trib_client_config_init(&config);
     config.state_dir = dir;
@@ -202,21 +200,23 @@ static enum trib_err run_client(const struct rig *rig, struct trib_dataset *data
     return err;
 }
 
-static enum trib_err take_part(const struct rig *rig)
+static enum trib_err take_part(const struct rig *rig, unsigned index)
 {
     struct trib_dataset *dataset = NULL;
-    char path[TRIB_PATH_MAX + 1];
-    (void)snprintf(path, sizeof(path), "%s/device/client.ini", rig->dir);
-    enum trib_err err = trib_dataset_open(path, &dataset);
+    char dir[TRIB_PATH_MAX + 1], path[TRIB_PATH_MAX + 1];
+    rig_device_dir(rig, index, dir);
+    enum trib_err err = trib_path_join(path, dir, "client.ini");
     if (!err)
-        err = run_client(rig, dataset);
+        err = trib_dataset_open(path, &dataset);
+    if (!err)
+        err = run_client(rig, dir, dataset);
     trib_dataset_destroy(dataset);
     return err;
 }
 
 static int run_side(void *user)
 {
-    const struct side *side = user;
+    const struct rig_process *side = user;
     struct rig *rig = side->rig;
     const bool is_victim = side->is_first && side->which == rig->victim;
     living = rig->shared;
@@ -226,25 +226,32 @@ static int run_side(void *user)
     if (rig->on_start)
         rig->on_start(rig->user, side->which);
     fault_arm(is_victim ? &rig->fault : &(struct fault){.kind = FAULT_NONE});
-    const enum trib_err err = side->which == RIG_COORDINATOR ? serve(rig) : take_part(rig);
+    int code;
+    if (rig->scene && rig->scene->actor == side->which)
+        code = rig->scene->act(rig);
+    else
+        code = (int)trib_exit_of(
+            side->which == RIG_COORDINATOR ? serve(rig) : take_part(rig, side->which - RIG_DEVICE));
     note_faults();
     fault_disarm();
-    return (int)trib_exit_of(err);
+    return code;
 }
 
-static bool start(struct side *side)
+bool rig_start(struct rig_process *side)
 {
     char socket_path[FOLDER_PATH_SIZE];
     (void)snprintf(socket_path, sizeof(socket_path), "%s/fleet.sock", side->rig->dir);
     if (side->which == RIG_COORDINATOR)
         (void)unlink(socket_path);
+    (void)signal(SIGTERM, SIG_IGN); // one that is told before it listens is told again
     side->process = rig_fork(run_side, side, NULL);
+    (void)signal(SIGTERM, SIG_DFL);
     side->is_first = false;
     return side->process > 0 || rig_wrong("no process");
 }
 
 // How a process may end: with one of our own codes.
-static bool ends_well(const struct side *side, int status)
+static bool ends_well(const struct rig_process *side, int status)
 {
     const char *name = side->which == RIG_COORDINATOR ? "coordinator" : "device";
     if (WIFSIGNALED(status))
@@ -255,7 +262,7 @@ static bool ends_well(const struct side *side, int status)
     return true;
 }
 
-static bool stop(struct side *side)
+bool rig_stop(struct rig_process *side)
 {
     int status;
     if (side->process <= 0)
@@ -275,162 +282,13 @@ static bool stop(struct side *side)
     return is_over && ends_well(side, status);
 }
 
-// ---- Preparing
-
-static bool put_text(const char *dir, const char *name, const char *text)
-{
-    char path[TRIB_PATH_MAX + 1];
-    return trib_path_join(path, dir, name) == TRIB_OK &&
-           trib_file_write(path, text, strlen(text), 0600) == TRIB_OK;
-}
-
-static bool put_rows(const char *dir, const char *name)
-{
-    char text[ROWS * 16] = "";
-    size_t used = 0;
-    for (int i = 0; i < ROWS; i++)
-        used += (size_t)snprintf(text + used, sizeof(text) - used, "%d,%d,%d\n", i % 16, i * 7 % 16,
-                                 i % 16 > 7);
-    return put_text(dir, name, text);
-}
-
-static bool put_ini(const struct rig *rig)
-{
-    char dir[TRIB_PATH_MAX + 1], text[512];
-    (void)snprintf(dir, sizeof(dir), "%s/coordinator", rig->dir);
-    (void)snprintf(text, sizeof(text),
-                   "[fleet]\nlisten = ipc://%s/fleet.sock\n[store]\nreserve_mib = 1\n", rig->dir);
-    return put_text(dir, "tributary.ini", text);
-}
-
-static bool ask(const struct rig *rig, const struct trib_admin_request *request,
-                struct trib_admin_reply *ret_reply)
-{
-    char dir[TRIB_PATH_MAX + 1];
-    (void)snprintf(dir, sizeof(dir), "%s/coordinator", rig->dir);
-    enum trib_err err = TRIB_ERR_CONNECT;
-    for (int i = 0; i < 1000 && err == TRIB_ERR_CONNECT; i++) {
-        err = trib_ctl_call(dir, request, CALL_MS, ret_reply);
-        if (err == TRIB_ERR_CONNECT)
-            trib_clock_sleep_ms(5);
-    }
-    if (err)
-        return rig_wrong("%s: %s", request->words[0], trib_err_text(err));
-    if (ret_reply->exit_code || ret_reply->row_count == 0)
-        return rig_wrong("%s: %s", request->words[0],
-                         ret_reply->error ? ret_reply->error : "no row");
-    return true;
-}
-
-static bool enrol(const struct rig *rig)
-{
-    char dir[TRIB_PATH_MAX + 1], text[512];
-    struct trib_admin_reply reply;
-    const struct trib_admin_request request = {.word_count = 4,
-                                               .words = {"devices", "token", "--name", "d0000"}};
-    (void)snprintf(dir, sizeof(dir), "%s/device", rig->dir);
-    if (!ask(rig, &request, &reply))
-        return false;
-    const enum trib_err err = trib_client_enrol(trib_admin_find_text(&reply.rows[0], "token"), dir);
-    trib_admin_reply_fini(&reply);
-    if (err)
-        return rig_wrong("enrol: %s", trib_err_text(err));
-    (void)snprintf(text, sizeof(text),
-                   "[data]\ntrain = data.csv\nscale = 16\n[client]\nreconnect_max_ms = 50\n"
-                   "[client.policy]\nallowed_modes = off,%s\n",
-                   rig->mode);
-    return put_text(dir, "client.ini", text) && put_rows(dir, "data.csv");
-}
-
-static bool submit(const struct rig *rig)
-{
-    char text[1024];
-    struct trib_admin_reply reply;
-    (void)snprintf(text, sizeof(text),
-                   "[model]\nspec = 2 - dense 4 relu - dense 2 softmax\nseed = 1\n"
-                   "[round]\nrounds = %d\ncohort = 1\nbatch = 16\nlearning_rate = 0.1\n"
-                   "local_epochs = 1\nbeat_baseline = no\n" // so short a job need not learn
-                   "[privacy]\nmode = %s\nsend_tick_ms = 0\n%s"
-                   "[strategy]\nname = fedavg\n[data]\ntest = %s/test.csv\nscale = 16\n",
-                   RIG_ROUNDS, rig->mode,
-                   strcmp(rig->mode, "off") == 0 ? "" : "noise_multiplier = 0.05\ntest_seed = 5\n",
-                   rig->root);
-    const struct trib_admin_request request = {
-        .word_count = 3,
-        .words = {"jobs", "submit", "--accept-drowned-signal"},
-        .body_name = "job.ini",
-        .body_dir = rig->root,
-        .body = (const uint8_t *)text,
-        .body_size = strlen(text)};
-    if (!put_rows(rig->root, "test.csv") || !ask(rig, &request, &reply))
-        return false;
-    trib_admin_reply_fini(&reply);
-    return true;
-}
-
-static int prepare(void *user)
-{
-    struct rig *rig = user;
-    char dir[TRIB_PATH_MAX + 1];
-    struct trib_identity identity;
-    struct side coordinator = {.rig = rig, .which = RIG_COORDINATOR};
-    trib_crypto_init();
-    (void)snprintf(dir, sizeof(dir), "%s/coordinator", rig->dir);
-    if (mkdir(rig->dir, 0700) || trib_identity_make(dir, NULL, NULL, &identity))
-        return 1;
-    trib_identity_wipe(&identity);
-    if (!put_ini(rig) || !start(&coordinator))
-        return 1;
-    const bool is_good = enrol(rig) && submit(rig);
-    return stop(&coordinator) && is_good ? 0 : 1;
-}
-
-// A log, of what went wrong; false.
-static bool show(const char *log)
-{
-    char line[512];
-    FILE *file = fopen(log, "r");
-    while (file && fgets(line, sizeof(line), file))
-        (void)fprintf(stderr, "    %s", line);
-    if (file)
-        (void)fclose(file);
-    return false;
-}
-
-bool rig_make(struct rig *rig, const char *mode)
-{
-    char log[FOLDER_PATH_SIZE];
-    const char *where = getenv("TMPDIR");
-    int status = 1;
-    *rig = (struct rig){.victim = RIG_SIDES};
-    (void)snprintf(rig->mode, sizeof(rig->mode), "%s", mode);
-    // The path of a Unix socket is short.
-    (void)snprintf(rig->root, sizeof(rig->root), "%s/trib-fault-XXXXXX",
-                   where && where[0] && strlen(where) < 50 ? where : "/tmp");
-    if (!mkdtemp(rig->root))
-        return rig_wrong("%s cannot be made", rig->root);
-    (void)snprintf(rig->dir, sizeof(rig->dir), "%s/begin", rig->root);
-    (void)snprintf(log, sizeof(log), "%s/begin.log", rig->root);
-    const pid_t process = rig_fork(prepare, rig, log);
-    if (process < 0 || waitpid(process, &status, 0) < 0 || status != 0)
-        return show(log) || rig_wrong("the beginning failed");
-    return true;
-}
-
-void rig_remove(struct rig *rig)
-{
-    if (rig->root[0])
-        folder_remove(rig->root, 0);
-    rig->root[0] = '\0';
-}
-
 bool rig_begin(struct rig *rig, const char *name)
 {
     char from[FOLDER_PATH_SIZE];
     (void)snprintf(from, sizeof(from), "%s/begin", rig->root);
     (void)snprintf(rig->dir, sizeof(rig->dir), "%s/%s", rig->root, name);
     folder_remove(rig->dir, 0);
-    if (!folder_copy(from, rig->dir, 1) || !put_ini(rig))
+    if (!folder_copy(from, rig->dir, 1) || !rig_put_ini(rig))
         return rig_wrong("%s cannot be copied", from);
     fault_watch(rig->dir);
     return true;
@@ -477,22 +335,26 @@ static bool job_is_over(const struct rig *rig, struct looking *looking)
 }
 
 // Somebody ended by himself: he starts again, and nothing is wrong with his machine any more.
-static bool revive(struct side *side)
+static bool revive(struct rig_process *side)
 {
     struct looking looking;
     struct rig_shared *shared = side->rig->shared;
     int status;
-    if (waitpid(side->process, &status, WNOHANG) != side->process)
+    if (side->process <= 0 || waitpid(side->process, &status, WNOHANG) != side->process)
         return true;
     side->process = 0;
     if (!ends_well(side, status))
         return false;
+    if (side->rig->scene && side->rig->scene->actor == side->which && WEXITSTATUS(status) == 0) {
+        shared->act_is_over = true;
+        return true;
+    }
     if (++shared->ends > ENDS_MAX)
         return rig_wrong("it ends again and again");
     trib_clock_sleep_ms(PAUSE_MS);
     if (side->which == RIG_COORDINATOR && job_is_over(side->rig, &looking))
         shared->job_is_over = true;
-    return start(side);
+    return rig_start(side);
 }
 
 // Does the device have the version that the store calls the newest?
@@ -501,7 +363,7 @@ static bool device_has(const struct rig *rig, uint64_t *ret_version)
     char dir[TRIB_PATH_MAX + 1];
     struct trib_state_enrolment enrolment;
     struct trib_slot slot;
-    (void)snprintf(dir, sizeof(dir), "%s/device", rig->dir);
+    rig_device_dir(rig, 0, dir);
     *ret_version = 0;
     if (trib_state_enrolment_load(dir, &enrolment) || trib_slot_load(dir, &enrolment, NULL, &slot))
         return false;
@@ -510,14 +372,22 @@ static bool device_has(const struct rig *rig, uint64_t *ret_version)
     return true;
 }
 
-static bool until(struct side *sides, bool (*is_reached)(const struct rig *rig), uint64_t wait_ms)
+static unsigned process_count(const struct rig *rig)
+{
+    return 1 + rig->devices + (rig->scene && rig->scene->actor >= RIG_SIDES);
+}
+
+static bool until(struct rig_process *sides, bool (*is_reached)(const struct rig *rig),
+                  uint64_t wait_ms)
 {
     const uint64_t until_ms = trib_clock_mono_ms() + wait_ms;
     while (!is_reached(sides->rig)) {
         if (trib_clock_mono_ms() > until_ms)
             return rig_wrong("it hangs");
-        if (!revive(&sides[0]) || !revive(&sides[1]))
-            return false;
+        for (unsigned i = 0; i < process_count(sides->rig); i++) {
+            if (!revive(&sides[i]))
+                return false;
+        }
         trib_clock_sleep_ms(POLL_MS);
     }
     return true;
@@ -525,7 +395,8 @@ static bool until(struct side *sides, bool (*is_reached)(const struct rig *rig),
 
 static bool is_job_over(const struct rig *rig)
 {
-    return rig->shared->job_is_over;
+    return (rig->shared->job_is_over || (rig->scene && !rig->scene->has_job)) &&
+           (rig->shared->act_is_over || !rig->scene);
 }
 
 static uint64_t wanted_version;
@@ -536,12 +407,20 @@ static bool has_wanted(const struct rig *rig)
     return device_has(rig, &version) && version == wanted_version;
 }
 
-static bool run_until(struct side *sides, bool (*is_reached)(const struct rig *rig),
+static bool run_until(struct rig_process *sides, bool (*is_reached)(const struct rig *rig),
                       uint64_t wait_ms)
 {
-    bool is_good = start(&sides[0]) && start(&sides[1]) && until(sides, is_reached, wait_ms);
-    is_good = stop(&sides[1]) && is_good;
-    return stop(&sides[0]) && is_good;
+    const struct rig *rig = sides->rig;
+    bool is_good = true;
+    for (unsigned i = 0; i < process_count(rig) && is_good; i++) {
+        const bool is_over =
+            rig->scene && rig->scene->actor == sides[i].which && rig->shared->act_is_over;
+        is_good = is_over || rig_start(&sides[i]);
+    }
+    is_good = is_good && until(sides, is_reached, wait_ms);
+    for (unsigned i = process_count(rig); i > 0; i--)
+        is_good = rig_stop(&sides[i - 1]) && is_good;
+    return is_good;
 }
 
 static void forget(struct rig *rig)
@@ -555,12 +434,12 @@ static void forget(struct rig *rig)
 
 bool rig_live_to_receipt(struct rig *rig)
 {
-    struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR},
-                                    {.rig = rig, .which = RIG_DEVICE}};
+    struct rig_process sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR},
+                                           {.rig = rig, .which = RIG_DEVICE}};
     int status = 0;
     forget(rig);
     rig->dies_at_receipt = true;
-    const bool is_good = start(&sides[0]) && start(&sides[1]) &&
+    const bool is_good = rig_start(&sides[0]) && rig_start(&sides[1]) &&
                          waitpid(sides[0].process, &status, 0) == sides[0].process &&
                          WIFSIGNALED(status);
     (void)kill(sides[1].process, SIGKILL);
@@ -569,11 +448,18 @@ bool rig_live_to_receipt(struct rig *rig)
     return is_good || rig_wrong("the coordinator did not die at a receipt");
 }
 
+static void set_up(struct rig *rig, struct rig_process *sides, bool is_first)
+{
+    for (unsigned i = 0; i < process_count(rig); i++)
+        sides[i] = (struct rig_process){
+            .rig = rig, .which = (enum rig_side)(RIG_COORDINATOR + i), .is_first = is_first};
+}
+
 bool rig_live_on(struct rig *rig)
 {
-    struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR},
-                                    {.rig = rig, .which = RIG_DEVICE}};
+    struct rig_process sides[RIG_PROCESSES_MAX];
     struct looking looking;
+    set_up(rig, sides, false);
     rig->shared->job_is_over = job_is_over(rig, &looking);
     wanted_version = looking.version;
     return run_until(sides, rig->shared->job_is_over ? has_wanted : is_job_over, RIG_LIFE_MS);
@@ -581,13 +467,15 @@ bool rig_live_on(struct rig *rig)
 
 bool rig_live(struct rig *rig)
 {
-    struct side sides[RIG_SIDES] = {{.rig = rig, .which = RIG_COORDINATOR, .is_first = true},
-                                    {.rig = rig, .which = RIG_DEVICE, .is_first = true}};
-    struct looking looking;
+    struct rig_process sides[RIG_PROCESSES_MAX];
+    struct looking looking = {.version = 0};
+    set_up(rig, sides, true);
     const uint64_t began_ms = trib_clock_mono_ms();
     forget(rig);
     bool is_good = run_until(sides, is_job_over, RIG_LIFE_MS);
     rig->shared->lived_ms = trib_clock_mono_ms() - began_ms;
+    if (rig->scene && !rig->scene->has_job)
+        return is_good;
     if (is_good && !job_is_over(rig, &looking))
         is_good = rig_wrong("the job that was over is not");
     wanted_version = looking.version;

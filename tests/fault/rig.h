@@ -1,4 +1,4 @@
-// rig.h - a coordinator and a device, from a folder to a finished job.
+// rig.h - a coordinator and a device, or three for a masked round, from a folder to a finished job.
 //
 // rig_make prepares a folder once: a coordinator with a job that is about to begin, and a device that
 // is enrolled. Each life begins with a copy of it: rig_live runs both until the job is over, and
@@ -23,7 +23,9 @@
 enum {
     RIG_ROUNDS = 2,
     RIG_PROMISES_MAX = 64,
-    RIG_LIFE_MS = 25000, // a life that takes longer hangs
+    RIG_LIFE_MS = 60000, // a life that takes longer hangs
+    RIG_PROCESSES_MAX = 4,
+    RIG_TOKEN_SIZE = 1024,
 };
 
 // What a device began to send, or was told.
@@ -38,13 +40,24 @@ struct rig_outcome {
     uint64_t versions;
     uint8_t head[TRIB_DIGEST_SIZE];
     unsigned committed, abandoned; // rounds
+    size_t rows;                   // updates that count
     uint64_t charges;              // entries of the device's ledger that were not taken back
 };
 
 enum rig_side {
     RIG_COORDINATOR,
-    RIG_DEVICE,
-    RIG_SIDES
+    RIG_DEVICE, // the first one
+    RIG_SIDES,  // who can be a victim; from here on others
+};
+
+// What was told in a scene (scenes.h).
+struct rig_told {
+    char token[RIG_TOKEN_SIZE]; // "": none yet
+    bool is_enrolled;
+    uint64_t job;            // 0: none yet
+    unsigned tokens_tried;   // each with a name of its own
+    unsigned backups_tried;  // each into a folder of its own
+    unsigned backup, pushes; // the folder of one that was made, or 0; pushes that were taken
 };
 
 // What the processes of a life tell each other, and the test.
@@ -52,8 +65,10 @@ struct rig_shared {
     pthread_mutex_t lock; // of the promises
     struct rig_promise begun[RIG_PROMISES_MAX], counted[RIG_PROMISES_MAX];
     size_t begun_count, counted_count;
-    atomic_uint retries;                          // answers that told the device to come again
-    atomic_bool job_is_over;                      // the log says so
+    atomic_uint retries;     // answers that told the device to come again
+    atomic_bool job_is_over; // the log says so
+    atomic_bool act_is_over; // that of the scene
+    struct rig_told told;
     unsigned long passes[RIG_SIDES][FAULT_KINDS]; // of the first start of each
     atomic_ulong fired;
     struct rig_outcome outcome;
@@ -61,9 +76,23 @@ struct rig_shared {
     unsigned ends; // of the coordinator or the device, by themselves
 };
 
+struct rig;
+// What is done in a life in place of the rounds of a job, or beside them.
+struct rig_scene {
+    const char *name;
+    enum rig_side actor; // whose process does it; from RIG_SIDES on one more
+    bool has_job;
+    bool (*prepare)(struct rig *rig); // the coordinator of the first folder runs
+    // In the actor's process, again until it returns 0; one of the documented exit codes.
+    int (*act)(struct rig *rig);
+    bool (*check)(const struct rig *rig); // nobody runs any more
+};
+
 struct rig {
-    char root[128]; // made and removed
-    char mode[16];  // of privacy
+    char root[128];                // made and removed
+    char mode[16];                 // of privacy
+    const struct rig_scene *scene; // NULL: none
+    unsigned devices;
     // Of the life that runs:
     char dir[160]; // with coordinator/ and device/
     struct fault fault;
@@ -78,7 +107,7 @@ struct rig {
 };
 
 // The folder, prepared. False: said on stderr.
-bool rig_make(struct rig *rig, const char *mode);
+bool rig_make(struct rig *rig, const char *mode, const struct rig_scene *scene);
 void rig_remove(struct rig *rig);
 
 // A fresh copy in ROOT/NAME for the next life; watched for faults.

@@ -1,6 +1,6 @@
 // fault_round - let the n-th call fail, for every n, over a whole round: is every promise kept?
 //
-//     fault_round sweep [--mode MODE] [--kind KIND] [--victim SIDE]
+//     fault_round sweep [--mode MODE] [--scene SCENE] [--kind KIND] [--victim SIDE]
 //                      [--first N] [--every N] [--lives N] [--side N] [--lasts]
 //
 // A life without faults counts the calls of each kind, and says what is to come out. Then there is
@@ -18,6 +18,7 @@
 #include "common/base/clock.h"
 #include "tests/fault/fault.h"
 #include "tests/fault/rig.h"
+#include "tests/fault/scenes.h"
 
 enum {
     SIDE_MAX = 16,
@@ -34,7 +35,7 @@ struct life {
 static const char *const side_names[RIG_SIDES + 1] = {"coordinator", "device", "nobody"};
 
 static struct options {
-    const char *mode;
+    const char *mode, *scene;
     const char *kind, *victim;
     uint64_t first, every, lives, side;
     bool lasts;
@@ -66,10 +67,12 @@ static void show_log(const struct life *life)
 
 // ---- Many lives at a time
 
-static struct tally {
-    unsigned long lives, fired, wrong, ends, abandoned;
+struct tally {
+    unsigned long calls, lives, fired, wrong, ends, abandoned;
     uint64_t longest_ms;
-} tally;
+};
+
+static struct tally tallies[RIG_SIDES][FAULT_KINDS];
 
 static void begin(struct life *life)
 {
@@ -82,14 +85,15 @@ static void begin(struct life *life)
 static void end(struct life *life, int status)
 {
     const struct rig_shared *shared = life->rig.shared;
+    struct tally *tally = &tallies[life->rig.victim][life->rig.fault.kind];
     life->process = 0;
-    tally.lives++;
-    tally.fired += shared->fired > 0;
-    tally.ends += shared->ends;
-    tally.abandoned += shared->outcome.abandoned;
-    tally.longest_ms = shared->lived_ms > tally.longest_ms ? shared->lived_ms : tally.longest_ms;
+    tally->lives++;
+    tally->fired += shared->fired > 0;
+    tally->ends += shared->ends;
+    tally->abandoned += shared->outcome.abandoned;
+    tally->longest_ms = shared->lived_ms > tally->longest_ms ? shared->lived_ms : tally->longest_ms;
     if (status != 0) {
-        tally.wrong++;
+        tally->wrong++;
         (void)printf("%s %s %lu (%s):\n", side_names[life->rig.victim],
                      fault_name(life->rig.fault.kind), life->rig.fault.nth,
                      strerror(life->rig.fault.code));
@@ -120,20 +124,19 @@ static struct life *take_idle(struct life *lives)
     return reap(lives);
 }
 
-static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind,
-                  unsigned long count)
+static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind)
 {
     static const int codes[FAULT_KINDS] = {
         [FAULT_MEMORY] = ENOMEM, [FAULT_LINK] = ENOMEM, [FAULT_WRITE] = EIO,
         [FAULT_SHORT] = ENOSPC,  [FAULT_SYNC] = EIO,    [FAULT_RENAME] = EIO,
-        [FAULT_OPEN] = EMFILE,   [FAULT_UNLINK] = EIO,
+        [FAULT_OPEN] = EMFILE,   [FAULT_UNLINK] = EIO,  [FAULT_READ] = EIO,
     };
-    const struct tally before = tally;
+    const uint64_t count = tallies[victim][kind].calls;
     // With a number of lives: that many of the calls, spread evenly.
     const uint64_t wanted = options.lives < count ? options.lives : count;
     for (uint64_t i = 0;; i++) {
         const uint64_t nth =
-            wanted > 0 ? i * count / wanted + 1 : options.first + i * options.every;
+            wanted > 0 ? (2 * i + 1) * count / (2 * wanted) + 1 : options.first + i * options.every;
         if (nth > count || (wanted > 0 && i == wanted))
             break;
         struct life *life = take_idle(lives);
@@ -142,15 +145,27 @@ static void sweep(struct life *lives, enum rig_side victim, enum fault_kind kind
             .kind = kind, .nth = (unsigned long)nth, .lasts = options.lasts, .code = codes[kind]};
         begin(life);
     }
+}
+
+static void wait_for_all(struct life *lives)
+{
     for (size_t i = 0; i < options.side; i++) {
         while (lives[i].process != 0)
             (void)reap(lives);
     }
+}
+
+static void print_tally(enum rig_side victim, enum fault_kind kind, struct tally *sum)
+{
+    const struct tally *tally = &tallies[victim][kind];
     (void)printf("%s %s: calls=%lu lives=%lu failed=%lu ended=%lu abandoned=%lu wrong=%lu\n",
-                 side_names[victim], fault_name(kind), count, tally.lives - before.lives,
-                 tally.fired - before.fired, tally.ends - before.ends,
-                 tally.abandoned - before.abandoned, tally.wrong - before.wrong);
+                 side_names[victim], fault_name(kind), tally->calls, tally->lives, tally->fired,
+                 tally->ends, tally->abandoned, tally->wrong);
     (void)fflush(stdout);
+    sum->lives += tally->lives;
+    sum->fired += tally->fired;
+    sum->wrong += tally->wrong;
+    sum->longest_ms = tally->longest_ms > sum->longest_ms ? tally->longest_ms : sum->longest_ms;
 }
 
 static bool is_asked(enum rig_side victim, enum fault_kind kind)
@@ -158,6 +173,28 @@ static bool is_asked(enum rig_side victim, enum fault_kind kind)
     // What nng makes of it is nothing that we can mend: only when it is asked for.
     return (options.kind ? strcmp(options.kind, fault_name(kind)) == 0 : kind != FAULT_LINK) &&
            (!options.victim || strcmp(options.victim, side_names[victim]) == 0);
+}
+
+// All that is asked for. A few lives of each kind go side by side, whatever their kind.
+static struct tally sweep_all(struct life *lives)
+{
+    struct tally sum = {.lives = 0};
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < RIG_SIDES * FAULT_KINDS; i++) {
+            const enum rig_side victim = (enum rig_side)(i / FAULT_KINDS);
+            const enum fault_kind kind = (enum fault_kind)(i % FAULT_KINDS);
+            if (kind == FAULT_NONE || !is_asked(victim, kind))
+                continue;
+            if (pass == 0)
+                sweep(lives, victim, kind);
+            if (pass == 0 && options.lives == 0)
+                wait_for_all(lives);
+            if ((pass == 0) == (options.lives == 0))
+                print_tally(victim, kind, &sum);
+        }
+        wait_for_all(lives);
+    }
+    return sum;
 }
 
 static int run(const struct rig *rig)
@@ -181,15 +218,14 @@ static int run(const struct rig *rig)
         lives[i].rig.shared = &shared[i];
         (void)snprintf(lives[i].name, sizeof(lives[i].name), "w%zu", i);
     }
-    for (int victim = 0; victim < RIG_SIDES; victim++) {
-        for (int kind = FAULT_NONE + 1; kind < FAULT_KINDS; kind++) {
-            if (is_asked((enum rig_side)victim, (enum fault_kind)kind))
-                sweep(lives, (enum rig_side)victim, (enum fault_kind)kind,
-                      first.rig.shared->passes[victim][kind]);
-        }
-    }
-    (void)printf("mode=%s lives=%lu failed=%lu longest_ms=%llu seconds=%.0f wrong=%lu\n",
-                 options.mode, tally.lives, tally.fired, (unsigned long long)tally.longest_ms,
+    for (int i = 0; i < RIG_SIDES * FAULT_KINDS; i++)
+        tallies[i / FAULT_KINDS][i % FAULT_KINDS].calls =
+            first.rig.shared->passes[i / FAULT_KINDS][i % FAULT_KINDS];
+    const struct tally tally = sweep_all(lives);
+    (void)printf("%s%s%smode=%s lives=%lu failed=%lu longest_ms=%llu seconds=%.0f wrong=%lu\n",
+                 options.scene ? "scene=" : "", options.scene ? options.scene : "",
+                 options.scene ? " " : "", options.mode, tally.lives, tally.fired,
+                 (unsigned long long)tally.longest_ms,
                  (double)(trib_clock_mono_ms() - began_ms) / 1000, tally.wrong);
     return tally.wrong == 0 && tally.fired > 0 ? TRIB_EXIT_OK : TRIB_EXIT_INTERNAL;
 }
@@ -197,7 +233,10 @@ static int run(const struct rig *rig)
 static int cmd_sweep(const struct trib_command *command, int argc, char **argv)
 {
     const struct trib_option list[] = {
-        {"mode", TRIB_OPTION_TEXT, &options.mode, "MODE", "of privacy: off, local or central"},
+        {"mode", TRIB_OPTION_TEXT, &options.mode, "MODE",
+         "of privacy: off, local, central or distributed"},
+        {"scene", TRIB_OPTION_TEXT, &options.scene, "SCENE",
+         "operator or rows; the rounds of a job"},
         {"kind", TRIB_OPTION_TEXT, &options.kind, "KIND", "what fails; all"},
         {"victim", TRIB_OPTION_TEXT, &options.victim, "SIDE", "coordinator or device; both"},
         {"first", TRIB_OPTION_INT, &options.first, "N", "the first call that fails; 1"},
@@ -215,7 +254,10 @@ static int cmd_sweep(const struct trib_command *command, int argc, char **argv)
         return code;
     if (options.every < 1 || options.side < 1 || options.side > SIDE_MAX)
         return TRIB_EXIT_USAGE;
-    code = rig_make(&rig, options.mode) ? run(&rig) : TRIB_EXIT_INTERNAL;
+    const struct rig_scene *scene = options.scene ? rig_scene_find(options.scene) : NULL;
+    if (options.scene && !scene)
+        return TRIB_EXIT_USAGE;
+    code = rig_make(&rig, options.mode, scene) ? run(&rig) : TRIB_EXIT_INTERNAL;
     rig_remove(&rig);
     return code;
 }
