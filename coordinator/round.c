@@ -418,6 +418,7 @@ const char *trib_round_reason_name(enum trib_round_reason reason)
     case TRIB_ROUND_REASON_RESTARTED: return "restarted";
     case TRIB_ROUND_REASON_NEWTON: return TRIB_ROUND_NEWTON_REFUSED;
     case TRIB_ROUND_REASON_SECAGG: return "secagg";
+    case TRIB_ROUND_REASON_STORAGE: return "storage";
     }
     return "unknown";
 }

@@ -109,9 +109,10 @@ enum trib_round_reason {
     TRIB_ROUND_REASON_RESTARTED,    // secrets of a masked round that was not sealed are gone
     TRIB_ROUND_REASON_SECAGG,       // a member sent a wrong share: the sum cannot be trusted
     TRIB_ROUND_REASON_NEWTON,       // its sums allow no Newton step
+    TRIB_ROUND_REASON_STORAGE,      // the disk does not take enough updates
 };
 enum {
-    TRIB_ROUND_REASONS = TRIB_ROUND_REASON_NEWTON + 1
+    TRIB_ROUND_REASONS = TRIB_ROUND_REASON_STORAGE + 1
 };
 
 enum trib_round_event {

@@ -275,8 +275,8 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     run->members = trib_alloc_array(run->capacity, sizeof(*run->members));
     run->uploads = trib_alloc_array(run->capacity, sizeof(*run->uploads));
     run->changed_ms = trib_alloc_array(run->capacity, sizeof(*run->changed_ms));
-    run->slot_used = trib_alloc_array(job->offers, sizeof(*run->slot_used));
-    if (!run->members || !run->uploads || !run->changed_ms || !run->slot_used)
+    run->slots = trib_alloc_array(job->offers, sizeof(*run->slots));
+    if (!run->members || !run->uploads || !run->changed_ms || !run->slots)
         goto failed;
     for (uint32_t i = 0; i < run->capacity; i++)
         run->uploads[i].slot = UINT32_MAX;

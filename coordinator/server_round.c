@@ -94,7 +94,7 @@ void trib_run_free(struct trib_round_run *run)
     free(run->uploads);
     free(run->changed_ms);
     free(run->candidates);
-    free(run->slot_used);
+    free(run->slots);
     free(run);
 }
 
@@ -400,7 +400,7 @@ static void take_update(void *user, const struct trib_store_update *update)
     run->uploads[member].state = TRIB_UPLOAD_PENDING;
     run->uploads[member].slot = update->slot;
     if (update->slot < run->plan.offers)
-        run->slot_used[update->slot] = true;
+        run->slots[update->slot].is_used = true;
 }
 
 static enum trib_err resume_run(struct trib_server *server, struct recovery *recovery)

@@ -129,6 +129,11 @@ struct trib_round_secagg {
     struct trib_blob *keys, *survivors, *consents; // what all members are sent alike; or NULL
 };
 
+struct trib_slot_use {
+    bool is_used;
+    uint8_t failures; // writes that failed
+};
+
 // The round that is open, with all that is around the state machine.
 struct trib_round_run {
     struct trib_round round;
@@ -146,7 +151,7 @@ struct trib_round_run {
     uint32_t offers_in_flight; // leases being made durable
     bool is_saving;            // leases that are over are being made durable
     struct trib_segment *segment;
-    bool *slot_used; // (slot count)
+    struct trib_slot_use *slots; // (slot count)
     struct trib_admit_round rule;
     struct trib_msg_task task; // but for report_ms
     uint64_t opened_wall_ms;
@@ -376,6 +381,13 @@ void trib_upload_accept(struct trib_server *server, uint32_t member);
 void trib_upload_answer_old(struct trib_server *server, struct trib_peer *peer,
                             const struct trib_msg_upload_begin *begin,
                             const struct trib_known_row *known);
+
+// ---- server_slot.c
+// The free one that failed least; UINT32_MAX: none.
+uint32_t trib_slots_take(struct trib_round_run *run);
+// A write of it failed. When it is not to be used any more, and too few are, the round is given up.
+void trib_slots_fail(struct trib_server *server, uint32_t slot);
+uint32_t trib_slots_usable(const struct trib_round_run *run); // used or not
 
 // ---- server_lease.c
 bool trib_leases_is_over(enum trib_lease_state lease); // without being counted

@@ -125,19 +125,7 @@ bool trib_upload_chunk(struct trib_session_link *session, const struct trib_reco
     return is_good;
 }
 
-// ---- Slots
-
-static uint32_t take_slot(struct trib_round_run *run)
-{
-    uint32_t count = trib_segment_slot_count(run->segment);
-    for (uint32_t slot = 0; slot < count; slot++) {
-        if (!run->slot_used[slot]) {
-            run->slot_used[slot] = true;
-            return slot;
-        }
-    }
-    return UINT32_MAX;
-}
+// ---- Ends of an upload
 
 void trib_upload_release(struct trib_server *server, uint32_t member)
 {
@@ -147,7 +135,7 @@ void trib_upload_release(struct trib_server *server, uint32_t member)
     if (upload->state == TRIB_UPLOAD_ACTIVE && peer && peer->live)
         (void)sink_close(peer->live);
     if (upload->slot != UINT32_MAX)
-        run->slot_used[upload->slot] = false;
+        run->slots[upload->slot].is_used = false;
     trib_arrival_unref(upload->arrival);
     upload->arrival = NULL;
     upload->slot = UINT32_MAX;
@@ -290,6 +278,28 @@ static void end_hopeless(struct trib_session_link *session, uint32_t member,
     trib_upload_refuse(server, member, code);
 }
 
+// The bytes that an upload has so far. True: the slot did not take all of them.
+static bool stop_sink(struct trib_session_link *session, struct trib_member_upload *upload)
+{
+    upload->received = sink_close(session);
+    const bool has_failed = session->sink.has_failed;
+    if (has_failed)
+        trib_slots_fail(session->server, upload->slot);
+    return has_failed;
+}
+
+// There are as many slots as offers; but where some cannot be written the round goes on without it.
+static void end_without_slot(struct trib_server *server, uint32_t member)
+{
+    const struct trib_round_run *run = server->run;
+    if (trib_slots_usable(run) < run->plan.goal) {
+        trib_upload_refuse(server, member, TRIB_CODE_ROUND_CLOSED);
+        return;
+    }
+    trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
+    trib_upload_release(server, member);
+}
+
 void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const uint8_t *data,
                        size_t size)
 {
@@ -333,21 +343,17 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
     }
     if (upload->state != TRIB_UPLOAD_NONE) { // begun before: go on with the same, drop another
         server->counters.cut += upload->state != TRIB_UPLOAD_BROKEN;
-        if (upload->state == TRIB_UPLOAD_ACTIVE)
-            upload->received = sink_close(session);
-        if (!is_same)
+        const bool has_lost = upload->state == TRIB_UPLOAD_ACTIVE && stop_sink(session, upload);
+        if (has_lost || !is_same)
             trib_upload_release(server, member);
     }
     if (upload->slot == UINT32_MAX)
-        upload->slot = take_slot(server->run);
-    if (upload->slot == UINT32_MAX) { // cannot be: there are as many slots as offers
-        count_receipt(server, TRIB_CODE_RETRY_LATER);
-        trib_server_send_receipt(session, begin.update_id, TRIB_CODE_RETRY_LATER);
-        return;
-    }
+        upload->slot = trib_slots_take(server->run);
     upload->begin = begin;
     upload->stream = stream;
     upload->state = TRIB_UPLOAD_WAITING;
+    if (upload->slot == UINT32_MAX)
+        end_without_slot(server, member);
 }
 
 // ---- End
@@ -378,11 +384,10 @@ void trib_upload_end(struct trib_session_link *session, const uint8_t *data, siz
     if (upload->state != TRIB_UPLOAD_ACTIVE ||
         memcmp(upload->begin.update_id, end.update_id, TRIB_MSG_ID_SIZE) != 0)
         return;
-    bool has_failed = session->sink.has_failed;
-    upload->received = sink_close(session);
+    const bool has_failed = stop_sink(session, upload);
     if (upload->received != upload->begin.size) {
         trib_upload_refuse(server, member, TRIB_CODE_SHAPE_OR_DECODE);
-    } else if (has_failed) {
+    } else if (has_failed) { // our disk, not the device's fault: again, into another slot
         trib_upload_answer(server, member, TRIB_CODE_RETRY_LATER);
         trib_upload_release(server, member);
     } else {
@@ -447,10 +452,15 @@ void trib_upload_session_gone(struct trib_session_link *session)
         return;
     struct trib_member_upload *upload = &server->run->uploads[member];
     if (upload->state == TRIB_UPLOAD_ACTIVE || upload->state == TRIB_UPLOAD_WAITING) {
-        if (upload->state == TRIB_UPLOAD_ACTIVE)
+        const bool was_active = upload->state == TRIB_UPLOAD_ACTIVE;
+        if (was_active)
             upload->received = received;
         upload->state = TRIB_UPLOAD_BROKEN;
         server->counters.cut++;
+        if (was_active && session->sink.has_failed) { // it cannot go on from there
+            trib_slots_fail(server, upload->slot);
+            trib_upload_release(server, member);
+        }
     }
 }
 

@@ -47,7 +47,7 @@ static void each_field_goes_to_its_sample(void **state)
     t.counters.declined[TRIB_CODE_DECLINED_PLAN] = 13;
     t.counters.install_refused[TRIB_CODE_MODEL_PIPELINE] = 14;
     t.counters.keys_refused[TRIB_CODE_KEYS_GAP] = 15;
-    t.counters.abandoned[TRIB_ROUND_REASON_NEWTON] = 15;
+    t.counters.abandoned[TRIB_ROUND_REASON_STORAGE] = 15;
     t.counters.phase_us[TRIB_PHASE_COMMIT] = 1500000;
     const char *text = print(&t);
     char name[128];
@@ -61,7 +61,7 @@ static void each_field_goes_to_its_sample(void **state)
     assert_true(sample(text, "tributary_tasks_declined_total{code=\"DECLINED_PLAN\"}") == 13);
     assert_true(sample(text, "tributary_installs_refused_total{code=\"MODEL_PIPELINE\"}") == 14);
     assert_true(sample(text, "tributary_keys_refused_total{code=\"KEYS_GAP\"}") == 15);
-    assert_true(sample(text, "tributary_rounds_abandoned_total{reason=\"newton_refused\"}") == 15);
+    assert_true(sample(text, "tributary_rounds_abandoned_total{reason=\"storage\"}") == 15);
     assert_true(sample(text, "tributary_round_phase_seconds_total{phase=\"commit\"}") == 1.5);
     assert_true(sample(text, "tributary_inflight_uploads") == 3);
     assert_true(sample(text, "tributary_job_epsilon") == 0.1);

@@ -24,7 +24,7 @@ static struct fixture {
     struct trib_member_upload uploads[DEVICES];
     struct trib_peer peers[DEVICES];
     struct trib_session_link sessions[DEVICES];
-    bool slot_used[DEVICES];
+    struct trib_slot_use slots[DEVICES];
     uint64_t changed_ms[DEVICES];
     struct trib_round_run run;
     struct trib_server server;
@@ -41,6 +41,19 @@ void __wrap_trib_server_send_receipt(struct trib_session_link *session,
 {
     assert_int_equal(trib_load_le64(update_id), session->peer->row.id);
     fixture.answered[code]++;
+}
+
+enum trib_err __wrap_trib_channel_send(struct trib_channel *channel, uint8_t type, uint16_t stream,
+                                       const void *data, size_t size);
+enum trib_err __wrap_trib_channel_send(struct trib_channel *channel, uint8_t type, uint16_t stream,
+                                       const void *data, size_t size)
+{
+    (void)channel;
+    (void)stream;
+    (void)data;
+    (void)size;
+    assert_int_equal(type, TRIB_RECORD_CREDIT);
+    return TRIB_OK;
 }
 
 struct trib_peer *__wrap_trib_peers_by_id(const struct trib_peers *peers, uint64_t id);
@@ -93,6 +106,19 @@ enum trib_err __wrap_trib_store_update_insert(struct trib_store *store,
     return TRIB_ERR_STATE;
 }
 
+// The disk under the slots from this one on takes nothing.
+static uint32_t broken_from;
+enum trib_err __real_trib_segment_write(struct trib_segment *segment, uint32_t slot, size_t offset,
+                                        const void *data, size_t size);
+enum trib_err __wrap_trib_segment_write(struct trib_segment *segment, uint32_t slot, size_t offset,
+                                        const void *data, size_t size);
+enum trib_err __wrap_trib_segment_write(struct trib_segment *segment, uint32_t slot, size_t offset,
+                                        const void *data, size_t size)
+{
+    return slot < broken_from ? __real_trib_segment_write(segment, slot, offset, data, size)
+                              : TRIB_ERR_IO;
+}
+
 // Leases that are written: how many, and the last one.
 static uint32_t leases_put;
 static struct trib_store_lease last_lease;
@@ -140,7 +166,9 @@ static int set_up(void **state)
     f->run.id = ROUND;
     f->run.uploads = f->uploads;
     f->run.members = f->members;
-    f->run.slot_used = f->slot_used;
+    f->run.slots = f->slots;
+    f->run.plan = plan;
+    broken_from = DEVICES;
     f->run.changed_ms = f->changed_ms;
     f->run.capacity = DEVICES;
     f->run.rule = (struct trib_admit_round){.round_id = ROUND,
@@ -174,8 +202,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < DEVICES; i++)
+    for (uint32_t i = 0; i < DEVICES; i++) {
         (void)pthread_mutex_destroy(&fixture.sessions[i].sink.lock);
+        trib_arrival_unref(fixture.uploads[i].arrival);
+    }
     trib_segment_unref(fixture.run.segment);
     trib_map_destroy(fixture.server.known);
     trib_peers_destroy(fixture.server.peers);
@@ -253,7 +283,7 @@ static void no_update_of_another_architecture_counts(void **state)
     trib_upload_pump(&fixture.server); // nor is anything on its way to be counted
     for (uint32_t i = 0; i < DEVICES; i++) {
         assert_int_equal(fixture.uploads[i].state, TRIB_UPLOAD_NONE);
-        assert_false(fixture.slot_used[i]);
+        assert_false(fixture.slots[i].is_used);
         assert_false(fixture.sessions[i].sink.is_open);
     }
 }
@@ -334,6 +364,106 @@ static void those_of_a_masked_round_are_told_at_once(void **state)
     trib_upload_finish_all(&fixture.server);
     assert_int_equal(fixture.answered[TRIB_CODE_ROUND_CLOSED], 1);
     assert_books_balance(0);
+}
+
+// Its update with credit, as one sends it that waits to be let.
+static void upload_whole(uint32_t device)
+{
+    struct trib_msg_upload_end end = {.update_id = {0}};
+    struct trib_buf packed = {0};
+    static const uint8_t bytes[SIZE] = {1, 2, 3};
+    const struct trib_record chunk = {
+        .type = TRIB_RECORD_UPLOAD_CHUNK, .stream = 1, .payload = bytes, .payload_size = SIZE};
+    upload(device, ours); // begins, and is not let yet
+    trib_upload_pump(&fixture.server);
+    assert_true(trib_upload_chunk(&fixture.sessions[device], &chunk));
+    memcpy(end.update_id, fixture.uploads[device].begin.update_id, sizeof(end.update_id));
+    trib_msg_upload_end_pack(&end, &packed);
+    trib_upload_end(&fixture.sessions[device], packed.data, packed.size);
+    trib_buf_fini(&packed);
+}
+
+// The other slots are taken.
+static void leave_slots(uint32_t count)
+{
+    for (uint32_t i = count; i < DEVICES; i++)
+        fixture.slots[i] = (struct trib_slot_use){.is_used = true};
+}
+
+static void a_slot_that_cannot_be_written_is_left_for_another(void **state)
+{
+    (void)state;
+    leave_slots(3);
+    fixture.slots[0].is_used = true;
+    broken_from = 2;
+    fixture.slots[1].is_used = true; // for now
+    upload_whole(7);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 1);
+    assert_int_equal(fixture.slots[2].failures, 1);
+    assert_false(fixture.slots[2].is_used);
+    fixture.slots[1].is_used = false;
+    upload_whole(7);
+    assert_int_equal(fixture.uploads[7].slot, 1);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_HELD);
+    assert_int_equal(answered(), 1);
+    assert_books_balance(1);
+}
+
+// Another may need it more than once: then it is not used any more, and the round does without.
+static void one_that_finds_no_slot_is_out_of_the_round(void **state)
+{
+    (void)state;
+    leave_slots(1);
+    broken_from = 0;
+    for (uint32_t i = 1; i <= 3; i++) {
+        upload_whole(7);
+        assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], i);
+        assert_int_equal(fixture.slots[0].failures, i);
+    }
+    assert_int_equal(trib_slots_usable(&fixture.run), DEVICES - 1);
+    upload(7, ours);
+    assert_int_equal(fixture.run.members[7].lease, TRIB_LEASE_REFUSED);
+    save_leases(1);
+    assert_int_equal(fixture.answered[TRIB_CODE_ROUND_CLOSED], 1);
+    assert_int_equal(fixture.run.round.state, TRIB_ROUND_COLLECTING);
+    assert_books_balance(0);
+}
+
+static void a_round_with_too_few_slots_is_given_up(void **state)
+{
+    (void)state;
+    fixture.run.plan.accepted_min = DEVICES;
+    leave_slots(1);
+    broken_from = 0;
+    for (uint32_t i = 1; i <= 3; i++)
+        upload_whole(7);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 3);
+    assert_int_equal(fixture.run.round.state, TRIB_ROUND_ABANDONED);
+    assert_int_equal(fixture.run.round.reason, TRIB_ROUND_REASON_STORAGE);
+    assert_books_balance(0);
+}
+
+// The connection goes after a write that failed: what the slot has is not gone on with.
+static void a_failed_write_is_not_forgotten_with_its_connection(void **state)
+{
+    (void)state;
+    const struct trib_record chunk = {.type = TRIB_RECORD_UPLOAD_CHUNK,
+                                      .stream = 1,
+                                      .payload = (const uint8_t *)"123",
+                                      .payload_size = 3};
+    broken_from = 0;
+    upload(7, ours);
+    trib_upload_pump(&fixture.server);
+    assert_true(trib_upload_chunk(&fixture.sessions[7], &chunk));
+    trib_upload_session_gone(&fixture.sessions[7]);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_NONE);
+    assert_int_equal(fixture.uploads[7].received, 0);
+    assert_int_equal(fixture.slots[0].failures, 1);
+    assert_books_balance(0);
+    broken_from = DEVICES;
+    upload_whole(7);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_HELD);
+    assert_int_equal(fixture.uploads[7].slot, 1);
 }
 
 // Whatever becomes of an upload: begun = answered + cut + in flight.
@@ -471,7 +601,6 @@ static void one_that_is_being_made_durable_outlives_its_round(void **state)
     assert_null(fixture.server.known_list); // nothing is remembered of rounds that are over
     assert_int_equal(ask(7, true, 107), TRIB_CODE_DUPLICATE);
     assert_int_equal(fixture.answered[TRIB_CODE_ROUND_CLOSED], 0);
-    trib_arrival_unref(fixture.uploads[7].arrival);
 }
 
 static int remove_all(void **state)
@@ -492,6 +621,13 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(refusals_go_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(those_of_a_masked_round_are_told_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_slot_that_cannot_be_written_is_left_for_another, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_that_finds_no_slot_is_out_of_the_round, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_round_with_too_few_slots_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_failed_write_is_not_forgotten_with_its_connection, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(every_upload_that_begins_ends_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_being_made_durable_outlives_its_round, set_up,
