@@ -31,7 +31,8 @@ enum {
 };
 
 // What worlds add up to, by the names of their last lines.
-static const char *const names[] = {"steps", "faults", "kills", "accepted", "lies", "refused"};
+static const char *const names[] = {"steps", "faults",  "kills",  "accepted",
+                                    "lies",  "refused", "at_once"};
 enum {
     NAMES = sizeof(names) / sizeof(names[0])
 };

@@ -35,7 +35,9 @@ struct trib_chaos {
     struct trib_server *server;           // while the coordinator is up; or NULL
     char tokens[TRIB_CHAOS_MEMBERS][512]; // that the operator handed out; "": not yet
     bool wants_pause;                     // the operator is to pause the job for a while
+    bool is_wide; // its model: an update is more than a segment of the network
     uint64_t faults, kills, accepted, lies, refused;
+    uint64_t at_once; // bytes that were taken or sent without waiting to be told
 };
 extern struct trib_chaos trib_chaos; // there is one
 

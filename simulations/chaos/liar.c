@@ -41,6 +41,8 @@ struct liar {
     struct claim claim;
     struct trib_msg_upload_begin counted; // the last honest one
     uint8_t *counted_packed;
+    uint8_t again_id[TRIB_MSG_ID_SIZE]; // an old id that was sent again, and
+    bool is_again;                      // has no answer yet
     uint16_t stream;
 };
 
@@ -251,6 +253,9 @@ static void send_claim(struct liar *liar, const struct trib_msg_task *task)
     struct trib_buf packed = {0};
     make_claim(liar, task);
     liar->lie = &lies[trib_machine_draw(TRIB_STREAM_LIES, 0, LIES - 1)];
+    // Two that are under way with one id could not be told apart by their answers.
+    if (liar->is_again && (liar->lie->tell == once_more || liar->lie->tell == other_bytes))
+        liar->lie = lies;
     uint8_t old_id[TRIB_MSG_ID_SIZE];
     memcpy(old_id, claim->begin.update_id, sizeof(old_id));
     liar->lie->tell(liar, task, claim);
@@ -258,6 +263,10 @@ static void send_claim(struct liar *liar, const struct trib_msg_task *task)
     free(claim->words);
     claim->words = NULL;
     const bool is_new = memcmp(old_id, claim->begin.update_id, sizeof(old_id)) == 0;
+    if (!is_new && liar->lie->tell != somebody_elses) {
+        memcpy(liar->again_id, claim->begin.update_id, TRIB_MSG_ID_SIZE);
+        liar->is_again = true;
+    }
     if (liar->lie->tell == somebody_elses && is_new)
         liar->lie = lies; // nobody's counts yet
     if (is_new || liar->lie->tell != once_more)
@@ -313,6 +322,8 @@ static bool take_receipt(struct liar *liar, const struct trib_record *record)
     struct trib_msg_receipt receipt;
     if (trib_msg_receipt_unpack(record->payload, record->payload_size, &receipt))
         return false;
+    if (memcmp(receipt.update_id, liar->again_id, TRIB_MSG_ID_SIZE) == 0)
+        liar->is_again = false;
     if (liar->lie && memcmp(receipt.update_id, liar->claim.begin.update_id, TRIB_MSG_ID_SIZE) == 0)
         judge(liar, receipt.code);
     return true;
@@ -350,6 +361,7 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
     (void)reason;
     liar->channel = NULL;
     liar->lie = NULL; // it will not hear the answer
+    liar->is_again = false;
     trib_channel_unref(channel);
 }
 

@@ -89,6 +89,7 @@ static void print_end(const char *invariant, const char *what)
     trib_json_uint(&json, "accepted", trib_chaos.accepted);
     trib_json_uint(&json, "lies", trib_chaos.lies);
     trib_json_uint(&json, "refused", trib_chaos.refused);
+    trib_json_uint(&json, "at_once", trib_chaos.at_once);
     trib_json_text(&json, "log", text);
     if (invariant) {
         trib_json_text(&json, "invariant", invariant);
@@ -202,6 +203,7 @@ static int run_world(const enum trib_privacy_mode *mode)
     trib_log_set_sink(log_line, NULL);
     const enum trib_privacy_mode drawn = modes[trib_machine_draw(TRIB_STREAM_WORK, 0, MODES - 1)];
     trib_chaos.mode = mode ? *mode : drawn;
+    trib_chaos.is_wide = trib_machine_chance(TRIB_STREAM_WORK, 4);
     enum trib_err err = make_world();
     if (err) {
         (void)fprintf(stderr, "chaos: the world cannot be made: %s\n", trib_err_text(err));

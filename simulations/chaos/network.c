@@ -2,6 +2,7 @@
 // order, as those of TCP do; the faults of the two processes decide when, and in what state.
 #include "simulations/chaos/network.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "common/base/buf.h"
 #include "common/base/limits.h"
 #include "common/wire/link.h"
+#include "simulations/chaos/chaos.h"
 
 enum {
     DELAY_US = 3000,       // at most, of a segment on a good day
@@ -18,6 +20,7 @@ enum {
     REFUSED_US = 1000,     // nobody listens there
     UNHEARD_US = 20000000, // nobody answers
     SEGMENT_MAX = 16384,
+    WINDOW = 32768, // bytes on their way, beyond which who sends has to wait
     LISTENERS_MAX = 4,
 };
 
@@ -40,6 +43,7 @@ struct trib_conn {
     bool is_in_backlog;           // its listener holds as many as it may
     bool is_broken, is_announced; // no more will come: true; and the process was told
     uint64_t arrives_us;          // the last segment on its way to the peer
+    size_t on_way;                // bytes to the peer that have not arrived
 };
 
 struct segment {
@@ -136,20 +140,28 @@ static void release(struct trib_conn *conn)
         conn->handler.closed(conn->user);
 }
 
+// Some of what is in the inbox, at least a byte when there is any.
+static size_t take(struct trib_conn *conn, uint8_t *data, size_t capacity)
+{
+    const size_t there = conn->inbox.size - conn->taken;
+    size_t size = there < capacity ? there : capacity;
+    if (size > 1 && trib_machine_chance(TRIB_STREAM_NETWORK, 4))
+        size = trib_machine_draw(TRIB_STREAM_NETWORK, 1, size);
+    if (size > 0)
+        memcpy(data, conn->inbox.data + conn->taken, size);
+    conn->taken += size;
+    if (conn->taken == conn->inbox.size)
+        conn->taken = conn->inbox.size = 0;
+    return size;
+}
+
 static void deliver(void *user)
 {
     struct trib_conn *conn = user;
     const size_t there = conn->inbox.size - conn->taken;
     if (!is_there(conn) || !conn->room || (there == 0 && !conn->is_broken))
         return;
-    size_t size = there < conn->capacity ? there : conn->capacity;
-    if (size > 1 && trib_machine_chance(TRIB_STREAM_NETWORK, 4))
-        size = trib_machine_draw(TRIB_STREAM_NETWORK, 1, size);
-    if (size > 0)
-        memcpy(conn->room, conn->inbox.data + conn->taken, size);
-    conn->taken += size;
-    if (conn->taken == conn->inbox.size)
-        conn->taken = conn->inbox.size = 0;
+    const size_t size = take(conn, conn->room, conn->capacity);
     conn->room = NULL;
     conn->holds++;
     conn->handler.received(conn->user, size > 0 ? TRIB_OK : TRIB_ERR_IO, size);
@@ -176,6 +188,7 @@ static void arrive(void *user)
     if (!conn->first)
         conn->last = &conn->first;
     const struct trib_process *from = conn->peer->process;
+    conn->peer->on_way -= segment->size;
     if (segment->is_end)
         conn->is_broken = true;
     else if (!conn->is_local && is_now(from->garbled_until_us, conn->process->garbled_until_us) &&
@@ -199,6 +212,7 @@ static void dispatch(struct trib_conn *conn, struct segment *segment)
         free(segment);
         return;
     }
+    conn->on_way += segment->size;
     *conn->peer->last = segment;
     conn->peer->last = &segment->next;
     trib_machine_after(conn->peer->process, conn->arrives_us - now_us, arrive, conn->peer);
@@ -265,20 +279,30 @@ void trib_conn_send(struct trib_conn *conn, const uint8_t *data, size_t size)
     trib_conn_send_parts(conn, &(struct trib_conn_parts){.head = data, .head_size = size});
 }
 
-// Everything takes its time here.
+// What has arrived while the last of it was looked at, or some of that.
 size_t trib_conn_receive_now(struct trib_conn *conn, uint8_t *data, size_t capacity)
 {
-    (void)conn;
-    (void)data;
-    (void)capacity;
-    return 0;
+    assert(!conn->room && !conn->is_closing);
+    const size_t size = take(conn, data, capacity);
+    trib_chaos.at_once += size;
+    return size;
 }
 
+// As much as there is room for in what is on its way, or some of that; no callback comes of it.
 size_t trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts)
 {
-    (void)conn;
-    (void)parts;
-    return 0;
+    assert(!conn->is_sending && !conn->is_closing);
+    if (conn->is_broken || !is_there(conn->peer) || conn->on_way >= WINDOW)
+        return 0;
+    const size_t all_size = parts->head_size + parts->tail_size;
+    size_t size = all_size < WINDOW - conn->on_way ? all_size : WINDOW - conn->on_way;
+    if (trib_machine_chance(TRIB_STREAM_NETWORK, 4))
+        size = trib_machine_draw(TRIB_STREAM_NETWORK, 0, size);
+    const size_t head = size < parts->head_size ? size : parts->head_size;
+    dispatch_part(conn, parts->head, head, false);
+    dispatch_part(conn, parts->tail, size - head, false);
+    trib_chaos.at_once += size;
+    return size;
 }
 
 void trib_conn_close(struct trib_conn *conn)

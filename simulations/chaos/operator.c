@@ -150,10 +150,11 @@ static uint64_t submit(void)
     char state[16];
     const bool is_masked = trib_chaos.mode == TRIB_PRIVACY_DISTRIBUTED;
     (void)snprintf(text, sizeof(text),
-                   "[model]\nspec = 6 - dense 3 softmax\nseed = 1\n"
+                   "[model]\nspec = 6%s - dense 3 softmax\nseed = 1\n"
                    "[round]\nrounds = %" PRIu64 "\ncohort = %d\nselect_ms = 5000\n"
                    "report_ms = 60000\neval_every = 0\n%s[privacy]\nmode = %s\n%s",
-                   trib_chaos.rounds, TRIB_CHAOS_COHORT,
+                   trib_chaos.is_wide ? " - dense 800 relu" : "", trib_chaos.rounds,
+                   TRIB_CHAOS_COHORT,
                    is_masked ? "[secagg]\nmin_cohort = 4\nphase_ms = 5000\n"
                              : "over_selection = 1.5\nmin_accepted = 2\n",
                    trib_privacy_mode_text(trib_chaos.mode),
@@ -162,12 +163,13 @@ static uint64_t submit(void)
         const char *text;
         const uint8_t *bytes;
     } body = {.text = text};
-    const struct trib_admin_request request = {.word_count = 2,
-                                               .words = {"jobs", "submit"},
-                                               .body_name = "job.ini",
-                                               .body_dir = ".",
-                                               .body = body.bytes,
-                                               .body_size = strlen(text)};
+    const struct trib_admin_request request = {
+        .word_count = 3,
+        .words = {"jobs", "submit", "--accept-drowned-signal"},
+        .body_name = "job.ini",
+        .body_dir = ".",
+        .body = body.bytes,
+        .body_size = strlen(text)};
     for (;;) {
         struct trib_admin_reply reply;
         uint64_t id = 0;

@@ -33,9 +33,9 @@ class ChaosTest(fleet.Case):
         worlds = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual(sorted(world["seed"] for world in worlds), list(range(1, count + 1)))
         total = {key: sum(world[key] for world in worlds)
-                 for key in ("kills", "faults", "accepted", "lies", "refused")}
+                 for key in ("kills", "faults", "accepted", "lies", "refused", "at_once")}
         for key, least in {"kills": 30, "faults": 300, "accepted": 150, "lies": 50,
-                           "refused": 50}.items():
+                           "refused": 50, "at_once": 5_000_000}.items():
             self.assertGreaterEqual(total[key], least * count // WORLDS // 2, total)
 
     def test_the_same_seed_is_the_same_world(self):
