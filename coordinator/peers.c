@@ -16,24 +16,18 @@
 #include "common/base/wipe.h"
 #include "common/wire/link.h"
 #include "common/wire/token.h"
+#include "coordinator/allow_list.h"
 
 #define TRIB_LOG_MODULE "peers"
 
 enum {
-    REPLAY_SLOTS = 1024,     // recent ephemeral keys
-    SOURCES = 1024,          // addresses whose handshakes are counted
-    ALLOW_LIST_MAX = 1 << 26 // bytes of the file
+    REPLAY_SLOTS = 1024, // recent ephemeral keys
+    SOURCES = 1024,      // addresses whose handshakes are counted
 };
 
 struct token {
     struct trib_store_token row;
     struct token *next; // all of them, for freeing
-};
-
-struct listed {
-    trib_name name;
-    trib_name group;
-    struct listed *next;
 };
 
 struct bucket {
@@ -55,9 +49,8 @@ struct trib_peers {
     size_t count, capacity;
     struct trib_map *tokens; // 8-byte id: token
     struct token *token_list;
-    struct trib_map *token_uses; // token id and key: peer
-    struct trib_map *allowed;    // 32-byte key: listed
-    struct listed *allowed_list;
+    struct trib_map *token_uses;     // token id and key: peer
+    struct trib_allow_list *allowed; // NULL: there is none
     uint8_t replay[REPLAY_SLOTS][TRIB_NOISE_KEY_SIZE];
     size_t replay_next;
     struct trib_map *replayed; // ephemeral: a slot of `replay`
@@ -82,22 +75,13 @@ enum trib_err trib_peers_create(uint64_t handshakes_per_second, uint64_t handsha
     peers->handshakes_per_source = handshakes_per_source;
     if (trib_map_create(&peers->by_key) || trib_map_create(&peers->by_name) ||
         trib_map_create(&peers->by_id) || trib_map_create(&peers->tokens) ||
-        trib_map_create(&peers->token_uses) || trib_map_create(&peers->allowed) ||
-        trib_map_create(&peers->replayed) || trib_map_create(&peers->by_address)) {
+        trib_map_create(&peers->token_uses) || trib_map_create(&peers->replayed) ||
+        trib_map_create(&peers->by_address)) {
         trib_peers_destroy(peers);
         return TRIB_ERR_NOMEM;
     }
     *ret_peers = peers;
     return TRIB_OK;
-}
-
-static void free_listed(struct listed *list)
-{
-    while (list) {
-        struct listed *next = list->next;
-        free(list);
-        list = next;
-    }
 }
 
 void trib_peers_destroy(struct trib_peers *peers)
@@ -113,14 +97,13 @@ void trib_peers_destroy(struct trib_peers *peers)
         trib_wipe(token, sizeof(*token));
         free(token);
     }
-    free_listed(peers->allowed_list);
+    trib_allow_list_destroy(peers->allowed);
     free(peers->pending);
     trib_map_destroy(peers->by_key);
     trib_map_destroy(peers->by_name);
     trib_map_destroy(peers->by_id);
     trib_map_destroy(peers->tokens);
     trib_map_destroy(peers->token_uses);
-    trib_map_destroy(peers->allowed);
     trib_map_destroy(peers->replayed);
     trib_map_destroy(peers->by_address);
     (void)pthread_mutex_destroy(&peers->lock);
@@ -324,109 +307,19 @@ bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name)
     return true;
 }
 
-// ---- The allow-list
-
-// A date or RFC 3339 time in UTC as milliseconds; 0 if it is neither.
-static uint64_t parse_time(const char *text)
-{
-    struct tm parts = {0};
-    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    if (!end || *end) {
-        parts = (struct tm){0};
-        end = strptime(text, "%Y-%m-%d", &parts);
-    }
-    if (!end || *end)
-        return 0;
-    time_t seconds = timegm(&parts);
-    return seconds > 0 ? (uint64_t)seconds * 1000 : 0;
-}
-
-static bool take_field(char **next, const char **ret_field)
-{
-    *ret_field = strsep(next, " \t");
-    while (*ret_field && !**ret_field)
-        *ret_field = strsep(next, " \t");
-    return *ret_field != NULL;
-}
-
-static bool word_is_good(const char *word)
-{
-    static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const size_t size = strlen(word);
-    return size <= TRIB_NAME_MAX && strspn(word, letters) == size;
-}
-
-// One line into the new map. NULL, or what is wrong with it.
-static const char *allow_line(struct trib_map *map, struct listed **list, char *line,
-                              uint64_t wall_ms)
-{
-    static const char form[] = "want: base64(key) name group [expires]";
-    uint8_t key[32];
-    size_t size;
-    const char *fields[4];
-    size_t count = 0;
-    while (count < 4 && take_field(&line, &fields[count]))
-        count++;
-    if (count < 3 || (line && line[strspn(line, " \t")]) ||
-        !trib_base64_decode(fields[0], key, sizeof(key), &size) || size != sizeof(key))
-        return form;
-    if (!word_is_good(fields[1]) || !word_is_good(fields[2]))
-        return "name and group have 1 to 63 letters, digits, dots, dashes or underscores";
-    if (trib_map_get(map, key, sizeof(key)))
-        return "this key is in the list twice";
-    if (count == 4) {
-        uint64_t expires_ms = parse_time(fields[3]);
-        if (!expires_ms)
-            return form;
-        if (expires_ms <= wall_ms)
-            return NULL;
-    }
-    struct listed *listed = trib_alloc(sizeof(*listed));
-    if (!listed)
-        return trib_err_text(TRIB_ERR_NOMEM);
-    (void)snprintf(listed->name, sizeof(listed->name), "%s", fields[1]);
-    (void)snprintf(listed->group, sizeof(listed->group), "%s", fields[2]);
-    listed->next = *list;
-    *list = listed;
-    enum trib_err err = trib_map_put(map, key, sizeof(key), listed);
-    return err ? trib_err_text(err) : NULL;
-}
-
 enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path, uint64_t wall_ms)
 {
-    struct trib_buf buf = {0};
-    struct trib_map *map = NULL;
-    struct listed *list = NULL;
-    enum trib_err err = trib_file_read(path, ALLOW_LIST_MAX, &buf);
-    if (!err)
-        err = trib_map_create(&map);
-    char *next = (char *)buf.data;
-    for (size_t number = 1; !err && next; number++) {
-        char *line = strsep(&next, "\n");
-        line += strspn(line, " \t\r");
-        line[strcspn(line, "\r")] = '\0';
-        const char *wrong = *line && *line != '#' ? allow_line(map, &list, line, wall_ms) : NULL;
-        if (wrong) {
-            TRIB_ERROR("%s:%zu: %s", path, number, wrong);
-            err = TRIB_ERR_INVAL;
-        }
-    }
-    if (!err) {
-        (void)pthread_mutex_lock(&peers->lock);
-        struct trib_map *old_map = peers->allowed;
-        struct listed *old_list = peers->allowed_list;
-        peers->allowed = map;
-        peers->allowed_list = list;
-        (void)pthread_mutex_unlock(&peers->lock);
-        TRIB_INFO("allow_list=%s keys=%zu", path, trib_map_count(map));
-        map = old_map;
-        list = old_list;
-    }
-    trib_map_destroy(map);
-    free_listed(list);
-    trib_buf_fini(&buf);
-    return err;
+    struct trib_allow_list *list;
+    enum trib_err err = trib_allow_list_read(path, wall_ms, &list);
+    if (err)
+        return err;
+    TRIB_INFO("allow_list=%s keys=%zu", path, trib_allow_list_count(list));
+    (void)pthread_mutex_lock(&peers->lock);
+    struct trib_allow_list *old = peers->allowed;
+    peers->allowed = list;
+    (void)pthread_mutex_unlock(&peers->lock);
+    trib_allow_list_destroy(old);
+    return TRIB_OK;
 }
 
 // ---- Judging
@@ -519,7 +412,7 @@ enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_h
     } else if (peer) {
         verdict = TRIB_VERDICT_DEVICE;
         *ret_peer = peer;
-    } else if (trib_map_get(peers->allowed, hello->static_key, 32)) {
+    } else if (trib_allow_list_find(peers->allowed, hello->static_key)) {
         verdict = TRIB_VERDICT_LISTED;
     } else if (peers->pending_allowed) {
         verdict = TRIB_VERDICT_PENDING;
@@ -627,7 +520,7 @@ enum trib_err trib_peers_plan(struct trib_peers *peers, const struct trib_enrolm
         else
             give_name(enrolment->key, row.name);
     } else if (!peer) {
-        const struct listed *listed = trib_map_get(peers->allowed, enrolment->key, 32);
+        const struct trib_allowed *listed = trib_allow_list_find(peers->allowed, enrolment->key);
         if (!listed) {
             err = TRIB_ERR_STATE;
         } else {
