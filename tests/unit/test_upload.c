@@ -162,7 +162,10 @@ static int set_up(void **state)
                                          .select_ms = 1000,
                                          .report_ms = 1000};
     (void)state;
-    *f = (struct fixture){.encoding = {.mode = TRIB_PRIVACY_OFF, .grid = 0x1p-20, .word_bits = 24}};
+    memset(f, 0, sizeof(*f)); // larger than a stack
+    f->encoding.mode = TRIB_PRIVACY_OFF;
+    f->encoding.grid = 0x1p-20;
+    f->encoding.word_bits = 24;
     f->run.id = ROUND;
     f->run.uploads = f->uploads;
     f->run.members = f->members;
