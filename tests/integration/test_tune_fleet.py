@@ -68,12 +68,23 @@ class TuneFleetTest(fleet.Case):
             job = tried.write_job(SPEC, rows[600:900], rounds=3, cohort=2, local_epochs=5)
             command = [fleet.program("tributaryctl"), "--dir", tried.dir, "tune", job, *GRID,
                        "--cv", "2", "--json"]
+            # In its second job, however slow we are: no job ends without this device.
+            device = tried.processes["d1"]
+            device.send_signal(signal.SIGSTOP)
             first = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE,
                                      stderr=subprocess.PIPE)
+            one = fleet.wait_until(lambda: tried.ctl("jobs", "ls"), "the first job")[0]["job"]
+            first.send_signal(signal.SIGSTOP)
+            device.send_signal(signal.SIGCONT)
+            tried.wait_for_job(one)
+            device.send_signal(signal.SIGSTOP)
+            first.send_signal(signal.SIGCONT)
             fleet.wait_until(lambda: len(tried.ctl("jobs", "ls")) >= 2, "the second job")
             first.send_signal(signal.SIGINT)
             first.communicate()
             self.assertNotEqual(first.returncode, 0)
+            self.assertEqual(len(tried.ctl("jobs", "ls")), 2)
+            device.send_signal(signal.SIGCONT)
             second = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE,
                                       stderr=subprocess.PIPE)
             fleet.wait_until(lambda: len(tried.ctl("jobs", "ls")) >= 4, "the fourth job")
