@@ -208,38 +208,43 @@ static void take_bulk(struct trib_channel *channel, struct next *next)
     }
 }
 
-// Bytes that the next record takes at most; 0: there is none. Before a chunk is taken a control
-// message of any size may come and overtake it.
+// Bytes that the next record takes at most; 0: there is none. Under the lock.
+static size_t size_of_next(const struct trib_channel *channel)
+{
+    if (channel->items)
+        return channel->items->size + TRIB_SEALED_OVERHEAD;
+    if (!channel->bulks)
+        return 0;
+    return channel->bulks->sealed ? TRIB_SEALED_RUN_PAYLOAD + TRIB_SEALED_OVERHEAD
+                                  : TRIB_FRAME_SIZE;
+}
+
+// The same for whoever looks ahead: before it is taken a control message of any size may come and
+// overtake it, or it may be dropped.
 static size_t next_size(struct trib_channel *channel)
 {
-    size_t size = 0;
     (void)pthread_mutex_lock(&channel->lock);
-    if (channel->items)
-        size = channel->items->size + TRIB_SEALED_OVERHEAD;
-    else if (channel->bulks && channel->bulks->sealed)
-        size = TRIB_SEALED_RUN_PAYLOAD + TRIB_SEALED_OVERHEAD;
-    else if (channel->bulks)
-        size = TRIB_FRAME_SIZE;
+    const size_t size = size_of_next(channel);
     (void)pthread_mutex_unlock(&channel->lock);
     return size;
 }
 
-// Seal the next record; what follows a run's becomes the tail of `parts`, and there is room for
-// nothing after that. False: there is none, or it failed and the channel is being closed.
+// Seal the next record that there is room for; what follows a run's becomes the tail of `parts`, and
+// there is room for nothing after that. False: there is none, because what was looked at before is
+// not the next any more, or it failed and the channel is being closed.
 static bool seal_next(struct trib_channel *channel, size_t room, uint8_t *out, size_t *ret_size,
                       struct trib_conn_parts *parts)
 {
     struct next next = {.item = NULL};
     (void)pthread_mutex_lock(&channel->lock);
-    const bool found = channel->items || channel->bulks;
-    if (channel->items)
+    const bool found = size_of_next(channel) > 0 && size_of_next(channel) <= room;
+    if (found && channel->items)
         take_item(channel, &next);
-    else if (channel->bulks)
+    else if (found)
         take_bulk(channel, &next);
     (void)pthread_mutex_unlock(&channel->lock);
     if (!found)
         return false;
-    assert(next.record.payload_size + TRIB_SEALED_OVERHEAD <= room);
     enum trib_err err = trib_session_seal(&channel->session, &next.record, out, ret_size);
     if (!err && next.sealed) {
         parts->tail = trib_sealed_frames(next.sealed, next.first, next.count, &parts->tail_size);
@@ -272,8 +277,10 @@ static bool send_next(struct trib_channel *channel, size_t first, bool is_last_t
             break;
         parts.head_size += size;
     }
-    if (parts.head_size == 0 || trib_channel_wants_close(channel))
+    if (trib_channel_wants_close(channel))
         return false;
+    if (parts.head_size == 0)
+        return true; // another one is the next now
     if (channel->options.sent_bytes)
         __atomic_add_fetch(channel->options.sent_bytes, parts.head_size + parts.tail_size,
                            __ATOMIC_RELAXED);

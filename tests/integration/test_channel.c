@@ -210,7 +210,8 @@ static void who_takes_nothing_away_is_closed(void **state)
 // ---- Channels among themselves
 
 enum {
-    CROWD = 24
+    CROWD = 24,
+    LONG_TEXTS = 200,
 };
 
 // More channels than large buffers: each waits for its turn and none is forgotten.
@@ -261,12 +262,18 @@ static void what_is_sealed_once_comes_to_everybody(void **state)
         assert_int_equal(trib_channel_send_sealed(server.live[i], ECHO_BULK, 1, sealed, 0,
                                                   trib_sealed_chunks(sealed)),
                          TRIB_OK);
+    // A long message comes whenever it likes, also when there was room for the begin of a run only.
+    for (size_t n = 0; n < LONG_TEXTS; n++) {
+        for (size_t i = 0; i < CROWD; i++)
+            assert_int_equal(trib_channel_send(server.live[i], ECHO_TEXT, 0, blob->data, 2000 + n),
+                             TRIB_OK);
+    }
     (void)pthread_mutex_unlock(&server.lock);
     for (size_t i = 0; i < CROWD; i++)
         assert_int_equal(trib_channel_send(clients[i].channel, ECHO_TEXT, 0, "y", 1), TRIB_OK);
     for (size_t i = 0; i < CROWD; i++) {
         assert_true(echo_wait(&clients[i].bulk_bytes, blob->size) &&
-                    echo_wait(&clients[i].texts, 2));
+                    echo_wait(&clients[i].texts, 2 + LONG_TEXTS));
         assert_int_equal(clients[i].bulk_bytes, blob->size);
         assert_int_equal(clients[i].mistakes, 0);
         echo_client_end(&clients[i]);
