@@ -1,16 +1,70 @@
 #include "common/math/ranking.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
 #include "common/math/intervals.h"
+
+enum {
+    BYTES = 8,     // of a score, each sorted by on its own
+    VALUES = 256,  // of a byte
+    SORT_MIN = 256 // rows, below which comparing them takes less
+};
 
 static int by_falling_score(const void *a, const void *b)
 {
     double left = ((const struct trib_scored *)a)->score;
     double right = ((const struct trib_scored *)b)->score;
     return (left < right) - (left > right);
+}
+
+// Unsigned numbers that grow where scores fall.
+static uint64_t falling_key(double score)
+{
+    uint64_t bits;
+    memcpy(&bits, &score, sizeof(bits));
+    return bits >> 63 ? bits : ~bits & INT64_MAX;
+}
+
+// By falling score, byte by byte from the last: every evaluation of many classes sorts all its rows for
+// each of them. Scores of floats have bytes that are always zero, which cost nothing.
+static enum trib_err sort_rows(struct trib_scored *rows, size_t count)
+{
+    size_t counts[BYTES][VALUES] = {{0}};
+    if (count < SORT_MIN) {
+        qsort(rows, count, sizeof(*rows), by_falling_score);
+        return TRIB_OK;
+    }
+    struct trib_scored *room = trib_alloc_array(count, sizeof(*room));
+    if (!room)
+        return TRIB_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t key = falling_key(rows[i].score);
+        for (int b = 0; b < BYTES; b++)
+            counts[b][key >> 8 * b & 0xff]++;
+    }
+    struct trib_scored *from = rows, *to = room;
+    for (int b = 0; b < BYTES; b++) {
+        size_t places[VALUES];
+        if (counts[b][falling_key(rows[0].score) >> 8 * b & 0xff] == count)
+            continue; // all have the same
+        for (size_t v = 0, place = 0; v < VALUES; v++) {
+            places[v] = place;
+            place += counts[b][v];
+        }
+        for (size_t i = 0; i < count; i++)
+            to[places[falling_key(from[i].score) >> 8 * b & 0xff]++] = from[i];
+        struct trib_scored *other = from;
+        from = to;
+        to = other;
+    }
+    if (from == room)
+        memcpy(rows, room, count * sizeof(*rows));
+    free(room);
+    return TRIB_OK;
 }
 
 enum trib_err trib_ranking_scores(struct trib_scored *rows, size_t count,
@@ -24,7 +78,9 @@ enum trib_err trib_ranking_scores(struct trib_scored *rows, size_t count,
     }
     if (count == 0)
         return TRIB_ERR_DATA;
-    qsort(rows, count, sizeof(*rows), by_falling_score);
+    enum trib_err err = sort_rows(rows, count);
+    if (err)
+        return err;
 
     double pairs = 0, precision = 0; // both summed over the groups of tied scores
     size_t above = 0;                // positives scored higher than the group

@@ -22,7 +22,7 @@ struct trib_ranking_scores {
     double average_precision;
 };
 
-// Sorts `rows` by falling score. TRIB_ERR_DATA: no rows, or a score that is not finite.
+// Sorts `rows` by falling score. TRIB_ERR_DATA: no rows, or a score that is not finite; TRIB_ERR_NOMEM.
 TRIB_CHECKED enum trib_err trib_ranking_scores(struct trib_scored *rows, size_t count,
                                                struct trib_ranking_scores *ret_scores);
 

@@ -34,6 +34,46 @@ static void auc_is_the_share_of_pairs_in_order(void **state)
     }
 }
 
+// Long lists are sorted in another way: of any sign, of floats and doubles, with ties and two zeroes.
+static void long_lists_are_sorted_too(void **state)
+{
+    enum {
+        MANY = 2000
+    };
+    static struct trib_scored rows[MANY];
+    static const double some[] = {0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 5e-324, 0.1};
+    (void)state;
+    uint64_t seed = 11;
+    for (int kind = 0; kind < 3; kind++) {
+        struct trib_ranking_scores s;
+        double won = 0, pairs = 0;
+        uint64_t positives = 0, left = 0;
+        for (int i = 0; i < MANY; i++) {
+            const double real = (double)(int64_t)test_rand(&seed) / 1e18;
+            const double score = kind == 0   ? real
+                                 : kind == 1 ? (double)(float)real
+                                             : some[(i * 7) % 8];
+            rows[i] = (struct trib_scored){score, test_rand(&seed) % 3 == 0};
+            positives += rows[i].positive;
+        }
+        for (int i = 0; i < MANY; i++) {
+            for (int j = 0; rows[i].positive && j < MANY; j++) {
+                if (rows[j].positive)
+                    continue;
+                pairs++;
+                won += rows[i].score > rows[j].score ? 1 : rows[i].score < rows[j].score ? 0 : 0.5;
+            }
+        }
+        assert_int_equal(trib_ranking_scores(rows, MANY, &s), TRIB_OK);
+        assert_true(fabs(s.roc_auc - won / pairs) < 1e-12);
+        for (int i = 0; i < MANY; i++) {
+            left += rows[i].positive;
+            assert_true(i == 0 || rows[i - 1].score >= rows[i].score);
+        }
+        assert_int_equal(left, positives);
+    }
+}
+
 static void average_precision_is_that_worked_out_by_hand(void **state)
 {
     (void)state;
@@ -102,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(auc_is_the_share_of_pairs_in_order),
+        cmocka_unit_test(long_lists_are_sorted_too),
         cmocka_unit_test(average_precision_is_that_worked_out_by_hand),
         cmocka_unit_test(one_class_has_no_auc_and_what_is_no_number_is_refused),
         cmocka_unit_test(classes_are_ranked_against_the_rest_and_in_pairs),
