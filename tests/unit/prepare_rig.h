@@ -12,8 +12,11 @@
 
 #include "common/base/log.h"
 
-#define RIG_LABEL "[column y]\ntype = bool\nrole = label\n"
-#define RIG_NAN   ((double)NAN)
+#define RIG_LABEL  "[column y]\ntype = bool\nrole = label\n"
+#define RIG_NAN    ((double)NAN)
+
+#define RIG_NUMBER "[column a]\ntype = real\n"
+#define RIG_THREE  "[column a]\n[column b]\n[column c]\ntype = category\nvalues = red | blue\n"
 
 static char rig_why[1024];
 static char rig_log[8192]; // what was said since rig_listen

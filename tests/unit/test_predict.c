@@ -10,7 +10,8 @@
 #include "common/data/prepare.h"
 #include "tests/unit/models.h"
 
-#define SPEC "2 - dense 2 softmax"
+#define INSTALLED "model.safetensors", "local.part", "pipeline.ini"
+#define SPEC      "2 - dense 2 softmax"
 #define SCHEMA                                                             \
     "[column size]\ntype = real\nmin = -10\n[column since]\ntype = real\n" \
     "[column kind]\ntype = category\nvalues = cat | dog\nrole = label\n"
@@ -116,7 +117,7 @@ static void assert_closed(enum trib_err err, const char *text)
 static int set_up(void **state)
 {
     (void)state;
-    static const char *const names[] = {"model.safetensors", "local.part", "pipeline.ini"};
+    static const char *const names[] = {INSTALLED};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         (void)unlink(files_put(0, names[i], NULL, 0));
     manifest = (struct trib_msg_manifest){
@@ -567,15 +568,8 @@ static int group_setup(void **state)
 static int group_teardown(void **state)
 {
     (void)state;
-    static const char *const names[] = {"model.safetensors",
-                                        "local.part",
-                                        "pipeline.ini",
-                                        "client.ini",
-                                        "enrolment.ini",
-                                        "s.ini",
-                                        "p.ini",
-                                        "f.ini",
-                                        NULL};
+    static const char *const names[] = {INSTALLED, "client.ini", "enrolment.ini", "s.ini", "p.ini",
+                                        "f.ini",   NULL};
     return files_teardown(names);
 }
 

@@ -64,15 +64,22 @@ static void what_was_spooled_reads_back_the_same(void **state)
     assert_int_equal(trib_spool_read(dir, &spool), TRIB_ERR_STATE);
 }
 
+// The file of an update that waits, as it is.
+static struct trib_buf written(const struct trib_msg_upload_begin *begin)
+{
+    struct trib_buf whole = {0};
+    assert_int_equal(trib_spool_write(dir, begin, packed, trib_crc32c(0, packed, SIZE)), TRIB_OK);
+    assert_int_equal(trib_file_read(path, 4096, &whole), TRIB_OK);
+    return whole;
+}
+
 // A damaged spool is named and dropped: wrong bytes are never sent.
 static void every_flip_and_truncation_is_found(void **state)
 {
     (void)state;
     const struct trib_msg_upload_begin begin = begin_of();
-    struct trib_buf whole = {0};
+    struct trib_buf whole = written(&begin);
     struct trib_spool spool;
-    assert_int_equal(trib_spool_write(dir, &begin, packed, trib_crc32c(0, packed, SIZE)), TRIB_OK);
-    assert_int_equal(trib_file_read(path, 4096, &whole), TRIB_OK);
     for (size_t at = 0; at < whole.size; at++) {
         uint8_t bad[512];
         memcpy(bad, whole.data, whole.size);
@@ -91,10 +98,8 @@ static void one_of_an_earlier_version_is_read(void **state)
 {
     (void)state;
     const struct trib_msg_upload_begin begin = begin_of();
-    struct trib_buf whole = {0};
+    struct trib_buf whole = written(&begin);
     struct trib_spool spool;
-    assert_int_equal(trib_spool_write(dir, &begin, packed, trib_crc32c(0, packed, SIZE)), TRIB_OK);
-    assert_int_equal(trib_file_read(path, 4096, &whole), TRIB_OK);
     whole.data[7] = '1';
     assert_int_equal(trib_file_write(path, whole.data, whole.size, 0600), TRIB_OK);
     assert_int_equal(trib_spool_read(dir, &spool), TRIB_ERR_CORRUPT); // it has another checksum
