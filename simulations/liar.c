@@ -39,6 +39,8 @@ struct liar {
     struct trib_conn *conn;
     struct trib_channel *channel; // NULL: there is none
     struct trib_msg_upload_begin begin;
+    uint8_t former_id[TRIB_MSG_ID_SIZE]; // of the update before, whose receipt may still come
+    uint64_t former_round;
     struct trib_blob *words; // of the update
     uint64_t sent;
 };
@@ -95,6 +97,8 @@ static void begin_upload(struct liar *liar, const struct trib_msg_task *task,
 {
     struct trib_msg_upload_begin *begin = &liar->begin;
     struct trib_buf packed = {0};
+    liar->former_round = begin->round_id;
+    memcpy(liar->former_id, begin->update_id, sizeof(liar->former_id));
     *begin =
         (struct trib_msg_upload_begin){.round_id = task->round_id,
                                        .size = model->param_count * task->encoding.word_bits / 8,
@@ -168,8 +172,10 @@ static bool take_receipt(const struct liar *liar, const struct trib_record *reco
     char id[2 * TRIB_MSG_ID_SIZE + 1];
     if (trib_msg_receipt_unpack(record->payload, record->payload_size, &receipt))
         return false;
+    const bool is_former = memcmp(receipt.update_id, liar->former_id, TRIB_MSG_ID_SIZE) == 0;
     trib_hex_encode(receipt.update_id, sizeof(receipt.update_id), id);
-    TRIB_INFO("lie round_id=%" PRIu64 " update_id=%s receipt=%s", liar->begin.round_id, id,
+    TRIB_INFO("lie round_id=%" PRIu64 " update_id=%s receipt=%s",
+              is_former ? liar->former_round : liar->begin.round_id, id,
               trib_code_text(receipt.code));
     return true;
 }
