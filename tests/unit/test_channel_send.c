@@ -1,0 +1,154 @@
+// A message may come at any moment while a channel sends: before each lock that it takes, one by one.
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/alloc.h"
+#include "common/wire/channel_parts.h"
+#include "common/wire/frames.h"
+#include "common/wire/message.h"
+
+enum {
+    LONG = 2000, // bytes of a message that a small buffer has no room for
+    SHORT = 20,
+    CHUNKS = 6, // of a model: more than one run takes
+    TURNS = 100,
+};
+
+static struct trib_channel channel;
+static struct {
+    int comes_at;  // the lock before which a message comes; 0: never
+    size_t size;   // of it
+    int locks;     // taken so far
+    bool has_come; // it has
+    size_t messages, message_bytes, chunks;
+} moment;
+
+// Nothing of a network.
+void __wrap_trib_channel_wake(struct trib_channel *woken);
+void __wrap_trib_channel_wake(struct trib_channel *woken)
+{
+    assert_ptr_equal(woken, &channel);
+}
+
+size_t __wrap_trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts);
+size_t __wrap_trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts)
+{
+    (void)conn;
+    return parts->head_size + parts->tail_size;
+}
+
+// The lengths of records instead of records; that there is room for them.
+enum trib_err __wrap_trib_session_seal(struct trib_session *session,
+                                       const struct trib_record *record, uint8_t *out,
+                                       size_t *ret_size);
+enum trib_err __wrap_trib_session_seal(struct trib_session *session,
+                                       const struct trib_record *record, uint8_t *out,
+                                       size_t *ret_size)
+{
+    assert_ptr_equal(session, &channel.session);
+    const uint8_t *begin = channel.frame_out ? channel.frame_out->data : channel.small_out;
+    const size_t room = channel.frame_out ? trib_frames_capacity(channel.options.send_frames)
+                                          : TRIB_CHANNEL_SMALL_SIZE;
+    *ret_size = record->payload_size + TRIB_SEALED_OVERHEAD;
+    assert_true(out >= begin && *ret_size <= room - (size_t)(out - begin));
+    if (record->type == TRIB_RECORD_RUN) {
+        moment.chunks += record->payload[1];
+        return TRIB_OK;
+    }
+    moment.messages++;
+    moment.message_bytes += record->payload_size;
+    return TRIB_OK;
+}
+
+static void come(void)
+{
+    static const uint8_t bytes[LONG];
+    moment.has_come = true;
+    assert_int_equal(trib_channel_send(&channel, TRIB_RECORD_NEW_VERSION, 0, bytes, moment.size),
+                     TRIB_OK);
+}
+
+int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    if (mutex == &channel.lock && ++moment.locks == moment.comes_at)
+        come();
+    return __real_pthread_mutex_lock(mutex);
+}
+
+// Sends a model, or only a short message, while one of `size` bytes comes before the lock `comes_at`.
+// False: fewer were taken.
+static bool send_beside(bool has_model, int comes_at, size_t size)
+{
+    struct trib_frames *frames = NULL;
+    struct trib_sealed *sealed = NULL;
+    struct trib_blob *blob =
+        trib_blob_take(trib_alloc(CHUNKS * TRIB_CHUNK_SIZE), CHUNKS * TRIB_CHUNK_SIZE);
+    assert_non_null(blob);
+    assert_int_equal(trib_sealed_create(blob, &sealed), TRIB_OK);
+    assert_int_equal(trib_frames_create(1, 1, &frames), TRIB_OK);
+    memset(&channel, 0, sizeof(channel));
+    memset(&moment, 0, sizeof(moment));
+    assert_int_equal(pthread_mutex_init(&channel.lock, NULL), 0);
+    channel.items_end = &channel.items;
+    channel.bulks_end = &channel.bulks;
+    channel.options.send_frames = frames;
+    channel.session.state = TRIB_SESSION_OPEN;
+    channel.turns = TURNS;
+    if (has_model)
+        assert_int_equal(
+            trib_channel_send_sealed(&channel, TRIB_RECORD_MODEL_CHUNK, 0, sealed, 0, CHUNKS),
+            TRIB_OK);
+    else
+        assert_int_equal(
+            trib_channel_send(&channel, TRIB_RECORD_PONG, 0, "12345678901234567890", SHORT),
+            TRIB_OK);
+    moment.locks = 0;
+    moment.comes_at = comes_at;
+    moment.size = size;
+    trib_channel_work_send(&channel);
+    const bool has_come = moment.has_come;
+    moment.comes_at = 0;
+    trib_channel_work_send(&channel); // it was woken again
+
+    assert_int_equal(moment.chunks, has_model ? CHUNKS : 0);
+    assert_int_equal(moment.messages, !has_model + has_come);
+    assert_int_equal(moment.message_bytes, (has_model ? 0 : SHORT) + (has_come ? size : 0));
+    assert_null(channel.items);
+    assert_null(channel.bulks);
+    assert_null(channel.frame_out); // a large buffer is not kept
+    assert_null(channel.sealed_out);
+    assert_false(channel.wants_close);
+    (void)pthread_mutex_destroy(&channel.lock);
+    trib_frames_destroy(frames);
+    assert_false(trib_sealed_is_shared(sealed));
+    trib_sealed_unref(sealed);
+    trib_blob_unref(blob);
+    return has_come;
+}
+
+static void a_message_may_come_at_any_moment(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {SHORT, LONG};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        int moments = 1;
+        while (send_beside(true, moments, sizes[i]))
+            moments++;
+        assert_true(moments > 8); // there were some: between all that is done for two runs
+        for (moments = 1; send_beside(false, moments, sizes[i]);)
+            moments++;
+        assert_true(moments > 4);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_may_come_at_any_moment),
+    };
+    return RUN_TESTS(tests);
+}
