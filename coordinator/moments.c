@@ -103,7 +103,7 @@ static enum trib_err path_of(char path[static TRIB_PATH_MAX + 1], const char *di
 }
 
 static void fill_head(uint8_t head[static HEAD_SIZE], uint64_t job, uint64_t version,
-                      const float *values, size_t floats)
+                      const void *values, size_t floats)
 {
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "moments are written as they lie");
     memcpy(head, "TRIBMOM1", 8);
@@ -111,8 +111,8 @@ static void fill_head(uint8_t head[static HEAD_SIZE], uint64_t job, uint64_t ver
     trib_store_le64(head + 16, version);
     trib_store_le64(head + 24, floats);
     trib_store_le64(head + 32, 0);
-    trib_store_le32(head + 32, trib_crc32c(trib_crc32c(0, head, 32), (const uint8_t *)values,
-                                           floats * sizeof(*values)));
+    trib_store_le32(head + 32,
+                    trib_crc32c(trib_crc32c(0, head, 32), values, floats * sizeof(float)));
 }
 
 enum trib_err trib_moments_write(const struct trib_moments *moments, const char *dir, uint64_t job,
@@ -162,6 +162,44 @@ enum trib_err trib_moments_remove(const char *dir, uint64_t version)
     char path[TRIB_PATH_MAX + 1];
     enum trib_err err = path_of(path, dir, version);
     return err ? err : trib_file_remove(path);
+}
+
+bool trib_moments_exist(const char *dir, uint64_t version)
+{
+    char path[TRIB_PATH_MAX + 1];
+    return !path_of(path, dir, version) && trib_file_exists(path);
+}
+
+// A whole file's head says all that is needed, but for whose it is to be.
+static bool take_head(uint8_t head[static HEAD_SIZE], const struct trib_buf *file, uint64_t version)
+{
+    const uint64_t floats = file->size < HEAD_SIZE ? 0 : trib_load_le64(file->data + 24);
+    if (floats == 0 || floats != (file->size - HEAD_SIZE) / sizeof(float))
+        return false;
+    fill_head(head, trib_load_le64(file->data + 8), version, file->data + HEAD_SIZE,
+              (size_t)floats);
+    return true;
+}
+
+enum trib_err trib_moments_move(const char *dir, uint64_t version, uint64_t to)
+{
+    char path[TRIB_PATH_MAX + 1];
+    uint8_t head[HEAD_SIZE];
+    struct trib_buf file = {0};
+    if (!trib_moments_exist(dir, version))
+        return TRIB_OK;
+    enum trib_err err = path_of(path, dir, version);
+    if (!err)
+        err = trib_file_read(path, SIZE_MAX, &file);
+    if (!err && (!take_head(head, &file, version) || memcmp(head, file.data, HEAD_SIZE) != 0))
+        err = TRIB_ERR_CORRUPT;
+    if (!err)
+        err = path_of(path, dir, to);
+    if (!err && take_head(head, &file, to))
+        err = trib_file_write_two(path, head, sizeof(head), file.data + HEAD_SIZE,
+                                  file.size - HEAD_SIZE, 0600);
+    trib_buf_fini(&file);
+    return err ? err : trib_moments_remove(dir, version);
 }
 
 enum trib_err trib_moments_clean(const char *dir, uint64_t keep)

@@ -22,6 +22,7 @@
 #ifndef TRIB_COORDINATOR_MOMENTS_H
 #define TRIB_COORDINATOR_MOMENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,9 @@ TRIB_CHECKED enum trib_err trib_moments_write(const struct trib_moments *moments
 TRIB_CHECKED enum trib_err trib_moments_read(struct trib_moments *moments, const char *dir,
                                              uint64_t job, uint64_t version);
 TRIB_CHECKED enum trib_err trib_moments_remove(const char *dir, uint64_t version);
+bool trib_moments_exist(const char *dir, uint64_t version);
+// They are those of version `to` from now on; not there is fine. TRIB_ERR_CORRUPT: they are damaged.
+TRIB_CHECKED enum trib_err trib_moments_move(const char *dir, uint64_t version, uint64_t to);
 // Remove those of all versions but `keep` (0: of all): what a killed process left.
 TRIB_CHECKED enum trib_err trib_moments_clean(const char *dir, uint64_t keep);
 

@@ -12,6 +12,9 @@
 #include "coordinator/identity.h"
 #include "tributary/err.h"
 
+// Kind of a version that has the parameters of one before it, and came from no round.
+#define TRIB_VERSION_RESTORED "restored"
+
 // A version in memory. Serialised once, shared by reference with every channel that sends it.
 struct trib_version {
     struct trib_model model;

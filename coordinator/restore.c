@@ -8,11 +8,15 @@
 #include "common/base/clock.h"
 #include "common/base/copy.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/wipe.h"
 #include "coordinator/identity.h"
 #include "coordinator/keys.h"
+#include "coordinator/moments.h"
 #include "coordinator/publish.h"
 #include "coordinator/store_audit.h"
+
+#define TRIB_LOG_MODULE "restore"
 
 static const char *const key_names[] = {"coordinator.key", "roster.key"};
 
@@ -177,9 +181,12 @@ static enum trib_err copy_files(struct trib_restore *restore)
         if (!is_key(file->name)) // those come last: their presence says all is there
             err = copy_one(restore, restore->from, file->name, file);
     }
-    if (!err)
-        err = trib_path_join(path, restore->to, "models");
-    return err ? err : trib_dir_sync(path);
+    for (size_t i = 0; i < 2 && !err; i++) {
+        err = trib_path_join(path, restore->to, folders[i]);
+        if (!err)
+            err = trib_dir_sync(path);
+    }
+    return err;
 }
 
 static enum trib_err copy_changed_keys(struct trib_restore *restore, const char *from,
@@ -236,6 +243,20 @@ static void take_round(void *user, const struct trib_store_round *round)
     newest->round_id = round->id;
 }
 
+// What the strategy of its job remembers goes on with it. Where that was damaged before it was backed up
+// the job goes on without: nobody is to be left without a coordinator for that.
+static enum trib_err move_moments(const struct trib_restore *restore, uint64_t from, uint64_t to)
+{
+    char dir[TRIB_PATH_MAX + 1];
+    enum trib_err err = trib_path_join(dir, restore->to, "updates");
+    if (!err)
+        err = trib_moments_move(dir, from, to);
+    if (err != TRIB_ERR_CORRUPT)
+        return err;
+    TRIB_WARN("id=moments-corrupt %s/%" PRIu64 ".moments is damaged: they begin anew", dir, from);
+    return trib_moments_remove(dir, from);
+}
+
 // The newest version once more, as the first of the new generation.
 static enum trib_err renew_head(struct trib_restore *restore, struct trib_store *store,
                                 const struct newest *newest)
@@ -248,7 +269,7 @@ static enum trib_err renew_head(struct trib_restore *restore, struct trib_store 
     manifest.version = old->manifest.version + 1;
     manifest.created_ms = trib_clock_wall_ms();
     memcpy(manifest.parent_digest, old->manifest.digest, TRIB_DIGEST_SIZE);
-    (void)snprintf(manifest.kind, sizeof(manifest.kind), "restored");
+    (void)snprintf(manifest.kind, sizeof(manifest.kind), TRIB_VERSION_RESTORED);
     enum trib_err err = trib_version_make(newest->identity, &old->model, trib_version_params(old),
                                           &manifest, &version);
     if (err)
@@ -274,6 +295,8 @@ static enum trib_err renew_head(struct trib_restore *restore, struct trib_store 
     if (!err)
         err = trib_store_version_insert(store, &row);
     restore->version = m->version;
+    if (!err)
+        err = move_moments(restore, old->manifest.version, m->version);
     trib_version_destroy(version);
     return err;
 }

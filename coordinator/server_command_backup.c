@@ -1,6 +1,7 @@
 // tributaryctl backup: a copy of the state while it changes.
 //
-// The store is copied by the commit thread, which so cannot change it meanwhile. Model files never
+// The store, and what the job's strategy remembers, are copied by the commit thread, which so cannot change
+// them meanwhile. Model files never
 // change, and none goes away while a backup runs (server_old.c): workers copy those that the copied store
 // names, one after another, between their other work. The list is written last and signed: a backup
 // that was cut short has none.
@@ -21,8 +22,13 @@
 #include "common/base/map.h"
 #include "coordinator/backup.h"
 #include "coordinator/keys.h"
+#include "coordinator/moments.h"
 
 #define TRIB_LOG_MODULE "backup"
+
+// Copied by the commit thread, and once more, with their digests, to where they belong.
+#define STORE_COPY   "store.tmp"
+#define MOMENTS_COPY "moments.tmp"
 
 struct backup_op {
     struct trib_server_op op; // first
@@ -94,6 +100,29 @@ static enum trib_err add_changed_keys(struct backup_op *op)
     return err;
 }
 
+// What the strategy of the job remembers, if it does: its file goes when the next version is there.
+static enum trib_err add_moments(struct backup_op *op)
+{
+    char name[64];
+    char from[TRIB_PATH_MAX + 1];
+    char to[TRIB_PATH_MAX + 1];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint64_t size;
+    if (!trib_moments_exist(op->op.server->updates_dir, op->backup.version))
+        return TRIB_OK;
+    (void)snprintf(name, sizeof(name), "updates/%" PRIu64 ".moments", op->backup.version);
+    enum trib_err err = trib_path_join(to, op->dir, "updates");
+    if (!err)
+        err = trib_dir_make(to, 0700);
+    if (!err)
+        err = trib_path_join(from, op->op.server->dir, name);
+    if (!err)
+        err = trib_path_join(to, op->dir, MOMENTS_COPY);
+    if (!err)
+        err = trib_file_copy(from, to, 0600, &size, digest);
+    return err ? err : trib_backup_add(&op->backup, name);
+}
+
 static enum trib_err list_files(struct backup_op *op)
 {
     static const char *const fixed[] = {"store.db", "tributary.ini", "coordinator.pub",
@@ -112,7 +141,9 @@ static enum trib_err list_files(struct backup_op *op)
     if (!err)
         err = trib_store_versions(op->op.server->store, 0, INT64_MAX, take_version, op);
     trib_map_destroy(op->seen);
-    return err ? err : op->err;
+    if (!err)
+        err = op->err;
+    return err ? err : add_moments(op);
 }
 
 static enum trib_err copy_store(struct backup_op *op)
@@ -126,7 +157,7 @@ static enum trib_err copy_store(struct backup_op *op)
     if (!err)
         err = trib_dir_make(path, 0700);
     if (!err)
-        err = trib_path_join(path, op->dir, "store.tmp"); // copied once more, with its digest
+        err = trib_path_join(path, op->dir, STORE_COPY);
     if (!err)
         err = trib_store_copy(store, path);
     if (!err)
@@ -150,18 +181,26 @@ static enum trib_err backup_prepare(struct trib_commit_op *commit_op)
 
 // ---- Workers: one file, then whatever else waits
 
+// What it was copied to before, since it changes; NULL: it does not.
+static const char *copy_of(const char *name)
+{
+    if (strcmp(name, "store.db") == 0)
+        return STORE_COPY;
+    return strncmp(name, "updates/", 8) == 0 ? MOMENTS_COPY : NULL;
+}
+
 static enum trib_err copy_file(struct backup_op *op, struct trib_backup_file *file)
 {
     char from[TRIB_PATH_MAX + 1];
     char to[TRIB_PATH_MAX + 1];
-    const bool is_store = strcmp(file->name, "store.db") == 0;
-    enum trib_err err = trib_path_join(from, is_store ? op->dir : op->op.server->dir,
-                                       is_store ? "store.tmp" : file->name);
+    const char *copy = copy_of(file->name);
+    enum trib_err err =
+        trib_path_join(from, copy ? op->dir : op->op.server->dir, copy ? copy : file->name);
     if (!err)
         err = trib_path_join(to, op->dir, file->name);
     if (!err)
         err = trib_file_copy(from, to, 0600, &file->size, file->digest);
-    if (!err && is_store)
+    if (!err && copy)
         err = trib_file_remove(from);
     op->bytes += file->size;
     return err;
@@ -169,11 +208,15 @@ static enum trib_err copy_file(struct backup_op *op, struct trib_backup_file *fi
 
 static enum trib_err write_list(struct backup_op *op)
 {
+    static const char *const folders[] = {"models", "updates"};
     char path[TRIB_PATH_MAX + 1];
     struct trib_buf list = {0};
-    enum trib_err err = trib_path_join(path, op->dir, "models");
-    if (!err)
-        err = trib_dir_sync(path);
+    enum trib_err err = TRIB_OK;
+    for (size_t i = 0; i < 2 && !err; i++) {
+        err = trib_path_join(path, op->dir, folders[i]);
+        if (!err && trib_file_exists(path))
+            err = trib_dir_sync(path);
+    }
     trib_backup_print(&op->backup, op->op.server->signer.seed, &list);
     if (!err)
         err = list.failed ? TRIB_ERR_NOMEM : trib_path_join(path, op->dir, TRIB_BACKUP_LIST);

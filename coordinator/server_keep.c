@@ -64,7 +64,7 @@ static enum trib_err take_best(struct trib_server *server, const struct trib_act
     }
     kept->source = reading.version;
     kept->params = trib_version_params(reading.version);
-    kept->kind = "restored";
+    kept->kind = TRIB_VERSION_RESTORED;
     return TRIB_OK;
 }
 
@@ -85,7 +85,7 @@ static enum trib_err take_before(struct trib_server *server, const struct trib_s
     trib_version_destroy(kept->source);
     kept->source = version;
     kept->params = trib_version_params(version);
-    kept->kind = "restored";
+    kept->kind = TRIB_VERSION_RESTORED;
     kept->is_measured = false;
     return TRIB_OK;
 }

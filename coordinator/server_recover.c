@@ -181,7 +181,8 @@ enum trib_err trib_jobs_recall(struct trib_store *store, struct trib_active_job 
     return trib_store_rounds(store, active->id, 0, UINT32_MAX, take_ended, active);
 }
 
-// The moments of the newest version, when it comes from a round of this job.
+// The moments of the newest version, when it comes from a round of this job; or of the one that a
+// restore made of such a version, if the backup had them.
 static enum trib_err recover_moments(const struct trib_server *server,
                                      struct trib_active_job *active)
 {
@@ -189,10 +190,14 @@ static enum trib_err recover_moments(const struct trib_server *server,
         trib_moments_clean(server->updates_dir, server->head ? server->head->manifest.version : 0);
     if (err)
         return err;
-    if (!active->moments || !server->head || server->head->manifest.job != active->id ||
-        strcmp(server->head->manifest.kind, "round") != 0)
+    if (!active->moments || !server->head || server->head->manifest.job != active->id)
         return TRIB_OK;
-    active->moments_version = server->head->manifest.version;
+    const struct trib_msg_manifest *manifest = &server->head->manifest;
+    if (strcmp(manifest->kind, "round") != 0 &&
+        (strcmp(manifest->kind, TRIB_VERSION_RESTORED) != 0 ||
+         !trib_moments_exist(server->updates_dir, manifest->version)))
+        return TRIB_OK;
+    active->moments_version = manifest->version;
     return trib_moments_read(active->moments, server->updates_dir, active->id,
                              active->moments_version);
 }

@@ -7,6 +7,7 @@ import signal
 import fleet
 
 SPEC = "2 - dense 2 softmax"
+OTHER = "2 - dense 3 relu - dense 2 softmax"
 ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(60)]
 KEYS = ["coordinator.key", "roster.key"]
 
@@ -68,8 +69,53 @@ class BackupTest(fleet.Case):
         with fleet.Fleet() as tried:
             self.begin(tried)
             # A round takes hundredths of a second, and a question to a sanitized coordinator tenths.
-            self.go_on_from_a_backup(  # fedadam: what it remembers is not in a backup
+            self.go_on_from_a_backup(
                 tried, tried.submit(SPEC, ROWS, rounds=300, cohort=2, strategy="fedadam"))
+
+    def test_what_the_strategy_remembers_goes_on(self):
+        """A job that was backed up in its middle ends with the model of one that nothing befell."""
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            path = tried.write_job(SPEC, ROWS, rounds=120, cohort=2, strategy="fedadam")
+            tried.wait_for_job(tried.ctl("jobs", "submit", path)[0]["job"])
+            wanted = tried.model_digest()
+            tried.wait_for_job(tried.submit(OTHER, ROWS, rounds=1, cohort=2))  # the next begins anew
+            job = tried.ctl("jobs", "submit", path)[0]["job"]
+            fleet.wait_until(lambda: tried.ctl("jobs", "show", job)[0]["rounds_done"] >= 3, "it runs")
+            tried.ctl("jobs", "pause", job)
+            fleet.wait_until(lambda: tried.ctl("jobs", "show", job)[0]["state"] == "paused", "it waits")
+            fleet.wait_until(lambda: not tried.status()["round"], "no round is open")
+            self.back_up(tried)
+            moments = list((tried.root / "backup/updates").iterdir())
+            self.assertEqual(len(moments), 1)
+            tried.kill("coordinator")
+            self.assert_restores(tried)
+            tried.start_coordinator()
+            tried.wait_connected(2)
+            tried.ctl("jobs", "start", job)
+            tried.wait_for_job(job)
+            self.assertEqual(tried.model_digest(), wanted)
+
+    def test_what_it_remembered_wrongly_does_not_stop_a_restore(self):
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            job = tried.submit(SPEC, ROWS, rounds=1000, cohort=2, strategy="fedadam")
+            fleet.wait_until(lambda: tried.ctl("jobs", "show", job)[0]["rounds_done"] >= 3, "it runs")
+            tried.ctl("jobs", "pause", job)
+            fleet.wait_until(lambda: not tried.status()["round"], "no round is open")
+            path, = (tried.dir / "updates").glob("*.moments")
+            damaged = bytearray(path.read_bytes())
+            damaged[-1] ^= 1
+            path.write_bytes(damaged)
+            self.back_up(tried)
+            tried.end("coordinator")
+            said = self.assert_restores(tried).stderr
+            self.assertRegex(said, r"id=moments-corrupt .*moments is damaged: they begin anew")
+            tried.start_coordinator()
+            tried.wait_connected(2)
+            tried.ctl("jobs", "start", job)
+            before = tried.status()["version"]
+            fleet.wait_until(lambda: tried.status()["version"] > before, "it learns on")
 
     def test_a_round_whose_updates_are_lost_is_abandoned(self):
         self.lose_a_round()

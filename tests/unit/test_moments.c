@@ -150,13 +150,20 @@ static void every_other_file_is_corrupt(void **state)
         (void)files_put(0, "3.moments", whole.data, whole.size);
         whole.data[at] ^= 1;
         assert_int_equal(trib_moments_read(moments, files_dir, 7, 3), TRIB_ERR_CORRUPT);
+        assert_int_equal(trib_moments_move(files_dir, 3, 5), TRIB_ERR_CORRUPT);
     }
     for (size_t size = 0; size < whole.size; size += 7) {
         (void)files_put(0, "3.moments", whole.data, size);
         assert_int_equal(trib_moments_read(moments, files_dir, 7, 3), TRIB_ERR_CORRUPT);
+        assert_int_equal(trib_moments_move(files_dir, 3, 5), TRIB_ERR_CORRUPT);
     }
     (void)files_put(0, "3.moments", whole.data, whole.size);
     assert_int_equal(trib_moments_read(moments, files_dir, 7, 3), TRIB_OK);
+    assert_int_equal(trib_moments_move(files_dir, 3, 5), TRIB_OK);
+    assert_false(trib_moments_exist(files_dir, 3));
+    assert_int_equal(trib_moments_read(moments, files_dir, 7, 5), TRIB_OK);
+    assert_int_equal(trib_moments_move(files_dir, 3, 5), TRIB_OK); // not there is fine
+    assert_int_equal(trib_moments_remove(files_dir, 5), TRIB_OK);
     trib_buf_fini(&whole);
     trib_moments_destroy(moments);
     trib_moments_destroy(fewer);
@@ -165,7 +172,7 @@ static void every_other_file_is_corrupt(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    static const char *const names[] = {"2.moments", "3.moments", "4.moments", NULL};
+    static const char *const names[] = {"2.moments", "3.moments", "4.moments", "5.moments", NULL};
     return files_teardown(names);
 }
 
