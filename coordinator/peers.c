@@ -188,6 +188,16 @@ enum trib_err trib_peers_token_add(struct trib_peers *peers, const struct trib_s
     return err;
 }
 
+void trib_peers_tokens_void(struct trib_peers *peers, const char *name)
+{
+    (void)pthread_mutex_lock(&peers->lock);
+    for (struct token *token = peers->token_list; token; token = token->next) {
+        if (strcmp(token->row.name, name) == 0)
+            token->row.uses_left = 0;
+    }
+    (void)pthread_mutex_unlock(&peers->lock);
+}
+
 bool trib_peers_key_is_free(struct trib_peers *peers, const struct trib_peer *peer,
                             const uint8_t key[static 32])
 {
@@ -296,12 +306,13 @@ struct trib_peer *trib_peers_by_name(const struct trib_peers *peers, const char 
     return size > 0 && size <= TRIB_NAME_MAX ? trib_map_get(peers->by_name, name, size) : NULL;
 }
 
-bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name)
+bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name, uint64_t wall_ms)
 {
     if (trib_peers_by_name(peers, name))
         return false;
     for (const struct token *token = peers->token_list; token; token = token->next) {
-        if (token->row.uses_left > 0 && strcmp(token->row.name, name) == 0)
+        if (token->row.uses_left > 0 && token->row.expires_ms > wall_ms &&
+            strcmp(token->row.name, name) == 0)
             return false; // promised to whoever comes with that token
     }
     return true;

@@ -85,6 +85,8 @@ TRIB_CHECKED enum trib_err trib_peers_add(struct trib_peers *peers,
                                           const uint8_t *token_id, struct trib_peer **ret_peer);
 TRIB_CHECKED enum trib_err trib_peers_token_add(struct trib_peers *peers,
                                                 const struct trib_store_token *token);
+// Those of this name are good no more.
+void trib_peers_tokens_void(struct trib_peers *peers, const char *name);
 // Keys that a device will come with, once they are durable.
 TRIB_CHECKED enum trib_err trib_peers_next(struct trib_peers *peers, struct trib_peer *peer,
                                            const uint8_t key[static 32],
@@ -127,6 +129,6 @@ size_t trib_peers_count(const struct trib_peers *peers);
 struct trib_peer *trib_peers_at(const struct trib_peers *peers, size_t index);
 struct trib_peer *trib_peers_by_id(const struct trib_peers *peers, uint64_t id);
 struct trib_peer *trib_peers_by_name(const struct trib_peers *peers, const char *name);
-bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name);
+bool trib_peers_name_is_free(const struct trib_peers *peers, const char *name, uint64_t wall_ms);
 
 #endif // TRIB_COORDINATOR_PEERS_H

@@ -39,6 +39,7 @@ struct trib_query {
         struct trib_store_job job;
     } row;
     struct trib_token secret;
+    bool is_again;               // a token: in the place of others of its name
     char *text;                  // owned
     struct trib_active_job *job; // being submitted
     char *refusal;               // of the job, owned; NULL: none

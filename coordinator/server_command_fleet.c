@@ -88,9 +88,13 @@ void trib_cmd_devices_ls(struct trib_admin_call *call)
     trib_admin_answer(call, &reply);
 }
 
+#define HAS_DEVICE "there is a device of that name already"
+
 static enum trib_err ask_token(struct trib_query *q, struct trib_store *store)
 {
-    return trib_store_token_insert(store, &q->row.token);
+    const enum trib_err err =
+        q->is_again ? trib_store_tokens_void_named(store, q->row.token.name) : TRIB_OK;
+    return err ? err : trib_store_token_insert(store, &q->row.token);
 }
 
 static void token_answer(struct trib_server *server, struct trib_server_op *op)
@@ -98,7 +102,11 @@ static void token_answer(struct trib_server *server, struct trib_server_op *op)
     struct trib_query *q = (struct trib_query *)op;
     char text[TRIB_TOKEN_TEXT_SIZE];
     TRIB_CRASH_POINT("token.durable");
-    if (op->op.result || trib_peers_token_add(server->peers, &q->row.token)) {
+    if (q->is_again && op->op.result == TRIB_OK)
+        trib_peers_tokens_void(server->peers, q->row.token.name);
+    if (q->is_again && op->op.result == TRIB_ERR_STATE) { // it came while we were asked
+        trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, HAS_DEVICE);
+    } else if (op->op.result || trib_peers_token_add(server->peers, &q->row.token)) {
         trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the token could not be stored");
     } else {
         trib_token_write(&q->secret, text);
@@ -138,6 +146,8 @@ void trib_cmd_devices_token(struct trib_admin_call *call)
     struct trib_server *server = trib_admin_server(call);
     const char *name = trib_command_option(call, "--name");
     const char *ttl = trib_command_option(call, "--ttl");
+    const bool is_again = trib_command_has(call, "--again");
+    const uint64_t now_ms = trib_clock_wall_ms();
     uint64_t uses = trib_command_number(call, "--uses", 1);
     uint64_t ttl_ms = parse_duration_ms(ttl ? ttl : "24h");
     const char *wrong = NULL;
@@ -146,8 +156,12 @@ void trib_cmd_devices_token(struct trib_admin_call *call)
         wrong = "--name goes with --uses 1: names are unique";
     else if (name && !name_is_good(name))
         wrong = "a name has 1 to 63 letters, digits, dots, dashes or underscores";
-    else if (name && !trib_peers_name_is_free(server->peers, name))
-        wrong = "there is a device, or a token, of that name already";
+    else if (is_again && !name)
+        wrong = "--again goes with --name: it is about the token of that name";
+    else if (name && trib_peers_by_name(server->peers, name))
+        wrong = HAS_DEVICE;
+    else if (name && !is_again && !trib_peers_name_is_free(server->peers, name, now_ms))
+        wrong = "there is a token of that name already; --again makes another one in its place";
     else if (ttl_ms == 0)
         wrong = "--ttl wants a time like 90s, 15m, 24h or 7d";
     else if (uses == 0 || uses > TOKEN_USES_MAX)
@@ -168,7 +182,8 @@ void trib_cmd_devices_token(struct trib_admin_call *call)
     trib_token_hash(q->secret.secret, row->secret_hash);
     (void)snprintf(row->name, sizeof(row->name), "%s", name ? name : "");
     row->uses_left = uses;
-    row->expires_ms = trib_clock_wall_ms() + ttl_ms;
+    row->expires_ms = now_ms + ttl_ms;
+    q->is_again = is_again;
     q->op.finish = token_answer;
     trib_query_submit(q);
 }

@@ -63,6 +63,24 @@ enum trib_err trib_store_token_insert(struct trib_store *store,
                        token->name, token->uses_left, token->expires_ms);
 }
 
+static void see_any(void *user, sqlite3_stmt *stmt)
+{
+    const struct trib_db_reader *reader = user;
+    (void)stmt;
+    *(bool *)reader->user = true;
+}
+
+enum trib_err trib_store_tokens_void_named(struct trib_store *store, const char *name)
+{
+    bool is_taken = false;
+    const struct trib_db_reader reader = {see_any, NULL, &is_taken};
+    enum trib_err err =
+        trib_db_query(store, "SELECT 1 FROM device WHERE name=?", &reader, "t", name);
+    if (!err && is_taken)
+        err = TRIB_ERR_STATE;
+    return err ? err : trib_db_run(store, "UPDATE token SET uses_left=0 WHERE name=?", "t", name);
+}
+
 enum trib_err trib_store_tokens_void(struct trib_store *store)
 {
     return trib_db_run(store, "UPDATE token SET uses_left=0", "");

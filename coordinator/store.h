@@ -91,6 +91,8 @@ TRIB_CHECKED enum trib_err trib_store_device_seen(struct trib_store *store, uint
                                                   uint64_t seen_ms);
 TRIB_CHECKED enum trib_err trib_store_token_insert(struct trib_store *store,
                                                    const struct trib_store_token *token);
+// Those of this name are good no more. TRIB_ERR_STATE: there is a device of that name.
+TRIB_CHECKED enum trib_err trib_store_tokens_void_named(struct trib_store *store, const char *name);
 // No token is good any more.
 TRIB_CHECKED enum trib_err trib_store_tokens_void(struct trib_store *store);
 // One use less, tied to the device.

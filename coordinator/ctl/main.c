@@ -97,9 +97,10 @@ static void add_words(struct trib_admin_request *request, char *name, int count,
 }
 
 struct pair {
-    const char *name; // with its dashes
-    const char *word, *help;
+    const char *name;        // with its dashes
+    const char *word, *help; // no word: it has no value
     const char *value;
+    bool is_given; // one without a value
 };
 
 static int simple(const struct trib_command *command, struct pair *pairs, size_t pair_count,
@@ -113,8 +114,10 @@ static int simple(const struct trib_command *command, struct pair *pairs, size_t
     int count;
     int code;
     for (size_t i = 0; i < pair_count; i++)
-        options[i + 1] = (struct trib_option){pairs[i].name + 2, TRIB_OPTION_TEXT, &pairs[i].value,
-                                              pairs[i].word, pairs[i].help};
+        options[i + 1] = (struct trib_option){
+            pairs[i].name + 2, pairs[i].word ? TRIB_OPTION_TEXT : TRIB_OPTION_FLAG,
+            pairs[i].word ? (void *)&pairs[i].value : &pairs[i].is_given, pairs[i].word,
+            pairs[i].help};
     const struct trib_usage usage = {.command = command,
                                      .options = options,
                                      .option_count = pair_count + 1,
@@ -125,10 +128,10 @@ static int simple(const struct trib_command *command, struct pair *pairs, size_t
     (void)snprintf(name, sizeof(name), "%s", command->name);
     add_words(&request, name, count, argv);
     for (size_t i = 0; i < pair_count; i++) {
-        if (pairs[i].value) {
+        if (pairs[i].value || pairs[i].is_given)
             request.words[request.word_count++] = pairs[i].name;
+        if (pairs[i].value)
             request.words[request.word_count++] = pairs[i].value;
-        }
     }
     return ask(&request, as_json);
 }
@@ -207,9 +210,9 @@ static int cmd_one(const struct trib_command *command, int argc, char **argv)
 static int cmd_list(const struct trib_command *command, int argc, char **argv)
 {
     struct pair pairs[] = {
-        {"--after", "ID", "only what comes after it", NULL},
-        {"--limit", "N", "at most so many", NULL},
-        {"--job", "ID", "only of this job (rounds)", NULL},
+        {"--after", "ID", "only what comes after it", NULL, false},
+        {"--limit", "N", "at most so many", NULL, false},
+        {"--job", "ID", "only of this job (rounds)", NULL, false},
     };
     return simple(command, pairs, 3, 0, argc, argv);
 }
@@ -247,8 +250,8 @@ static int cmd_backup(const struct trib_command *command, int argc, char **argv)
 static int cmd_audit_ls(const struct trib_command *command, int argc, char **argv)
 {
     struct pair pairs[] = {
-        {"--since", "N", "from record N on (the newest 100)", NULL},
-        {"--limit", "N", "at most so many", NULL},
+        {"--since", "N", "from record N on (the newest 100)", NULL, false},
+        {"--limit", "N", "at most so many", NULL, false},
     };
     return simple(command, pairs, 2, 0, argc, argv);
 }
@@ -256,7 +259,8 @@ static int cmd_audit_ls(const struct trib_command *command, int argc, char **arg
 static int cmd_audit_verify(const struct trib_command *command, int argc, char **argv)
 {
     struct pair pairs[] = {
-        {"--head", "N:HASH", "the head of an earlier verify, which must still be there", NULL},
+        {"--head", "N:HASH", "the head of an earlier verify, which must still be there", NULL,
+         false},
     };
     return simple(command, pairs, 1, 0, argc, argv);
 }
@@ -264,11 +268,12 @@ static int cmd_audit_verify(const struct trib_command *command, int argc, char *
 static int cmd_token(const struct trib_command *command, int argc, char **argv)
 {
     struct pair pairs[] = {
-        {"--name", "NAME", "the device's name, with --uses 1", NULL},
-        {"--ttl", "TIME", "how long it is good: 90s, 15m, 24h (default), 7d", NULL},
-        {"--uses", "N", "how many devices may enrol with it (1)", NULL},
+        {"--name", "NAME", "the device's name, with --uses 1", NULL, false},
+        {"--ttl", "TIME", "how long it is good: 90s, 15m, 24h (default), 7d", NULL, false},
+        {"--uses", "N", "how many devices may enrol with it (1)", NULL, false},
+        {"--again", NULL, "in the place of one of that name that was lost", NULL, false},
     };
-    return simple(command, pairs, 3, 0, argc, argv);
+    return simple(command, pairs, 4, 0, argc, argv);
 }
 
 static int cmd_submit(const struct trib_command *command, int argc, char **argv)

@@ -95,14 +95,33 @@ class EnrolTest(fleet.Case):
     def test_names_are_unique(self):
         with self.watched_fleet() as (tried, _):
             promised = tried.token("--name", "one")
-            for _ in range(2):
+            for what in ["token", "device"]:
                 again = tried.try_ctl("devices", "token", "--name", "one")
                 self.assertEqual(again.returncode, 2)
-                self.assertIn("of that name already", again.stderr)
-                if promised:
+                self.assertIn(f"there is a {what} of that name already", again.stderr)
+                if what == "token":
                     self.assert_enrols(tried.enrol(promised, "one"))
             for name in ["", "a b", "../up", "x" * 64, "é"]:
                 self.assertEqual(tried.try_ctl("devices", "token", "--name", name).returncode, 2)
+
+    def test_a_token_that_was_lost_is_made_again(self):
+        with self.watched_fleet() as (tried, watch):
+            lost = tried.token("--name", "one")
+            found = tried.token("--name", "one", "--again")
+            self.assert_told_nothing(tried.enrol(lost, "thief"), watch)
+            tried.kill("coordinator")
+            tried.start_coordinator()
+            self.assert_told_nothing(tried.enrol(lost, "thief"), watch)
+            self.assert_enrols(tried.enrol(found, "one"))
+            self.assert_enrols(tried.enrol(tried.token("--name", "two", "--again"), "two"))  # none was lost
+            for words, wrong in [(["--again"], "--again goes with --name"),
+                                 (["--again", "--name", "one"], "there is a device of that name already")]:
+                done = tried.try_ctl("devices", "token", *words)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(wrong, done.stderr)
+            tried.token("--name", "late", "--ttl", "1s")  # nobody can come with it any more
+            fleet.wait_until(lambda: tried.try_ctl("devices", "token", "--name", "late").returncode == 0,
+                             "the name is free")
 
     # ---- The allow-list
 
