@@ -9,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/bytes.h"
 #include "common/base/file.h"
+#include "common/base/map.h"
 #include "common/data/prepare_step.h"
 
 enum {
@@ -273,6 +274,24 @@ static enum trib_err open_step(struct trib_prepare_parser *p, const char *kind)
     return wrong(p, "there is no step '%s'; there are %s", kind, list);
 }
 
+// A feature is known by its name: what a step makes must not have that of another.
+static enum trib_err check_names(const struct trib_prepare_parser *p,
+                                 const struct trib_prepare_step *step)
+{
+    const struct trib_prepare *prepare = p->prepare;
+    struct trib_map *names = NULL;
+    enum trib_err err = step->output_count > 0 ? trib_map_create(&names) : TRIB_OK;
+    for (size_t i = 0; !err && names && i < prepare->order_count; i++) {
+        char *name = prepare->variables[prepare->order[i]].name;
+        if (trib_map_get(names, name, strlen(name)))
+            err = wrong(p, "step %s makes '%s', which is there already", step->kind->name, name);
+        else
+            err = trib_map_put(names, name, strlen(name), name);
+    }
+    trib_map_destroy(names);
+    return err;
+}
+
 // The section has ended: its variables, and what it makes of them.
 static enum trib_err close_step(struct trib_prepare_parser *p, struct trib_prepare_step *step)
 {
@@ -295,6 +314,8 @@ static enum trib_err close_step(struct trib_prepare_parser *p, struct trib_prepa
     step->output_count = prepare->variable_count - step->first_output;
     if (err == TRIB_ERR_LIMIT)
         return wrong(p, "more than %d variables", TRIB_PREPARE_VARIABLES_MAX);
+    if (!err)
+        err = check_names(p, step);
     return err ? err : take_given(p, step);
 }
 
