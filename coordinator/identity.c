@@ -18,6 +18,8 @@
 #define TRIB_LOG_MODULE "identity"
 
 #define DEFAULT_LISTEN  "tcp://0.0.0.0:7420"
+#define TEXT_OF(number) #number
+#define AS_TEXT(number) TEXT_OF(number)
 
 static const struct trib_conf_key keys[] = {
     {"fleet", "listen", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, listen),
@@ -27,8 +29,8 @@ static const struct trib_conf_key keys[] = {
     {"fleet", "population", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, population),
      "default", "the learning problem of these devices", 0, 0, NULL},
     {"fleet", "connections_max", TRIB_CONF_INT,
-     offsetof(struct trib_coordinator_config, connections_max), "20000",
-     "devices connected at once", 1, 1000000, NULL},
+     offsetof(struct trib_coordinator_config, connections_max),
+     AS_TEXT(TRIB_COORDINATOR_CONNECTIONS), "devices connected at once", 1, 1000000, NULL},
     {"fleet", "handshakes_per_second", TRIB_CONF_INT,
      offsetof(struct trib_coordinator_config, handshakes_per_second), "1000",
      "genuine or not, those that know our key", 1, 100000, NULL},

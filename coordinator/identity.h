@@ -24,6 +24,8 @@
 #include "coordinator/roles.h"
 #include "tributary/err.h"
 
+#define TRIB_COORDINATOR_CONNECTIONS 20000 // fleet.connections_max, unless configured
+
 enum {
     TRIB_ADMIN_PATH_MAX = 107, // sun_path holds 108 with its NUL
     TRIB_KEYS_FORMER_MAX = TRIB_SESSION_FORMER_MAX,

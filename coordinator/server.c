@@ -120,8 +120,8 @@ static void tick(struct trib_server *server)
 // cannot be written would be the end.
 static void share_descriptors(struct trib_server *server)
 {
-    uint64_t *connections_max = &server->config.connections_max;
-    uint64_t wanted = *connections_max + TRIB_SERVER_HALF_OPEN_MAX + DESCRIPTORS_KEPT;
+    const uint64_t configured = server->config.connections_max;
+    uint64_t wanted = configured + TRIB_SERVER_HALF_OPEN_MAX + DESCRIPTORS_KEPT;
     struct rlimit limit = {.rlim_cur = 0};
     wanted = wanted < DESCRIPTORS_WANTED ? DESCRIPTORS_WANTED : wanted;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -135,13 +135,22 @@ static void share_descriptors(struct trib_server *server)
     server->half_open_max =
         spare / 4 < TRIB_SERVER_HALF_OPEN_MAX ? (unsigned)(spare / 4) : TRIB_SERVER_HALF_OPEN_MAX;
     const uint64_t most = spare - server->half_open_max;
-    if (*connections_max <= most)
+    server->files_max = limit.rlim_cur;
+    server->connections_max = configured < most ? configured : most;
+}
+
+// Who configured a number is told that it is not reached, and whoever has more devices than that.
+static void tell_of_descriptors(const struct trib_server *server)
+{
+    const uint64_t configured = server->config.connections_max;
+    const uint64_t most = server->connections_max;
+    if (most == configured ||
+        (configured == TRIB_COORDINATOR_CONNECTIONS && trib_peers_count(server->peers) <= most))
         return;
     TRIB_WARN("id=few-descriptors %" PRIu64
               " files may be open (ulimit -Hn), which is enough for %" PRIu64
               " connections: fleet.connections_max = %" PRIu64 " is not reached",
-              (uint64_t)limit.rlim_cur, most, *connections_max);
-    *connections_max = most;
+              server->files_max, most, configured);
 }
 
 static enum trib_err open_files(struct trib_server *server, const char *dir)
@@ -189,6 +198,8 @@ static enum trib_err make_parts(struct trib_server *server)
         trib_peers_pending_allow(server->peers, server->config.pending);
     if (!err)
         err = trib_peers_load(server->peers, server->store, server->started_ms);
+    if (!err)
+        tell_of_descriptors(server);
     if (!err)
         trib_sessions_pace(server);
     if (!err)

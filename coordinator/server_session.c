@@ -293,7 +293,7 @@ static void connection_accepted(struct trib_server *server, struct trib_server_e
 {
     struct trib_conn *conn = ((struct accepted_event *)event)->conn;
     server->counters.accepted++;
-    if (server->session_count >= server->config.connections_max || server->stops) {
+    if (server->session_count >= server->connections_max || server->stops) {
         server->counters.closed[server->stops ? TRIB_CLOSE_SHUTDOWN : TRIB_CLOSE_FULL]++;
         trib_conn_close(conn);
         leave_half_open(server);

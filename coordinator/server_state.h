@@ -122,7 +122,9 @@ struct trib_server {
     uint64_t keys_next_ms;
     bool is_recording; // its start is in the audit log
     struct trib_coordinator_config config;
-    unsigned half_open_max; // TRIB_SERVER_HALF_OPEN_MAX, or fewer where few files may be open
+    uint64_t files_max;       // that may be open
+    uint64_t connections_max; // as configured, or fewer where few files may be open
+    unsigned half_open_max;   // TRIB_SERVER_HALF_OPEN_MAX, or fewer where few files may be open
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
     uint64_t look_next_ms; // when to look at the sessions

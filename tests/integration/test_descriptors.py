@@ -8,6 +8,8 @@ import fleet
 SPEC = "2 - dense 2 softmax"
 ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(40)]
 FEW = 200  # descriptors that the coordinator may have
+FEWEST = 136  # those that are kept for files, and as many as there are at least for devices
+FEWEST_CONNECTIONS = 6
 KNOCKS = 400
 
 
@@ -18,18 +20,38 @@ class DescriptorsTest(fleet.Case):
             tried.start_device(name)
         tried.wait_connected(len(names))
 
+    def start_with(self, tried, descriptors):
+        tried.start("coordinator", ["bash", "-c", f'ulimit -n {descriptors}; exec "$0" "$@"',
+                                    fleet.program("tributary-coordinator"), "run", tried.dir])
+        fleet.wait_until(lambda: tried.try_ctl("status").returncode == 0, "it answers")
+
+    def test_too_few_descriptors_for_the_devices_are_told_of(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for i in range(FEWEST_CONNECTIONS + 1):
+                tried.add_device(f"d{i}", ROWS)
+            self.assertNotIn("id=few-descriptors", tried.log("coordinator"))
+            tried.end("coordinator")
+            self.start_with(tried, FEWEST)
+            self.assertIn(f"enough for {FEWEST_CONNECTIONS} connections", tried.log("coordinator"))
+            tried.end("coordinator")
+        with fleet.Fleet() as tried:
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write("connections_max = 100\n")  # of [fleet], the only section
+            self.start_with(tried, FEW)
+            self.assertRegex(tried.log("coordinator"),
+                             "id=few-descriptors .*connections_max = 100 is not reached")
+
     def test_strangers_do_not_take_the_descriptors_of_those_inside(self):
         with fleet.Fleet() as tried, contextlib.ExitStack() as crowd:
-            tried.start("coordinator", ["bash", "-c", f'ulimit -n {FEW}; exec "$0" "$@"',
-                                        fleet.program("tributary-coordinator"), "run", tried.dir])
-            fleet.wait_until(lambda: tried.try_ctl("status").returncode == 0, "it answers")
+            self.start_with(tried, FEW)
             self.begin(tried, ["one", "two"])
             for _ in range(KNOCKS):
                 crowd.enter_context(socket.create_connection(("127.0.0.1", tried.port)))
             job = tried.submit(SPEC, ROWS, rounds=5, cohort=2)
             tried.ctl("backup", tried.root / "backup")
             self.assertEqual(tried.wait_for_job(job)["rounds_done"], 5)
-            self.assertIn("id=few-descriptors", tried.log("coordinator"))
+            self.assertNotIn("id=few-descriptors", tried.log("coordinator"))  # they are enough
             self.assertEqual(tried.status()["connected"], 2)
             self.assert_books_balance(tried)
 
