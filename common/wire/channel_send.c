@@ -296,8 +296,8 @@ static bool send_next(struct trib_channel *channel, size_t first, bool is_last_t
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);
-    __atomic_store_n(&channel->out_ms, channel->frame_out ? trib_clock_mono_ms() : 0,
-                     __ATOMIC_RELAXED);
+    const bool holds_much = channel->frame_out || channel->sealed_out;
+    __atomic_store_n(&channel->out_ms, holds_much ? trib_clock_mono_ms() : 0, __ATOMIC_RELAXED);
     trib_conn_send_parts(channel->conn, &parts);
     return false;
 }
@@ -316,7 +316,7 @@ static void linger(struct trib_channel *channel, enum trib_close_reason reason)
         trib_channel_close(channel, reason);
 }
 
-// Does the peer keep a large buffer for longer than it may?
+// Does the peer keep a large buffer, or a model that was sealed, for longer than it may?
 static bool is_slow(struct trib_frames *frames, const uint64_t *since_ms, uint64_t now_ms)
 {
     const uint64_t since = __atomic_load_n(since_ms, __ATOMIC_RELAXED);
@@ -373,6 +373,6 @@ void trib_channel_work_send(struct trib_channel *channel)
     if (channel->frame_out) {
         trib_frame_give(channel->options.send_frames, channel->frame_out);
         channel->frame_out = NULL;
-        __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
     }
+    __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
 }

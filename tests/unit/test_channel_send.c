@@ -1,10 +1,12 @@
-// A message may come at any moment while a channel sends: before each lock that it takes, one by one.
+// What a channel sends: a message may come at any moment, before each lock that it takes, one by one; and
+// nobody holds what is sent for ever.
 #include "tests/test.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/clock.h"
 #include "common/wire/channel_parts.h"
 #include "common/wire/frames.h"
 #include "common/wire/message.h"
@@ -25,6 +27,8 @@ static struct {
     size_t messages, message_bytes, chunks;
 } moment;
 
+static bool is_stuck; // the peer takes nothing
+
 // Nothing of a network.
 void __wrap_trib_channel_wake(struct trib_channel *woken);
 void __wrap_trib_channel_wake(struct trib_channel *woken)
@@ -36,7 +40,15 @@ size_t __wrap_trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_
 size_t __wrap_trib_conn_send_now(struct trib_conn *conn, const struct trib_conn_parts *parts)
 {
     (void)conn;
-    return parts->head_size + parts->tail_size;
+    return is_stuck ? 0 : parts->head_size + parts->tail_size;
+}
+
+void __wrap_trib_conn_send_parts(struct trib_conn *conn, const struct trib_conn_parts *parts);
+void __wrap_trib_conn_send_parts(struct trib_conn *conn, const struct trib_conn_parts *parts)
+{
+    (void)conn;
+    assert_true(is_stuck);
+    assert_true(parts->head_size > 0);
 }
 
 // The lengths of records instead of records; that there is room for them.
@@ -79,6 +91,27 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
     return __real_pthread_mutex_lock(mutex);
 }
 
+// Closing asks for a run of the work item, which nothing comes of here.
+static void ignore(void *executor, struct trib_work *work)
+{
+    (void)executor;
+    assert_ptr_equal(work, &channel.work);
+}
+
+static void set_up(struct trib_frames *frames)
+{
+    memset(&channel, 0, sizeof(channel));
+    memset(&moment, 0, sizeof(moment));
+    assert_int_equal(pthread_mutex_init(&channel.lock, NULL), 0);
+    channel.items_end = &channel.items;
+    channel.bulks_end = &channel.bulks;
+    channel.options.send_frames = frames;
+    channel.options.receive_frames = frames;
+    channel.options.submit = ignore;
+    channel.session.state = TRIB_SESSION_OPEN;
+    channel.turns = TURNS;
+}
+
 // Sends a model, or only a short message, while one of `size` bytes comes before the lock `comes_at`.
 // False: fewer were taken.
 static bool send_beside(bool has_model, int comes_at, size_t size)
@@ -90,14 +123,7 @@ static bool send_beside(bool has_model, int comes_at, size_t size)
     assert_non_null(blob);
     assert_int_equal(trib_sealed_create(blob, &sealed), TRIB_OK);
     assert_int_equal(trib_frames_create(1, 1, &frames), TRIB_OK);
-    memset(&channel, 0, sizeof(channel));
-    memset(&moment, 0, sizeof(moment));
-    assert_int_equal(pthread_mutex_init(&channel.lock, NULL), 0);
-    channel.items_end = &channel.items;
-    channel.bulks_end = &channel.bulks;
-    channel.options.send_frames = frames;
-    channel.session.state = TRIB_SESSION_OPEN;
-    channel.turns = TURNS;
+    set_up(frames);
     if (has_model)
         assert_int_equal(
             trib_channel_send_sealed(&channel, TRIB_RECORD_MODEL_CHUNK, 0, sealed, 0, CHUNKS),
@@ -145,10 +171,67 @@ static void a_message_may_come_at_any_moment(void **state)
     }
 }
 
+// A peer that takes nothing of a model, and gives a sign of life: it is closed, and the model is let go.
+static void assert_closes(bool in_runs)
+{
+    struct trib_frames *frames = NULL;
+    struct trib_sealed *sealed = NULL;
+    struct trib_blob *blob =
+        trib_blob_take(trib_alloc(CHUNKS * TRIB_CHUNK_SIZE), CHUNKS * TRIB_CHUNK_SIZE);
+    assert_non_null(blob);
+    assert_int_equal(trib_sealed_create(blob, &sealed), TRIB_OK);
+    assert_int_equal(trib_frames_create(1, 1, &frames), TRIB_OK);
+    set_up(frames);
+    is_stuck = true;
+    if (in_runs)
+        assert_int_equal(
+            trib_channel_send_sealed(&channel, TRIB_RECORD_MODEL_CHUNK, 0, sealed, 0, CHUNKS),
+            TRIB_OK);
+    else
+        assert_int_equal(
+            trib_channel_send_blob(&channel, TRIB_RECORD_MODEL_CHUNK, 0, blob, 0, blob->size),
+            TRIB_OK);
+    const uint64_t begun_ms = trib_clock_mono_ms();
+    trib_channel_work_send(&channel);
+    assert_true(channel.is_sending);
+    channel.heard_ms = begun_ms + TRIB_RECORD_MS + 1000;
+    trib_channel_tick(&channel, begun_ms + TRIB_RECORD_MS / 2);
+    assert_false(channel.wants_close);
+    trib_channel_tick(&channel, begun_ms + TRIB_RECORD_MS + 1000);
+    assert_true(channel.wants_close);
+    assert_int_equal(channel.reason, TRIB_CLOSE_SLOW);
+    is_stuck = false;
+    trib_channel_drop_queues(&channel);
+    trib_sealed_unref(channel.sealed_out);
+    if (channel.frame_out)
+        trib_frame_give(frames, channel.frame_out);
+    (void)pthread_mutex_destroy(&channel.lock);
+    trib_frames_destroy(frames);
+    trib_sealed_unref(sealed);
+    trib_blob_unref(blob);
+}
+
+static void who_takes_nothing_of_a_model_is_closed(void **state)
+{
+    (void)state;
+    assert_closes(false);
+    assert_closes(true);
+}
+
+// When all has left nothing is waited for any more, however long the session lasts.
+static void who_took_all_of_it_is_not(void **state)
+{
+    (void)state;
+    assert_false(send_beside(true, 0, SHORT));
+    assert_int_equal(channel.out_ms, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_may_come_at_any_moment),
+        cmocka_unit_test(who_takes_nothing_of_a_model_is_closed),
+        cmocka_unit_test(who_took_all_of_it_is_not),
     };
     return RUN_TESTS(tests);
 }
