@@ -337,11 +337,13 @@ void trib_rounds_conclude(struct trib_server *server, const struct trib_round_ou
         trib_upload_finish_all(server);
         // Privacy is spent as soon as something noised left a device, whatever became of it; after
         // a restart nobody knows how far a masked round had come.
-        bool has_left =
-            run->round.leases[TRIB_LEASE_COUNTED] + run->round.leases[TRIB_LEASE_REFUSED] > 0 ||
-            run->secagg_told == TRIB_ROUND_COLLECTING ||
-            run->round.reason == TRIB_ROUND_REASON_RESTARTED ||
-            run->round.reason == TRIB_ROUND_REASON_STORAGE;
+        bool has_left = run->round.leases[TRIB_LEASE_COUNTED] +
+                                run->round.leases[TRIB_LEASE_PENDING] +
+                                run->round.leases[TRIB_LEASE_REFUSED] >
+                            0 ||
+                        run->secagg_told == TRIB_ROUND_COLLECTING ||
+                        run->round.reason == TRIB_ROUND_REASON_RESTARTED ||
+                        run->round.reason == TRIB_ROUND_REASON_STORAGE;
         if (has_left && !run->is_charged)
             trib_privacy_spend(&active->spent, &run->shape.privacy->encoding, 1);
     }

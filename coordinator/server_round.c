@@ -107,21 +107,24 @@ void trib_rounds_free(struct trib_server *server)
 
 // ---- Sealing
 
-// Every lease as it stands, to be written in one transaction.
+// Every lease as it stands, to be written in one transaction; but for those of updates that are being made
+// durable, which their own operations write.
 struct trib_lease_list *trib_rounds_leases(const struct trib_round_run *run)
 {
     const uint32_t count = run->round.member_count;
     struct trib_lease_list *list = trib_alloc(sizeof(*list) + count * sizeof(list->leases[0]));
     if (!list)
         return NULL;
-    list->count = count;
-    for (uint32_t i = 0; i < count; i++)
-        list->leases[i] = (struct trib_store_lease){.round = run->id,
-                                                    .device = run->members[i].device,
-                                                    .order = i,
-                                                    .state = run->members[i].lease,
-                                                    .code = run->members[i].code,
-                                                    .changed_ms = run->changed_ms[i]};
+    for (uint32_t i = 0; i < count; i++) {
+        if (run->members[i].lease == TRIB_LEASE_PENDING)
+            continue;
+        list->leases[list->count++] = (struct trib_store_lease){.round = run->id,
+                                                                .device = run->members[i].device,
+                                                                .order = i,
+                                                                .state = run->members[i].lease,
+                                                                .code = run->members[i].code,
+                                                                .changed_ms = run->changed_ms[i]};
+    }
     return list;
 }
 

@@ -270,8 +270,8 @@ void trib_upload_answer_old(struct trib_server *server, struct trib_peer *peer,
                             const struct trib_known_row *known);
 
 // ---- server_slot.c
-// The free one that failed least; UINT32_MAX: none.
-uint32_t trib_slots_take(struct trib_round_run *run);
+// The free one that failed least, or that of an upload which broke off; UINT32_MAX: none.
+uint32_t trib_slots_take(struct trib_server *server);
 // A write of it failed. When it is not to be used any more, and too few are, the round is given up.
 void trib_slots_fail(struct trib_server *server, uint32_t slot);
 uint32_t trib_slots_usable(const struct trib_round_run *run); // used or not

@@ -325,7 +325,7 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
                    memcmp(upload->begin.update_id, begin.update_id, TRIB_MSG_ID_SIZE) == 0 &&
                    memcmp(upload->begin.digest, begin.digest, TRIB_DIGEST_SIZE) == 0;
     if (upload && is_under_way(upload->state) &&
-        (code == TRIB_CODE_NONE || code == TRIB_CODE_ALREADY_COUNTED)) {
+        (code == TRIB_CODE_NONE || code == TRIB_CODE_ALREADY_COUNTED || is_hopeless(code))) {
         // It is about to be answered, or counts but is not durable: another one waits for that.
         const bool counts = server->run->members[member].lease == TRIB_LEASE_COUNTED;
         code = is_same || !counts ? TRIB_CODE_RETRY_LATER : TRIB_CODE_ALREADY_COUNTED;
@@ -348,12 +348,18 @@ void trib_upload_begin(struct trib_session_link *session, uint16_t stream, const
             trib_upload_release(server, member);
     }
     if (upload->slot == UINT32_MAX)
-        upload->slot = trib_slots_take(server->run);
+        upload->slot = trib_slots_take(server);
     upload->begin = begin;
     upload->stream = stream;
     upload->state = TRIB_UPLOAD_WAITING;
-    if (upload->slot == UINT32_MAX)
+    if (upload->slot == UINT32_MAX) {
         end_without_slot(server, member);
+        return;
+    }
+    // It is there, so it has its task: after a restart nothing else says so, and what is only offered
+    // is not waited for.
+    (void)!trib_rounds_step(
+        server, &(struct trib_round_input){.event = TRIB_ROUND_EV_TAKE, .member = member});
 }
 
 // ---- End

@@ -172,6 +172,99 @@ static void a_round_with_too_few_slots_is_given_up(void **state)
     assert_books_balance(0);
 }
 
+// The coordinator was started again: what was taken is offered, and whoever does not come back in time is out.
+static void start_again(void)
+{
+    fixture.run.round.state = TRIB_ROUND_PLANNED;
+    trib_round_resume(&fixture.run.round, false, 0);
+    assert_int_equal(fixture.run.round.state, TRIB_ROUND_SELECTING);
+}
+
+static void one_that_came_back_with_its_update_is_waited_for(void **state)
+{
+    (void)state;
+    start_again();
+    upload(7, ours);
+    trib_upload_pump(&fixture.server);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_ACTIVE);
+    const struct trib_round_input tick = {.event = TRIB_ROUND_EV_TICK};
+    assert_int_equal(trib_round_step(&fixture.run.round, &tick, 1001), TRIB_OK);
+    assert_int_equal(fixture.run.round.state, TRIB_ROUND_COLLECTING);
+    assert_int_equal(fixture.members[7].lease, TRIB_LEASE_TAKEN);
+    assert_int_equal(fixture.members[8].lease, TRIB_LEASE_EXPIRED);
+}
+
+// Of one whose lease is over first.
+static void the_slot_of_what_broke_off_is_given_to_another(void **state)
+{
+    (void)state;
+    leave_slots(2);
+    start_again();
+    for (uint32_t i = 7; i < 9; i++) {
+        upload(i, ours);
+        trib_upload_session_gone(&fixture.sessions[i]);
+        assert_int_equal(fixture.uploads[i].state, TRIB_UPLOAD_BROKEN);
+    }
+    step(TRIB_ROUND_EV_RELEASE, 0, 8);
+    const uint32_t slot = fixture.uploads[8].slot;
+    upload(20, ours);
+    assert_int_equal(fixture.uploads[20].state, TRIB_UPLOAD_WAITING);
+    assert_int_equal(fixture.uploads[20].slot, slot);
+    assert_int_equal(fixture.uploads[8].slot, UINT32_MAX);
+    upload(21, ours);
+    assert_int_equal(fixture.uploads[21].state, TRIB_UPLOAD_WAITING);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_NONE); // it begins anew
+    upload(7, ours);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 1); // for others have them now
+    assert_books_balance(2);
+}
+
+// What is on its way to the disk will be told ACCEPTED, whatever becomes of the round: it is paid for.
+static void one_that_is_being_made_durable_is_charged(void **state)
+{
+    (void)state;
+    static struct trib_active_job job;
+    static struct trib_privacy_plan privacy;
+    static struct trib_version head;
+    static struct trib_server_op *ended;
+    memset(&job, 0, sizeof(job));
+    privacy.encoding = fixture.encoding;
+    fixture.server.job = &job;
+    fixture.server.head = &head;
+    fixture.run.shape.privacy = &privacy;
+    fixture.run.round.plan.accepted_min = 2;
+    upload_whole(7);
+    trib_upload_pump(&fixture.server);
+    assert_int_equal(fixture.members[7].lease, TRIB_LEASE_PENDING);
+    struct trib_server_op *accept = submitted;
+    const struct trib_round_input tick = {.event = TRIB_ROUND_EV_TICK};
+    assert_int_equal(trib_round_step(&fixture.run.round, &tick, 1001), TRIB_OK);
+    assert_int_equal(fixture.run.round.state, TRIB_ROUND_ABANDONED);
+    trib_rounds_end(&fixture.server);
+    ended = submitted;
+    assert_ptr_not_equal(ended, accept);
+    assert_int_equal(job.spent.rounds, 1);
+    struct trib_lease_list *leases = trib_rounds_leases(&fixture.run);
+    assert_int_equal(leases->count, DEVICES - 1); // its own is written with it
+    free(leases);
+    accept->op.result = TRIB_OK;
+    accept->finish(&fixture.server, accept);
+    assert_int_equal(fixture.answered[TRIB_CODE_ACCEPTED], 1);
+    trib_known_forget(&fixture.server);
+}
+
+// All of it is there and good; the device begins once more, with a lie that ends nothing.
+static void one_that_waits_for_its_turn_hears_no_last_word(void **state)
+{
+    (void)state;
+    upload_whole(7);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_HELD);
+    upload(7, theirs);
+    assert_int_equal(fixture.answered[TRIB_CODE_RETRY_LATER], 1);
+    assert_int_equal(fixture.answered[TRIB_CODE_ARCH_MISMATCH], 0);
+    assert_int_equal(fixture.members[7].lease, TRIB_LEASE_TAKEN);
+}
+
 // The connection goes after a write that failed: what the slot has is not gone on with.
 static void a_failed_write_is_not_forgotten_with_its_connection(void **state)
 {
@@ -245,6 +338,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_finds_no_slot_is_out_of_the_round, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_round_with_too_few_slots_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_came_back_with_its_update_is_waited_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_slot_of_what_broke_off_is_given_to_another, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_that_is_being_made_durable_is_charged, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_that_waits_for_its_turn_hears_no_last_word, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_failed_write_is_not_forgotten_with_its_connection, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(every_upload_that_begins_ends_once, set_up, tear_down),
