@@ -213,8 +213,12 @@ enum trib_err trib_state_enrolment_load(const char *dir, struct trib_state_enrol
     if (err)
         return err;
     if (!trib_file_exists(path)) {
-        TRIB_ERROR("%s: this device is not enrolled; run: tributary-client enrol TOKEN --state %s",
-                   dir, dir);
+        if (errno == ENOENT)
+            TRIB_ERROR(
+                "%s: this device is not enrolled; run: tributary-client enrol TOKEN --state %s",
+                dir, dir);
+        else
+            TRIB_ERROR("%s: %s", path, strerror(errno));
         return TRIB_ERR_STATE;
     }
     trib_conf_init(&conf);

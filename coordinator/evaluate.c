@@ -1,10 +1,13 @@
 #include "coordinator/evaluate.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/math/train.h"
 #include "common/math/yardstick.h"
@@ -164,6 +167,13 @@ failed:
     return err;
 }
 
+void trib_held_out_unreadable(const char *path, enum trib_err err, char *why, size_t why_size)
+{
+    const bool is_there = trib_file_exists(path);
+    (void)snprintf(why, why_size, "%s: held-out data cannot be read (%s)", path,
+                   is_there ? trib_err_text(err) : strerror(errno));
+}
+
 enum trib_err trib_evaluator_create(const struct trib_data_config *data,
                                     const struct trib_model *model,
                                     const struct trib_evaluator_plan *plan,
@@ -185,8 +195,7 @@ enum trib_err trib_evaluator_create(const struct trib_data_config *data,
     }
     enum trib_err err = trib_data_open(data, data->test, data->test_labels, 0, &dataset);
     if (err) {
-        (void)snprintf(why, why_size, "%s: held-out data cannot be read (%s)", data->test,
-                       trib_err_text(err));
+        trib_held_out_unreadable(data->test, err, why, why_size);
         return err == TRIB_ERR_IO ? TRIB_ERR_DATA
                                   : err; // a file that is not there is no use either
     }

@@ -17,9 +17,11 @@
 #include "common/base/rand.h"
 #include "common/base/sign.h"
 #include "common/base/wipe.h"
+#include "common/wire/link.h"
 #include "coordinator/identity.h"
 #include "coordinator/keys.h"
 #include "coordinator/restore.h"
+#include "coordinator/roles.h"
 #include "coordinator/roster.h"
 #include "coordinator/server.h"
 
@@ -74,6 +76,14 @@ static int cmd_init(const struct trib_command *command, int argc, char **argv)
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
 
+    const char *const urls[] = {listen, url};
+    for (size_t i = 0; i < 2; i++) {
+        if (urls[i] && !trib_link_url_is_good(urls[i])) {
+            (void)fprintf(stderr, "--%s %s: want " TRIB_LINK_URL_FORM "\n", i ? "url" : "listen",
+                          urls[i]);
+            return TRIB_EXIT_USAGE;
+        }
+    }
     struct trib_identity identity;
     char key[TRIB_KEY_TEXT_SIZE];
     trib_crypto_init();
@@ -115,6 +125,7 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     if (code)
         return code;
     trib_core_forbid();
+    trib_role_lists_open();
 
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); // a file at the size limit is a failed write, not our end

@@ -23,18 +23,19 @@ struct trib_peer {
     struct trib_store_device row; // is_revoked is guarded by the directory's lock
     // ----
     struct trib_session_link *live; // NULL: not connected
-    uint64_t gone_ms;               // when it was last seen to leave; start-up counts as leaving
-    uint64_t seen_ms;               // wall clock: when it was last there, if it is not connected
-    uint64_t version;               // last one it said it has
-    enum trib_code declined;        // why it last did not take a task, or left it
-    enum trib_code install_code;    // what became of the last version it was offered
-    bool has_key_sequence;          // it has said which of our keys it pins, since the start:
-    uint64_t key_sequence;          // those of this statement
-    enum trib_code keys_code;       // what became of the last that it was told of
-    uint64_t conflict_round;        // the newest round when its last conflict was recorded
-    uint64_t twins;                 // times that its key was found in two live sessions
-    uint64_t twin_ms;               // when that was last recorded; 0: never
-    bool is_asking;                 // the store is asked about an update of before
+    uint64_t gone_ms; // when it was last seen to leave, as at the start; 0: it never was there
+    uint64_t seen_ms; // wall clock: when it was last there, if it is not connected
+    uint64_t version; // last one it said it has
+    enum trib_code declined;     // why it last did not take a task, or left it
+    bool has_declined;           // the last task that it was offered
+    enum trib_code install_code; // what became of the last version it was offered
+    bool has_key_sequence;       // it has said which of our keys it pins, since the start:
+    uint64_t key_sequence;       // those of this statement
+    enum trib_code keys_code;    // what became of the last that it was told of
+    uint64_t conflict_round;     // the newest round when its last conflict was recorded
+    uint64_t twins;              // times that its key was found in two live sessions
+    uint64_t twin_ms;            // when that was last recorded; 0: never
+    bool is_asking;              // the store is asked about an update of before
 };
 
 enum trib_verdict {

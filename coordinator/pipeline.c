@@ -9,6 +9,7 @@
 #include "common/base/json_read.h"
 #include "common/base/log.h"
 #include "common/data/prepare_dataset.h"
+#include "coordinator/evaluate.h"
 
 #define TRIB_LOG_MODULE "job"
 
@@ -44,8 +45,7 @@ static enum trib_err open_held_out(const struct trib_data_config *config,
     }
     enum trib_err err = trib_data_open(&values, config->test, config->test_labels, 0, ret_values);
     if (err)
-        (void)snprintf(why, why_size, "%s: held-out data cannot be read (%s)", config->test,
-                       trib_err_text(err));
+        trib_held_out_unreadable(config->test, err, why, why_size);
     return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err;
 }
 

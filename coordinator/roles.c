@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 
@@ -144,6 +145,12 @@ void trib_role_peer_look_up(struct trib_role_peer *peer, uint64_t uid, uint64_t 
                 peer->gids[peer->gid_count++] = groups[i];
         }
     }
+}
+
+void trib_role_lists_open(void)
+{
+    struct trib_role_peer self;
+    trib_role_peer_look_up(&self, getuid(), getgid());
 }
 
 enum trib_role trib_role_of(const struct trib_roles *roles, uint64_t owner,

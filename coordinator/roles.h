@@ -54,6 +54,10 @@ struct trib_role_peer {
     char name[TRIB_ROLE_NAME_SIZE];      // of the user, or "uid 1001" when it has none
 };
 
+// At the start of a process: the C library opens the machine's lists when it is first asked, and ends the
+// process when there is no memory for that. Better now than in the middle of a round.
+void trib_role_lists_open(void);
+
 // From the ids of the connection and the machine's lists of users and groups, which may be
 // elsewhere: this may wait. `is_known` is up to the caller.
 void trib_role_peer_look_up(struct trib_role_peer *peer, uint64_t uid, uint64_t gid);

@@ -303,6 +303,29 @@ static void check_twins(struct trib_admin_reply *reply, const struct trib_server
     check(reply, "device keys", !first, first ? text : "none was alive in two places");
 }
 
+// Devices that are there and do not do what they are asked: one may have its reasons.
+static void check_tasks(struct trib_admin_reply *reply, const struct trib_server *server)
+{
+    char text[256];
+    size_t ready = 0;
+    size_t count = 0;
+    const struct trib_peer *first = NULL;
+    for (size_t i = trib_peers_count(server->peers); i-- > 0;) {
+        const struct trib_peer *peer = trib_peers_at(server->peers, i);
+        ready += peer->live != NULL;
+        if (!peer->live || !peer->has_declined)
+            continue;
+        first = peer;
+        count++;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%zu of %zu connected devices declined their last task, %s with %s: devices ls",
+                   count, ready, first ? first->row.name : "",
+                   first ? trib_code_text(first->declined) : "");
+    check(reply, "tasks", count == 0 || count < ready,
+          first ? text : "no device declined its last");
+}
+
 void trib_cmd_doctor(struct trib_admin_call *call)
 {
     struct trib_server *server = trib_admin_server(call);
@@ -330,6 +353,7 @@ void trib_cmd_doctor(struct trib_admin_call *call)
         refused = refused || server->counters.install_refused[i] > 0;
     check(&reply, "models on devices", !refused,
           refused ? "some devices refused a version: devices ls" : "no device refused a version");
+    check_tasks(&reply, server);
     const struct trib_active_job *job = server->job;
     const struct trib_round_run *run = server->run;
     bool waits = job && job->row.state == TRIB_JOB_ACTIVE && ready < job->job.accepted_min &&

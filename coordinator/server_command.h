@@ -46,6 +46,10 @@ struct trib_query {
     struct trib_peer *peer;
 };
 
+// What comes behind "... could not be stored".
+#define TRIB_UNSTORED \
+    ": the coordinator's log says why (a full disk?); it ends, and goes on when it is started"
+
 // NULL: out of memory, and answered.
 struct trib_query *trib_query_create(struct trib_admin_call *call,
                                      enum trib_err (*ask)(struct trib_query *,

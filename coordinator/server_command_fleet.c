@@ -107,7 +107,8 @@ static void token_answer(struct trib_server *server, struct trib_server_op *op)
     if (q->is_again && op->op.result == TRIB_ERR_STATE) { // it came while we were asked
         trib_admin_fail(&q->reply, TRIB_EXIT_USAGE, HAS_DEVICE);
     } else if (op->op.result || trib_peers_token_add(server->peers, &q->row.token)) {
-        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the token could not be stored");
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL,
+                        "the token could not be stored" TRIB_UNSTORED);
     } else {
         trib_token_write(&q->secret, text);
         (void)trib_admin_row_add(&q->reply);
@@ -198,9 +199,9 @@ static void approve_answer(struct trib_server *server, struct trib_server_op *op
     struct trib_query *q = (struct trib_query *)op;
     struct trib_peer *peer;
     if (op->op.result || trib_peers_add(server->peers, &q->row.device, NULL, &peer)) {
-        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the device could not be stored");
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL,
+                        "the device could not be stored" TRIB_UNSTORED);
     } else {
-        peer->gone_ms = trib_clock_mono_ms();
         trib_peers_pending_drop(server->peers, peer->row.key);
         TRIB_INFO("device=%s enrolled by=approval", peer->row.name);
         (void)trib_admin_row_add(&q->reply);
@@ -246,7 +247,8 @@ static void revoke_answer(struct trib_server *server, struct trib_server_op *op)
     struct trib_peer *peer = q->peer;
     TRIB_CRASH_POINT("revoke.durable");
     if (op->op.result) {
-        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the revocation could not be stored");
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL,
+                        "the revocation could not be stored" TRIB_UNSTORED);
     } else {
         struct trib_session_link *session = peer->live;
         uint32_t member = trib_rounds_member(server, peer);

@@ -39,7 +39,7 @@ static void submit_answer(struct trib_server *server, struct trib_server_op *op)
                         trib_admin_request_of(q->call)->body_name, q->refusal);
     } else if (op->op.result || server->job) {
         trib_jobs_free(q->job);
-        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the job could not be stored");
+        trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the job could not be stored" TRIB_UNSTORED);
     } else {
         q->job->id = q->row.job.id;
         q->job->row = q->row.job;
@@ -203,8 +203,10 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
     if (!err) {
         const enum trib_curve_shape shape = trib_curve_judge(&view.curve);
         trib_admin_text(&q->reply, "diagnosis", trib_curve_text(shape));
-        trib_admin_text(&q->reply, "advice",
-                        q->b == TRIB_JOB_REFUSED ? trib_gate_advice : trib_curve_advice(shape));
+        const char *advice = trib_curve_advice(shape);
+        if (q->b == TRIB_JOB_REFUSED)
+            advice = trib_gate_advice;
+        trib_admin_text(&q->reply, "advice", q->b == TRIB_JOB_FAILED ? NULL : advice);
     }
     trib_curve_fini(&view.curve);
     return err;

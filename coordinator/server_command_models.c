@@ -203,7 +203,9 @@ static void model_query(struct trib_admin_call *call,
         version = 0;
     if (version == 0) {
         trib_command_fail(call, TRIB_EXIT_USAGE,
-                          "want the number of a version, or latest (models ls)");
+                          strcmp(word, "latest") == 0
+                              ? "there is no version yet"
+                              : "want the number of a version, or latest (models ls)");
         return;
     }
     struct trib_query *q = trib_query_create(call, ask);

@@ -97,7 +97,7 @@ static void load_finish(struct trib_server *server, struct trib_server_op *op)
     if (op->op.result == TRIB_ERR_AUTH) {
         trib_admin_fail(&reply, TRIB_EXIT_USAGE, "%s", load->text.why);
     } else if (op->op.result) {
-        trib_admin_fail(&reply, TRIB_EXIT_INTERNAL, "the roster could not be stored");
+        trib_admin_fail(&reply, TRIB_EXIT_INTERNAL, "the roster could not be stored" TRIB_UNSTORED);
     } else {
         for (size_t i = 0; i < load->roster.count; i++) {
             struct trib_store_device *row = &load->peers[i]->row;

@@ -99,7 +99,6 @@ static void enrol_finish(struct trib_server *server, struct trib_server_op *serv
         if (trib_peers_add(server->peers, &op->row, op->has_token ? op->token_id : NULL, &peer)) {
             trib_server_stop_failed(server);
         } else {
-            peer->gone_ms = trib_clock_mono_ms();
             TRIB_INFO("device=%s enrolled by=%s", op->row.name, op->has_token ? "token" : "list");
             answer_op(server, op, TRIB_CODE_ACCEPTED, op->row.name);
         }

@@ -373,6 +373,7 @@ static void job_over(struct trib_server *server, const struct trib_store_job *ro
         trib_rounds_sweep_moments(server, server->job->moments_version);
     trib_jobs_free(server->job);
     server->job = NULL;
+    server->old_seen = 0; // versions that it might have come back to may go
 }
 
 static void finished(struct trib_server *server, struct trib_server_op *server_op)
@@ -444,6 +445,12 @@ void trib_jobs_finish(struct trib_server *server)
     if (trib_jobs_waits_for_pipeline(active) &&
         rule == TRIB_STOP_ROUNDS) { // lost passes took them all
         trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NO_STATISTICS);
+        return;
+    }
+    // A step of Newton's that is refused leaves the version as it is, and is no failure.
+    if (rule == TRIB_STOP_ROUNDS && !active->newton &&
+        server->head->manifest.version <= active->row.start_version) {
+        trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_LEARNT_NOTHING);
         return;
     }
     const bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;

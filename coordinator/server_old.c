@@ -39,7 +39,8 @@ static void drop_finish(struct trib_server *server, struct trib_server_op *serve
     server->old_in_flight = false;
     if (!op->op.op.result) {
         server->old = op->old;
-        if (op->old.count < TRIB_STORE_OLD_MAX)
+        const uint64_t job = server->job ? server->job->id : 0; // one that has ended holds nothing
+        if (op->old.count < TRIB_STORE_OLD_MAX && op->pins.job == job)
             server->old_seen = op->head;
     }
     free(op);

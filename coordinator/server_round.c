@@ -226,6 +226,7 @@ void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *da
     uint32_t member = trib_rounds_member(server, session->peer);
     if (member == UINT32_MAX || server->run->id != reply.round_id)
         return; // late
+    session->peer->has_declined = reply.code != TRIB_CODE_ACCEPTED;
     if (reply.code == TRIB_CODE_ACCEPTED) {
         (void)!trib_rounds_step(
             server, &(struct trib_round_input){.event = TRIB_ROUND_EV_TAKE, .member = member});

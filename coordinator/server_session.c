@@ -87,7 +87,8 @@ bool trib_server_is_present(const struct trib_server *server, const struct trib_
     (void)server;
     if (peer->row.is_revoked)
         return false;
-    return (peer->live && peer->live->is_ready) || now_ms < peer->gone_ms + TRIB_SERVER_SETTLE_MS;
+    return (peer->live && peer->live->is_ready) ||
+           (peer->gone_ms > 0 && now_ms < peer->gone_ms + TRIB_SERVER_SETTLE_MS);
 }
 
 // On a worker thread.

@@ -165,9 +165,9 @@ struct trib_server {
     size_t backups;                    // that copy files now
     struct trib_store_old old; // versions that are dropped, and whose files are not removed yet
     bool old_in_flight;
-    uint64_t old_seen;                   // the newest version when all that may go had gone
-    bool disk_is_full;                   // the last round could not be opened for want of room
-    uint64_t disk_next_ms;               // when it is tried again without a job
+    uint64_t old_seen;     // the newest version when all that may go had gone; 0: look again
+    bool disk_is_full;     // the last round could not be opened for want of room
+    uint64_t disk_next_ms; // when it is tried again without a job
     struct trib_audit_check audit_check; // the pass through the log that is under way
     bool audit_has_begun, audit_in_flight;
     bool audit_is_broken;   // what the last whole pass found,
@@ -435,6 +435,7 @@ void trib_jobs_free(struct trib_active_job *job);
 void trib_jobs_start(struct trib_server *server);
 // Is it time for the job to end (stop.h)?
 #define TRIB_JOB_NO_STATISTICS       "the pipeline's statistics could not be gathered"
+#define TRIB_JOB_LEARNT_NOTHING      "no round made a version: rounds ls and devices ls say why"
 #define TRIB_JOB_NOTHING_TO_EVALUATE "the pipeline leaves no rows to evaluate on; see the log"
 enum trib_stop_rule trib_jobs_stop_rule(const struct trib_server *server);
 // Does the job end by this rule now, or is its newest version measured on devices first?

@@ -42,7 +42,7 @@ TRIB_CHECKED enum trib_err trib_file_write_two(const char *path, const void *hea
 // Remove a file and fsync its directory. A file that is not there is fine.
 TRIB_CHECKED enum trib_err trib_file_remove(const char *path);
 
-bool trib_file_exists(const char *path);
+bool trib_file_exists(const char *path); // errno says why not: ENOENT, or it cannot be looked at
 
 // Make `path` if it is not there (its parent must be), and fsync the parent.
 TRIB_CHECKED enum trib_err trib_dir_make(const char *path, mode_t mode);

@@ -1,5 +1,6 @@
 #include "common/base/keyfile.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,7 +76,10 @@ enum trib_err trib_keyfile_read(const char *path, const struct trib_keyfile_line
     struct stat info;
 
     if (stat(path, &info)) {
-        TRIB_ERROR("%s: there are no keys here", path);
+        if (errno == ENOENT)
+            TRIB_ERROR("%s: there are no keys here", path);
+        else
+            TRIB_ERROR("%s: %s", path, strerror(errno));
         return TRIB_ERR_STATE;
     }
     if (info.st_mode & (S_IRWXG | S_IRWXO)) {

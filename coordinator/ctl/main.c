@@ -236,9 +236,13 @@ static int cmd_backup(const struct trib_command *command, int argc, char **argv)
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     char *here = getcwd(NULL, 0); // the coordinator has another working directory
-    enum trib_err err = argv[0][0] == '/' ? trib_path_join(path, "/", argv[0] + 1)
-                        : here            ? trib_path_join(path, here, argv[0])
-                                          : TRIB_ERR_IO;
+    const bool is_whole = argv[0][0] == '/';
+    enum trib_err err = here ? TRIB_OK : TRIB_ERR_IO;
+    if (is_whole)
+        err =
+            snprintf(path, sizeof(path), "%s", argv[0]) > TRIB_PATH_MAX ? TRIB_ERR_LIMIT : TRIB_OK;
+    else if (!err)
+        err = trib_path_join(path, here, argv[0]);
     free(here);
     if (err)
         return TRIB_EXIT_USAGE;

@@ -22,6 +22,7 @@
 #include "coordinator/ctl/call.h"
 #include "coordinator/identity.h"
 #include "coordinator/job.h"
+#include "coordinator/roles.h"
 #include "coordinator/server.h"
 #include "coordinator/server_state.h"
 #include "coordinator/store.h"
@@ -223,6 +224,8 @@ static int run_side(void *user)
     side_of_process = side;
     (void)signal(SIGTERM, on_stop);
     trib_log_set_sink(take_line, NULL);
+    if (side->which == RIG_COORDINATOR)
+        trib_role_lists_open(); // as main does
     if (rig->on_start)
         rig->on_start(rig->user, side->which);
     fault_arm(is_victim ? &rig->fault : &(struct fault){.kind = FAULT_NONE});

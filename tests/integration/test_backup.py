@@ -16,6 +16,7 @@ class BackupTest(fleet.Case):
     def back_up(self, tried, *options):
         rows = tried.ctl("backup", tried.root / "backup", *options)
         self.assertEqual(len(rows), 1)
+        self.assertEqual(rows[0]["backup"], str(tried.root / "backup"))
         return rows[0]
 
     def restore(self, tried, target="again", *options):

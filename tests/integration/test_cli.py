@@ -76,6 +76,31 @@ class CommandLineTest(fleet.Case):
             self.assertEqual(tried.status()["devices"], 0)
             self.assertEqual(tried.end("coordinator"), 0)
 
+    def test_an_address_that_is_none_is_refused_before_there_are_keys(self):
+        with fleet.Fleet() as tried:
+            for option, wrong in [("--listen", "127.0.0.1:7421"), ("--listen", "tcp://127.0.0.1"),
+                                  ("--url", "foo")]:
+                done = fleet.run("tributary-coordinator", "init", tried.root / "hub", option, wrong)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn(f"{option} {wrong}: want tcp://ADDRESS:PORT", done.stderr)
+            self.assertFalse((tried.root / "hub").exists())
+
+    def test_what_cannot_be_looked_at_is_not_called_absent(self):
+        with fleet.Fleet() as tried:
+            (tried.root / "file").write_text("")
+            for program, words in [("tributary-client", ["status", tried.root / "file"]),
+                                   ("tributary-coordinator", ["run", tried.root / "file"])]:
+                done = fleet.run(program, *words)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn("Not a directory", done.stderr)
+
+    def test_the_latest_of_no_versions_is_said_to_be_none(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            done = tried.try_ctl("models", "show", "latest")
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("there is no version yet", done.stderr)
+
     def test_a_wrong_configuration_is_named_with_its_line(self):
         with fleet.Fleet() as tried:
             path = tried.dir / "tributary.ini"

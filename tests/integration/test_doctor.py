@@ -37,7 +37,7 @@ class DoctorTest(fleet.Case):
         self.assertTrue(all(row["ok"] for row in hops), hops)
         self.assertEqual([row["hop"] for row in hops],
                          ["admin socket", "fleet port", "disk", "store", "audit log", "held-out data",
-                          "enrolment", "roster", "devices", "device keys", "models on devices",
+                          "enrolment", "roster", "devices", "device keys", "models on devices", "tasks",
                           "job"])
 
     # ---- On the way to the coordinator
@@ -92,6 +92,27 @@ class DoctorTest(fleet.Case):
             self.assertIn(f"not for uid {NOBODY}", foreign.stderr)
 
     # ---- Behind it
+
+    def test_devices_that_decline_are_named_and_a_job_says_that_it_learnt_nothing(self):
+        """What a newcomer forgets: a device allows no privacy mode off unless its owner says so."""
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for name, modes in [("careful", "distributed"), ("bold", "off")]:
+                tried.add_device(name, ROWS, modes=modes)
+            tried.start_device("careful")
+            tried.wait_connected(1)
+            job = tried.submit(SPEC, ROWS, rounds=2, cohort=1)
+            fleet.wait_until(lambda: tried.ctl("jobs", "show", job)[0]["state"] == "failed", "it ends")
+            ended = tried.ctl("jobs", "show", job)[0]
+            self.assertEqual(ended["reason"],
+                             "no round made a version: rounds ls and devices ls say why")
+            self.assertIsNone(ended["advice"])
+            self.assert_names(tried, "tasks", "1 of 1 connected devices declined", "careful",
+                              "DECLINED_POLICY")
+            tried.start_device("bold")
+            tried.wait_connected(2)
+            tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=2, cohort=1, over_selection=2))
+            self.assert_well(tried)  # one of two may have its reasons
 
     def test_each_hop_of_a_fleet_that_is_being_set_up_is_named_until_all_are_well(self):
         with fleet.Fleet() as tried:

@@ -123,6 +123,19 @@ class EnrolTest(fleet.Case):
             fleet.wait_until(lambda: tried.try_ctl("devices", "token", "--name", "late").returncode == 0,
                              "the name is free")
 
+    def test_who_has_only_enrolled_is_not_waited_for(self):
+        with self.watched_fleet() as (tried, _):
+            for name in ["one", "other"]:
+                tried.add_device(name, ["1,1,0", "9,9,1"])
+            tried.start_device("one")
+            tried.wait_connected(1)
+            for i in range(5):
+                self.assert_enrols(tried.enrol(tried.token("--name", f"new{i}"), f"new{i}"))
+            tried.wait_for_job(tried.submit("2 - dense 2 softmax", ["1,1,0"], rounds=3, cohort=1))
+            asked = {lease["device"] for row in tried.ctl("rounds", "ls")
+                     for lease in tried.ctl("rounds", "show", row["id"])}
+            self.assertEqual(asked, {"one"})
+
     # ---- The allow-list
 
     def test_a_listed_key_enrols_once_it_is_listed(self):

@@ -72,6 +72,23 @@ class OldVersionsTest(fleet.Case):
             tried.start_coordinator()
             self.assertGreater(tried.status()["version"], int(whole["version"].split(".")[1]))
 
+    def test_what_a_job_held_goes_when_it_ends(self):
+        """It ends without a new version, after all that might go beside it had gone."""
+        with fleet.Fleet() as tried:
+            self.begin(tried, 3)
+            job = tried.submit(SPEC, ROWS, rounds=5000, cohort=1, learning_rate=0.01)
+            fleet.wait_until(lambda: tried.status()["version"] >= 6, "there are versions")
+            tried.ctl("jobs", "pause", job)
+            fleet.wait_until(lambda: not tried.status()["round"], "no round is open")
+            # The newest three, what it started from, and its best one, which may be one of them.
+            def few():
+                held = [row["version"] for row in self.kept(tried)[1]]
+                return held if len(held) <= 5 else None
+            held = fleet.wait_until(few, "the rest is gone")
+            self.assertEqual(held[0], 1)
+            tried.ctl("jobs", "cancel", job)
+            self.assertEqual([row["version"] for row in self.settle_at(tried, 3)], held[-3:])
+
     def with_start(self, tried, version):
         path = tried.write_job(SPEC, ROWS, rounds=1, cohort=1, learning_rate=0.01)
         path.write_text(path.read_text().replace("[model]\n", f"[model]\ninit_version = {version}\n"))

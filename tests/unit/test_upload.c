@@ -192,6 +192,7 @@ static void one_that_came_back_with_its_update_is_waited_for(void **state)
     assert_int_equal(fixture.run.round.state, TRIB_ROUND_COLLECTING);
     assert_int_equal(fixture.members[7].lease, TRIB_LEASE_TAKEN);
     assert_int_equal(fixture.members[8].lease, TRIB_LEASE_EXPIRED);
+    trib_upload_session_gone(&fixture.sessions[7]);
 }
 
 // Of one whose lease is over first.
