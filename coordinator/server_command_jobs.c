@@ -162,6 +162,7 @@ static void put_job(void *user, const struct trib_store_job *job)
         return;
     q->found = true;
     q->b = job->state;
+    q->c = job->reason && strcmp(job->reason, TRIB_JOB_LEARNT_NOTHING) == 0;
     trib_clock_text(job->submitted_ms, when);
     (void)trib_admin_row_add(&q->reply);
     trib_admin_number(&q->reply, "job", job->id);
@@ -206,7 +207,7 @@ static enum trib_err ask_jobs(struct trib_query *q, struct trib_store *store)
         const char *advice = trib_curve_advice(shape);
         if (q->b == TRIB_JOB_REFUSED)
             advice = trib_gate_advice;
-        trib_admin_text(&q->reply, "advice", q->b == TRIB_JOB_FAILED ? NULL : advice);
+        trib_admin_text(&q->reply, "advice", q->b == TRIB_JOB_FAILED || q->c ? NULL : advice);
     }
     trib_curve_fini(&view.curve);
     return err;

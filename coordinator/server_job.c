@@ -447,14 +447,14 @@ void trib_jobs_finish(struct trib_server *server)
         trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_NO_STATISTICS);
         return;
     }
-    // A step of Newton's that is refused leaves the version as it is, and is no failure.
-    if (rule == TRIB_STOP_ROUNDS && !active->newton &&
-        server->head->manifest.version <= active->row.start_version) {
-        trib_jobs_end(server, TRIB_JOB_FAILED, TRIB_JOB_LEARNT_NOTHING);
-        return;
-    }
     const bool has_target = active->job.config.target_metric != TRIB_JOB_METRIC_NONE;
     const bool missed = has_target && rule != TRIB_STOP_TARGET;
+    // There is nothing of the job's to be judged, or to stay. Of Newton's there may be steps that were refused.
+    if (rule == TRIB_STOP_ROUNDS && !active->newton &&
+        server->head->manifest.version <= active->row.start_version) {
+        trib_jobs_end(server, missed ? TRIB_JOB_MISSED : TRIB_JOB_DONE, TRIB_JOB_LEARNT_NOTHING);
+        return;
+    }
     submit_end(server, missed ? TRIB_JOB_MISSED : TRIB_JOB_DONE,
                missed && rule == TRIB_STOP_ROUNDS ? "the target was not reached"
                                                   : trib_stop_reason(rule),
