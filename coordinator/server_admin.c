@@ -1,5 +1,6 @@
 // The admin socket: one request a connection, read on nng's threads, answered by the state thread.
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ enum {
 };
 
 struct trib_admin_call {
-    struct trib_server_event event; // first: posted when the request is whole, and when it is over
+    struct trib_server_event event; // first: posted when it comes, and when the request is whole
+    struct trib_server_event over;  // posted when it is over, perhaps before the other was taken
     struct trib_server *server;
     struct trib_conn *conn;
     struct trib_buf in;
@@ -49,7 +51,8 @@ static void close_call(struct trib_admin_call *call)
 
 static void call_over(struct trib_server *server, struct trib_server_event *event)
 {
-    struct trib_admin_call *call = (struct trib_admin_call *)event;
+    struct trib_admin_call *call =
+        (struct trib_admin_call *)(void *)((char *)event - offsetof(struct trib_admin_call, over));
     server->admins_open--;
     if (server->admin) // else we stop
         trib_listener_release(server->admin);
@@ -65,8 +68,8 @@ static void call_over(struct trib_server *server, struct trib_server_event *even
 static void call_closed(void *user)
 {
     struct trib_admin_call *call = user;
-    call->event.handle = call_over;
-    trib_server_post(call->server, &call->event);
+    call->over.handle = call_over;
+    trib_server_post(call->server, &call->over);
 }
 
 static void call_heard(struct trib_server *server, struct trib_server_event *event)
