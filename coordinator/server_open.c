@@ -271,7 +271,8 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     if (err)
         goto failed;
     err = TRIB_ERR_NOMEM;
-    run->capacity = (uint32_t)run->candidate_count;
+    // Also of those that were revoked meanwhile: a round that goes on after a restart has them as members.
+    run->capacity = (uint32_t)trib_peers_count(server->peers);
     run->members = trib_alloc_array(run->capacity, sizeof(*run->members));
     run->uploads = trib_alloc_array(run->capacity, sizeof(*run->uploads));
     run->changed_ms = trib_alloc_array(run->capacity, sizeof(*run->changed_ms));

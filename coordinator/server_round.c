@@ -367,8 +367,11 @@ static void take_lease(void *user, const struct trib_store_lease *lease, const c
     struct recovery *recovery = user;
     struct trib_round_run *run = recovery->server->run;
     (void)name;
-    if (run->round.member_count >= run->capacity)
+    if (run->round.member_count >= run->capacity) {
+        TRIB_ERROR("id=store-corrupt the open round has more members than there are devices");
+        recovery->err = TRIB_ERR_CORRUPT;
         return;
+    }
     run->changed_ms[run->round.member_count] = lease->changed_ms;
     run->uploads[run->round.member_count].is_over =
         trib_leases_is_over((enum trib_lease_state)lease->state);
@@ -413,6 +416,8 @@ static enum trib_err resume_run(struct trib_server *server, struct recovery *rec
     enum trib_err err = trib_run_create(server, row->id, row->number, &server->run);
     if (!err)
         err = trib_store_leases(server->store, row->id, take_lease, recovery);
+    if (!err)
+        err = recovery->err;
     if (!err && recovery->is_lost)
         return trib_segment_create(server->updates_dir, row->id, server->run->rule.packed_size,
                                    server->run->plan.offers, &server->run->segment);

@@ -257,6 +257,15 @@ static bool seal_next(struct trib_channel *channel, size_t room, uint8_t *out, s
     return !err;
 }
 
+// All of a run has left, or there was none; nobody is waited for any more unless he has a buffer.
+static void let_sealed_go(struct trib_channel *channel)
+{
+    trib_sealed_unref(channel->sealed_out);
+    channel->sealed_out = NULL;
+    if (!channel->frame_out)
+        __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
+}
+
 // Seal what waits, as much as there is room for, and give it to the connection. True: all of it
 // has left already. Otherwise the work item runs again when it has, unless there was nothing.
 static bool send_next(struct trib_channel *channel, size_t first, bool is_last_turn)
@@ -289,8 +298,7 @@ static bool send_next(struct trib_channel *channel, size_t first, bool is_last_t
     const bool goes_now = !is_last_turn || next_size(channel) == 0;
     const size_t gone = goes_now ? trib_conn_send_now(channel->conn, &parts) : 0;
     if (trib_conn_parts_skip(&parts, gone) == 0) {
-        trib_sealed_unref(channel->sealed_out);
-        channel->sealed_out = NULL;
+        let_sealed_go(channel);
         return true;
     }
     (void)pthread_mutex_lock(&channel->lock);
@@ -359,8 +367,7 @@ void trib_channel_work_send(struct trib_channel *channel)
     }
     if (channel->session.state != TRIB_SESSION_OPEN)
         return;
-    trib_sealed_unref(channel->sealed_out);
-    channel->sealed_out = NULL;
+    let_sealed_go(channel);
     size_t next = next_size(channel);
     const bool has_sent = next > 0;
     for (int turn = 1; next > 0; turn++) {
@@ -373,6 +380,6 @@ void trib_channel_work_send(struct trib_channel *channel)
     if (channel->frame_out) {
         trib_frame_give(channel->options.send_frames, channel->frame_out);
         channel->frame_out = NULL;
+        __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
     }
-    __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
 }

@@ -115,6 +115,41 @@ class RestartTest(fleet.Case):
             self.assertEqual(sorted((lease["device"], lease["lease"]) for lease in leases),
                              [("d0", "counted"), ("d1", "released")])
 
+    def test_a_device_that_is_revoked_takes_no_other_out_of_the_round_with_it(self):
+        """The whole fleet are members; the first of them is revoked, and the coordinator started again."""
+        with fleet.Fleet() as tried:
+            rows = fleet.digits()
+            tried.start_coordinator()
+            for i in range(4):
+                tried.add_device(f"d{i}", rows[200 + 60 * i:260 + 60 * i])
+                tried.start_device(f"d{i}")
+            tried.wait_connected(4)
+            path = tried.write_job(SPECS[0], rows[:100], rounds=1, cohort=4, min_accepted=3, local_epochs=1)
+
+            def members(job):
+                ended = tried.ctl("rounds", "ls", "--job", job)[0]
+                return ended["accepted"], [lease["device"] for lease in
+                                           tried.ctl("rounds", "show", ended["id"])]
+
+            def submit():
+                return tried.ctl("jobs", "submit", path)[0]["job"]
+
+            job = submit()
+            tried.wait_for_job(job)
+            first, second, *others = members(job)[1]  # the next job asks in the same order
+            for name in [first, second]:
+                tried.processes[name].send_signal(signal.SIGSTOP)
+            job = submit()
+            fleet.wait_until(lambda: tried.status()["counted"] == 2, "two are in")
+            tried.ctl("devices", "revoke", first)
+            tried.kill("coordinator")
+            tried.start_coordinator()
+            self.assertEqual(tried.status()["counted"], 2)
+            tried.processes[second].send_signal(signal.SIGCONT)
+            tried.wait_for_job(job)
+            self.assertEqual(members(job), (3, [first, second, *others]))
+            tried.kill(first)
+
     def test_a_job_that_is_paused_at_any_moment_stays_so_and_gives_the_same_model(self):
         rng = random.Random(4)
         with Restarts() as tried:

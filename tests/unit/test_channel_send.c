@@ -103,6 +103,7 @@ static void set_up(struct trib_frames *frames)
     memset(&channel, 0, sizeof(channel));
     memset(&moment, 0, sizeof(moment));
     assert_int_equal(pthread_mutex_init(&channel.lock, NULL), 0);
+    channel.refs = 1; // ours
     channel.items_end = &channel.items;
     channel.bulks_end = &channel.bulks;
     channel.options.send_frames = frames;
@@ -218,6 +219,42 @@ static void who_takes_nothing_of_a_model_is_closed(void **state)
     assert_closes(true);
 }
 
+// It took all of a run, and what comes next waits for a buffer that somebody else has.
+static void who_waits_for_a_buffer_is_not_slow(void **state)
+{
+    (void)state;
+    struct trib_frames *frames = NULL;
+    struct trib_sealed *sealed = NULL;
+    struct trib_channel other = {.refs = 1};
+    static const uint8_t bytes[LONG];
+    struct trib_blob *blob = trib_blob_take(trib_alloc(TRIB_CHUNK_SIZE), TRIB_CHUNK_SIZE);
+    assert_non_null(blob);
+    assert_int_equal(trib_sealed_create(blob, &sealed), TRIB_OK);
+    assert_int_equal(trib_frames_create(1, 1, &frames), TRIB_OK);
+    set_up(frames);
+    other.options.send_frames = frames;
+    struct trib_frame *taken = trib_frame_take(frames, &other);
+    assert_non_null(taken);
+    is_stuck = true;
+    assert_int_equal(trib_channel_send_sealed(&channel, TRIB_RECORD_MODEL_CHUNK, 0, sealed, 0, 1),
+                     TRIB_OK);
+    trib_channel_work_send(&channel);
+    assert_true(channel.out_ms > 0);
+    is_stuck = false; // it has left
+    channel.is_sending = false;
+    assert_int_equal(trib_channel_send(&channel, TRIB_RECORD_NEW_VERSION, 0, bytes, LONG), TRIB_OK);
+    trib_channel_work_send(&channel);
+    assert_non_null(channel.items); // no buffer is free
+    trib_channel_tick(&channel, trib_clock_mono_ms() + TRIB_RECORD_MS + 1000);
+    assert_false(channel.wants_close);
+    trib_channel_drop_queues(&channel);
+    trib_frame_give(frames, taken);
+    (void)pthread_mutex_destroy(&channel.lock);
+    trib_frames_destroy(frames);
+    trib_sealed_unref(sealed);
+    trib_blob_unref(blob);
+}
+
 // When all has left nothing is waited for any more, however long the session lasts.
 static void who_took_all_of_it_is_not(void **state)
 {
@@ -231,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_may_come_at_any_moment),
         cmocka_unit_test(who_takes_nothing_of_a_model_is_closed),
+        cmocka_unit_test(who_waits_for_a_buffer_is_not_slow),
         cmocka_unit_test(who_took_all_of_it_is_not),
     };
     return RUN_TESTS(tests);
