@@ -121,7 +121,7 @@ void trib_channel_close(struct trib_channel *channel, enum trib_close_reason rea
 void trib_channel_close_after(struct trib_channel *channel, enum trib_close_reason reason);
 // Call now and then: ends the wait of close_after for a peer that does not go by itself (1 s), and
 // closes (slow) who holds a large buffer with half a record for too long: TRIB_RECORD_MS, or
-// TRIB_RECORD_WANTED_MS when others wait for one.
+// TRIB_RECORD_WANTED_MS when others wait for one; or a run for TRIB_RECORD_MS.
 void trib_channel_tick(struct trib_channel *channel, uint64_t now_ms);
 
 void trib_channel_set_user(struct trib_channel *channel, void *user); // from its own handlers only

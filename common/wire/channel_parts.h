@@ -69,8 +69,8 @@ struct trib_channel {
     struct trib_sealed *sealed_out; // a reference, while its frames are being sent; or NULL
     struct trib_run run_in;         // client: what the next frames are
     size_t in_used;                 // bytes in the receive buffer
-    // Atomic: when the frame in a large buffer, or the run, began that is on its way; 0: there is none.
-    uint64_t in_ms, out_ms;
+    uint64_t in_ms, out_ms; // atomic: when the frame in a large buffer began; 0: there is none
+    uint64_t run_ms;        // atomic: the same of the run that is on its way
     struct trib_frame_waiter wait_in, wait_out; // guarded by the frames' locks
 
     pthread_mutex_t lock; // guards what follows

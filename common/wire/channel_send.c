@@ -257,13 +257,12 @@ static bool seal_next(struct trib_channel *channel, size_t room, uint8_t *out, s
     return !err;
 }
 
-// All of a run has left, or there was none; nobody is waited for any more unless he has a buffer.
+// All of a run has left, or there was none.
 static void let_sealed_go(struct trib_channel *channel)
 {
     trib_sealed_unref(channel->sealed_out);
     channel->sealed_out = NULL;
-    if (!channel->frame_out)
-        __atomic_store_n(&channel->out_ms, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->run_ms, 0, __ATOMIC_RELAXED);
 }
 
 // Seal what waits, as much as there is room for, and give it to the connection. True: all of it
@@ -304,8 +303,9 @@ static bool send_next(struct trib_channel *channel, size_t first, bool is_last_t
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);
-    const bool holds_much = channel->frame_out || channel->sealed_out;
-    __atomic_store_n(&channel->out_ms, holds_much ? trib_clock_mono_ms() : 0, __ATOMIC_RELAXED);
+    const uint64_t now_ms = trib_clock_mono_ms();
+    __atomic_store_n(&channel->out_ms, channel->frame_out ? now_ms : 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->run_ms, channel->sealed_out ? now_ms : 0, __ATOMIC_RELAXED);
     trib_conn_send_parts(channel->conn, &parts);
     return false;
 }
@@ -324,7 +324,7 @@ static void linger(struct trib_channel *channel, enum trib_close_reason reason)
         trib_channel_close(channel, reason);
 }
 
-// Does the peer keep a large buffer, or a model that was sealed, for longer than it may?
+// Does the peer keep a large buffer for longer than it may?
 static bool is_slow(struct trib_frames *frames, const uint64_t *since_ms, uint64_t now_ms)
 {
     const uint64_t since = __atomic_load_n(since_ms, __ATOMIC_RELAXED);
@@ -333,10 +333,18 @@ static bool is_slow(struct trib_frames *frames, const uint64_t *since_ms, uint64
     return now_ms > since + TRIB_RECORD_MS || trib_frames_are_wanted(frames);
 }
 
+// Or a model that was sealed, for which nobody waits?
+static bool holds_a_model(const struct trib_channel *channel, uint64_t now_ms)
+{
+    const uint64_t since = __atomic_load_n(&channel->run_ms, __ATOMIC_RELAXED);
+    return since > 0 && now_ms > since + TRIB_RECORD_MS;
+}
+
 void trib_channel_tick(struct trib_channel *channel, uint64_t now_ms)
 {
     if (is_slow(channel->options.receive_frames, &channel->in_ms, now_ms) ||
-        is_slow(channel->options.send_frames, &channel->out_ms, now_ms))
+        is_slow(channel->options.send_frames, &channel->out_ms, now_ms) ||
+        holds_a_model(channel, now_ms))
         trib_channel_close(channel, TRIB_CLOSE_SLOW);
     (void)pthread_mutex_lock(&channel->lock);
     bool is_lingering = channel->linger_ms != 0;
