@@ -184,8 +184,12 @@ static char *read_line(char *line, int size, void *user)
         source->rejected = true;
         return NULL;
     }
-    memcpy(line, source->text, length);
-    line[length] = '\0';
+    // inih takes a line that begins with a blank for more of the one before: no key of ours has more.
+    size_t blanks = 0;
+    while (blanks < length && (source->text[blanks] == ' ' || source->text[blanks] == '\t'))
+        blanks++;
+    memcpy(line, source->text + blanks, length - blanks);
+    line[length - blanks] = '\0';
     source->text += length;
     source->left -= length;
     return line;

@@ -194,6 +194,13 @@ static void conf_reads_values_and_names_file_line_and_key(void **state)
     assert_true(target.flag);
     assert_int_equal(target.choice, 2);
 
+    parse(&conf, &target,
+          "  [a]\n\tcount = 8\n    text = 1\n   \n    # note\n  [b.c]\n  flag = no\n ", NULL);
+    assert_int_equal(target.count, 8);
+    assert_string_equal(target.text, "1");
+    assert_false(target.flag);
+    parse(&conf, &target, "[a]\n  text = 1\n  nonsense\n", "x.ini:3: neither");
+
     parse(&conf, &target, "[a]\n\ncount = 10\n", "x.ini:3: a.count must be between 1 and 9");
     parse(&conf, &target, "[a]\ncount = -1\n", "x.ini:2: a.count is not a whole number");
     parse(&conf, &target, "[a]\ncount = 1x\n", "a.count is not a whole number");
