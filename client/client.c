@@ -107,6 +107,10 @@ void trib_client_begin_upload(struct trib_client *client)
     up->is_ended = false;
     up->reservation = 0; // spent, whatever becomes of it
     TRIB_CRASH_POINT("upload.begin");
+    // What is left of an attempt before would come behind this beginning, which overtakes it: its end would
+    // be taken for the end of too little.
+    trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_CHUNK);
+    trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_END);
     trib_msg_upload_begin_pack(&up->begin, &packed);
     trib_client_send(client, TRIB_RECORD_UPLOAD_BEGIN, up->stream, &packed);
 }

@@ -392,8 +392,11 @@ static void take_update(void *user, const struct trib_store_update *update)
         return;
     }
     const uint32_t member = trib_round_find(&run->round, update->device);
-    if (member == UINT32_MAX)
+    if (member == UINT32_MAX) { // they are written together
+        TRIB_ERROR("id=store-corrupt the ledger names a device that is no member of the open round");
+        recovery->err = TRIB_ERR_CORRUPT;
         return;
+    }
     const size_t blocks = trib_segment_checksum_count(trib_segment_slot_size(run->segment));
     if (update->slot >= trib_segment_slot_count(run->segment) || update->weight == 0 ||
         update->checksums_size != blocks * sizeof(uint32_t)) {

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Command lines: help and versions everywhere, mistakes are named, and a trainer of one's own."""
+import contextlib
 import re
 import stat
+import threading
+import time
 
 import fleet
 
@@ -75,6 +78,29 @@ class CommandLineTest(fleet.Case):
             self.assertNotEqual(second.returncode, 0)
             self.assertEqual(tried.status()["devices"], 0)
             self.assertEqual(tried.end("coordinator"), 0)
+
+    def test_it_stops_in_good_order_while_commands_come(self):
+        with fleet.Fleet() as tried:
+            for _ in range(3):
+                tried.start_coordinator()
+                asks = threading.Event()
+                asks.set()
+
+                def ask():
+                    while asks.is_set():
+                        with contextlib.suppress(OSError, fleet.admin.Refused):
+                            tried.query("rounds", "ls")
+
+                askers = [threading.Thread(target=ask) for _ in range(12)]
+                for asker in askers:
+                    asker.start()
+                time.sleep(0.3)
+                try:
+                    self.assertEqual(tried.end("coordinator"), 0)
+                finally:
+                    asks.clear()
+                    for asker in askers:
+                        asker.join()
 
     def test_an_address_that_is_none_is_refused_before_there_are_keys(self):
         with fleet.Fleet() as tried:
