@@ -19,6 +19,7 @@ enum {
     AUDIT_TEXT_SIZE = 384, // of a subject and an outcome, cut there
     ASK_MS = 5000,         // so long a request may take to be whole
     TAKE_MS = 60000,       // and its answer to be taken away
+    OF_ONE_MAX = 8,        // that a user may have open, who is neither root nor the owner
 };
 
 struct trib_admin_call {
@@ -34,6 +35,7 @@ struct trib_admin_call {
     bool is_running;                      // the state thread took it
     bool is_answered;                     // its answer is on the way
     uint64_t since_ms;                    // when it came, or was answered
+    uint64_t uid;                         // of the connection; UINT64_MAX: the kernel did not say
     struct trib_admin_call *next, **link; // the server's list
     struct trib_role_peer peer;
     enum trib_role role;                    // of the peer, when its request is heard
@@ -151,9 +153,23 @@ static void call_sent(void *user, enum trib_err err)
 static const struct trib_conn_handler handler = {
     .received = call_received, .sent = call_sent, .closed = call_closed};
 
+// Does the caller leave too few places for others? Those above are closed at once, so that nobody waits
+// behind them.
+static bool has_enough(const struct trib_server *server, uint64_t uid)
+{
+    unsigned count = 0;
+    for (const struct trib_admin_call *call = server->admins; call; call = call->next)
+        count += call->uid == uid;
+    return count >= OF_ONE_MAX && uid != 0 && uid != geteuid();
+}
+
 static void call_begins(struct trib_server *server, struct trib_server_event *event)
 {
     struct trib_admin_call *call = (struct trib_admin_call *)event;
+    uint64_t gid;
+    if (!trib_conn_peer_ids(call->conn, &call->uid, &gid))
+        call->uid = UINT64_MAX;
+    const bool is_one_too_many = has_enough(server, call->uid);
     server->admins_open++;
     call->since_ms = trib_clock_mono_ms();
     call->next = server->admins;
@@ -162,7 +178,7 @@ static void call_begins(struct trib_server *server, struct trib_server_event *ev
         call->next->link = &call->next;
     server->admins = call;
     trib_conn_start(call->conn, &handler, call);
-    if (server->stops)
+    if (server->stops || is_one_too_many)
         close_call(call);
     else
         receive_more(call);

@@ -22,6 +22,7 @@ static void *user;
 static uint8_t *room;
 static size_t capacity;
 static int commands;
+static uint64_t uid; // of who connects
 
 // The queue: nobody may be in it twice.
 void __wrap_trib_server_post(struct trib_server *to, struct trib_server_event *event);
@@ -73,7 +74,8 @@ bool __wrap_trib_conn_peer_ids(const struct trib_conn *conn, uint64_t *ret_uid, 
 bool __wrap_trib_conn_peer_ids(const struct trib_conn *conn, uint64_t *ret_uid, uint64_t *ret_gid)
 {
     (void)conn;
-    *ret_uid = *ret_gid = 0;
+    *ret_uid = uid;
+    *ret_gid = 0;
     return true;
 }
 
@@ -84,17 +86,22 @@ void __wrap_trib_command_run(struct trib_admin_call *call)
     commands++;
 }
 
+static void begin(void)
+{
+    static uint8_t somebody;
+    assert_true(trib_server_admin_accepted(&server, (struct trib_conn *)(void *)&somebody));
+    take_one();
+}
+
 // One has connected; its request is whole, and waits to be taken.
 static void ask(void)
 {
-    static uint8_t somebody;
     struct trib_admin_request request = {.word_count = 1, .words = {"status"}};
     struct trib_buf packed = {0};
     memset(&server, 0, sizeof(server));
     posted_count = 0;
     commands = 0;
-    assert_true(trib_server_admin_accepted(&server, (struct trib_conn *)(void *)&somebody));
-    take_one();
+    begin();
     assert_int_equal(server.admins_open, 1);
     trib_admin_request_pack(&request, &packed);
     assert_false(packed.failed);
@@ -133,11 +140,40 @@ static void one_that_is_whole_in_time_is_run(void **state)
     assert_is_over(1);
 }
 
+// However often somebody connects who has no role: root finds a place, and waits behind nobody.
+static void nobody_takes_all_places(void **state)
+{
+    (void)state;
+    memset(&server, 0, sizeof(server));
+    posted_count = 0;
+    commands = 0;
+    uid = 4000000001;
+    for (int i = 0; i < 100; i++) {
+        begin();
+        if (posted_count > 0)
+            take_one(); // it was closed at once
+    }
+    assert_int_equal(server.admins_open, 8);
+    uid = 4000000002; // another one
+    begin();
+    assert_int_equal(server.admins_open, 9);
+    uid = 0;
+    for (int i = 0; i < 20; i++)
+        begin();
+    assert_int_equal(server.admins_open, 29);
+    while (server.admins) {
+        handler->closed(server.admins);
+        take_one();
+    }
+    assert_int_equal(server.admins_open, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_is_whole_when_we_stop_is_over_once),
         cmocka_unit_test(one_that_is_whole_in_time_is_run),
+        cmocka_unit_test(nobody_takes_all_places),
     };
     return RUN_TESTS(tests);
 }
