@@ -1,6 +1,7 @@
 #include "coordinator/server.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,9 +129,9 @@ static void share_descriptors(struct trib_server *server)
         limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : (rlim_t)wanted;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
-    const uint64_t spare = limit.rlim_cur > DESCRIPTORS_KEPT + DESCRIPTORS_LEAST
+    const uint64_t spare = limit.rlim_cur >= DESCRIPTORS_KEPT + DESCRIPTORS_LEAST
                                ? limit.rlim_cur - DESCRIPTORS_KEPT
-                               : DESCRIPTORS_LEAST;
+                               : DESCRIPTORS_LEAST; // it does not start
     // Connections that were accepted and are not sessions yet are among the half-open ones.
     server->half_open_max =
         spare / 4 < TRIB_SERVER_HALF_OPEN_MAX ? (unsigned)(spare / 4) : TRIB_SERVER_HALF_OPEN_MAX;
@@ -153,6 +154,15 @@ static void tell_of_descriptors(const struct trib_server *server)
               server->files_max, most, configured);
 }
 
+static enum trib_err check_descriptors(const struct trib_server *server)
+{
+    if (server->files_max >= DESCRIPTORS_KEPT + DESCRIPTORS_LEAST)
+        return TRIB_OK;
+    TRIB_ERROR("id=few-descriptors %" PRIu64 " files may be open (ulimit -Hn): want %d or more",
+               server->files_max, DESCRIPTORS_KEPT + DESCRIPTORS_LEAST);
+    return TRIB_ERR_INVAL;
+}
+
 static enum trib_err open_files(struct trib_server *server, const char *dir)
 {
     char path[TRIB_PATH_MAX + 1];
@@ -162,6 +172,8 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
         err = trib_coordinator_config_load(dir, &server->config);
     if (!err)
         share_descriptors(server);
+    if (!err)
+        err = check_descriptors(server);
     if (!err)
         err = trib_path_join(server->updates_dir, dir, "updates");
     if (!err)
@@ -224,6 +236,13 @@ static void settle_url(struct trib_server *server)
         (void)snprintf(server->url, sizeof(server->url), "%.*s", TRIB_URL_MAX, listen);
 }
 
+static void share_with_listeners(struct trib_server *server)
+{
+    const int most = server->files_max < INT_MAX ? (int)server->files_max : INT_MAX;
+    trib_listener_descriptors(server->admin, most - DESCRIPTORS_KEPT / 2);
+    trib_listener_descriptors(server->fleet, most - DESCRIPTORS_KEPT);
+}
+
 static enum trib_err listen_both(struct trib_server *server)
 {
     char admin_url[TRIB_PATH_MAX + 16];
@@ -240,6 +259,7 @@ static enum trib_err listen_both(struct trib_server *server)
         return err;
     trib_listener_limit(server->admin, TRIB_SERVER_ADMINS_MAX);
     trib_listener_limit(server->fleet, server->half_open_max);
+    share_with_listeners(server);
     settle_url(server);
     TRIB_INFO("listening url=%s devices=%zu version=%" PRIu64, server->url,
               trib_peers_count(server->peers),
@@ -315,6 +335,7 @@ enum trib_err trib_server_run(struct trib_server *server)
             close_all(server);
         }
         if (server->stops) {
+            trib_admins_tick(server, trib_clock_mono_ms());
             if (!server->sessions && server->ops_in_flight == 0 && server->admins_open == 0 &&
                 !event)
                 return TRIB_OK;

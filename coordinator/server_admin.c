@@ -20,6 +20,8 @@ enum {
     ASK_MS = 5000,         // so long a request may take to be whole
     TAKE_MS = 60000,       // and its answer to be taken away
     OF_ONE_MAX = 8,        // that a user may have open, who is neither root nor the owner
+    REFUSALS_MS = 60000,   // of commands for want of a role
+    REFUSALS_MAX = 100,    // that are put in the audit log in that time
 };
 
 struct trib_admin_call {
@@ -196,7 +198,7 @@ void trib_admins_tick(struct trib_server *server, uint64_t now_ms)
 {
     for (struct trib_admin_call *call = server->admins; call; call = call->next) {
         const bool is_heard = __atomic_load_n(&call->is_heard, __ATOMIC_ACQUIRE);
-        const uint64_t most_ms = is_heard ? TAKE_MS : ASK_MS;
+        const uint64_t most_ms = is_heard && !server->stops ? TAKE_MS : ASK_MS;
         if (is_heard == call->is_answered && now_ms > call->since_ms + most_ms)
             close_call(call);
     }
@@ -309,6 +311,17 @@ static bool is_to_record(const struct trib_admin_call *call)
     return call->entry && !call->is_recorded && (call->entry->changes || call->is_refused);
 }
 
+// Who has no role can ask as often as he likes: the log of what was done is not to drown in it.
+static bool is_one_refusal_too_many(struct trib_server *server)
+{
+    const uint64_t now_ms = trib_clock_mono_ms();
+    if (now_ms > server->refusals_ms + REFUSALS_MS || server->refusals_ms == 0) {
+        server->refusals_ms = now_ms;
+        server->refusals = 0;
+    }
+    return ++server->refusals > REFUSALS_MAX;
+}
+
 enum trib_err trib_admin_record(struct trib_admin_call *call, struct trib_store *store,
                                 const char *outcome)
 {
@@ -373,7 +386,8 @@ void trib_admin_answer(struct trib_admin_call *call, struct trib_admin_reply *re
 {
     if (!reply->failed)
         trib_admin_reply_pack(reply, &call->out);
-    if (is_to_record(call))
+    const bool is_to_be_recorded = is_to_record(call);
+    if (is_to_be_recorded && !(call->is_refused && is_one_refusal_too_many(call->server)))
         record_first(call, reply);
     else
         send_answer(call);

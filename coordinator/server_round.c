@@ -393,7 +393,8 @@ static void take_update(void *user, const struct trib_store_update *update)
     }
     const uint32_t member = trib_round_find(&run->round, update->device);
     if (member == UINT32_MAX) { // they are written together
-        TRIB_ERROR("id=store-corrupt the ledger names a device that is no member of the open round");
+        TRIB_ERROR(
+            "id=store-corrupt the ledger names a device that is no member of the open round");
         recovery->err = TRIB_ERR_CORRUPT;
         return;
     }

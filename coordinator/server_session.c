@@ -290,12 +290,26 @@ static void session_create(struct trib_server *server, struct trib_conn *conn)
     trib_channel_start(session->channel);
 }
 
+// Once: the descriptors, and not what was configured, are what sends devices away.
+static void tell_of_full_house(struct trib_server *server)
+{
+    if (server->few_is_told || server->connections_max >= server->config.connections_max)
+        return;
+    server->few_is_told = true;
+    TRIB_WARN("id=few-descriptors connections are sent away: %" PRIu64
+              " files may be open (ulimit -Hn), which is enough for %" PRIu64
+              " connections and not for fleet.connections_max = %" PRIu64,
+              server->files_max, server->connections_max, server->config.connections_max);
+}
+
 static void connection_accepted(struct trib_server *server, struct trib_server_event *event)
 {
     struct trib_conn *conn = ((struct accepted_event *)event)->conn;
     server->counters.accepted++;
     if (server->session_count >= server->connections_max || server->stops) {
         server->counters.closed[server->stops ? TRIB_CLOSE_SHUTDOWN : TRIB_CLOSE_FULL]++;
+        if (!server->stops)
+            tell_of_full_house(server);
         trib_conn_close(conn);
         leave_half_open(server);
     } else {

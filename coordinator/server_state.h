@@ -123,6 +123,7 @@ struct trib_server {
     bool is_recording; // its start is in the audit log
     struct trib_coordinator_config config;
     uint64_t files_max;       // that may be open
+    bool few_is_told;         // that they are too few for those who come
     uint64_t connections_max; // as configured, or fewer where few files may be open
     unsigned half_open_max;   // TRIB_SERVER_HALF_OPEN_MAX, or fewer where few files may be open
     uint64_t generation;
@@ -175,6 +176,8 @@ struct trib_server {
     uint64_t audit_next_ms;
     size_t admins_open;
     struct trib_admin_call *admins;
+    uint64_t refusals_ms; // when the time began in which `refusals` commands were refused
+    unsigned refusals;
 };
 
 // ---- server.c

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <nng/nng.h>
 #include <pthread.h>
@@ -11,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
@@ -262,6 +264,7 @@ struct trib_listener {
     pthread_mutex_t lock; // guards what follows
     unsigned held;        // accepted and not released
     unsigned held_max;
+    int fd_max; // none is accepted while all descriptors below it are open; 0: as many as there are
     bool is_full; // nothing is accepted until one is released
 };
 
@@ -273,6 +276,37 @@ static bool may_accept(struct trib_listener *listener)
     const bool may = !listener->is_full;
     (void)pthread_mutex_unlock(&listener->lock);
     return may;
+}
+
+// nng closes descriptors in the background, after a connection is over and released: under a flood
+// thousands wait for that. The lowest free one says how many there really are.
+static bool has_descriptor(struct trib_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    const int fd_max = listener->fd_max;
+    (void)pthread_mutex_unlock(&listener->lock);
+    if (fd_max == 0)
+        return true;
+    const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)close(fd);
+    return fd >= 0 && fd < fd_max;
+}
+
+static void accept_next(struct trib_listener *listener)
+{
+    listener->is_pausing = !has_descriptor(listener);
+    if (listener->is_pausing)
+        nng_sleep_aio(ACCEPT_PAUSE_MS, listener->aio);
+    else
+        nng_stream_listener_accept(listener->listener, listener->aio);
+}
+
+void trib_listener_descriptors(struct trib_listener *listener, int fd_max)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    listener->fd_max = fd_max;
+    (void)pthread_mutex_unlock(&listener->lock);
 }
 
 void trib_listener_limit(struct trib_listener *listener, unsigned count)
@@ -292,7 +326,7 @@ void trib_listener_release(struct trib_listener *listener)
     listener->is_full = listener->is_full && !goes_on;
     (void)pthread_mutex_unlock(&listener->lock);
     if (goes_on)
-        nng_stream_listener_accept(listener->listener, listener->aio);
+        accept_next(listener);
 }
 
 // Counted before: whoever it is handed to may release it at once.
@@ -330,7 +364,7 @@ static void on_accepted(void *user)
     if (listener->is_pausing)
         nng_sleep_aio(ACCEPT_PAUSE_MS, listener->aio);
     else if (may_accept(listener))
-        nng_stream_listener_accept(listener->listener, listener->aio);
+        accept_next(listener);
 }
 
 static bool is_socket_of(int fd, const char *url, uint16_t port)

@@ -373,6 +373,12 @@ enum trib_err trib_link_listen(const char *url, unsigned mode, trib_link_accepte
     return TRIB_ERR_LIMIT;
 }
 
+void trib_listener_descriptors(struct trib_listener *listener, int fd_max)
+{
+    (void)listener;
+    (void)fd_max;
+}
+
 void trib_listener_limit(struct trib_listener *listener, unsigned count)
 {
     listener->held_max = count;

@@ -87,14 +87,18 @@ def receive(sock, size):
     return data
 
 
-def ask(path, words, timeout_s):
-    """The rows of the answer; an OSError if there is none."""
+def packed_question(words):
     packed = b"".join(number_to(WORD << 3 | 2) + number_to(len(text)) + text
                       for text in (str(word).encode() for word in words))
+    return struct.pack(">I", len(packed)) + packed
+
+
+def ask(path, words, timeout_s):
+    """The rows of the answer; an OSError if there is none."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(timeout_s)
         sock.connect(str(path))
-        sock.sendall(struct.pack(">I", len(packed)) + packed)
+        sock.sendall(packed_question(words))
         size, = struct.unpack(">I", receive(sock, 4))
         reply = list(fields(receive(sock, size)))
     values = dict(reply)

@@ -2,6 +2,8 @@
 """A full house: whoever is inside is served, however many knock and however few files may be open."""
 import contextlib
 import socket
+import subprocess
+import sys
 
 import fleet
 
@@ -11,6 +13,23 @@ FEW = 200  # descriptors that the coordinator may have
 FEWEST = 136  # those that are kept for files, and as many as there are at least for devices
 FEWEST_CONNECTIONS = 6
 KNOCKS = 400
+
+
+# Connects, says something that is no handshake and no command, and goes; for three seconds.
+FLOOD = """
+import ast, socket, sys, time
+family, address = getattr(socket, ast.literal_eval(sys.argv[1])), ast.literal_eval(sys.argv[2])
+end = time.monotonic() + 3
+words = bytes([255]) * 400
+while time.monotonic() < end:
+    stranger = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        stranger.connect(address)
+        stranger.send(words)
+    except OSError:
+        pass
+    stranger.close()
+"""
 
 
 class DescriptorsTest(fleet.Case):
@@ -41,6 +60,30 @@ class DescriptorsTest(fleet.Case):
             self.start_with(tried, FEW)
             self.assertRegex(tried.log("coordinator"),
                              "id=few-descriptors .*connections_max = 100 is not reached")
+
+    def test_a_coordinator_does_not_start_with_fewer_than_it_needs(self):
+        with fleet.Fleet() as tried:
+            done = subprocess.run(["bash", "-c", f'ulimit -n {FEWEST - 1}; exec "$0" "$@"',
+                                   fleet.program("tributary-coordinator"), "run", tried.dir],
+                                  stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"id=few-descriptors {FEWEST - 1} files may be open", done.stderr)
+
+    def test_a_flood_of_short_connections_leaves_descriptors_for_files(self):
+        """nng closes descriptors behind our back, later than they are over."""
+        with fleet.Fleet() as tried:
+            self.start_with(tried, FEW)
+            self.begin(tried, ["one"])
+            job = tried.submit(SPEC, ROWS, rounds=200, cohort=1)
+            for target in [("AF_INET", ("127.0.0.1", tried.port)),
+                           ("AF_UNIX", str(tried.dir / "admin.sock"))]:
+                flood = [subprocess.Popen([sys.executable, "-c", FLOOD, *map(repr, target)])
+                         for _ in range(4)]
+                for process in flood:
+                    self.assertEqual(process.wait(60), 0)
+            tried.wait_for_job(job)
+            self.assertNotIn("Too many open files", tried.log("coordinator"))
+            self.assert_books_balance(tried)
 
     def test_strangers_do_not_take_the_descriptors_of_those_inside(self):
         with fleet.Fleet() as tried, contextlib.ExitStack() as crowd:

@@ -28,6 +28,18 @@ class ServiceTest(fleet.Case):
                 tried.status()  # both were accepted before this one
                 self.assertEqual(tried.end("coordinator", signal.SIGTERM), 0)
 
+    def test_who_takes_no_answer_away_does_not_keep_it_from_stopping(self):
+        with fleet.Fleet() as tried, socket.socket(socket.AF_UNIX) as stopped:  # as by Ctrl-Z
+            tried.start_coordinator()
+            tried.submit("2 - dense 100000 relu - dense 2 softmax", ROWS, rounds=1, cohort=1)
+            fleet.wait_until(lambda: tried.status()["version"] == 1, "there is a model")
+            stopped.connect(os.fspath(tried.dir / "admin.sock"))
+            stopped.sendall(fleet.admin.packed_question(["models", "export", "latest"]))
+            self.assertEqual(len(stopped.recv(4)), 4)  # it is on its way
+            begin = time.monotonic()
+            self.assertEqual(tried.end("coordinator", signal.SIGTERM), 0)
+            self.assertLess(time.monotonic() - begin, 4 * ASK_S)
+
     def test_who_connects_and_asks_nothing_has_a_place_for_a_while_only(self):
         with fleet.Fleet() as tried, contextlib.ExitStack() as crowd:
             process = tried.start_coordinator() and tried.processes["coordinator"]
