@@ -236,6 +236,11 @@ enum trib_err trib_client_enrol(const char *token_text, const char *state_dir)
         TRIB_ERROR("this is not an enrolment token (they begin with trib1.)");
         return TRIB_ERR_INVAL;
     }
+    if (!trib_link_url_is_good(token.url)) {
+        TRIB_ERROR("this is not the whole of an enrolment token: its end, an address, is missing");
+        trib_wipe(&token, sizeof(token));
+        return TRIB_ERR_INVAL;
+    }
     memcpy(hello.token_id, token.id, sizeof(hello.token_id));
     memcpy(hello.token_secret, token.secret, sizeof(hello.token_secret));
     enum trib_err err = enrol(state_dir, token.url, token.coordinator, &hello);

@@ -17,6 +17,10 @@
 
 #define TRIB_LOG_MODULE "ctl"
 
+enum {
+    SEND_S = 30, // until it is let in, and for what it asks
+};
+
 // A plain socket: the far end is nng's ipc stream, which adds no framing of its own.
 static enum trib_err connect_to(const char *dir, int *ret_fd)
 {
@@ -30,9 +34,12 @@ static enum trib_err connect_to(const char *dir, int *ret_fd)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return TRIB_ERR_IO;
+    const struct timeval most = {.tv_sec = SEND_S}; // a full backlog, or nobody who reads
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most));
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address))) {
+        const bool is_late = errno == EAGAIN;
         (void)close(fd);
-        return TRIB_ERR_CONNECT;
+        return is_late ? TRIB_ERR_TIMEOUT : TRIB_ERR_CONNECT;
     }
     *ret_fd = fd;
     return TRIB_OK;
@@ -45,7 +52,7 @@ static enum trib_err send_all(int fd, const uint8_t *data, size_t size)
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent <= 0)
-            return TRIB_ERR_CONNECT;
+            return sent < 0 && errno == EAGAIN ? TRIB_ERR_TIMEOUT : TRIB_ERR_CONNECT;
         data += sent;
         size -= (size_t)sent;
     }

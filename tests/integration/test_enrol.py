@@ -79,7 +79,8 @@ class EnrolTest(fleet.Case):
 
     def test_what_is_no_token_is_a_usage_error(self):
         with self.watched_fleet() as (tried, watch):
-            for text in ["", "trib1.", "trib1.AAAA", "trib2." + tried.token()[6:], "hello"]:
+            for text in ["", "trib1.", "trib1.AAAA", "trib2." + tried.token()[6:], "hello",
+                         tried.token()[:-20]]:
                 self.assertEqual(tried.enrol(text, "one").returncode, 2)
             self.assertEqual(watch.take(), (b"", b""))
 
