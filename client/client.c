@@ -43,10 +43,8 @@ const char *trib_version(void)
 
 void trib_client_config_init(struct trib_client_config *config)
 {
-    *config = (struct trib_client_config){
-        .struct_size = sizeof(*config),
-        .log_level = TRIB_LOG_INFO,
-    };
+    *config =
+        (struct trib_client_config){.struct_size = sizeof(*config), .log_level = TRIB_LOG_INFO};
 }
 
 // ---- Sending
@@ -107,8 +105,7 @@ void trib_client_begin_upload(struct trib_client *client)
     up->is_ended = false;
     up->reservation = 0; // spent, whatever becomes of it
     TRIB_CRASH_POINT("upload.begin");
-    // What is left of an attempt before would come behind this beginning, which overtakes it: its end would
-    // be taken for the end of too little.
+    // This overtakes what is left of an attempt before, whose end would be taken for the end of too little.
     trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_CHUNK);
     trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_END);
     trib_msg_upload_begin_pack(&up->begin, &packed);
