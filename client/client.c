@@ -105,9 +105,8 @@ void trib_client_begin_upload(struct trib_client *client)
     up->is_ended = false;
     up->reservation = 0; // spent, whatever becomes of it
     TRIB_CRASH_POINT("upload.begin");
-    // This overtakes what is left of an attempt before, whose end would be taken for the end of too little.
-    trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_CHUNK);
-    trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_END);
+    trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_CHUNK); // of an attempt before,
+    trib_channel_drop_blobs(client->channel, TRIB_RECORD_UPLOAD_END);   // which this one overtakes
     trib_msg_upload_begin_pack(&up->begin, &packed);
     trib_client_send(client, TRIB_RECORD_UPLOAD_BEGIN, up->stream, &packed);
 }
