@@ -26,6 +26,11 @@ CASES = {
     "TributaryEpsilonNearlySpent": [({"job_target_epsilon": 8, "job_epsilon": 7.3},
                                      {"job_target_epsilon": 8, "job_epsilon": 7.1}),
                                     ({"job_target_epsilon": 1, "job_epsilon": 2}, {"job_epsilon": 2})],
+    "TributaryDeviceBudgetsSpent": [
+        ({BEGUN: 17, 'tasks_declined_total code="DECLINED_BUDGET"': 2},
+         {BEGUN: 18, 'tasks_declined_total code="DECLINED_BUDGET"': 2}),
+        ({'tasks_declined_total code="DECLINED_BUDGET"': 1},
+         {BEGUN: 1, 'tasks_declined_total code="DECLINED_NO_DATA"': 9})],
     "TributaryCommandsRefused": [({"commands_refused_total": 1}, {})],
     "TributaryUpdateConflict": [({BEGUN: 1000, RECEIPTS % "CONFLICT": 1},
                                  {BEGUN: 1000, RECEIPTS % "ALREADY_COUNTED": 1})],
@@ -61,14 +66,15 @@ class AlertsTest(fleet.Case):
         for rule in rules:
             with self.subTest(rule["alert"]):
                 self.assertRegex(rule.get("for", "1m"), r"^\d+[smhd]$")
-                self.assertIn(rule["labels"]["severity"], {"warning", "critical"})
+                self.assertIn(rule["labels"]["severity"], {"info", "warning", "critical"})
                 self.assertTrue(rule["annotations"]["summary"])
                 for selector in prometheus.Expression(rule["expr"]).selectors:
                     read.add(self.check_selector(metrics, *selector))
         for name in ["rounds_abandoned_total", "upload_receipts_total", "commit_seconds",
                      "free_disk_bytes", "job_epsilon", "connections_accepted_total",
                      "uploads_begun_total", "installs_refused_total", "commands_refused_total",
-                     "full_disks", "broken_audit_logs", "keys_in_two_places_total"]:
+                     "full_disks", "broken_audit_logs", "keys_in_two_places_total",
+                     "tasks_declined_total"]:
             self.assertIn(f"tributary_{name}", read)
 
     def check_selector(self, metrics, name, matchers, span, function):
