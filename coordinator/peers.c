@@ -403,17 +403,28 @@ static bool token_is_good(const struct trib_peers *peers, const struct trib_hell
     return token->row.uses_left > 0 && token->row.expires_ms > wall_ms;
 }
 
+enum trib_verdict trib_peers_knock(struct trib_peers *peers,
+                                   const uint8_t ephemeral[static TRIB_NOISE_KEY_SIZE],
+                                   const char *source, uint64_t now_ms)
+{
+    enum trib_verdict verdict = TRIB_VERDICT_UNKNOWN;
+    (void)pthread_mutex_lock(&peers->lock);
+    if (!budget_allows(peers, source, now_ms))
+        verdict = TRIB_VERDICT_BUSY;
+    else if (trib_map_get(peers->replayed, ephemeral, TRIB_NOISE_KEY_SIZE))
+        verdict = TRIB_VERDICT_REPLAY;
+    (void)pthread_mutex_unlock(&peers->lock);
+    return verdict;
+}
+
 enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_hello *hello,
-                                   const char *source, uint64_t now_ms, uint64_t wall_ms,
-                                   struct trib_peer **ret_peer)
+                                   uint64_t wall_ms, struct trib_peer **ret_peer)
 {
     enum trib_verdict verdict = TRIB_VERDICT_UNKNOWN;
     *ret_peer = NULL;
     (void)pthread_mutex_lock(&peers->lock);
     struct trib_peer *peer = trib_map_get(peers->by_key, hello->static_key, 32);
-    if (!budget_allows(peers, source, now_ms)) {
-        verdict = TRIB_VERDICT_BUSY;
-    } else if (is_replay(peers, hello->ephemeral)) {
+    if (is_replay(peers, hello->ephemeral)) {
         verdict = TRIB_VERDICT_REPLAY;
     } else if (peer && peer->row.is_revoked) {
         // Silence, for good: not even a fresh token brings a revoked key back.

@@ -62,10 +62,15 @@ TRIB_CHECKED enum trib_err trib_peers_load(struct trib_peers *peers, struct trib
 TRIB_CHECKED enum trib_err trib_peers_allow(struct trib_peers *peers, const char *path,
                                             uint64_t wall_ms);
 
-// Any thread. `source` is the address it comes from, without a port. For DEVICE *ret_peer is set.
+// Any thread, before a hello is read, which is what costs. BUSY, or REPLAY of one that was judged;
+// UNKNOWN: nothing speaks against reading it, and it was taken from the budgets. `source` is the
+// address it comes from, without a port.
+enum trib_verdict trib_peers_knock(struct trib_peers *peers,
+                                   const uint8_t ephemeral[static TRIB_NOISE_KEY_SIZE],
+                                   const char *source, uint64_t now_ms);
+// Any thread, once it was read. For DEVICE *ret_peer is set. Never BUSY.
 enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_hello *hello,
-                                   const char *source, uint64_t now_ms, uint64_t wall_ms,
-                                   struct trib_peer **ret_peer);
+                                   uint64_t wall_ms, struct trib_peer **ret_peer);
 
 // ---- State thread
 

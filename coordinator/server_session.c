@@ -91,30 +91,43 @@ bool trib_server_is_present(const struct trib_server *server, const struct trib_
            (peer->gone_ms > 0 && now_ms < peer->gone_ms + TRIB_SERVER_SETTLE_MS);
 }
 
-// On a worker thread.
+// On a worker thread, as on_hello.
+static bool on_knock(void *user, struct trib_channel *channel,
+                     const uint8_t ephemeral[static TRIB_NOISE_KEY_SIZE],
+                     enum trib_close_reason *ret_reason)
+{
+    struct trib_session_link *session = user;
+    char *source = session->source;
+    trib_channel_peer_text(channel, source);
+    char *port = strrchr(source, ':');
+    if (port)
+        *port = '\0';
+    const enum trib_verdict verdict =
+        trib_peers_knock(session->server->peers, ephemeral, source, trib_clock_mono_ms());
+    if (verdict == TRIB_VERDICT_BUSY)
+        *ret_reason = TRIB_CLOSE_BUDGET;
+    if (verdict == TRIB_VERDICT_REPLAY)
+        *ret_reason = TRIB_CLOSE_REPLAY;
+    return verdict == TRIB_VERDICT_UNKNOWN;
+}
+
 static bool on_hello(void *user, struct trib_channel *channel, const struct trib_hello *hello,
                      struct trib_welcome *ret_welcome, enum trib_close_reason *ret_reason)
 {
     struct trib_session_link *session = user;
     struct trib_server *server = session->server;
-    char *source = session->source;
     session->pins = trib_keys_pins_of(&server->identity, trib_channel_own_key(channel));
     ret_welcome->retry_max_ms = __atomic_load_n(&server->retry_max_ms, __ATOMIC_RELAXED);
-    trib_channel_peer_text(channel, source);
-    char *port = strrchr(source, ':');
-    if (port)
-        *port = '\0';
-    switch (trib_peers_judge(server->peers, hello, source, trib_clock_mono_ms(),
-                             trib_clock_wall_ms(), &session->peer)) {
+    switch (trib_peers_judge(server->peers, hello, trib_clock_wall_ms(), &session->peer)) {
     case TRIB_VERDICT_DEVICE:
         memcpy(session->enrolment.key, hello->static_key, sizeof(hello->static_key));
         return true;
     case TRIB_VERDICT_TOKEN: session->enrolment.how = TRIB_VERDICT_TOKEN; break;
     case TRIB_VERDICT_LISTED: session->enrolment.how = TRIB_VERDICT_LISTED; break;
     case TRIB_VERDICT_PENDING: session->enrolment.how = TRIB_VERDICT_PENDING; break;
+    case TRIB_VERDICT_BUSY: // only of who knocks
     case TRIB_VERDICT_UNKNOWN: *ret_reason = TRIB_CLOSE_UNKNOWN; return false;
     case TRIB_VERDICT_REPLAY: *ret_reason = TRIB_CLOSE_REPLAY; return false;
-    case TRIB_VERDICT_BUSY: *ret_reason = TRIB_CLOSE_BUDGET; return false;
     }
     session->may_only_enrol = true;
     memcpy(session->enrolment.token_id, hello->token_id, sizeof(hello->token_id));
@@ -235,8 +248,11 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
     trib_server_post(event->session->server, &event->event);
 }
 
-static const struct trib_channel_handler handler = {
-    .hello = on_hello, .opened = on_opened, .record = on_record, .closed = on_closed};
+static const struct trib_channel_handler handler = {.knock = on_knock,
+                                                    .hello = on_hello,
+                                                    .opened = on_opened,
+                                                    .record = on_record,
+                                                    .closed = on_closed};
 
 static void submit_work(void *executor, struct trib_work *work)
 {

@@ -54,6 +54,11 @@ enum trib_close_reason {
 const char *trib_close_reason_text(enum trib_close_reason reason);
 
 struct trib_channel_handler {
+    // Server, when a hello was made for us, before its curve arithmetic: is it to be read? False:
+    // silence and close, for *ret_reason. Nobody has proven that the ephemeral is theirs. NULL: all.
+    bool (*knock)(void *user, struct trib_channel *channel,
+                  const uint8_t ephemeral[static TRIB_NOISE_KEY_SIZE],
+                  enum trib_close_reason *ret_reason);
     // Server: may this device come in? False: silence and close, for *ret_reason.
     bool (*hello)(void *user, struct trib_channel *channel, const struct trib_hello *hello,
                   struct trib_welcome *ret_welcome, enum trib_close_reason *ret_reason);

@@ -18,6 +18,18 @@ static uint8_t *in_buffer(struct trib_channel *channel)
     return channel->frame_in ? channel->frame_in->data : channel->small_in;
 }
 
+// A hello that is made for us has cost one hash so far. False: it is closed.
+static bool may_be_read(struct trib_channel *channel, const uint8_t *body)
+{
+    const struct trib_channel_handler *handler = channel->options.handler;
+    enum trib_close_reason reason = TRIB_CLOSE_BUDGET;
+    if (!handler->knock || handler->knock(channel->options.user, channel,
+                                          trib_session_hello_ephemeral(body), &reason))
+        return true;
+    trib_channel_close(channel, reason);
+    return false;
+}
+
 static void answer_hello(struct trib_channel *channel, const uint8_t *body, size_t size)
 {
     struct trib_hello hello;
@@ -31,6 +43,8 @@ static void answer_hello(struct trib_channel *channel, const uint8_t *body, size
         trib_channel_close(channel, TRIB_CLOSE_BAD_MAC);
         return;
     }
+    if (!may_be_read(channel, body))
+        return;
     if (trib_session_read_hello(&channel->session, body, size, &hello)) {
         trib_channel_close(channel, TRIB_CLOSE_HANDSHAKE);
         return;

@@ -148,6 +148,11 @@ bool trib_session_mac_is_good(const struct trib_session *session, const uint8_t 
            (is_made_with(session->mac_key, body, size) || find_former(session, body, size) != NULL);
 }
 
+const uint8_t *trib_session_hello_ephemeral(const uint8_t *body)
+{
+    return body + HEAD_SIZE; // Noise message 1 begins with it
+}
+
 // Be who the peer calls us. False: nobody we are.
 static bool take_name(struct trib_session *session, const uint8_t *body, size_t size)
 {

@@ -131,6 +131,8 @@ TRIB_CHECKED enum trib_err trib_session_read_hello(struct trib_session *session,
                                                    struct trib_hello *ret_hello);
 // Only the mac1 of a hello: one hash, and one for each former key.
 bool trib_session_mac_is_good(const struct trib_session *session, const uint8_t *body, size_t size);
+// The ephemeral key in a hello whose mac1 is good: 32 bytes of `body`.
+const uint8_t *trib_session_hello_ephemeral(const uint8_t *body);
 // Server: the answer, with its length; the session is open afterwards.
 TRIB_CHECKED enum trib_err trib_session_write_welcome(struct trib_session *session,
                                                       const struct trib_welcome *welcome,

@@ -38,6 +38,16 @@ static void submit(void *executor, struct trib_work *work)
 
 // ---- Server
 
+static bool on_knock(void *user, struct trib_channel *channel, const uint8_t ephemeral[static 32],
+                     enum trib_close_reason *ret_reason)
+{
+    struct echo_server *server = user;
+    (void)channel;
+    (void)ephemeral;
+    *ret_reason = TRIB_CLOSE_BUDGET;
+    return !__atomic_load_n(&server->is_busy, __ATOMIC_ACQUIRE);
+}
+
 static bool on_hello(void *user, struct trib_channel *channel, const struct trib_hello *hello,
                      struct trib_welcome *ret_welcome, enum trib_close_reason *ret_reason)
 {
@@ -84,8 +94,11 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
     count(&server->closed_count, 1);
 }
 
-static const struct trib_channel_handler server_handler = {
-    .hello = on_hello, .opened = on_opened, .record = on_record, .closed = on_closed};
+static const struct trib_channel_handler server_handler = {.knock = on_knock,
+                                                           .hello = on_hello,
+                                                           .opened = on_opened,
+                                                           .record = on_record,
+                                                           .closed = on_closed};
 
 static bool on_accepted(void *user, struct trib_conn *conn)
 {

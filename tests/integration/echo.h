@@ -23,6 +23,7 @@ enum {
 struct echo_server {
     uint8_t secret[32], key[32];
     uint8_t device_key[32]; // of the only device that is let in
+    int is_busy;            // atomic: who knocks is turned away
     struct trib_pool *pool;
     struct trib_frames *receive_frames, *send_frames;
     struct trib_listener *listener;

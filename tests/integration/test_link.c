@@ -217,6 +217,9 @@ static void who_may_not_come_in_gets_not_one_byte(void **state)
         is_met_with_silence(&server, frame, PLAIN_HELLO_SIZE, TRIB_CLOSE_BAD_MAC);
         plain_mac(&server, frame + 2, PLAIN_HELLO_SIZE - 2);
         is_met_with_silence(&server, frame, PLAIN_HELLO_SIZE, TRIB_CLOSE_HANDSHAKE);
+        // Who is busy does not even look whether it is genuine, which is what costs.
+        __atomic_store_n(&server.is_busy, true, __ATOMIC_RELEASE);
+        is_met_with_silence(&server, frame, PLAIN_HELLO_SIZE, TRIB_CLOSE_BUDGET);
 
         trib_store_be16(frame, 0);
         is_met_with_silence(&server, frame, 2, TRIB_CLOSE_MALFORMED);

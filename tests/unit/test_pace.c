@@ -61,7 +61,8 @@ static bool is_let_in(struct outage *outage, size_t index, uint64_t now_ms)
     trib_store_le64(hello.ephemeral, ++handshakes);
     (void)snprintf(source, sizeof(source), "10.0.%u.%u", (unsigned)(index / 256),
                    (unsigned)(index % 256)); // each from an address of its own
-    return trib_peers_judge(outage->peers, &hello, source, now_ms, 1, &peer) == TRIB_VERDICT_DEVICE;
+    return trib_peers_knock(outage->peers, hello.ephemeral, source, now_ms) != TRIB_VERDICT_BUSY &&
+           trib_peers_judge(outage->peers, &hello, 1, &peer) == TRIB_VERDICT_DEVICE;
 }
 
 // Everybody is cut off at 0 and the coordinator is there again after `down_s`. Returns the most

@@ -49,7 +49,7 @@ static struct trib_hello token_hello(uint8_t key, uint8_t secret)
 static enum trib_verdict judge_at(const struct trib_hello *hello, uint64_t wall_ms)
 {
     struct trib_peer *peer;
-    enum trib_verdict verdict = trib_peers_judge(peers, hello, SOURCE, 5000, wall_ms, &peer);
+    enum trib_verdict verdict = trib_peers_judge(peers, hello, wall_ms, &peer);
     assert_int_equal(peer != NULL, verdict == TRIB_VERDICT_DEVICE);
     return verdict;
 }
@@ -172,18 +172,21 @@ static void a_handshake_is_taken_once(void **state)
     (void)state;
     struct trib_hello first = hello_of(1);
     (void)add_device(1, "d1", 1, NULL);
+    assert_int_equal(trib_peers_knock(peers, first.ephemeral, SOURCE, 1), TRIB_VERDICT_UNKNOWN);
+    // Who knocks has proven nothing: only what was judged is remembered.
+    assert_int_equal(trib_peers_knock(peers, first.ephemeral, SOURCE, 1), TRIB_VERDICT_UNKNOWN);
     assert_int_equal(judge(first), TRIB_VERDICT_DEVICE);
     assert_int_equal(judge(first), TRIB_VERDICT_REPLAY);
+    assert_int_equal(trib_peers_knock(peers, first.ephemeral, SOURCE, 1), TRIB_VERDICT_REPLAY);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(judge(hello_of(1)), TRIB_VERDICT_DEVICE);
     assert_int_equal(judge(first), TRIB_VERDICT_REPLAY); // still remembered
 }
 
-static enum trib_verdict judge_from(const char *source, uint64_t now_ms)
+static enum trib_verdict knock_from(const char *source, uint64_t now_ms)
 {
-    struct trib_hello hello = hello_of(1);
-    struct trib_peer *peer;
-    return trib_peers_judge(peers, &hello, source, now_ms, WALL_MS, &peer);
+    const struct trib_hello hello = hello_of(1);
+    return trib_peers_knock(peers, hello.ephemeral, source, now_ms);
 }
 
 static void one_address_cannot_use_up_the_budget_of_all(void **state)
@@ -191,15 +194,14 @@ static void one_address_cannot_use_up_the_budget_of_all(void **state)
     (void)state;
     trib_peers_destroy(peers);
     assert_int_equal(trib_peers_create(5, 3, &peers), TRIB_OK);
-    (void)add_device(1, "d1", 1, NULL);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(judge_from("192.0.2.1", 1000), TRIB_VERDICT_DEVICE);
+        assert_int_equal(knock_from("192.0.2.1", 1000), TRIB_VERDICT_UNKNOWN);
     for (int i = 0; i < 50; i++)
-        assert_int_equal(judge_from("192.0.2.1", 1000), TRIB_VERDICT_BUSY);
+        assert_int_equal(knock_from("192.0.2.1", 1000), TRIB_VERDICT_BUSY);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(judge_from("192.0.2.2", 1000), TRIB_VERDICT_DEVICE);
-    assert_int_equal(judge_from("192.0.2.2", 1000), TRIB_VERDICT_BUSY); // that of all is used up
-    assert_int_equal(judge_from("192.0.2.1", 2000), TRIB_VERDICT_DEVICE);
+        assert_int_equal(knock_from("192.0.2.2", 1000), TRIB_VERDICT_UNKNOWN);
+    assert_int_equal(knock_from("192.0.2.2", 1000), TRIB_VERDICT_BUSY); // that of all is used up
+    assert_int_equal(knock_from("192.0.2.1", 2000), TRIB_VERDICT_UNKNOWN);
 }
 
 // Workers read the clock before they take their turn, so times may come out of order.
@@ -208,11 +210,10 @@ static void a_time_that_goes_back_gives_no_budget(void **state)
     (void)state;
     trib_peers_destroy(peers);
     assert_int_equal(trib_peers_create(2, 2, &peers), TRIB_OK);
-    (void)add_device(1, "d1", 1, NULL);
-    assert_int_equal(judge_from(SOURCE, 1001), TRIB_VERDICT_DEVICE);
-    assert_int_equal(judge_from(SOURCE, 1001), TRIB_VERDICT_DEVICE);
-    assert_int_equal(judge_from(SOURCE, 1000), TRIB_VERDICT_BUSY);
-    assert_int_equal(judge_from(SOURCE, 1001), TRIB_VERDICT_BUSY);
+    assert_int_equal(knock_from(SOURCE, 1001), TRIB_VERDICT_UNKNOWN);
+    assert_int_equal(knock_from(SOURCE, 1001), TRIB_VERDICT_UNKNOWN);
+    assert_int_equal(knock_from(SOURCE, 1000), TRIB_VERDICT_BUSY);
+    assert_int_equal(knock_from(SOURCE, 1001), TRIB_VERDICT_BUSY);
 }
 
 // ---- The allow-list
