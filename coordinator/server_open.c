@@ -451,12 +451,17 @@ static void open_finish(struct trib_server *server, struct trib_server_op *serve
     free(op);
 }
 
-static size_t present_count(struct trib_server *server, uint64_t now_ms)
+// Those that may be asked: that are there or left a moment ago, and of them those that are there.
+static size_t present_count(struct trib_server *server, uint64_t now_ms, size_t *ret_connected)
 {
     size_t count = 0;
+    *ret_connected = 0;
     for (size_t i = 0; i < trib_peers_count(server->peers); i++) {
         const struct trib_peer *peer = trib_peers_at(server->peers, i);
-        count += may_be_asked(server, peer) && trib_server_is_present(server, peer, now_ms);
+        if (!may_be_asked(server, peer) || !trib_server_is_present(server, peer, now_ms))
+            continue;
+        count++;
+        *ret_connected += peer->live && peer->live->is_ready;
     }
     return count;
 }
@@ -479,14 +484,15 @@ static void tell_roster(struct trib_server *server)
 static bool is_worth_opening(struct trib_server *server, uint64_t now_ms)
 {
     struct trib_active_job *active = server->job;
-    size_t present = present_count(server, now_ms);
+    size_t connected;
+    size_t present = present_count(server, now_ms, &connected);
     if (present >= active->job.goal)
         active->short_since_ms = 0;
     else if (active->short_since_ms == 0)
         active->short_since_ms = now_ms;
     if (present < active->job.accepted_min || active->roster_is_short)
         tell_roster(server);
-    if (present < active->job.accepted_min)
+    if (connected < active->job.accepted_min) // all of them have just left when we have just come
         return false;
     return !is_masked(server) || active->short_since_ms == 0 ||
            now_ms - active->short_since_ms >= active->job.config.select_ms;

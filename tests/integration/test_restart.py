@@ -89,6 +89,19 @@ class RestartTest(fleet.Case):
                 tried.start_device(name)
             self.assert_well(tried, job)
 
+    def test_no_round_begins_before_enough_devices_are_back(self):
+        with Restarts() as tried:
+            tried.begin(rounds=2)
+            for name in ["coordinator", *tried.names]:
+                tried.kill(name)
+            tried.start_coordinator()  # for which all of them have left a moment ago
+            job = tried.submit_next()
+            time.sleep(1)
+            self.assertIsNone(tried.status()["round_state"])
+            for name in tried.names:
+                tried.start_device(name)
+            self.assert_well(tried, job)
+
     def test_a_lease_that_is_over_stays_so(self):
         rows = fleet.digits()
         with fleet.Fleet() as tried:
