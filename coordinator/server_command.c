@@ -192,6 +192,7 @@ void trib_cmd_status(struct trib_admin_call *call)
                     server->job ? trib_job_state_text((enum trib_job_state)server->job->row.state)
                                 : NULL);
     trib_admin_number(&reply, "round", run ? run->number : 0);
+    trib_admin_number(&reply, "round_id", run ? run->id : 0);
     trib_admin_text(&reply, "round_state", run ? trib_round_state_name(run->round.state) : NULL);
     trib_admin_number(&reply, "counted", run ? run->round.leases[TRIB_LEASE_COUNTED] : 0);
     trib_admin_flag(&reply, "disk_full", server->disk_is_full);

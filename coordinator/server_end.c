@@ -258,6 +258,18 @@ static void take_pass(struct trib_active_job *active, const struct trib_round_ru
     }
 }
 
+static void tell_end(const struct trib_round_run *run, const struct trib_round_result *result)
+{
+    char value[64] = "";
+    if (result->metric[0])
+        (void)snprintf(value, sizeof(value), " %s=%.4f", result->metric, result->value);
+    TRIB_INFO("round=%" PRIu64 " round_id=%" PRIu64 " %s%s%s version=%" PRIu64 " accepted=%" PRIu64
+              "/%" PRIu64 "%s seconds=%.2f",
+              run->number, run->id, result->state, result->reason[0] ? " reason=" : "",
+              result->reason, result->version, result->accepted, result->asked, value,
+              result->seconds);
+}
+
 static void end_finish(struct trib_server *server, struct trib_server_op *server_op)
 {
     struct end_op *op = (struct end_op *)server_op;
@@ -286,12 +298,7 @@ static void end_finish(struct trib_server *server, struct trib_server_op *server
             trib_stop_observe(&active->stop, &active->job, op->row.value);
         }
     }
-    TRIB_INFO("round=%" PRIu64 " %s%s%s version=%" PRIu64 " accepted=%" PRIu64 "/%" PRIu64
-              " %s=%.4f seconds=%.2f",
-              run->number, op->result.state, op->result.reason[0] ? " reason=" : "",
-              op->result.reason, op->result.version, op->result.accepted, op->result.asked,
-              op->result.metric[0] ? op->result.metric : "value", op->result.value,
-              op->result.seconds);
+    tell_end(run, &op->result);
     TRIB_CRASH_POINT("end.head");
     trib_leases_tell(server);
     tell_round_end(server);

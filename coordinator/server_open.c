@@ -441,8 +441,8 @@ static void open_finish(struct trib_server *server, struct trib_server_op *serve
             offer(server, op->devices[i]);
         TRIB_CRASH_POINT("open.offered");
     } else {
-        TRIB_ERROR("round=%" PRIu64 " cannot be opened: %s; again in %d s", run->number,
-                   trib_err_text(op->op.op.result), REOPEN_MS / 1000);
+        TRIB_ERROR("round=%" PRIu64 " round_id=%" PRIu64 " cannot be opened: %s; again in %d s",
+                   run->number, run->id, trib_err_text(op->op.op.result), REOPEN_MS / 1000);
         trib_segment_unref(op->segment);
         server->disk_is_full = op->op.op.result == TRIB_ERR_LIMIT;
         server->job->next_open_ms = trib_clock_mono_ms() + REOPEN_MS;

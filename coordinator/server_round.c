@@ -236,8 +236,9 @@ void trib_rounds_task_reply(struct trib_session_link *session, const uint8_t *da
         server->counters.declined[reply.code]++;
         session->peer->declined = reply.code;
     }
-    TRIB_INFO("round=%" PRIu64 " device=%s declined code=%s", server->run->number,
-              session->peer->row.name, trib_code_text(reply.code));
+    TRIB_INFO("round=%" PRIu64 " round_id=%" PRIu64 " device=%s declined code=%s",
+              server->run->number, server->run->id, session->peer->row.name,
+              trib_code_text(reply.code));
     if (server->run->uploads[member].state == TRIB_UPLOAD_NONE)
         (void)!trib_rounds_step(server, &(struct trib_round_input){.event = TRIB_ROUND_EV_RELEASE,
                                                                    .member = member,
@@ -447,8 +448,9 @@ static void resume_state(struct trib_server *server, const struct recovery *reco
                                                           .reason = TRIB_ROUND_REASON_RESTARTED},
                                trib_clock_mono_ms());
     server->run->phase = trib_phase_of(round->state);
-    TRIB_INFO("round=%" PRIu64 " goes on state=%s counted=%" PRIu32, server->run->number,
-              trib_round_state_name(round->state), round->leases[TRIB_LEASE_COUNTED]);
+    TRIB_INFO("round=%" PRIu64 " round_id=%" PRIu64 " goes on state=%s counted=%" PRIu32,
+              server->run->number, server->run->id, trib_round_state_name(round->state),
+              round->leases[TRIB_LEASE_COUNTED]);
 }
 
 // The newest round, and what a restored backup says of its number: rounds that came after the

@@ -14,8 +14,9 @@
 static void refuse(struct trib_server *server, uint32_t member, enum trib_code code)
 {
     const struct trib_peer *peer = trib_secagg_peer(server, member);
-    TRIB_WARN("id=secagg-refused round=%" PRIu64 " device=%s code=%s", server->run->number,
-              peer ? peer->row.name : "?", trib_code_text(code));
+    TRIB_WARN("id=secagg-refused round=%" PRIu64 " round_id=%" PRIu64 " device=%s code=%s",
+              server->run->number, server->run->id, peer ? peer->row.name : "?",
+              trib_code_text(code));
     (void)!trib_rounds_step(
         server,
         &(struct trib_round_input){.event = TRIB_ROUND_EV_REFUSE, .member = member, .code = code});

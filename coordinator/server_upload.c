@@ -165,8 +165,9 @@ void trib_upload_refuse(struct trib_server *server, uint32_t member, enum trib_c
 {
     const struct trib_peer *peer =
         trib_peers_by_id(server->peers, server->run->round.members[member].device);
-    TRIB_INFO("round=%" PRIu64 " device=%s refused code=%s", server->run->number,
-              peer ? peer->row.name : "", trib_code_text(code));
+    TRIB_INFO("round=%" PRIu64 " round_id=%" PRIu64 " device=%s refused code=%s",
+              server->run->number, server->run->id, peer ? peer->row.name : "",
+              trib_code_text(code));
     (void)!trib_rounds_step(
         server,
         &(struct trib_round_input){.event = TRIB_ROUND_EV_REFUSE, .member = member, .code = code});
