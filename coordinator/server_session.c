@@ -516,8 +516,22 @@ void trib_sessions_pace(struct trib_server *server)
     __atomic_store_n(&server->retry_max_ms, window_ms, __ATOMIC_RELAXED);
 }
 
+// Who is honest says hello at once. When all places of those who have not are taken, they are for
+// whoever waits behind: strangers that connect and say nothing would keep a fleet away.
+static void make_room(struct trib_server *server, uint64_t now_ms)
+{
+    if (!server->fleet || !trib_listener_is_full(server->fleet))
+        return;
+    for (struct trib_session_link *s = server->sessions; s; s = s->next) {
+        if (s->is_half_open && trib_channel_is_mute(s->channel) &&
+            now_ms > trib_channel_created_ms(s->channel) + TRIB_HANDSHAKE_WANTED_MS)
+            trib_server_close(s, TRIB_CLOSE_SLOW);
+    }
+}
+
 void trib_sessions_tick(struct trib_server *server, uint64_t now_ms)
 {
+    make_room(server, now_ms);
     if (now_ms < server->look_next_ms)
         return;
     trib_sessions_pace(server);

@@ -13,6 +13,7 @@ enum {
     TRIB_CHUNK_SIZE = 61440,           // bulk bytes in a record: whole 16-, 24- and 32-bit words
     TRIB_HANDSHAKE_MAX = 256,          // bytes an unauthenticated peer may make us keep
     TRIB_HANDSHAKE_MS = 5000,          // and how long
+    TRIB_HANDSHAKE_WANTED_MS = 500,    // the same, while others wait for its place
     TRIB_RECORD_MS = 30000,            // longest a long record may be under way, either direction
     TRIB_RECORD_WANTED_MS = 10000,     // the same, while others wait for the buffer that it holds
     TRIB_CONTROL_MAX = 32768,          // bytes of one packed control message

@@ -294,6 +294,12 @@ bool trib_channel_is_open(const struct trib_channel *channel)
     return __atomic_load_n(&channel->is_welcomed, __ATOMIC_RELAXED);
 }
 
+bool trib_channel_is_mute(const struct trib_channel *channel)
+{
+    return !__atomic_load_n(&channel->is_answered, __ATOMIC_ACQUIRE) &&
+           __atomic_load_n(&channel->schedule, __ATOMIC_ACQUIRE) == SCHEDULE_IDLE;
+}
+
 uint64_t trib_channel_created_ms(const struct trib_channel *channel)
 {
     return channel->created_ms;

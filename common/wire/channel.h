@@ -135,6 +135,8 @@ void *trib_channel_user(const struct trib_channel *channel);
 const uint8_t *trib_channel_own_key(const struct trib_channel *channel);
 const uint8_t *trib_channel_remote_key(const struct trib_channel *channel); // after hello
 bool trib_channel_is_open(const struct trib_channel *channel);
+// Server, any thread: no whole hello has come, and nothing that came waits to be looked at.
+bool trib_channel_is_mute(const struct trib_channel *channel);
 uint64_t trib_channel_created_ms(const struct trib_channel *channel);
 uint64_t trib_channel_heard_ms(const struct trib_channel *channel); // last record, any thread
 void trib_channel_peer_text(const struct trib_channel *channel,

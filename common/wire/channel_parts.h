@@ -59,6 +59,7 @@ struct trib_channel {
     struct trib_session session;
     struct trib_hello hello; // client
     bool has_said_hello;     // client
+    bool is_answered;        // server, atomic: a hello was good
     bool is_welcomed;        // server: `opened` was called; client: the welcome came
     bool was_closed;         // `closed` was called
     int turns;               // that this run of it has, 0 on a thread of nng

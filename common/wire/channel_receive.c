@@ -23,8 +23,8 @@ static bool may_be_read(struct trib_channel *channel, const uint8_t *body)
 {
     const struct trib_channel_handler *handler = channel->options.handler;
     enum trib_close_reason reason = TRIB_CLOSE_BUDGET;
-    if (!handler->knock || handler->knock(channel->options.user, channel,
-                                          trib_session_hello_ephemeral(body), &reason))
+    if (!handler->knock ||
+        handler->knock(channel->options.user, channel, trib_session_hello_ephemeral(body), &reason))
         return true;
     trib_channel_close(channel, reason);
     return false;
@@ -61,6 +61,7 @@ static void answer_hello(struct trib_channel *channel, const uint8_t *body, size
         trib_channel_close(channel, TRIB_CLOSE_HANDSHAKE);
         return;
     }
+    __atomic_store_n(&channel->is_answered, true, __ATOMIC_RELEASE);
     (void)pthread_mutex_lock(&channel->lock);
     channel->is_sending = true;
     (void)pthread_mutex_unlock(&channel->lock);

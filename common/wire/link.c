@@ -317,6 +317,14 @@ void trib_listener_limit(struct trib_listener *listener, unsigned count)
     (void)pthread_mutex_unlock(&listener->lock);
 }
 
+bool trib_listener_is_full(struct trib_listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    const bool is_full = listener->is_full;
+    (void)pthread_mutex_unlock(&listener->lock);
+    return is_full;
+}
+
 void trib_listener_release(struct trib_listener *listener)
 {
     (void)pthread_mutex_lock(&listener->lock);

@@ -44,6 +44,8 @@ TRIB_CHECKED enum trib_err trib_link_listen(const char *url, unsigned mode,
 // Have at most `count` connections that were accepted and not released; further ones wait in the
 // kernel's backlog, which costs us nothing. Without it there is no limit.
 void trib_listener_limit(struct trib_listener *listener, unsigned count);
+// Are there as many, so that others may wait? Any thread.
+bool trib_listener_is_full(struct trib_listener *listener);
 // Nothing is accepted while all descriptors below `fd_max` are open, those included that are over.
 void trib_listener_descriptors(struct trib_listener *listener, int fd_max);
 // One that was accepted counts no more. Any thread.

@@ -384,6 +384,11 @@ void trib_listener_limit(struct trib_listener *listener, unsigned count)
     listener->held_max = count;
 }
 
+bool trib_listener_is_full(struct trib_listener *listener)
+{
+    return listener->held >= listener->held_max;
+}
+
 void trib_listener_release(struct trib_listener *listener)
 {
     struct trib_conn *first = NULL;

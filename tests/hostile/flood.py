@@ -1,6 +1,7 @@
 """Crowds that mean no good, and what honest devices notice of them: for test_flood.py and run."""
 import contextlib
 import random
+import resource
 import selectors
 import socket
 import subprocess
@@ -14,6 +15,7 @@ HONEST = 100  # devices
 DRIPS, SILENT = 500, 500  # connections: a byte now and then, and not even that
 DRIP_S = 0.5
 HANDSHAKE_S = 5  # so long the coordinator waits for a whole hello
+PLACES = 1024  # of those who have not said one; more of them wait in the kernel
 
 
 # ---- The crowd, in a process of its own
@@ -29,7 +31,8 @@ class Dripper:
         self.selector = selectors.DefaultSelector()
         for i in range(drips + silent):
             line = self.dial(i < drips)
-            self.leavers.append((time.monotonic() + random.uniform(0, HANDSHAKE_S), line))
+            if drips + silent <= PLACES:
+                self.leavers.append((time.monotonic() + random.uniform(0, HANDSHAKE_S), line))
         self.leavers.sort(key=lambda leaver: leaver[0], reverse=True)
 
     def dial(self, drips):
@@ -75,15 +78,16 @@ def crowd(tried, drips=DRIPS, silent=SILENT):
     """The connections are there for as long as the block lasts."""
     before = tried.status()["connections_open"]
     process = subprocess.Popen([sys.executable, "-B", __file__, str(tried.port), str(drips),
-                                str(silent)])
+                                str(silent)], stdout=subprocess.PIPE)
     try:
-        fleet.wait_until(lambda: tried.status()["connections_open"] >= before + drips + silent - 50,
-                         "the crowd is there")
+        assert process.stdout.readline(), "the crowd could not connect"
+        there = before + min(drips + silent, PLACES) - 50
+        fleet.wait_until(lambda: tried.status()["connections_open"] >= there, "the crowd is there")
         yield
         assert process.poll() is None, "somebody in the crowd was told something"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 # ---- What honest devices notice
@@ -171,4 +175,8 @@ def enrol_at_once(tried, count):
 
 
 if __name__ == "__main__":
-    Dripper(*map(int, sys.argv[1:4])).run(600)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    dripper = Dripper(*map(int, sys.argv[1:4]))
+    print("all have dialed", flush=True)
+    dripper.run(600)

@@ -22,6 +22,17 @@ class FloodTest(fleet.Case):
             closed = tried.status()["closed"]
             self.assertEqual(closed.get("full", 0), 0)
 
+    def test_a_crowd_for_which_there_is_no_room_keeps_nobody_out(self):
+        """Whoever says nothing has his place for a moment when all places are taken."""
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            tried.add_device("one", ROWS)
+            with flood.crowd(tried, 1500, 1500):
+                tried.start_device("one")
+                tried.wait_connected(1)
+                tried.wait_for_job(tried.submit(SPEC, ROWS, rounds=1, cohort=1))
+            self.assert_books_balance(tried)
+
     def test_strangers_hear_nothing_and_cost_nothing(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
