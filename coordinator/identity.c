@@ -91,12 +91,15 @@ static void derive_public(struct trib_identity *identity)
     trib_sign_public(identity->roster_seed, identity->roster_key);
 }
 
-// Made when it is not there: coordinators of the first version had none.
-static enum trib_err settle_roster(const struct paths *paths, struct trib_identity *identity)
+// Never made anew: devices pin it, and would be in no masked round any more.
+static enum trib_err read_roster(const struct paths *paths, struct trib_identity *identity)
 {
     if (trib_file_exists(paths->roster))
         return trib_roster_key_read(paths->roster, identity->roster_seed);
-    return trib_roster_key_make(paths->roster, identity->roster_seed);
+    TRIB_ERROR("id=roster-key-lost %s is gone: put it back from a backup; another one, made with "
+               "tributary-coordinator roster key, is followed only by devices that enrol again",
+               paths->roster);
+    return TRIB_ERR_DATA;
 }
 
 static enum trib_err write_config(const char *path, const char *listen, const char *url)
@@ -147,7 +150,9 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
         return err;
     trib_random_bytes(identity.secret, sizeof(identity.secret));
     trib_random_bytes(identity.release_seed, sizeof(identity.release_seed));
-    err = settle_roster(&paths, &identity);
+    err = trib_file_exists(paths.roster) // an init was interrupted
+              ? trib_roster_key_read(paths.roster, identity.roster_seed)
+              : trib_roster_key_make(paths.roster, identity.roster_seed);
     if (err)
         goto out;
     derive_public(&identity);
@@ -175,7 +180,7 @@ enum trib_err trib_identity_load(const char *dir, struct trib_identity *ret_iden
     if (!err)
         err = trib_keyfile_read(paths.key, lines, 2);
     if (!err)
-        err = settle_roster(&paths, &identity);
+        err = read_roster(&paths, &identity);
     if (!err) {
         derive_public(&identity);
         err = trib_keys_load(dir, &identity);

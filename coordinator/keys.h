@@ -50,6 +50,9 @@ struct trib_keys_change {
 // Nobody may have the directory open. TRIB_ERR_LIMIT (logged): as many as there may be.
 TRIB_CHECKED enum trib_err trib_keys_rotate(const char *dir, const struct trib_keys_change *change,
                                             struct trib_identity *ret_identity);
+// TRIB_ERR_DATA (logged): the store knows of changes that the chain does not have.
+TRIB_CHECKED enum trib_err trib_keys_check(struct trib_store *store,
+                                           const struct trib_identity *identity);
 // Put changes that the audit log does not know into it, by `actor`: a transaction of its own.
 TRIB_CHECKED enum trib_err trib_keys_record(struct trib_store *store,
                                             const struct trib_identity *identity, const char *actor,

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "coordinator/keys.h"
+
+#define TRIB_LOG_MODULE "keys"
 
 static const uint8_t *first_key(const struct trib_identity *identity)
 {
@@ -50,6 +53,20 @@ static enum trib_err record_one(struct trib_store *store, const struct trib_iden
                                              .subject = subject,
                                              .outcome = "ok"};
     return trib_store_audit(store, &record);
+}
+
+enum trib_err trib_keys_check(struct trib_store *store, const struct trib_identity *identity)
+{
+    uint64_t known = 0;
+    enum trib_err err = trib_store_meta_get(store, "key_sequence", 0, &known);
+    if (!err && known > identity->chain.count) {
+        TRIB_ERROR("id=keys-lost " TRIB_KEYS_CHAIN
+                   " has %u statements, and the store knows of %" PRIu64
+                   ": it is gone or an older copy; put it back from a backup",
+                   identity->chain.count, known);
+        return TRIB_ERR_DATA;
+    }
+    return err;
 }
 
 enum trib_err trib_keys_record(struct trib_store *store, const struct trib_identity *identity,

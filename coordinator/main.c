@@ -20,6 +20,7 @@
 #include "common/wire/link.h"
 #include "coordinator/identity.h"
 #include "coordinator/keys.h"
+#include "coordinator/lost.h"
 #include "coordinator/restore.h"
 #include "coordinator/roles.h"
 #include "coordinator/roster.h"
@@ -209,6 +210,8 @@ static enum trib_err rotate(const char *dir, const struct trib_keys_change *chan
     struct trib_store *store = NULL;
     struct trib_audit_signer signer;
     enum trib_err err = check_owner(dir);
+    if (!err)
+        err = trib_lost_store(dir);
     if (!err)
         err = trib_identity_load(dir, ret_identity);
     if (!err)

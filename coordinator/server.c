@@ -14,6 +14,7 @@
 #include "common/base/map.h"
 #include "common/base/wipe.h"
 #include "coordinator/keys.h"
+#include "coordinator/lost.h"
 #include "coordinator/reserve.h"
 #include "coordinator/server_state.h"
 
@@ -167,7 +168,9 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
 {
     char path[TRIB_PATH_MAX + 1];
     (void)snprintf(server->dir, sizeof(server->dir), "%s", dir);
-    enum trib_err err = trib_identity_load(dir, &server->identity);
+    enum trib_err err = trib_lost_store(dir);
+    if (!err)
+        err = trib_identity_load(dir, &server->identity);
     if (!err)
         err = trib_coordinator_config_load(dir, &server->config);
     if (!err)
@@ -182,6 +185,8 @@ static enum trib_err open_files(struct trib_server *server, const char *dir)
         err = trib_path_join(path, dir, "store.db");
     if (!err)
         err = trib_store_open(path, &server->store);
+    if (!err)
+        err = trib_keys_check(server->store, &server->identity);
     if (!err) {
         trib_server_keys_open(server);
         trib_keys_audit_signer(&server->identity, &server->signer);
