@@ -33,16 +33,16 @@ static void fill_privacy(struct trib_server *server, struct trib_round_result *r
     trib_buf_fini(&json);
 }
 
-// From the opening of the round until its end is to be made durable.
+// From the opening of the round until its end is to be made durable: how long by the clock, and what
+// was noted of it phase by phase, which is all of it.
 static void fill_phases(struct trib_round_run *run, struct trib_round_result *result)
 {
     struct trib_buf json = {0};
     char seconds[32];
-    uint64_t whole_us = 0;
     trib_run_enter(run, TRIB_PHASE_COMMIT);
+    result->seconds = (double)(run->decided_us - run->began_us) / 1e6;
     trib_json_open(&json, NULL, '{');
     for (int i = 0; i < TRIB_PHASE_COMMIT; i++) {
-        whole_us += run->phase_us[i];
         (void)snprintf(seconds, sizeof(seconds), "%.6f", (double)run->phase_us[i] / 1e6);
         if (run->phase_us[i] > 0)
             trib_json_raw(&json, trib_phase_text((enum trib_phase)i), seconds);
@@ -50,7 +50,6 @@ static void fill_phases(struct trib_round_run *run, struct trib_round_result *re
     trib_json_close(&json, '}');
     trib_result_set_phases(result, &json);
     trib_buf_fini(&json);
-    result->seconds = (double)whole_us / 1e6;
 }
 
 static void fill_result(struct trib_server *server, struct trib_round_result *result,

@@ -256,7 +256,8 @@ enum trib_err trib_run_create(struct trib_server *server, uint64_t id, uint64_t 
     run->pass = trib_round_key_pass(key);
     run->number = trib_round_key_number(key);
     run->shape = trib_job_shape(job, trib_job_kind(job, run->pass, server->job->newton_is_off));
-    run->phase_began_us = trib_clock_mono_us();
+    run->began_us = trib_clock_mono_us();
+    run->phase_began_us = run->began_us;
     run->opened_wall_ms = trib_clock_wall_ms();
     run->bytes_up = __atomic_load_n(&server->received_bytes, __ATOMIC_RELAXED);
     run->bytes_down = __atomic_load_n(&server->sent_bytes, __ATOMIC_RELAXED);

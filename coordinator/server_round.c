@@ -19,6 +19,8 @@ void trib_run_enter(struct trib_round_run *run, enum trib_phase phase)
     run->phase_us[run->phase] += now_us - run->phase_began_us;
     run->phase_began_us = now_us;
     run->phase = phase;
+    if (phase == TRIB_PHASE_COMMIT && run->decided_us == 0)
+        run->decided_us = now_us;
 }
 
 // One that expired did so when the round's phase ended; the others change one at a time.

@@ -78,6 +78,8 @@ struct trib_round_run {
     struct trib_msg_task task; // but for report_ms
     uint64_t opened_wall_ms;
     uint64_t bytes_up, bytes_down;  // the counters when it opened
+    uint64_t began_us;              // when it was opened, or read back after a restart
+    uint64_t decided_us;            // when its end was known, and only has to be made durable
     uint64_t phase_us[TRIB_PHASES]; // what it has spent, but for the time since `phase_began_us`
     uint64_t phase_began_us;
     enum trib_phase phase;
