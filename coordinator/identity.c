@@ -17,13 +17,12 @@
 
 #define TRIB_LOG_MODULE "identity"
 
-#define DEFAULT_LISTEN  "tcp://0.0.0.0:7420"
 #define TEXT_OF(number) #number
 #define AS_TEXT(number) TEXT_OF(number)
 
 static const struct trib_conf_key keys[] = {
     {"fleet", "listen", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, listen),
-     DEFAULT_LISTEN, "where devices connect", 0, 0, NULL},
+     TRIB_COORDINATOR_LISTEN, "where devices connect", 0, 0, NULL},
     {"fleet", "url", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, url), "",
      "what tokens carry; empty: the listen URL", 0, 0, NULL},
     {"fleet", "population", TRIB_CONF_TEXT, offsetof(struct trib_coordinator_config, population),
@@ -145,7 +144,7 @@ enum trib_err trib_identity_make(const char *dir, const char *listen, const char
     if (!err)
         err = trib_dir_make(sub, 0700);
     if (!err)
-        err = write_config(paths.config, listen ? listen : DEFAULT_LISTEN, url);
+        err = write_config(paths.config, listen ? listen : TRIB_COORDINATOR_LISTEN, url);
     if (err)
         return err;
     trib_random_bytes(identity.secret, sizeof(identity.secret));
@@ -257,6 +256,11 @@ enum trib_err trib_coordinator_config_load(const char *dir,
     }
     *ret_config = config;
     return TRIB_OK;
+}
+
+bool trib_coordinator_url_is_any(const char *url)
+{
+    return strncmp(url, "tcp://0.0.0.0:", 14) == 0 || strncmp(url, "tcp://[::]:", 11) == 0;
 }
 
 enum trib_err trib_admin_url(const char *dir, char *url, size_t size)

@@ -14,6 +14,7 @@
 #ifndef TRIB_COORDINATOR_IDENTITY_H
 #define TRIB_COORDINATOR_IDENTITY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/conf.h"
@@ -24,6 +25,7 @@
 #include "coordinator/roles.h"
 #include "tributary/err.h"
 
+#define TRIB_COORDINATOR_LISTEN      "tcp://0.0.0.0:7420" // fleet.listen, unless configured
 #define TRIB_COORDINATOR_CONNECTIONS 20000 // fleet.connections_max, unless configured
 
 enum {
@@ -83,6 +85,9 @@ void trib_identity_wipe(struct trib_identity *identity);
 
 TRIB_CHECKED enum trib_err trib_coordinator_config_load(const char *dir,
                                                         struct trib_coordinator_config *ret_config);
+
+// Is it of every address of this machine, as 0.0.0.0 and [::], which other machines cannot dial?
+bool trib_coordinator_url_is_any(const char *url);
 
 // DIR/admin.sock as an ipc URL. TRIB_ERR_INVAL (said on the log) if the path is too long.
 TRIB_CHECKED enum trib_err trib_admin_url(const char *dir, char *url, size_t size);

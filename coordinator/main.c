@@ -94,6 +94,11 @@ static int cmd_init(const struct trib_command *command, int argc, char **argv)
     trib_base64_encode(identity.public, sizeof(identity.public), key);
     trib_identity_wipe(&identity);
     (void)printf("%s\n", key);
+    if (!url && trib_coordinator_url_is_any(listen ? listen : TRIB_COORDINATOR_LISTEN))
+        (void)fprintf(stderr,
+                      "tokens will carry %s, which other machines cannot dial: set fleet.url in "
+                      "%s/tributary.ini, or init with --url\n",
+                      listen ? listen : TRIB_COORDINATOR_LISTEN, argv[0]);
     return TRIB_EXIT_OK;
 }
 

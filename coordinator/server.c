@@ -266,6 +266,10 @@ static enum trib_err listen_both(struct trib_server *server)
     trib_listener_limit(server->fleet, server->half_open_max);
     share_with_listeners(server);
     settle_url(server);
+    if (trib_coordinator_url_is_any(server->url))
+        TRIB_WARN("id=url-of-any-address tokens carry %s, which other machines cannot dial: set "
+                  "fleet.url in tributary.ini",
+                  server->url);
     TRIB_INFO("listening url=%s devices=%zu version=%" PRIu64, server->url,
               trib_peers_count(server->peers),
               server->head ? server->head->manifest.version : (uint64_t)0);

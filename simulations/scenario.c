@@ -308,8 +308,6 @@ enum trib_err trib_scenario_load(struct trib_scenario *scenario, const char *pat
 {
     take_name(path, scenario->name);
     enum trib_err err = trib_conf_load(&scenario->conf, path);
-    if (err == TRIB_ERR_IO) // a wrong path is the user's mistake like any other
-        err = TRIB_ERR_INVAL;
     for (size_t i = 0; !err && i < override_count; i++)
         err = trib_conf_override(&scenario->conf, overrides[i]);
     if (!err)

@@ -275,7 +275,7 @@ enum trib_err trib_conf_load(struct trib_conf *conf, const char *path)
         err = trib_file_read(path, TRIB_CONF_FILE_MAX, &buf);
     if (err) {
         (void)snprintf(conf->error, sizeof(conf->error), "%s: cannot be read", path);
-        return err;
+        return err == TRIB_ERR_IO ? TRIB_ERR_INVAL : err; // a mistake of who wrote the path
     }
     err = trib_conf_parse(conf, (const char *)buf.data, buf.size, path, dir);
     trib_buf_fini(&buf);

@@ -65,7 +65,7 @@ void trib_conf_init(struct trib_conf *conf);
 void trib_conf_add(struct trib_conf *conf, const struct trib_conf_key *keys, size_t count,
                    void *target);
 
-// TRIB_ERR_IO (cannot be read) or TRIB_ERR_INVAL, with conf->error.
+// TRIB_ERR_INVAL with conf->error: what is wrong where, or that it cannot be read at all.
 TRIB_CHECKED enum trib_err trib_conf_load(struct trib_conf *conf, const char *path);
 
 // The same from memory; `name` is for messages, `dir` for relative paths.

@@ -84,7 +84,7 @@ enum trib_err trib_keyfile_read(const char *path, const struct trib_keyfile_line
     }
     if (info.st_mode & (S_IRWXG | S_IRWXO)) {
         TRIB_ERROR("%s: readable by others; the mode must be 0600", path);
-        return TRIB_ERR_AUTH;
+        return TRIB_ERR_INVAL;
     }
     enum trib_err err = trib_file_read(path, FILE_SIZE_MAX, &buf);
     if (err)

@@ -21,7 +21,7 @@ struct trib_keyfile_line {
 // Write the lines durably with mode 0600.
 TRIB_CHECKED enum trib_err trib_keyfile_write(const char *path,
                                               const struct trib_keyfile_line *lines, size_t count);
-// Read exactly these lines in this order, but for optional ones. TRIB_ERR_STATE: there is no such file; TRIB_ERR_AUTH:
+// Read exactly these lines in this order, but for optional ones. TRIB_ERR_STATE: there is no such file; TRIB_ERR_INVAL:
 // others may read it; TRIB_ERR_CORRUPT: it is something else. Logged with the path.
 TRIB_CHECKED enum trib_err trib_keyfile_read(const char *path,
                                              const struct trib_keyfile_line *lines, size_t count);

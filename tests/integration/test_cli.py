@@ -111,6 +111,40 @@ class CommandLineTest(fleet.Case):
                 self.assertIn(f"{option} {wrong}: want tcp://ADDRESS:PORT", done.stderr)
             self.assertFalse((tried.root / "hub").exists())
 
+    def test_tokens_that_other_machines_cannot_use_are_said_to_be_such(self):
+        with fleet.Fleet() as tried:
+            for i, (options, is_any) in enumerate([([], True), (["--listen", "tcp://[::]:1"], True),
+                                                   (["--url", "tcp://192.0.2.1:7420"], False),
+                                                   (["--listen", "tcp://127.0.0.1:1"], False)]):
+                done = fleet.run("tributary-coordinator", "init", tried.root / f"hub{i}", *options)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual("cannot dial" in done.stderr, is_any, (options, done.stderr))
+            tried.start_coordinator()
+            self.assertNotIn("id=url-of-any-address", tried.log("coordinator"))
+            tried.end("coordinator")
+            path = tried.dir / "tributary.ini"
+            path.write_text(path.read_text().replace("127.0.0.1", "0.0.0.0"))
+            tried.start_coordinator()
+            self.assertIn("id=url-of-any-address", tried.log("coordinator"))
+
+    def test_a_directory_that_is_not_in_order_is_a_mistake_of_configuration(self):
+        """Not an internal failure, nor one of the peer's: a service is not started again for it."""
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            tried.add_device("one", ["1,2,0"])
+            tried.end("coordinator")
+            for program, folder, key in [("tributary-coordinator", tried.dir, "coordinator.key"),
+                                         ("tributary-client", tried.root / "one", "device.key")]:
+                (folder / key).chmod(0o644)
+                done = fleet.run(program, "run", folder)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(f"{key}: readable by others", done.stderr)
+                (folder / key).chmod(0o600)
+            (tried.dir / "tributary.ini").unlink()
+            done = fleet.run("tributary-coordinator", "run", tried.dir)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("tributary.ini: cannot be read", done.stderr)
+
     def test_what_cannot_be_looked_at_is_not_called_absent(self):
         with fleet.Fleet() as tried:
             (tried.root / "file").write_text("")
