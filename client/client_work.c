@@ -159,6 +159,12 @@ static enum trib_code judge(struct trib_client *client, const struct trib_msg_ta
     ret_task->ledger = client->ledger;
     trib_ledger_charge(&ret_task->encoding, msg->job, msg->round_id, client->whom,
                        &ret_task->charge);
+    ret_task->charge.cohort = (struct trib_privacy_cohort){
+        .members = ret_task->secagg.members,
+        .colluders = ret_task->secagg.colluders,
+        .is_vouched_apart =
+            trib_state_is_vouched_apart(&client->enrolment, &client->settings.policy),
+    };
     if (trib_ledger_allows(client->ledger, &ret_task->encoding))
         return TRIB_CODE_ACCEPTED;
     TRIB_WARN("id=budget-exhausted round=%" PRIu64 " declined: the privacy budget is used up",

@@ -79,24 +79,6 @@ static enum trib_err load(struct report *report, const char *dir)
 
 // ---- What both forms say
 
-static void adversary(const struct trib_charge *charge, char *text, size_t size)
-{
-    switch (charge->mode) {
-    case TRIB_PRIVACY_OFF: (void)snprintf(text, size, "nobody: no promise"); return;
-    case TRIB_PRIVACY_LOCAL: (void)snprintf(text, size, "everybody, the coordinator too"); return;
-    case TRIB_PRIVACY_DISTRIBUTED:
-        (void)snprintf(text, size,
-                       "everybody, the coordinator too, while %" PRIu32
-                       " honest devices add their noise",
-                       charge->shares);
-        return;
-    case TRIB_PRIVACY_CENTRAL:
-        (void)snprintf(text, size, "who sees the models; not the coordinator");
-        return;
-    }
-    (void)snprintf(text, size, "unknown");
-}
-
 // The smaller of the two ledgers at the owner's delta, and which that is.
 static double epsilon_of(const struct report *report, const struct trib_privacy_spent *spent,
                          const char **ret_ledger)
@@ -144,10 +126,10 @@ static void put_entry(struct trib_buf *json, const struct report *report,
     const struct trib_privacy_spent spent = spent_of(charge);
     char when[TRIB_CLOCK_TEXT_SIZE];
     char whom[2 * TRIB_LEDGER_WHOM_SIZE + 1];
-    char text[128];
+    char text[160];
     trib_clock_text(entry->wall_ms, when);
     trib_hex_encode(charge->whom, sizeof(charge->whom), whom);
-    adversary(charge, text, sizeof(text));
+    trib_privacy_against(charge->mode, &charge->cohort, text, sizeof(text));
     trib_json_open(json, NULL, '{');
     trib_json_uint(json, "sequence", entry->sequence);
     trib_json_text(json, "kind", entry->refunds ? "refund" : "reserve");
@@ -166,6 +148,11 @@ static void put_entry(struct trib_buf *json, const struct report *report,
     trib_json_uint(json, "s2", charge->s2);
     trib_json_uint(json, "t", (uint64_t)1 << (charge->grid_bits & 63));
     trib_json_uint(json, "m", charge->shares);
+    if (charge->mode == TRIB_PRIVACY_DISTRIBUTED && charge->cohort.members) {
+        trib_json_uint(json, "members", charge->cohort.members);
+        trib_json_uint(json, "colluders", charge->cohort.colluders);
+        trib_json_text(json, "roster", charge->cohort.is_vouched_apart ? "offline" : "coordinator");
+    }
     put_spent(json, report, &spent);
     trib_json_close(json, '}');
 }
@@ -232,10 +219,10 @@ static void say_entry(struct trib_buf *text, const struct report *report,
     const struct trib_privacy_spent spent = spent_of(charge);
     char when[TRIB_CLOCK_TEXT_SIZE];
     char whom[2 * TRIB_LEDGER_WHOM_SIZE + 1];
-    char against[128];
+    char against[160];
     trib_clock_text(entry->wall_ms, when);
     trib_hex_encode(charge->whom, sizeof(charge->whom), whom);
-    adversary(charge, against, sizeof(against));
+    trib_privacy_against(charge->mode, &charge->cohort, against, sizeof(against));
     trib_buf_printf(text, "%6" PRIu64 "  %s  ", entry->sequence, when);
     if (entry->refunds) {
         trib_buf_printf(text, "takes back %" PRIu64 ": nothing was sent\n", entry->refunds);

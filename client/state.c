@@ -263,6 +263,14 @@ const uint8_t *trib_state_roster(const struct trib_state_enrolment *enrolment,
     return enrolment->has_roster_key ? enrolment->roster_key : NULL;
 }
 
+bool trib_state_is_vouched_apart(const struct trib_state_enrolment *enrolment,
+                                 const struct trib_policy *policy)
+{
+    return policy->has_roster_key &&
+           !(enrolment->has_roster_key &&
+             memcmp(policy->roster_key, enrolment->roster_key, sizeof(policy->roster_key)) == 0);
+}
+
 // ---- Configuration
 
 static const struct trib_conf_key client_keys[] = {

@@ -75,6 +75,10 @@ void trib_state_keys_wipe(struct trib_state_keys *keys);
 // NULL when there is none. Borrowed from one of the two.
 const uint8_t *trib_state_roster(const struct trib_state_enrolment *enrolment,
                                  const struct trib_policy *policy);
+// That key is the owner's, and not the one that the coordinator told when the device enrolled, with
+// which it vouches itself.
+bool trib_state_is_vouched_apart(const struct trib_state_enrolment *enrolment,
+                                 const struct trib_policy *policy);
 
 TRIB_CHECKED enum trib_err trib_state_enrolment_save(const char *dir,
                                                      const struct trib_state_enrolment *enrolment);

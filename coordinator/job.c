@@ -121,23 +121,12 @@ bool trib_job_warning(const struct trib_job *job, char *text, size_t size)
 void trib_job_adversary(const struct trib_job *job, enum trib_roster_kind roster, char *text,
                         size_t size)
 {
-    switch (job->privacy.encoding.mode) {
-    case TRIB_PRIVACY_OFF: (void)snprintf(text, size, "nobody: no formal privacy"); return;
-    case TRIB_PRIVACY_LOCAL:
-        (void)snprintf(text, size, "everyone including the coordinator");
-        return;
-    case TRIB_PRIVACY_CENTRAL:
-        (void)snprintf(text, size,
-                       "everyone but the coordinator, who sees each update and adds the noise");
-        return;
-    case TRIB_PRIVACY_DISTRIBUTED:
-        (void)snprintf(text, size, "%s with up to %u of %u devices, under secure aggregation",
-                       roster == TRIB_ROSTER_OFFLINE
-                           ? "a coordinator that may lie"
-                           : "a coordinator that is honest about who its devices are",
-                       job->privacy.secagg.colluders, job->privacy.secagg.members);
-        return;
-    }
+    const struct trib_privacy_cohort cohort = {
+        .members = job->privacy.secagg.members,
+        .colluders = job->privacy.secagg.colluders,
+        .is_vouched_apart = roster == TRIB_ROSTER_OFFLINE,
+    };
+    trib_privacy_against(job->privacy.encoding.mode, &cohort, text, size);
 }
 
 static const char unit[] = "one device (zero-out)";

@@ -44,7 +44,8 @@ struct trib_charge {
     enum trib_privacy_mode mode;
     uint32_t grid_bits; // t = 2^grid_bits
     uint64_t s1, s2;
-    uint32_t shares; // m
+    uint32_t shares;                   // m
+    struct trib_privacy_cohort cohort; // mode distributed: what was promised; the caller sets it
     uint64_t job, round_id;
     uint8_t whom[TRIB_LEDGER_WHOM_SIZE];
     double epsilon_pure, rho;

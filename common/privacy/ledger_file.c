@@ -89,6 +89,9 @@ static void pack(const struct trib_ledger_entry *entry, uint8_t body[static BODY
     store_real(body + 80, charge->epsilon_pure);
     store_real(body + 88, charge->rho);
     memcpy(body + 96, charge->whom, sizeof(charge->whom));
+    trib_store_le32(body + 112, charge->cohort.members);
+    trib_store_le32(body + 116, charge->cohort.colluders);
+    trib_store_le32(body + 120, charge->cohort.is_vouched_apart);
 }
 
 static void unpack(const uint8_t body[static BODY_SIZE], struct trib_ledger_entry *ret_entry)
@@ -109,6 +112,12 @@ static void unpack(const uint8_t body[static BODY_SIZE], struct trib_ledger_entr
                 .round_id = trib_load_le64(body + 48),
                 .epsilon_pure = load_real(body + 80),
                 .rho = load_real(body + 88),
+                .cohort =
+                    {
+                        .members = trib_load_le32(body + 112),
+                        .colluders = trib_load_le32(body + 116),
+                        .is_vouched_apart = trib_load_le32(body + 120) != 0,
+                    },
             },
     };
     memcpy(ret_entry->charge.whom, body + 96, sizeof(ret_entry->charge.whom));

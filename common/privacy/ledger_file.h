@@ -10,9 +10,11 @@
 //     16   8  S1                        80   8  pure epsilon (IEEE 754)
 //     24   8  S2                        88   8  rho (IEEE 754)
 //     32   4  log2 t                    96  16  coordinator and population
-//     36   4  m                         112 16  zero
-//     40   8  job                       128 32  chain: BLAKE2b-256(chain key; chain before ‖ 0..127)
-//     48   8  round id
+//     36   4  m                         112  4  n, 0: not noted
+//     40   8  job                       116  4  c
+//     48   8  round id                  120  4  1: a key that the coordinator does not hold vouches
+//                                       124  4  zero
+//                                       128 32  chain: BLAKE2b-256(chain key; chain before ‖ 0..127)
 // The head: "TRIBLHD1", 8 bytes count, 32 bytes chain, 32 bytes BLAKE2b-256(head key; all before).
 // Both keys come from the device's secret by keyed hashes of their own labels.
 //

@@ -89,7 +89,7 @@ class LedgerTest(fleet.Case):
             self.assertEqual(tried.spent("d0"), 3)
 
             text = fleet.run("tributary-client", "privacy", tried.root / "d0").stdout
-            self.assertIn("against everybody, the coordinator too", text)
+            self.assertIn("against everyone including the coordinator", text)
             self.assertRegex(text, r"left +0 of ")
             for line in text.splitlines():  # never an epsilon alone
                 if "(epsilon" in line:

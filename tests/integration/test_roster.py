@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Who vouches for the members of secure aggregation, and what happens where nobody does."""
 import json
+import re
 
 import fleet
 
@@ -39,6 +40,14 @@ class RosterTest(fleet.Case):
         for name in DEVICES:
             self.fleet.start_device(name)
         self.fleet.wait_connected(len(DEVICES))
+
+    def promised(self, name):
+        """What the device says of its only round: to people, and to programs."""
+        text, as_json = (fleet.run("tributary-client", "privacy", self.fleet.root / name, *options)
+                         for options in [[], ["--json"]])
+        entry, = json.loads(as_json.stdout)["entries"]
+        self.assertIn(f"; against {entry['adversary']}\n", text.stdout)
+        return entry
 
     def submit(self):
         """A distributed job of one round."""
@@ -100,6 +109,10 @@ class RosterTest(fleet.Case):
         rounds = self.fleet.ctl("rounds", "ls")
         self.assertEqual([(row["state"], row["accepted"]) for row in rounds],
                          [("committed", 4)], rounds)
+        entry = self.promised("d0")
+        self.assertIn(f"against {entry['adversary']}:", submitted["privacy"])
+        self.assertEqual((entry["roster"], entry["members"], entry["colluders"]),
+                         ("offline", 4, 0))
         for name in DEVICES:
             self.assertIn(f" {name}\n", self.whom)
         self.assertEqual(len(self.export("--unsigned").splitlines()), 1)
@@ -196,6 +209,11 @@ class RosterTest(fleet.Case):
     def test_a_coordinator_that_signs_itself_says_so(self):
         self.fleet.start_coordinator()
         self.enrol(d0=None, d1=None, d2=None, d3=None)
+        # A pin of the very key that the coordinator holds is no better than none.
+        own = re.search("roster_key = (.*)",
+                        (self.fleet.root / "d1" / "enrolment.ini").read_text())[1]
+        with open(self.fleet.root / "d1" / "client.ini", "a") as file:
+            file.write(f"roster_pk = {own}\n")
         self.assertEqual(set(self.roster().values()), {"by coordinator"})
         self.assertEqual(self.fleet.status()["roster"], "by coordinator")
         self.assert_refuses(self.fleet.try_ctl("roster", "load", self.sign(self.export())),
@@ -206,6 +224,10 @@ class RosterTest(fleet.Case):
                       submitted["privacy"])
         self.fleet.wait_for_job(submitted["job"])
         self.assertEqual(self.fleet.ctl("rounds", "ls")[0]["accepted"], 4)
+        for name in ["d0", "d1"]:
+            entry = self.promised(name)
+            self.assertIn(f"against {entry['adversary']}:", submitted["privacy"])
+            self.assertEqual(entry["roster"], "coordinator")
 
     def test_the_key_is_made_once_and_signs_exports_only(self):
         made = self.key_file.read_bytes()

@@ -263,6 +263,51 @@ static void a_refund_gives_back_what_was_reserved_once(void **state)
     trib_ledger_close(ledger);
 }
 
+static void kept(void *user, const struct trib_ledger_entry *entry)
+{
+    *(struct trib_ledger_entry *)user = *entry;
+}
+
+static void what_was_promised_is_read_back(void **state)
+{
+    (void)state;
+    const uint8_t whom[TRIB_LEDGER_WHOM_SIZE] = {7};
+    struct trib_charge charge;
+    struct trib_ledger_entry entry = {.sequence = 0};
+    struct trib_ledger *ledger = opened(NULL);
+    uint64_t reservation;
+    trib_ledger_charge(&encoding, 1, 2, whom, &charge);
+    charge.cohort = (struct trib_privacy_cohort){60, 6, true};
+    assert_int_equal(trib_ledger_reserve(ledger, &charge, &reservation), TRIB_OK);
+    trib_ledger_close(ledger);
+    const struct trib_ledger_options options = {
+        .dir = dir, .secret = secret, .is_reader = true, .visit = kept, .user = &entry};
+    assert_int_equal(trib_ledger_open(&options, &ledger), TRIB_OK);
+    trib_ledger_close(ledger);
+    assert_int_equal(entry.sequence, 1);
+    assert_int_equal(entry.charge.cohort.members, 60);
+    assert_int_equal(entry.charge.cohort.colluders, 6);
+    assert_true(entry.charge.cohort.is_vouched_apart);
+}
+
+static void a_promise_that_was_not_noted_is_the_weaker_one(void **state)
+{
+    (void)state;
+    char text[160];
+    struct trib_privacy_cohort cohort = {.members = 0};
+    trib_privacy_against(TRIB_PRIVACY_DISTRIBUTED, &cohort, text, sizeof(text));
+    assert_string_equal(text,
+                        "a coordinator that is honest about who its devices are, under secure "
+                        "aggregation (with how many devices was not noted)");
+    cohort = (struct trib_privacy_cohort){UINT32_MAX, UINT32_MAX, false}; // it fits all the same
+    trib_privacy_against(TRIB_PRIVACY_DISTRIBUTED, &cohort, text, sizeof(text));
+    assert_non_null(strstr(text, "under secure aggregation"));
+    cohort = (struct trib_privacy_cohort){60, 6, true};
+    trib_privacy_against(TRIB_PRIVACY_DISTRIBUTED, &cohort, text, sizeof(text));
+    assert_string_equal(text, "a coordinator that may lie with up to 6 of 60 devices, under secure "
+                              "aggregation");
+}
+
 // ---- Clocks
 
 static const struct trib_budget daily = {.epsilon_pure = 0.5, .window_ms = 86400000};
@@ -540,6 +585,8 @@ int main(void)
         LEDGER_TEST(jobs_and_populations_share_one_budget),
         LEDGER_TEST(mode_off_costs_nothing_and_writes_nothing),
         LEDGER_TEST(a_refund_gives_back_what_was_reserved_once),
+        LEDGER_TEST(what_was_promised_is_read_back),
+        LEDGER_TEST(a_promise_that_was_not_noted_is_the_weaker_one),
         LEDGER_TEST(a_window_frees_what_is_older),
         LEDGER_TEST(a_clock_that_jumps_frees_nothing),
         LEDGER_TEST(a_window_of_many_rounds_keeps_its_sum),
