@@ -104,8 +104,8 @@ static enum trib_err fit(struct trib_task *task, const struct trib_samples *samp
     return TRIB_OK;
 }
 
-static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
-                           uint64_t *ret_examples)
+static enum trib_err train_rows(void *user, struct trib_task *task, float *params, size_t count,
+                                uint64_t *ret_examples)
 {
     struct trib_data_news news;
     bool is_borrowed;
@@ -134,7 +134,8 @@ static enum trib_err train(void *user, struct trib_task *task, float *params, si
     return err;
 }
 
-static enum trib_err tally(void *user, struct trib_task *task, const float *params, size_t count)
+static enum trib_err tally_rows(void *user, struct trib_task *task, const float *params,
+                                size_t count)
 {
     struct trib_data_news news;
     const struct trib_ask ask = trib_task_ask(task);
@@ -161,6 +162,24 @@ out:
     if (!is_borrowed)
         trib_data_news_fini(&news);
     return err;
+}
+
+// It refuses a task for want of rows only, which a program's own trainer may do for any reason.
+static enum trib_err noted(struct trib_task *task, enum trib_err err)
+{
+    task->has_no_rows = err == TRIB_ERR_REFUSED;
+    return err;
+}
+
+static enum trib_err train(void *user, struct trib_task *task, float *params, size_t count,
+                           uint64_t *ret_examples)
+{
+    return noted(task, train_rows(user, task, params, count, ret_examples));
+}
+
+static enum trib_err tally(void *user, struct trib_task *task, const float *params, size_t count)
+{
+    return noted(task, tally_rows(user, task, params, count));
 }
 
 static void arrived(void *user)

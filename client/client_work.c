@@ -216,8 +216,12 @@ bool trib_client_take_task(struct trib_client *client, const struct trib_record 
         code = TRIB_CODE_DECLINED_MODEL;
     }
     if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
-        !trainer->ready(client->config.trainer_user))
+        !trainer->ready(client->config.trainer_user)) {
+        TRIB_INFO("round=%" PRIu64
+                  " declined: the program of this device says that it is not ready",
+                  msg.round_number);
         code = TRIB_CODE_DECLINED_BUSY;
+    }
     if (code != TRIB_CODE_ACCEPTED) {
         trib_client_reply(client, msg.round_id, code);
         return true;

@@ -186,7 +186,7 @@ static enum trib_code code_of(const struct trib_task *task, enum trib_err err)
     if (task->encoding.mode != TRIB_PRIVACY_OFF)
         return TRIB_CODE_DECLINED_FAILED;
     if (err == TRIB_ERR_REFUSED)
-        return TRIB_CODE_DECLINED_NO_DATA;
+        return task->has_no_rows ? TRIB_CODE_DECLINED_NO_DATA : TRIB_CODE_DECLINED_MODEL;
     if (err == TRIB_ERR_DATA)
         return TRIB_CODE_DECLINED_MODEL;
     return err == TRIB_ERR_PRIVACY ? TRIB_CODE_DECLINED_POLICY : TRIB_CODE_DECLINED_FAILED;
@@ -265,12 +265,22 @@ static enum trib_code train(struct trib_task *task, const struct trib_trainer *t
     memcpy(delta, base, count * sizeof(*delta));
     *ret_examples = 0;
     task->has_claim = false;
+    task->has_no_rows = false;
     enum trib_err err = trainer->train(user, task, delta, count, ret_examples);
-    if (err || *ret_examples == 0) {
-        TRIB_INFO("round=%" PRIu64 " no update: %s", task->msg.round_number,
-                  err ? trib_err_text(err) : "the trainer used no example");
-        return code_of(task, err ? err : TRIB_ERR_REFUSED);
+    if (!err && *ret_examples == 0) {
+        task->has_no_rows = true;
+        err = TRIB_ERR_REFUSED;
     }
+    if (err == TRIB_ERR_REFUSED && !task->has_no_rows) {
+        TRIB_WARN("id=task-declined round=%" PRIu64
+                  " declined: the trainer of this device's program refused it",
+                  task->msg.round_number);
+    } else if (err) {
+        TRIB_INFO("round=%" PRIu64 " no update: %s", task->msg.round_number,
+                  task->has_no_rows ? "the trainer used no example" : trib_err_text(err));
+    }
+    if (err)
+        return code_of(task, err);
     for (size_t i = 0; i < count; i++)
         delta[i] = delta[i] - base[i];
     return TRIB_CODE_ACCEPTED;
@@ -326,6 +336,7 @@ static enum trib_code count(struct trib_task *task, const struct trib_trainer *t
         return TRIB_CODE_DECLINED_FAILED;
     tally.layout = (enum trib_tally_layout)task->msg.fit.tally.layout;
     task->tally = &tally;
+    task->has_no_rows = false;
     enum trib_err err =
         task->msg.fit.tally.kind == TRIB_TALLY_COUNTERS
             ? trib_counter_store_sum(dir, &task->counters, task->msg.base_version, &tally)

@@ -30,6 +30,7 @@ struct trib_task {
     struct trib_charge charge;         // what it is charged
     struct trib_data_mark mark;        // how far counted updates went; all 0 in mode batch
     struct trib_data_mark claim;       // how far this one goes
+    bool has_no_rows;                  // why the built-in trainer refused it
     bool has_claim;                    // with a packed update it is written down (watermark.h)
     struct trib_counter_list counters; // that the task declares
     const int *stop;                   // borrowed, atomic: non-zero asks the trainer to stop

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Command lines: help and versions everywhere, mistakes are named, and a trainer of one's own."""
 import contextlib
+import pathlib
 import re
 import stat
+import sys
 import threading
 import time
 
@@ -16,6 +18,31 @@ def commands_of(program):
     text = fleet.run(program, "--help").stdout
     listed = re.findall(r"^  ((?:[a-z]+ ?)+?)(?:  +|\s(?=[A-Z]))", text, re.MULTILINE)
     return [name.split() for name in listed]
+
+
+# A program whose trainer is there, and never ready.
+NOT_READY = """
+import ctypes, sys
+library, state = sys.argv[1:]
+library = ctypes.CDLL(library)
+ready = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda user: 0)
+train = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 6)
+class Trainer(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint32), ("ready", ctypes.c_void_p),
+                ("train", ctypes.c_void_p), ("others", ctypes.c_void_p * 6)]
+class Config(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_uint32), ("state_dir", ctypes.c_char_p),
+                ("url", ctypes.c_char_p), ("trainer", ctypes.c_void_p),
+                ("others", ctypes.c_char * 512)]
+trainer = Trainer(ctypes.sizeof(Trainer), ctypes.cast(ready, ctypes.c_void_p),
+                  ctypes.cast(train, ctypes.c_void_p))
+config, client = Config(), ctypes.c_void_p()
+library.trib_client_config_init(ctypes.byref(config))
+config.state_dir, config.trainer = state.encode(), ctypes.addressof(trainer)
+if library.trib_client_create(ctypes.byref(config), ctypes.byref(client)):
+    sys.exit(1)
+library.trib_client_run(client)
+"""
 
 
 class CommandLineTest(fleet.Case):
@@ -245,6 +272,28 @@ class CommandLineTest(fleet.Case):
             slope, start = fleet.Model(path).floats()
             self.assertAlmostEqual(slope, 2, delta=1e-3)
             self.assertAlmostEqual(start, 1, delta=1e-3)
+
+    def test_a_trainer_of_ones_own_that_takes_no_part_says_so(self):
+        """A model that the example does not fit, and a program that is not ready."""
+        library = pathlib.Path(fleet.program("tributary-client")).parent / "libtributary.so"
+        programs = {
+            "a": ([fleet.program("custom_trainer")], "DECLINED_MODEL",
+                  "id=task-declined round=1 declined: the trainer of this device's program refused"),
+            "b": ([sys.executable, "-c", NOT_READY, library], "DECLINED_BUSY",
+                  "round=1 declined: the program of this device says that it is not ready")}
+        if fleet.is_sanitized():
+            del programs["b"]  # the library wants its sanitizer to be loaded first
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            for name, (command, _, _) in programs.items():
+                tried.add_device(name, [])
+                tried.start(name, [*command, tried.root / name])
+            tried.wait_connected(len(programs))
+            tried.wait_for_job(tried.submit("2 - dense 1 linear", ["1,2,3"], scale=1, rounds=1,
+                                            cohort=len(programs)))
+            for name, (_, declined, text) in programs.items():
+                self.assertEqual(tried.device(name)["declined"], declined)
+                self.assertIn(text, tried.log(name))
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ static void a_trainer_that_fails_sends_nothing(void **state)
         float step;
         enum trib_code code;
     } cases[] = {
-        {TRIB_ERR_REFUSED, 20, 0, TRIB_CODE_DECLINED_NO_DATA},
+        {TRIB_ERR_REFUSED, 20, 0, TRIB_CODE_DECLINED_MODEL},
         {TRIB_OK, 0, 0, TRIB_CODE_DECLINED_NO_DATA},
         {TRIB_ERR_DATA, 20, 0, TRIB_CODE_DECLINED_MODEL},
         {TRIB_ERR_PRIVACY, 20, 0, TRIB_CODE_DECLINED_POLICY},

@@ -91,11 +91,14 @@ struct trib_trainer {
     uint32_t struct_size; // sizeof(struct trib_trainer), so that fields can be added
 
     // May this device train now (charging, idle, on Wi-Fi, enough data)? Optional; NULL means yes.
+    // 0: the task is answered DECLINED_BUSY at once; no later time is asked for.
     int (*ready)(void *user);
 
     // Improve `params` in place: `count` float32 values, the model's layout order. On entry they
     // are the global model. Set *ret_examples to the number of local examples used, at least 1.
-    // Any value but TRIB_OK means that nothing is sent for this round.
+    // Any value but TRIB_OK means that nothing is sent for this round. With privacy off the operator
+    // sees why: TRIB_ERR_REFUSED, this is no task for your program, or TRIB_ERR_DATA as
+    // DECLINED_MODEL; TRIB_OK and no example as DECLINED_NO_DATA; others as DECLINED_FAILED.
     enum trib_err (*train)(void *user, struct trib_task *task, float *params, size_t count,
                            uint64_t *ret_examples);
 
