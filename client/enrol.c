@@ -137,6 +137,19 @@ static enum trib_err converse(struct conversation *c, const char *url,
     return TRIB_ERR_AUTH;
 }
 
+// By its name the operator tells this device from others that wait.
+static void say_waiting(const struct trib_enrol_call *call)
+{
+    uint8_t public[TRIB_NOISE_KEY_SIZE];
+    char name[TRIB_DEVICE_NAME_SIZE];
+    trib_noise_public(call->keys->secret, public);
+    trib_device_name(public, name);
+    TRIB_WARN(
+        "%s: this device, %s, waits for the operator's approval (tributaryctl devices approve %s); "
+        "enrol again afterwards",
+        call->url, name, name);
+}
+
 enum trib_err trib_enrol_ask(const struct trib_enrol_call *call,
                              struct trib_msg_enrol_reply *ret_reply)
 {
@@ -169,10 +182,7 @@ enum trib_err trib_enrol_ask(const struct trib_enrol_call *call,
         err = converse(&c, call->url, &options);
     TRIB_CRASH_POINT("enrol.answered");
     if (!err && c.reply.code == TRIB_CODE_RETRY_LATER) {
-        TRIB_WARN(
-            "%s: this device waits for the operator's approval (devices approve); enrol again "
-            "afterwards",
-            call->url);
+        say_waiting(call);
         err = TRIB_ERR_AUTH;
     } else if (!err && c.reply.code != TRIB_CODE_ACCEPTED) {
         TRIB_ERROR("%s: refused: %s", call->url, trib_code_text(c.reply.code));

@@ -443,16 +443,6 @@ enum trib_verdict trib_peers_judge(struct trib_peers *peers, const struct trib_h
     return verdict;
 }
 
-// "dev-" and 12 hexadecimal digits of BLAKE2b of the key.
-static void give_name(const uint8_t key[static 32], trib_name name)
-{
-    uint8_t digest[TRIB_DIGEST_SIZE];
-    char hex[13];
-    trib_digest(key, 32, digest);
-    trib_hex_encode(digest, 6, hex);
-    (void)snprintf(name, sizeof(trib_name), "dev-%s", hex);
-}
-
 // ---- Those who wait
 
 void trib_peers_pending_allow(struct trib_peers *peers, bool allow)
@@ -490,7 +480,7 @@ enum trib_err trib_peers_pending_add(struct trib_peers *peers, const struct trib
     struct trib_pending *row = &peers->pending[peers->pending_count++];
     *row = *pending;
     row->asked_ms = wall_ms;
-    give_name(row->key, row->name);
+    trib_device_name(row->key, row->name);
     return TRIB_OK;
 }
 
@@ -506,10 +496,14 @@ const struct trib_pending *trib_peers_pending_at(const struct trib_peers *peers,
 
 const struct trib_pending *trib_peers_pending_find(const struct trib_peers *peers, const char *text)
 {
+    uint8_t key[TRIB_NOISE_KEY_SIZE];
+    size_t size;
+    const bool is_key = trib_base64_decode(text, key, sizeof(key), &size) && size == sizeof(key);
     for (size_t i = 0; i < peers->pending_count; i++) {
-        const char *name = peers->pending[i].name;
-        if (strcmp(name, text) == 0 || strcmp(name + strlen("dev-"), text) == 0)
-            return &peers->pending[i];
+        const struct trib_pending *row = &peers->pending[i];
+        if (strcmp(row->name, text) == 0 || strcmp(row->name + strlen("dev-"), text) == 0 ||
+            (is_key && memcmp(row->key, key, sizeof(key)) == 0))
+            return row;
     }
     return NULL;
 }
@@ -540,7 +534,7 @@ enum trib_err trib_peers_plan(struct trib_peers *peers, const struct trib_enrolm
         else if (token->row.name[0])
             (void)snprintf(row.name, sizeof(row.name), "%s", token->row.name);
         else
-            give_name(enrolment->key, row.name);
+            trib_device_name(enrolment->key, row.name);
     } else if (!peer) {
         const struct trib_allowed *listed = trib_allow_list_find(peers->allowed, enrolment->key);
         if (!listed) {

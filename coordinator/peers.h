@@ -125,7 +125,7 @@ TRIB_CHECKED enum trib_err trib_peers_pending_add(struct trib_peers *peers,
                                                   uint64_t wall_ms);
 size_t trib_peers_pending_count(const struct trib_peers *peers);
 const struct trib_pending *trib_peers_pending_at(const struct trib_peers *peers, size_t index);
-// By its name or its fingerprint; NULL if nobody like that waits.
+// By its name, its fingerprint (the digits of the name), or its key in base64; NULL if nobody like that waits.
 const struct trib_pending *trib_peers_pending_find(const struct trib_peers *peers,
                                                    const char *text);
 void trib_peers_pending_drop(struct trib_peers *peers, const uint8_t key[static 32]);

@@ -217,10 +217,11 @@ void trib_cmd_devices_approve(struct trib_admin_call *call)
     const struct trib_pending *pending =
         trib_peers_pending_find(server->peers, trib_command_word(call, 2));
     if (!pending) {
-        trib_command_fail(call, TRIB_EXIT_USAGE,
-                          server->config.pending
-                              ? "nobody of that fingerprint waits; devices ls lists who does"
-                              : "nobody waits: the pending list is off (enrol.pending = no)");
+        trib_command_fail(
+            call, TRIB_EXIT_USAGE,
+            server->config.pending
+                ? "nobody of that name, fingerprint or key waits; devices ls lists who does"
+                : "nobody waits: the pending list is off (enrol.pending = no)");
         return;
     }
     struct trib_query *q = trib_query_create(call, ask_approve);

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/crash.h"
 #include "common/base/log.h"
+#include "common/wire/token.h"
 #include "coordinator/keys.h"
 #include "coordinator/server_state.h"
 
@@ -113,13 +114,16 @@ static void enrol_finish(struct trib_server *server, struct trib_server_op *serv
 static void handle_request(struct trib_session_link *session, const struct trib_msg_enrol *msg)
 {
     struct trib_pending pending = {.asked_ms = 0};
+    char name[TRIB_DEVICE_NAME_SIZE];
+    trib_device_name(session->enrolment.key, name);
     memcpy(pending.key, session->enrolment.key, sizeof(pending.key));
     memcpy(pending.sign_key, msg->sign_key, sizeof(pending.sign_key));
     memcpy(pending.source, session->source, sizeof(pending.source));
     enum trib_err err =
         trib_peers_pending_add(session->server->peers, &pending, trib_clock_wall_ms());
     if (!err)
-        TRIB_INFO("id=enrol-request from=%s waits for devices approve", pending.source);
+        TRIB_INFO("id=enrol-request device=%s from=%s waits for devices approve", name,
+                  pending.source);
     answer_session(session, err ? TRIB_CODE_RATE_LIMITED : TRIB_CODE_RETRY_LATER, "");
 }
 

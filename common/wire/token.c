@@ -59,3 +59,13 @@ void trib_token_hash(const uint8_t secret[static TRIB_TOKEN_SECRET_SIZE],
     trib_hash_update(&hash, secret, TRIB_TOKEN_SECRET_SIZE);
     trib_hash_final(&hash, ret_hash, 32);
 }
+
+void trib_device_name(const uint8_t key[static TRIB_NOISE_KEY_SIZE],
+                      char ret_name[static TRIB_DEVICE_NAME_SIZE])
+{
+    static const char prefix[] = "dev-";
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    trib_digest(key, TRIB_NOISE_KEY_SIZE, digest);
+    memcpy(ret_name, prefix, sizeof(prefix) - 1);
+    trib_hex_encode(digest, 6, ret_name + sizeof(prefix) - 1);
+}

@@ -1,4 +1,6 @@
-// token.h - the one-time enrolment token: the coordinator's pinned key, proof and address in one
+// token.h - what a device enrols with: the one-time token, and the name it has where nobody gave one.
+//
+// A token is the coordinator's pinned key, proof and address in one
 // line of text, so that nothing has to be trusted on first use.
 //
 //     "trib1." base64url( u8 version | coordinator key 32 | token id 8 | secret 32 | URL )
@@ -30,5 +32,14 @@ bool trib_token_read(const char *text, struct trib_token *ret_token);
 // What a coordinator keeps instead of the secret: BLAKE2b-256("trib token" | secret).
 void trib_token_hash(const uint8_t secret[static TRIB_TOKEN_SECRET_SIZE],
                      uint8_t ret_hash[static 32]);
+
+enum {
+    TRIB_DEVICE_FINGERPRINT_SIZE = 13, // 12 hexadecimal digits of BLAKE2b of the key, and 0
+    TRIB_DEVICE_NAME_SIZE = 4 + TRIB_DEVICE_FINGERPRINT_SIZE,
+};
+// "dev-" and the fingerprint of the device's public key. Both sides make it of the key, so that people
+// can compare what a device says it is with what the coordinator lists.
+void trib_device_name(const uint8_t key[static TRIB_NOISE_KEY_SIZE],
+                      char ret_name[static TRIB_DEVICE_NAME_SIZE]);
 
 #endif // TRIB_WIRE_TOKEN_H

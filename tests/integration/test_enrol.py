@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
@@ -195,14 +196,15 @@ class EnrolTest(fleet.Case):
                 return {row["key"]: row for row in tried.ctl("devices", "ls")
                         if row["state"] == "pending"}
 
-            keys = {}
-            for name in ["wanted", "stranger"]:
+            keys, names = {}, {}
+            for name in ["wanted", "stranger", "keyed"]:
                 made = fleet.run("tributary-client", "keygen", "--state", tried.root / name)
                 keys[name] = made.stdout.strip()
                 for _ in range(2):  # asking again changes nothing
                     status, said = ask(name)
                     self.assertEqual(status, 3, said)
                     self.assertIn("waits for the operator's approval", said)
+                names[name] = re.search(r"this device, (dev-[0-9a-f]{12}), waits", said)[1]
                 self.assertFalse((tried.root / name / "enrolment.ini").exists())
                 tried.write_data(name, ROWS)
             self.assertEqual(set(waiting()), set(keys.values()))
@@ -212,7 +214,13 @@ class EnrolTest(fleet.Case):
 
             wrong = tried.try_ctl("devices", "approve", "0123456789abcdef")
             self.assertEqual(wrong.returncode, 2)
-            self.assertIn("nobody of that fingerprint", wrong.stderr)
+            self.assertIn("nobody of that name, fingerprint or key", wrong.stderr)
+            self.assertEqual({name: waiting()[key]["name"] for name, key in keys.items()}, names)
+            for shown in names.values():
+                self.assertRegex(tried.log("coordinator"), f"id=enrol-request device={shown} from=")
+            keyed = tried.try_ctl("devices", "approve", "--", keys["keyed"])
+            self.assertEqual(keyed.returncode, 0, keyed.stderr)
+            self.assertIn(names["keyed"], keyed.stdout)
             name = waiting()[keys["wanted"]]["name"]
             self.assertRegex(name, r"^dev-[0-9a-f]+$")
             approved = tried.ctl("devices", "approve", name.removeprefix("dev-"))
