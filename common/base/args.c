@@ -11,7 +11,9 @@
 
 enum {
     OPTIONS_MAX = 32,
-    OPTION_HELP = 256, // getopt values: the index of the option, or this
+    OPTION_HELP = 256,     // getopt values: this,
+    OPTION_FIRST = 512,    // the index of the option from here on,
+    OPTION_IS_OPERAND = 1, // or a word that is none
 };
 
 static const struct trib_program *running; // for the program's name in messages
@@ -171,6 +173,18 @@ static bool take_option(const struct trib_command *command, const struct trib_op
     return false;
 }
 
+// Words come in their order ("-"), and a digit or a point is an option that may have something behind
+// it, so that a negative number is one word.
+static const char short_options[] = "-:h0::1::2::3::4::5::6::7::8::9::.::";
+
+// "-3.5", "-1/10", "-.5": no option of ours begins so.
+static bool is_negative(const char *word)
+{
+    const char *digit = word[0] == '-' ? word + 1 : word;
+    digit += digit[0] == '.';
+    return word[0] == '-' && digit[0] >= '0' && digit[0] <= '9';
+}
+
 bool trib_args_parse(const struct trib_usage *usage, int argc, char **argv, int *ret_count,
                      int *ret_exit)
 {
@@ -178,13 +192,14 @@ bool trib_args_parse(const struct trib_usage *usage, int argc, char **argv, int 
     const struct trib_command *command = usage->command;
     const struct trib_option *options = usage->options;
     const size_t option_count = usage->option_count;
+    int count = 0;
     assert(option_count <= OPTIONS_MAX);
 
     for (size_t i = 0; i < option_count; i++) {
         table[i] = (struct option){
             .name = options[i].name,
             .has_arg = options[i].type == TRIB_OPTION_FLAG ? no_argument : required_argument,
-            .val = (int)i,
+            .val = OPTION_FIRST + (int)i,
         };
     }
     table[option_count] = (struct option){.name = "help", .val = OPTION_HELP};
@@ -193,7 +208,8 @@ bool trib_args_parse(const struct trib_usage *usage, int argc, char **argv, int 
     optind = 0; // glibc: start afresh
     opterr = 0;
     for (;;) {
-        int found = getopt_long(argc, argv, ":h", table, NULL);
+        char *word = argv[optind ? optind : 1]; // before it is read
+        int found = getopt_long(argc, argv, short_options, table, NULL);
         if (found == -1)
             break;
         if (found == OPTION_HELP || found == 'h') {
@@ -201,24 +217,26 @@ bool trib_args_parse(const struct trib_usage *usage, int argc, char **argv, int 
             *ret_exit = TRIB_EXIT_OK;
             return false;
         }
-        if (found == '?' || found == ':') {
+        if (found == OPTION_IS_OPERAND || (found < OPTION_HELP && is_negative(word))) {
+            argv[count++] = word; // behind us: nothing is read there any more
+            continue;
+        }
+        if (found < OPTION_HELP) {
             (void)fprintf(stderr, "%s: %s %s; see %s --help\n", command->name,
-                          found == ':' ? "value missing after" : "no option", argv[optind - 1],
-                          command->name);
+                          found == ':' ? "value missing after" : "no option", word, command->name);
             return false;
         }
-        if (!take_option(command, &options[found], optarg))
+        if (!take_option(command, &options[found - OPTION_FIRST], optarg))
             return false;
     }
 
-    int count = argc - optind;
+    while (optind < argc) // behind "--"
+        argv[count++] = argv[optind++];
     if (count < usage->operand_min || count > usage->operand_max) {
         (void)fprintf(stderr, "usage: %s %s %s\n", running ? running->name : "", command->name,
                       command->operands);
         return false;
     }
-    for (int i = 0; i < count; i++)
-        argv[i] = argv[optind + i];
     *ret_count = count;
     *ret_exit = TRIB_EXIT_OK;
     return true;

@@ -83,6 +83,20 @@ class CommandLineTest(fleet.Case):
                 self.assertEqual(done.returncode, 2, (program, words))
                 self.assertIn("no-such", done.stderr)
 
+    def test_the_wrong_word_is_the_one_that_is_named(self):
+        for words, text in [(["count", "state", "temp", "-x"], "count: no option -x;"),
+                            (["count", "state", "-.x", "3"], "count: no option -.x;"),
+                            (["enrol", "token", "--state"], "enrol: value missing after --state;"),
+                            # A negative number is an argument, wherever it stands.
+                            (["status", "a", "-3.5"], "usage: tributary-client status DIR"),
+                            (["status", "-.5", "-7"], "usage: tributary-client status DIR"),
+                            (["status", "-1/10"], "state: -1/10: "),
+                            (["status", "--json", "-1/10"], "state: -1/10: "),
+                            (["status", "--", "-x"], "state: -x: ")]:
+            done = fleet.run("tributary-client", *words)
+            self.assertEqual(done.returncode, 2, (words, done.stderr))
+            self.assertIn(text, done.stderr)
+
     def test_a_missing_operand_is_a_usage_error(self):
         for program, words in [("tributary-coordinator", ["init"]), ("tributary-client", ["enrol"]),
                                ("tributary-client", ["run"]), ("tributary-sim", ["run"]),

@@ -133,6 +133,19 @@ class CountersTest(fleet.Case):
             self.assertLessEqual(counted["n"], acknowledged + unknown + 1)
             self.assertEqual(counted["value"], 1)
 
+    def test_numbers_below_0_are_counted_like_others(self):
+        with fleet.Fleet() as tried:
+            self.begin(tried)
+            declared = "temp:sum:-10:60"
+            version, _, _ = self.learn(tried, declared)
+            for number in ["-3.5", "-.5", "-10", "2"]:
+                self.count(tried, "d0", "temp", number)
+            self.assertIn("takes -10 to 60, not -11", self.count(tried, "d0", "temp", "-11", 2))
+            self.assertIn("want SUCCESSES/TRIALS", self.count(tried, "d0", "temp", "-1/10", 2))
+            _, _, got = self.learn(tried, declared)
+        temp = got[f"temp: version {version}"]
+        self.assertEqual((temp["n"], temp["value"]), (4, -3))
+
     def test_a_program_counts_by_the_library(self):
         if fleet.is_sanitized():
             self.skipTest("the library wants its sanitizer to be loaded first")
