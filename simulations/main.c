@@ -403,6 +403,21 @@ static enum trib_err run_scenario(struct run *run)
     return failed ? failed : err;
 }
 
+// Also with --quiet: it is why the exit code is not 0.
+static void say_missed(const struct run *run)
+{
+    const struct trib_world_state *state = state_of(run);
+    const struct trib_job_config *config = &run->scenario->job_config;
+    const char *name = trib_job_metric_name((enum trib_job_metric)config->target_metric);
+    char last[64] = "";
+    const double value =
+        state->is_evaluated ? trib_evaluation_find(&state->held_out.validation, name) : (double)NAN;
+    if (isfinite(value))
+        (void)snprintf(last, sizeof(last), "; version %" PRIu64 " has %.4f", state->version, value);
+    (void)fprintf(stderr, "round.target_value: %s %g was not reached%s\n", name,
+                  config->target_value, last);
+}
+
 // Stopped, nothing learnt, or a target missed: not what was asked for.
 static int exit_of(const struct run *run, enum trib_err err)
 {
@@ -410,6 +425,8 @@ static int exit_of(const struct run *run, enum trib_err err)
         return (int)trib_exit_of(err == TRIB_ERR_TIMEOUT ? TRIB_ERR_IO : err);
     const struct trib_world_state *state = state_of(run);
     const bool has_target = run->scenario->job_config.target_metric != TRIB_JOB_METRIC_NONE;
+    if (has_target && !state->target_reached)
+        say_missed(run);
     if (state->committed == 0 || state->is_refused || (has_target && !state->target_reached))
         return TRIB_EXIT_STOPPED;
     return TRIB_EXIT_OK;

@@ -324,8 +324,10 @@ class SimTest(fleet.Case):
             self.assertGreaterEqual(run.rounds[-1]["value"], 0.9)
             self.assertTrue(all(event["value"] < 0.9 for event in run.rounds[:-1]))
             run = self.play("digits-off", mode, *target, "round.target_value=0.999",
-                            "--set", "round.rounds=2", status=7)
+                            "--set", "round.rounds=2", "--quiet", status=7)
             self.assertEqual(run.last["event"], "done")
+            self.assertIn("round.target_value: accuracy 0.999 was not reached; version 3 has "
+                          f"{run.last['value']:.4f}\n", run.done.stderr)
 
     def test_an_interrupted_run_keeps_its_model_and_leaves_nothing_behind(self):
         with self.endless_run() as (sim, children):
