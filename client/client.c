@@ -259,7 +259,7 @@ static bool on_record(void *user, struct trib_channel *channel, const struct tri
     }
 }
 
-static uint64_t pause_ms(struct trib_client *client)
+static uint64_t plan_dial(struct trib_client *client)
 {
     const struct trib_pace pace = {
         .retry_min_ms = client->retry_min_ms,
@@ -268,7 +268,9 @@ static uint64_t pause_ms(struct trib_client *client)
         .cap_ms = client->config.reconnect_max_ms ? client->config.reconnect_max_ms
                                                   : client->settings.reconnect_max_ms,
     };
-    return trib_pace_pause_ms(&pace, &client->jitter);
+    const uint64_t pause = trib_pace_pause_ms(&pace, &client->jitter);
+    client->dial_at_ms = trib_clock_mono_ms() + pause;
+    return pause;
 }
 
 static void on_closed(void *user, struct trib_channel *channel, enum trib_close_reason reason)
@@ -280,12 +282,14 @@ static void on_closed(void *user, struct trib_channel *channel, enum trib_close_
     client->upload.is_begun = false;
     trib_step_drop(&client->part.in);
     trib_client_fetch_drop(client);
-    uint64_t pause = pause_ms(client);
-    client->dial_at_ms = trib_clock_mono_ms() + pause;
+    const uint64_t pause = plan_dial(client);
     client->failures += !was_up;
     trib_client_note_silence(client, was_up, reason);
-    TRIB_INFO("session closed reason=%s again_in_ms=%" PRIu64, trib_close_reason_text(reason),
-              pause);
+    if (__atomic_load_n(&client->stop_wanted, __ATOMIC_RELAXED) || client->is_revoked) // for good
+        TRIB_INFO("session closed reason=%s", trib_close_reason_text(reason));
+    else
+        TRIB_INFO("session closed reason=%s again_in_ms=%" PRIu64, trib_close_reason_text(reason),
+                  pause);
     trib_channel_unref(channel);
 }
 
@@ -330,8 +334,7 @@ static void dial_is_over(struct trib_work *work)
         trib_channel_start(client->channel);
         return;
     }
-    uint64_t pause = pause_ms(client);
-    client->dial_at_ms = trib_clock_mono_ms() + pause;
+    const uint64_t pause = plan_dial(client);
     client->failures++;
     TRIB_INFO("cannot reach url=%s again_in_ms=%" PRIu64, client->url, pause);
 }
@@ -401,8 +404,7 @@ static int time_left(const struct trib_client *client, uint64_t now_ms)
 
 enum trib_err trib_client_step(struct trib_client *client, int *ret_timeout_ms)
 {
-    struct trib_work *work;
-    while ((work = (struct trib_work *)trib_queue_take(&client->queue, 0)))
+    for (struct trib_work *work; (work = (struct trib_work *)trib_queue_take(&client->queue, 0));)
         work->run(work);
     if (__atomic_load_n(&client->stop_wanted, __ATOMIC_RELAXED))
         return TRIB_ERR_STOPPED;
@@ -434,10 +436,8 @@ enum trib_err trib_client_run(struct trib_client *client)
 void trib_client_stop(struct trib_client *client)
 {
     // Called from signal handlers: an atomic and a write, nothing else.
-    uint64_t one = 1;
     __atomic_store_n(&client->stop_wanted, 1, __ATOMIC_RELAXED);
-    ssize_t done = write(client->queue.fd, &one, sizeof(one));
-    (void)done;
+    (void)!write(client->queue.fd, &(uint64_t){1}, sizeof(uint64_t));
 }
 
 // ---- Life

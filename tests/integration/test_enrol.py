@@ -269,6 +269,9 @@ class EnrolTest(fleet.Case):
             self.assertEqual(tried.device("bad")["state"], "revoked")
             self.assertEqual(tried.processes.pop("bad").wait(fleet.PATIENCE_S), 3)
             tried.end("good")
+            for name in ["bad", "good"]:  # for good: no next attempt is promised
+                self.assertRegex(tried.log(name), r"session closed reason=[a-z]+\n")
+                self.assertNotIn("again_in_ms", tried.log(name))
             watch.take()
 
             tried.start_device("bad")  # it tries again, and is not told anything
