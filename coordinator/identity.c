@@ -113,7 +113,7 @@ static enum trib_err write_config(const char *path, const char *listen, const ch
                     "%surl = %s\n",
                     listen, url ? "" : "# ", url ? url : listen);
     enum trib_err err =
-        buf.failed ? TRIB_ERR_NOMEM : trib_file_write(path, buf.data, buf.size, 0644);
+        buf.failed ? TRIB_ERR_NOMEM : trib_file_write(path, buf.data, buf.size, 0600);
     trib_buf_fini(&buf);
     return err;
 }

@@ -143,8 +143,8 @@ static enum trib_err copy_one(struct trib_restore *restore, const char *from, co
     char target[TRIB_PATH_MAX + 1];
     uint8_t digest[TRIB_DIGEST_SIZE];
     uint64_t size = 0;
-    // As init and run make them; store.db and keys are the owner's.
-    const bool is_public = strncmp(name, "models/", 7) == 0 || strcmp(name, "tributary.ini") == 0 ||
+    // As init and run make them; store.db, tributary.ini and keys are the owner's.
+    const bool is_public = strncmp(name, "models/", 7) == 0 ||
                            strcmp(name, "coordinator.pub") == 0 ||
                            strcmp(name, TRIB_KEYS_CHAIN) == 0;
     enum trib_err err = trib_path_join(source, from, name);

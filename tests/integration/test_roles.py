@@ -116,6 +116,11 @@ class RolesTest(fleet.Case):
             self.assertEqual(self.ask(tried, MEMBER, "status", gid=GROUP).returncode, 0)
             self.assert_refused(self.ask(tried, MEMBER, "devices token", gid=GROUP),
                                 "devices token", "operator", "viewer")
+            for name in ["tributary.ini", "store.db", "coordinator.key"]:  # and no further
+                done = subprocess.run(["cat", tried.dir / name], user=MEMBER, group=GROUP,
+                                      extra_groups=(), stdout=subprocess.PIPE, check=False,
+                                      stderr=subprocess.DEVNULL)
+                self.assertEqual((done.returncode, done.stdout), (1, b""), name)
             done = self.ask(tried, STRANGER, "status")  # does not even reach it
             self.assertEqual(done.returncode, 3)
             self.assertNotIn("wants the role", done.stderr)
