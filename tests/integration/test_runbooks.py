@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import subprocess
+import unittest
 
 import fleet
 
@@ -17,11 +18,13 @@ ROWS = [f"{i % 16},{(i * 7) % 16},{int(i % 16 > 7)}" for i in range(60)]
 PRELUDE = """set -eo pipefail
 runuser() { shift 3; "$@"; }
 useradd() { echo "$*" >> "$PLAYED"; }
+groupadd() { echo "group $*" >> "$PLAYED"; }
 chown() { test -e "${@: -1}"; }
 install() { mkdir -p "${@: -1}"; chmod 700 "${@: -1}"; }
 """
 PRINTED = {"TOKEN": r"^(trib1\.\S+)$", "HEAD": r"audit_head +(\d+:\w+)"}
 LARGE = "2 - dense 1000 relu - dense 500 relu - dense 2 softmax"
+GROUP, MEMBER = 54321, 54322  # nobody on this machine has them
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
 
@@ -65,13 +68,28 @@ class Machine(fleet.Fleet):
         command = command.replace("-C build", f"-C {fleet.build} --no-rebuild --quiet")
         command = command.replace("fleet.example.org", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")
         command = command.replace(":7420", f":{self.port}")
-        return re.sub(r"(?<![\w./])/(var/lib|srv)/", rf"{self.root}/\1/", command)
+        return re.sub(r"(?<![\w./])/(var/lib|srv|etc/systemd)/", rf"{self.root}/\1/", command)
+
+    def take_place(self, unit):
+        """What systemd does before it starts a unit whose drop-in has another group."""
+        settings = {}
+        for path in (self.root / f"etc/systemd/system/{unit}.service.d").glob("*.conf"):
+            for line in path.read_text().split("[Service]\n", 1)[1].splitlines():
+                key, settings[key] = line.split("=")
+        if not settings:
+            return []
+        self.assigned = settings.pop("Group")
+        for path in [self.services[unit], *self.services[unit].rglob("*")]:
+            os.chown(path, -1, GROUP)
+        self.services[unit].chmod(int(settings.pop("StateDirectoryMode"), 8))
+        assert not settings, settings
+        return ["setpriv", "--regid", GROUP, "--clear-groups"]
 
     def systemctl(self, action, unit):
         if action in {"stop", "restart"}:
             self.end(unit)
         if action in {"start", "restart", "enable"}:
-            self.start(unit, [self.bin / unit, "run", self.services[unit]])
+            self.start(unit, [*self.take_place(unit), self.bin / unit, "run", self.services[unit]])
             if unit == "tributary-coordinator":
                 fleet.wait_until(lambda: self.try_ctl("status").returncode == 0, "it answers")
 
@@ -187,6 +205,26 @@ class RunbooksTest(fleet.Case):
                          self.rotate, self.rotate_own, self.revoke]:
                 play(tried)
 
+    @unittest.skipIf(os.geteuid() != 0, "only root can ask as somebody else")
+    def test_a_group_is_let_in(self):
+        def ask(group, *words):
+            return subprocess.run(words, user=MEMBER, group=group, extra_groups=(), text=True,
+                                  cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  timeout=fleet.PATIENCE_S, check=False)
+
+        with Machine() as tried:
+            tried.root.chmod(0o711)
+            self.install(tried)
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write(f"[roles]\nviewer = @{GROUP}\n")
+            tried.perform("Let a group in")
+            self.assertIn(f"group --system {tried.assigned}\n", (tried.root / "played").read_text())
+            status = [fleet.program("tributaryctl"), "--dir", tried.dir, "status"]
+            self.assertEqual(ask(GROUP, *status).returncode, 0, ask(GROUP, *status).stderr)
+            self.assertEqual(ask(MEMBER, *status).returncode, 3)  # not of the group
+            for words in [["ls", tried.dir], ["cat", tried.dir / "tributary.ini"]]:
+                self.assertNotEqual(ask(GROUP, *words).returncode, 0, words)
+
     def test_a_disk_that_is_full(self):
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None):
@@ -216,7 +254,7 @@ class RunbooksTest(fleet.Case):
     def test_the_runbooks_are_these(self):
         text = (fleet.SOURCE / PAGE).read_text().split("\n## Runbooks\n")[1].split("\n## ")[0]
         self.assertEqual(re.findall(r"^### (.*)$", text, re.MULTILINE),
-                         ["Install", "First fleet", "Backup", "A refused job", "Upgrade",
+                         ["Install", "Let a group in", "First fleet", "Backup", "A refused job", "Upgrade",
                           "Rotate keys", "Rotate the coordinator's keys", "Revoke",
                           "Disk full", "Lost coordinator"])
 
