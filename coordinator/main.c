@@ -154,7 +154,8 @@ static int cmd_restore(const struct trib_command *command, int argc, char **argv
     const struct trib_option options[] = {
         {"verify", TRIB_OPTION_FLAG, &restore.verify, NULL, "read back all that was written"},
         {"keys", TRIB_OPTION_TEXT, &restore.keys, "DIR",
-         "where coordinator.key and roster.key are kept (the backup)"},
+         "where coordinator.key, roster.key and, if there are any, keys.chain, former-*.key and "
+         "the token file of [http] are kept (the backup)"},
         {"generation", TRIB_OPTION_INT, &restore.wanted_generation, "N",
          "of what comes back, when this backup was restored before (the backup's and one)"},
     };

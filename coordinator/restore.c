@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/conf.h"
 #include "common/base/copy.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -30,10 +31,26 @@ fail(struct trib_restore *restore, enum trib_err err, const char *format, ...)
     return err;
 }
 
-static bool is_key(const char *name)
+static bool is_key(const struct trib_restore *restore, const char *name)
 {
     return strcmp(name, key_names[0]) == 0 || strcmp(name, key_names[1]) == 0 ||
-           trib_keys_is_name(name);
+           trib_keys_is_name(name) || strcmp(name, restore->token) == 0;
+}
+
+// What tributary.ini of `dir` says of a file, as it stands there; "": nothing.
+static enum trib_err find_named(const char *dir, const char *section, const char *key,
+                                char ret_value[static TRIB_PATH_MAX + 1])
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_buf text = {0};
+    enum trib_err err = trib_path_join(path, dir, "tributary.ini");
+    if (!err)
+        err = trib_file_read(path, TRIB_CONF_FILE_MAX, &text);
+    if (!err)
+        trib_conf_find((const char *)text.data, text.size, section, key, ret_value,
+                       TRIB_PATH_MAX + 1);
+    trib_buf_fini(&text);
+    return err;
 }
 
 // ---- Before anything is written
@@ -128,9 +145,26 @@ static enum trib_err check_files(struct trib_restore *restore)
 {
     enum trib_err err = TRIB_OK;
     for (size_t i = 0; i < restore->backup.count && !err; i++) {
-        if (!restore->keys || !is_key(restore->backup.files[i].name))
+        if (!restore->keys || !is_key(restore, restore->backup.files[i].name))
             err = check_file(restore, restore->from, &restore->backup.files[i]);
     }
+    return err;
+}
+
+// The token of [http] is one of the keys: where they are kept elsewhere it is taken from there, if it
+// is there, under the name that the configuration gives it.
+static enum trib_err find_token(struct trib_restore *restore)
+{
+    char path[TRIB_PATH_MAX + 1];
+    char value[TRIB_PATH_MAX + 1];
+    enum trib_err err = find_named(restore->from, "http", "token_file", value);
+    const char *name = trib_path_base(value);
+    if (err || !restore->keys || !name[0] || strlen(name) > TRIB_BACKUP_NAME_MAX ||
+        (value[0] != '/' && strchr(value, '/'))) // in a folder that a backup does not have either
+        return err;
+    err = trib_path_join(path, restore->keys, name);
+    if (!err && trib_file_exists(path))
+        (void)snprintf(restore->token, sizeof(restore->token), "%s", name);
     return err;
 }
 
@@ -178,7 +212,7 @@ static enum trib_err copy_files(struct trib_restore *restore)
     }
     for (size_t i = 0; i < restore->backup.count && !err; i++) {
         const struct trib_backup_file *file = &restore->backup.files[i];
-        if (!is_key(file->name)) // those come last: their presence says all is there
+        if (!is_key(restore, file->name)) // those come last: their presence says all is there
             err = copy_one(restore, restore->from, file->name, file);
     }
     for (size_t i = 0; i < 2 && !err; i++) {
@@ -207,6 +241,8 @@ static enum trib_err copy_keys(struct trib_restore *restore, const struct trib_i
 {
     const char *from = restore->keys ? restore->keys : restore->from;
     enum trib_err err = copy_one(restore, from, key_names[1], NULL);
+    if (!err && restore->token[0])
+        err = copy_one(restore, from, restore->token, NULL);
     if (!err)
         err = copy_changed_keys(restore, from, identity);
     if (!err)
@@ -432,6 +468,27 @@ static enum trib_err settle_store(struct trib_restore *restore,
     return err;
 }
 
+// A coordinator does not start without the files that its configuration names: of those that no
+// backup has the operator hears now.
+static enum trib_err name_missing(const struct trib_restore *restore)
+{
+    static const char *const names[][2] = {{"http", "token_file"}, {"enrol", "allow_list"}};
+    enum trib_err err = TRIB_OK;
+    for (size_t i = 0; i < 2 && !err; i++) {
+        char value[TRIB_PATH_MAX + 1];
+        char path[TRIB_PATH_MAX + 1];
+        err = find_named(restore->to, names[i][0], names[i][1], value);
+        if (!err && value[0] != '/')
+            err = trib_path_join(path, restore->to, value);
+        const char *wanted = value[0] == '/' ? value : path;
+        if (!err && value[0] && !trib_file_exists(wanted))
+            TRIB_WARN("id=restore-wants-file %s is not there, and %s.%s of tributary.ini names it: "
+                      "put it there, or the coordinator does not start",
+                      wanted, names[i][0], names[i][1]);
+    }
+    return err;
+}
+
 enum trib_err trib_restore_run(struct trib_restore *restore)
 {
     struct trib_identity identity;
@@ -444,11 +501,15 @@ enum trib_err trib_restore_run(struct trib_restore *restore)
     if (!err)
         err = check_files(restore);
     if (!err)
+        err = find_token(restore);
+    if (!err)
         err = copy_files(restore);
     if (!err)
         err = settle_store(restore, &identity);
     if (!err)
         err = copy_keys(restore, &identity);
+    if (!err)
+        err = name_missing(restore);
     trib_identity_wipe(&identity);
     if (err && !restore->why[0])
         (void)fail(restore, err, "%s: %s", restore->to, trib_err_text(err));

@@ -19,12 +19,14 @@ enum {
 
 struct trib_restore {
     const char *from, *to;
-    const char *keys; // directory of coordinator.key and roster.key; NULL: they are in the backup
+    const char *keys; // directory of coordinator.key, roster.key ...; NULL: they are in the backup
     bool verify;      // read back all that was written
     // Of what comes back; 0: that of the backup and one. A backup that was restored before, and
     // served, wants another than it got then: devices tell versions apart by it.
     uint64_t wanted_generation;
     // ---- What came of it
+    // Name of the token of [http] when it is taken from `keys`, "" when it is not.
+    char token[TRIB_BACKUP_NAME_MAX + 1];
     struct trib_backup backup; // owned
     uint64_t generation, version;
     uint64_t files, bytes;

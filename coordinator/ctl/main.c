@@ -223,7 +223,8 @@ static int cmd_backup(const struct trib_command *command, int argc, char **argv)
     bool without_keys = false;
     const struct trib_option options[] = {
         {"no-keys", TRIB_OPTION_FLAG, &without_keys, NULL,
-         "leave coordinator.key and roster.key out; keep them elsewhere"},
+         "leave coordinator.key, roster.key, keys.chain, former-*.key and the token file of [http] "
+         "out; keep them elsewhere"},
         {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
     const struct trib_usage usage = {.command = command,
                                      .options = options,

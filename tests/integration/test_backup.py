@@ -212,6 +212,18 @@ class BackupTest(fleet.Case):
             self.back_up(tried, "--no-keys")
             self.assertFalse((tried.root / "backup/http.token").exists())
             self.assertIn("id=backup-left-out", tried.log("coordinator"))  # no plain name
+            tried.end("coordinator")
+            kept = tried.dir
+            said = self.assert_restores(tried, "again", "--keys", kept).stderr
+            self.assertIn(f"id=restore-wants-file {tried.dir}/.allow is not there", said)
+            self.assertNotIn("http.token", said)
+            self.assertEqual((tried.dir / "http.token").stat().st_mode & 0o777, 0o600)
+            (tried.dir / ".allow").write_text("# none\n")
+            tried.start_coordinator()
+            tried.end("coordinator")
+            (kept / "http.token").unlink()
+            said = self.assert_restores(tried, "once-more", "--keys", kept).stderr
+            self.assertIn(f"{tried.dir}/http.token is not there, and http.token_file", said)
 
     # ---- Refusals
 
