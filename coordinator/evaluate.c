@@ -9,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/log.h"
 #include "common/math/train.h"
 #include "common/math/yardstick.h"
 
@@ -167,11 +168,30 @@ failed:
     return err;
 }
 
-void trib_held_out_unreadable(const char *path, enum trib_err err, char *why, size_t why_size)
+enum trib_err trib_held_out_open(const struct trib_data_config *data,
+                                 struct trib_dataset **ret_dataset, char *why, size_t why_size)
 {
-    const bool is_there = trib_file_exists(path);
-    (void)snprintf(why, why_size, "%s: held-out data cannot be read (%s)", path,
-                   is_there ? trib_err_text(err) : strerror(errno));
+    char line[TRIB_CONF_ERROR_SIZE];
+    if (!data->test[0]) {
+        (void)snprintf(
+            why, why_size,
+            "data.test is missing: held-out rows are needed unless round.eval_every = 0");
+        return TRIB_ERR_INVAL;
+    }
+    trib_log_keep(line, sizeof(line));
+    const enum trib_err err = trib_data_open(data, data->test, data->test_labels, 0, ret_dataset);
+    trib_log_keep_end();
+    if (!err)
+        return TRIB_OK;
+    if (!trib_file_exists(data->test))
+        (void)snprintf(why, why_size, "%s: held-out data cannot be read (%s)", data->test,
+                       strerror(errno));
+    else if (line[0]) // it names the file that it is about, which may be that of the labels
+        (void)snprintf(why, why_size, "held-out data cannot be used: %s", line);
+    else
+        (void)snprintf(why, why_size, "%s: held-out data cannot be used (%s)", data->test,
+                       trib_err_text(err));
+    return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err; // a file that is not there is no use either
 }
 
 enum trib_err trib_evaluator_create(const struct trib_data_config *data,
@@ -187,18 +207,9 @@ enum trib_err trib_evaluator_create(const struct trib_data_config *data,
                        "cannot evaluate it: round.eval_every must be 0");
         return TRIB_ERR_INVAL;
     }
-    if (!data->test[0]) {
-        (void)snprintf(
-            why, why_size,
-            "data.test is missing: held-out rows are needed unless round.eval_every = 0");
-        return TRIB_ERR_INVAL;
-    }
-    enum trib_err err = trib_data_open(data, data->test, data->test_labels, 0, &dataset);
-    if (err) {
-        trib_held_out_unreadable(data->test, err, why, why_size);
-        return err == TRIB_ERR_IO ? TRIB_ERR_DATA
-                                  : err; // a file that is not there is no use either
-    }
+    enum trib_err err = trib_held_out_open(data, &dataset, why, why_size);
+    if (err)
+        return err;
     return trib_evaluator_take(dataset, model, plan, ret_evaluator, why, why_size);
 }
 

@@ -50,8 +50,11 @@ TRIB_CHECKED enum trib_err trib_evaluator_take(struct trib_dataset *dataset,
                                                const struct trib_evaluator_plan *plan,
                                                struct trib_evaluator **ret_evaluator, char *why,
                                                size_t why_size);
-// What to say when the file of held-out rows could not be opened.
-void trib_held_out_unreadable(const char *path, enum trib_err err, char *why, size_t why_size);
+// Read the file of held-out rows, or say in `why` what is wrong with it, by file and line: who submits
+// a job does not see the log. TRIB_ERR_DATA or TRIB_ERR_INVAL.
+TRIB_CHECKED enum trib_err trib_held_out_open(const struct trib_data_config *data,
+                                              struct trib_dataset **ret_dataset, char *why,
+                                              size_t why_size);
 void trib_evaluator_destroy(struct trib_evaluator *evaluator); // NULL is fine
 // The rows of one side, borrowed; of the test NULL when none are kept aside for it.
 const struct trib_dataset *trib_evaluator_rows(const struct trib_evaluator *evaluator,

@@ -37,29 +37,24 @@ static enum trib_err open_held_out(const struct trib_data_config *config,
 {
     struct trib_data_config values = *config;
     values.keeps_values = true;
-    if (!config->test[0]) {
-        (void)snprintf(why, why_size,
-                       "data.test is missing: held-out rows are needed unless "
-                       "round.eval_every = 0");
-        return TRIB_ERR_INVAL;
-    }
-    enum trib_err err = trib_data_open(&values, config->test, config->test_labels, 0, ret_values);
-    if (err)
-        trib_held_out_unreadable(config->test, err, why, why_size);
-    return err == TRIB_ERR_IO ? TRIB_ERR_DATA : err;
+    return trib_held_out_open(&values, ret_values, why, why_size);
 }
 
 enum trib_err trib_pipeline_open(const struct trib_data_config *config, bool has_test,
                                  struct trib_pipeline **ret_pipeline, char *why, size_t why_size)
 {
+    char line[TRIB_CONF_ERROR_SIZE];
     *ret_pipeline = NULL;
     if (!config->prepare[0])
         return TRIB_OK;
     struct trib_pipeline *pipeline = trib_alloc(sizeof(*pipeline));
     if (!pipeline)
         return TRIB_ERR_NOMEM;
-    (void)snprintf(why, why_size, "data.prepare: %s cannot be used; see the log", config->prepare);
+    trib_log_keep(line, sizeof(line));
     enum trib_err err = trib_data_load(config, &pipeline->schema, &pipeline->prepare);
+    trib_log_keep_end();
+    (void)snprintf(why, why_size, "data.prepare: %s%s", line[0] ? line : config->prepare,
+                   line[0] ? "" : " cannot be used; see the log");
     if (err == TRIB_ERR_IO)
         err = TRIB_ERR_INVAL;
     if (!err)

@@ -21,6 +21,9 @@ static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
 static trib_log_fn sink;
 static void *sink_user;
 static enum trib_log_format log_format; // under the lock
+// Where this thread keeps its first error line.
+static __thread char *kept;
+static __thread size_t kept_size;
 
 static const char *const level_names[] = {
     [TRIB_LOG_ERROR] = "error",
@@ -128,6 +131,8 @@ void trib_log_write(struct trib_log_place *place, enum trib_log_level level, con
 
     (void)pthread_mutex_lock(&sink_lock);
     clean(text, log_format == TRIB_LOG_JSON);
+    if (kept && level == TRIB_LOG_ERROR && !kept[0])
+        (void)snprintf(kept, kept_size, "%s", text);
     if (place_allows(place)) {
         const unsigned suppressed = place->suppressed;
         place->suppressed = 0;
@@ -141,6 +146,18 @@ void trib_log_write(struct trib_log_place *place, enum trib_log_level level, con
             (void)fprintf(stderr, "%s\n", line);
     }
     (void)pthread_mutex_unlock(&sink_lock);
+}
+
+void trib_log_keep(char *text, size_t size)
+{
+    text[0] = '\0';
+    kept = text;
+    kept_size = size;
+}
+
+void trib_log_keep_end(void)
+{
+    kept = NULL;
 }
 
 void trib_log_set_format(enum trib_log_format format)

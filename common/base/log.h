@@ -8,6 +8,7 @@
 #define TRIB_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "tributary/log.h"
 
@@ -42,6 +43,12 @@ bool trib_log_level_parse(const char *text, enum trib_log_level *ret_level);
 bool trib_log_wants(enum trib_log_level level);
 void trib_log_write(struct trib_log_place *place, enum trib_log_level level, const char *module,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+// For who must answer why something failed that was already logged, once, where it was found: the
+// first error line of this thread from now on lands in `text` too, "" until there is one; borrowed
+// until trib_log_keep_end.
+void trib_log_keep(char *text, size_t size);
+void trib_log_keep_end(void);
 
 // Whatever happens, a place writes no more than this: what peers or a broken disk cause at will does
 // not fill another one. The next line says how many there were not.

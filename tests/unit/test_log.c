@@ -129,6 +129,24 @@ static void a_line_may_be_an_object(void **state)
     assert_int_equal(format, TRIB_LOG_TEXT);
 }
 
+static void the_first_error_line_may_be_kept(void **state)
+{
+    (void)state;
+    char text[16];
+    TRIB_ERROR("before");
+    trib_log_keep(text, sizeof(text));
+    TRIB_WARN("no error");
+    assert_string_equal(text, "");
+    TRIB_ERROR("rows.csv:7:\n3: no number"); // more than there is room for
+    TRIB_ERROR("the next");
+    assert_string_equal(text, "rows.csv:7:?3: ");
+    trib_log_keep_end();
+    text[0] = '\0';
+    TRIB_ERROR("behind");
+    assert_string_equal(text, "");
+    assert_int_equal(lines, 5); // and all are on the log
+}
+
 static void a_limit_counts_what_it_holds_back(void **state)
 {
     (void)state;
@@ -148,6 +166,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_place_writes_so_many_lines_and_counts_the_rest, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_line_may_be_an_object, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_error_line_may_be_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_limit_counts_what_it_holds_back, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
