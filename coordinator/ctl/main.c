@@ -14,6 +14,7 @@
 #include "coordinator/ctl/eliminate.h"
 #include "coordinator/ctl/fetch.h"
 #include "coordinator/ctl/reach.h"
+#include "coordinator/ctl/set_path.h"
 #include "coordinator/ctl/tune.h"
 
 #define TRIB_LOG_MODULE "ctl"
@@ -23,7 +24,7 @@ enum {
     BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, // it copies every version
     ENSEMBLE_TIMEOUT_MS = 3600 * 1000,    // it asks every member about every held-out row
     OPTIONS_MAX = 8,
-    SETS_MAX = 24,
+    SETS_MAX = TRIB_SERIES_SETS_MAX,
 };
 
 static const char *dir = "."; // --dir before the command, or TRIBUTARY_DIR
@@ -286,8 +287,10 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
     bool as_json = false;
     bool accepts_drowned = false;
     struct trib_texts sets = {.count = 0};
+    struct trib_set_paths paths = {.count = 0};
     const struct trib_option options[] = {
-        {"set", TRIB_OPTION_LIST, &sets, "SECTION.KEY=VALUE", "override a key; many times"},
+        {"set", TRIB_OPTION_LIST, &sets, "SECTION.KEY=VALUE",
+         "override a key, paths from the working directory on; many times"},
         {"accept-drowned-signal", TRIB_OPTION_FLAG, &accepts_drowned, NULL,
          "start it also when the noise will drown the model"},
         {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
@@ -324,9 +327,10 @@ static int cmd_submit(const struct trib_command *command, int argc, char **argv)
                                          .body_size = file.size};
     for (size_t i = 0; i < sets.count; i++) {
         request.words[request.word_count++] = "--set";
-        request.words[request.word_count++] = sets.items[i];
+        request.words[request.word_count++] = trib_set_path(&paths, sets.items[i]);
     }
     code = ask(&request, as_json);
+    trib_set_paths_fini(&paths);
     free(whole);
     trib_buf_fini(&file);
     return code;

@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "coordinator/ctl/call.h"
+#include "coordinator/ctl/set_path.h"
 
 enum {
     TIMEOUT_MS = 30000,
@@ -124,6 +125,7 @@ static int submit(const struct trib_series *series, const char *name, const char
                   size_t set_count, struct trib_series_job *ret_job)
 {
     char jobs[24];
+    struct trib_set_paths paths = {.count = 0};
     struct trib_admin_reply reply;
     struct trib_admin_request request = {
         .word_count = 6,
@@ -135,11 +137,12 @@ static int submit(const struct trib_series *series, const char *name, const char
     (void)snprintf(jobs, sizeof(jobs), "%" PRIu64, series->jobs);
     for (size_t i = 0; i < set_count; i++) {
         request.words[request.word_count++] = "--set";
-        request.words[request.word_count++] = sets[i];
+        request.words[request.word_count++] = trib_set_path(&paths, sets[i]);
     }
     if (series->accepts_drowned)
         request.words[request.word_count++] = "--accept-drowned-signal";
     int code = trib_series_ask(series, &request, &reply);
+    trib_set_paths_fini(&paths);
     *ret_job = (struct trib_series_job){.id = 0};
     if (!code && reply.row_count > 0) {
         ret_job->id = trib_admin_find_number(&reply.rows[0], "job");

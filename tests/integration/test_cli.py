@@ -248,6 +248,22 @@ class CommandLineTest(fleet.Case):
                 self.assertIn(why, done.stderr)  # who submits does not see the coordinator's log
             self.assertEqual(tried.ctl("jobs", "ls"), [])
 
+    def test_a_path_in_a_set_is_from_where_the_operator_is(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            path = tried.write_job("2 - dense 2 softmax", ["1,1,0", "0,1,1"], rounds=1, cohort=1)
+            here = tried.root / "desk"
+            here.mkdir()
+            held_out = (path.parent / "test.csv").rename(here / "held.csv")
+            done = tried.try_ctl("jobs", "submit", path, "--set", "model.init=m.safetensors",
+                                 "--set", "data.test=held.csv", cwd=here)
+            self.assertEqual(done.returncode, 5, done.stderr)
+            self.assertIn(f"{here}/m.safetensors", done.stderr)
+            done = tried.try_ctl("jobs", "submit", path, "--set", "data.test=held.csv", cwd=here)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            said = [row["subject"] for row in tried.ctl("audit", "ls")]
+            self.assertIn(f"data.test={held_out}", " ".join(map(str, said)))
+
     def test_a_job_whose_signal_drowns_is_refused_unless_accepted_by_name(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
