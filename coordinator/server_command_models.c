@@ -44,7 +44,7 @@ static void put_model(void *user, const struct trib_store_version *v)
 
 static enum trib_err ask_models(struct trib_query *q, struct trib_store *store)
 {
-    return trib_store_versions(store, q->a, q->b, put_model, q);
+    return trib_store_versions_of(store, q->c, q->a, q->b, put_model, q);
 }
 
 void trib_cmd_models_ls(struct trib_admin_call *call)
@@ -54,6 +54,7 @@ void trib_cmd_models_ls(struct trib_admin_call *call)
         return;
     q->a = trib_command_number(call, "--after", 0);
     q->b = trib_command_limit(call);
+    q->c = trib_command_number(call, "--job", 0);
     trib_query_submit(q);
 }
 

@@ -255,6 +255,16 @@ enum trib_err trib_store_versions(struct trib_store *store, uint64_t after, uint
                          &reader, "ii", after, limit);
 }
 
+enum trib_err trib_store_versions_of(struct trib_store *store, uint64_t job, uint64_t after,
+                                     uint64_t limit, trib_store_version_fn row, void *user)
+{
+    const struct trib_db_reader reader = {read_version, &row, user};
+    return trib_db_query(store,
+                         "SELECT * FROM version WHERE version>? AND (job=? OR ?=0)"
+                         " ORDER BY version LIMIT ?",
+                         &reader, "iiii", after, job, job, limit);
+}
+
 enum trib_err trib_store_version_head(struct trib_store *store, trib_store_version_fn row,
                                       void *user)
 {

@@ -165,6 +165,10 @@ typedef void (*trib_store_version_fn)(void *user, const struct trib_store_versio
 TRIB_CHECKED enum trib_err trib_store_versions(struct trib_store *store, uint64_t after,
                                                uint64_t limit, trib_store_version_fn row,
                                                void *user);
+// The same of one job; 0: of all.
+TRIB_CHECKED enum trib_err trib_store_versions_of(struct trib_store *store, uint64_t job,
+                                                  uint64_t after, uint64_t limit,
+                                                  trib_store_version_fn row, void *user);
 // The latest one; no row when there is none.
 TRIB_CHECKED enum trib_err trib_store_version_head(struct trib_store *store,
                                                    trib_store_version_fn row, void *user);

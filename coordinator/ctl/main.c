@@ -213,7 +213,7 @@ static int cmd_list(const struct trib_command *command, int argc, char **argv)
     struct pair pairs[] = {
         {"--after", "ID", "only what comes after it", NULL, false},
         {"--limit", "N", "at most so many", NULL, false},
-        {"--job", "ID", "only of this job (rounds)", NULL, false},
+        {"--job", "ID", "only of this job", NULL, false},
     };
     return simple(command, pairs, 3, 0, argc, argv);
 }

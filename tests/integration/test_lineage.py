@@ -58,6 +58,10 @@ class LineageTest(fleet.Case):
             self.assertEqual(start, 5)
             self.assert_child(tried, 5, 2)
             self.assert_child(tried, 6, 5)
+            of_second = tried.ctl("models", "ls", "--job", 2, "--limit", 2)
+            self.assertEqual([(row["version"], row["job"]) for row in of_second], [(5, 2), (6, 2)])
+            self.assertEqual([row["version"] for row in tried.ctl("models", "ls", "--job", 1)],
+                             [1, 2, 3, 4])
             self.assertEqual(self.exported(tried, 5).params, self.exported(tried, 2).params)
             self.assertNotEqual(self.exported(tried, 5).params, self.exported(tried, 4).params)
             for version in [2, 5]:  # two versions of the same parameters
