@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/alloc.h"
@@ -14,10 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/math/kernels.h"
-
-enum {
-    ROOM_MIN = 256 << 20 // bytes that should be free
-};
+#include "coordinator/reserve.h"
 
 // ---- Words of a request: "--name value" pairs behind the operands
 
@@ -224,14 +220,26 @@ static void check(struct trib_admin_reply *reply, const char *hop, bool is_ok, c
 // Is there room, and can a file be made durable? The store and the updates lie in one directory.
 static void check_disk(struct trib_admin_reply *reply, const struct trib_server *server)
 {
-    struct statvfs disk = {.f_bavail = 0};
     char path[TRIB_PATH_MAX + 1];
-    char text[TRIB_PATH_MAX + 128];
-    bool has_room = statvfs(server->dir, &disk) == 0 && !server->disk_is_full &&
-                    (uint64_t)disk.f_bavail * disk.f_frsize > ROOM_MIN;
-    (void)snprintf(text, sizeof(text), "%" PRIu64 " MiB free in %s%s",
-                   (uint64_t)disk.f_bavail * disk.f_frsize >> 20, server->dir,
-                   server->disk_is_full ? "; rounds wait for room" : "");
+    char text[TRIB_PATH_MAX + 256];
+    char wanted[64] = "";
+    const uint64_t room = trib_reserve_room(server->dir);
+    const uint64_t reserve_mib = server->config.reserve >> 20;
+    const bool has_room = room < UINT64_MAX && !server->disk_is_full; // as status and the metrics
+    if (server->job)
+        (void)snprintf(wanted, sizeof(wanted), ", and %" PRIu64 " MiB for its version",
+                       (trib_disk_room_of_version(server->job) >> 20) + 1);
+    if (room == UINT64_MAX)
+        (void)snprintf(text, sizeof(text), "the room in %s cannot be asked", server->dir);
+    else if (server->disk_is_full)
+        (void)snprintf(text, sizeof(text),
+                       "%" PRIu64 " MiB free in %s; rounds wait for room: for the reserve of "
+                       "%" PRIu64 " MiB and the updates of a round%s",
+                       room >> 20, server->dir, reserve_mib, wanted);
+    else
+        (void)snprintf(text, sizeof(text),
+                       "%" PRIu64 " MiB free in %s beside the reserve of %" PRIu64 " MiB",
+                       room >> 20, server->dir, reserve_mib);
     check(reply, "disk", has_room, text);
     enum trib_err err = trib_path_join(path, server->dir, "doctor.probe");
     if (!err)

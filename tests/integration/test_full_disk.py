@@ -65,11 +65,13 @@ class FullDiskTest(fleet.Case):
             self.assertEqual((status["connected"], status["receipts"]), (1, {}))
             doctor = tried.try_ctl("doctor")
             self.assertEqual(doctor.returncode, 6)
-            self.assertIn("rounds wait for room", doctor.stdout)
+            self.assertIn("rounds wait for room: for the reserve of ", doctor.stdout)
             tried.ctl("devices", "token")  # it serves
             os.unlink(tried.dir / "others")
             tried.wait_for_job(job)
             self.assertFalse(tried.status()["disk_full"])
+            said = tried.try_ctl("doctor").stdout  # there is little, and enough
+            self.assertRegex(said, r"(?m)^disk +yes +\d+ MiB free in .* beside the reserve of 16 MiB")
             tried.end("coordinator")
             (tried.dir / "reserve").unlink()
             self.fill(tried, leave=1 << 20)
