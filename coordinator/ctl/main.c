@@ -21,6 +21,7 @@
 
 enum {
     TIMEOUT_MS = 30000,
+    DOCTOR_TIMEOUT_MS = 15000,            // who asks it waits, at night
     BACKUP_TIMEOUT_MS = 24 * 3600 * 1000, // it copies every version
     ENSEMBLE_TIMEOUT_MS = 3600 * 1000,    // it asks every member about every held-out row
     OPTIONS_MAX = 8,
@@ -149,20 +150,28 @@ static int cmd_doctor(const struct trib_command *command, int argc, char **argv)
     const struct trib_option options[] = {
         {"json", TRIB_OPTION_FLAG, &as_json, NULL, "one JSON object a line"}};
     const struct trib_usage usage = {.command = command, .options = options, .option_count = 1};
-    struct trib_admin_request request = {.word_count = 1, .words = {"doctor"}};
-    struct trib_admin_reply reached = {.exit_code = 0};
+    const struct trib_admin_request request = {.word_count = 1, .words = {"doctor"}};
+    struct trib_admin_reply reached = {.exit_code = 0}, reply = {.exit_code = 0};
     int count;
     int code;
     if (!trib_args_parse(&usage, argc, argv, &count, &code))
         return code;
     trib_ctl_reach(dir, &reached);
-    code = (int)reached.exit_code;
-    if (code) {
-        show(&reached, true, as_json);
-        (void)fprintf(stderr, "%s\n", reached.error ? reached.error : "refused");
+    if (!reached.exit_code) {
+        const enum trib_err err = trib_ctl_call(dir, &request, DOCTOR_TIMEOUT_MS, &reply);
+        if (err)
+            trib_ctl_unanswered(dir, err, &reached);
+        else
+            trib_ctl_add_hops(&reply, &reached);
     }
+    code = (int)reached.exit_code;
+    if (!reply.exit_code || reply.row_count > 0) // else refused, for want of a role
+        show(&reached, true, as_json);
+    if (code)
+        (void)fprintf(stderr, "%s\n", reached.error ? reached.error : "refused");
+    trib_admin_reply_fini(&reply);
     trib_admin_reply_fini(&reached);
-    return code ? code : ask(&request, as_json);
+    return code;
 }
 
 // With all facts given no coordinator is asked.

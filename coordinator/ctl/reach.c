@@ -101,3 +101,31 @@ void trib_ctl_reach(const char *dir, struct trib_admin_reply *reply)
     default: hop(reply, name, false, "%s/admin.sock: %s", dir, strerror(wrong));
     }
 }
+
+void trib_ctl_unanswered(const char *dir, enum trib_err err, struct trib_admin_reply *reply)
+{
+    if (err == TRIB_ERR_TIMEOUT)
+        hop(reply, "admin socket", false,
+            "%s/admin.sock takes questions, but none is answered (timed out): the coordinator hangs, "
+            "or was halted; its log says what it did last",
+            dir);
+    else if (err == TRIB_ERR_PROTO)
+        hop(reply, "admin socket", false,
+            "the coordinator hung up before it answered; its log says why");
+    else
+        hop(reply, "admin socket", false, "%s/admin.sock: %s", dir, trib_err_text(err));
+}
+
+void trib_ctl_add_hops(const struct trib_admin_reply *told, struct trib_admin_reply *reply)
+{
+    for (size_t i = 0; i < told->row_count; i++) {
+        const struct trib_admin_row *row = &told->rows[i];
+        const struct trib_admin_field *is_ok = trib_admin_find(row, "ok");
+        (void)trib_admin_row_add(reply);
+        trib_admin_text(reply, "hop", trib_admin_find_text(row, "hop"));
+        trib_admin_flag(reply, "ok", is_ok && is_ok->flag);
+        trib_admin_text(reply, "detail", trib_admin_find_text(row, "detail"));
+    }
+    if (told->exit_code)
+        trib_admin_fail(reply, told->exit_code, "%s", told->error ? told->error : "refused");
+}

@@ -36,7 +36,7 @@ class DoctorTest(fleet.Case):
         hops = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertTrue(all(row["ok"] for row in hops), hops)
         self.assertEqual([row["hop"] for row in hops],
-                         ["admin socket", "fleet port", "disk", "store", "audit log", "held-out data",
+                         ["directory", "admin socket", "fleet port", "disk", "store", "audit log", "held-out data",
                           "enrolment", "roster", "devices", "device keys", "models on devices", "tasks",
                           "job"])
 
@@ -65,6 +65,18 @@ class DoctorTest(fleet.Case):
             other = tried.try_ctl("devices", "ls")  # every command says so
             self.assertEqual(other.returncode, 3)
             self.assertIn("nobody listens", other.stderr)
+
+    def test_a_coordinator_that_hangs_is_named(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            tried.processes["coordinator"].send_signal(signal.SIGSTOP)
+            done = tried.try_ctl("doctor")
+            tried.processes["coordinator"].send_signal(signal.SIGCONT)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertRegex(done.stdout, r"(?m)^directory +yes ")
+            self.assertRegex(done.stdout, r"(?m)^admin socket +no .*timed out.*hangs")
+            self.assertTrue(done.stderr.startswith("admin socket: "), done.stderr)
+            self.assert_names(tried, "enrolment")
 
     def test_wrong_permissions_are_named(self):
         if os.geteuid() != 0:
