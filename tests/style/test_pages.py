@@ -133,6 +133,24 @@ class PagesTest(unittest.TestCase):
         wanted[2] = {(name or constant.lower()) for name, constant in wanted[2]} - {"none"}
         self.assertEqual([sorted(names) for names in named], [sorted(names) for names in wanted])
 
+    def test_the_keys_of_the_coordinator_are_all_there(self):
+        """Those of tributary.ini, in the order of the code's table, with their defaults."""
+        code = (SOURCE / "coordinator/identity.c").read_text()
+        words = dict(re.findall(r"#define (\w+) +(\S+)",
+                                (SOURCE / "coordinator/identity.h").read_text() + code))
+        table = code[code.index("trib_conf_key keys[] = {"):]
+        wanted = []
+        for section, name, default in re.findall(
+                r'{"(\w+)",\s*"(\w+)",\s*TRIB_CONF_\w+,\s*offsetof\([^)]*\),\s*("[^"]*"|\w+(?:\(\w+\))?),',
+                table[:table.index("\n};")]):
+            default = re.sub(r"AS_TEXT\((\w+)\)", r"\1", default)
+            wanted.append((f"{section}.{name}", words.get(default, default).strip('"')))
+        self.assertEqual(len(wanted), table[:table.index("\n};")].count("offsetof("))
+        text = (SOURCE / "docs/operating.md").read_text()
+        text = text[text.index("\n### Configuration\n"):text.index("\n### Roles\n")]
+        told = re.findall(r"^\| `(\w+\.\w+)` \| (?:`(.*?)`)? ?\| \S.* \|$", text, re.MULTILINE)
+        self.assertEqual(told, wanted)
+
     def test_the_threat_model_names_tests_that_there_are(self):
         """A short name is that of a test's file; others are paths, below tests/ or tests/hostile/."""
         text = (SOURCE / "docs/threat-model.md").read_text()
