@@ -10,6 +10,8 @@
 #include "common/math/model_file.h"
 #include "coordinator/publish.h"
 
+const char *const trib_job_origin_keys[TRIB_JOB_ORIGIN_KEYS] = {"init", "init_version", "init_map"};
+
 struct finding {
     const struct trib_job_versions *versions;
     uint64_t number;

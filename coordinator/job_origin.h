@@ -9,6 +9,12 @@
 #include "coordinator/store.h"
 #include "tributary/err.h"
 
+// The keys of [model] that say so.
+enum {
+    TRIB_JOB_ORIGIN_KEYS = 3
+};
+extern const char *const trib_job_origin_keys[TRIB_JOB_ORIGIN_KEYS];
+
 // Whose child the first version is.
 struct trib_job_origin {
     uint64_t version; // 0: none of ours

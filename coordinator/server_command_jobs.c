@@ -29,14 +29,33 @@ static enum trib_err ask_submit(struct trib_query *q, struct trib_store *store)
     return trib_store_job_insert(store, &q->row.job, &q->row.job.id);
 }
 
+// As conf.h names a mistake: FILE:LINE: KEY. The text begins with the key.
+static void refuse(struct trib_query *q)
+{
+    const char *const file = trib_admin_request_of(q->call)->body_name;
+    const size_t size = strcspn(q->refusal, ":");
+    uint32_t line = 0;
+    for (size_t i = 0; i < TRIB_JOB_ORIGIN_KEYS; i++) {
+        char key[64];
+        (void)snprintf(key, sizeof(key), "model.%s", trib_job_origin_keys[i]);
+        if (strlen(key) == size && strncmp(key, q->refusal, size) == 0)
+            line = q->job->origin_lines[i];
+    }
+    if (line == UINT32_MAX)
+        trib_admin_fail(&q->reply, (uint32_t)q->a, "--set: %s", q->refusal);
+    else if (line > 0)
+        trib_admin_fail(&q->reply, (uint32_t)q->a, "%s:%" PRIu32 ": %s", file, line, q->refusal);
+    else
+        trib_admin_fail(&q->reply, (uint32_t)q->a, "%s: %s", file, q->refusal);
+}
+
 static void submit_answer(struct trib_server *server, struct trib_server_op *op)
 {
     struct trib_query *q = (struct trib_query *)op;
     char text[512];
     if (q->refusal) {
+        refuse(q);
         trib_jobs_free(q->job);
-        trib_admin_fail(&q->reply, (uint32_t)q->a, "%s: %s",
-                        trib_admin_request_of(q->call)->body_name, q->refusal);
     } else if (op->op.result || server->job) {
         trib_jobs_free(q->job);
         trib_admin_fail(&q->reply, TRIB_EXIT_INTERNAL, "the job could not be stored" TRIB_UNSTORED);

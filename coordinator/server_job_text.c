@@ -164,6 +164,8 @@ static enum trib_err read_keys(struct trib_conf *conf, struct trib_active_job *a
         err = join_series(conf, config, text->series);
     if (err)
         return err;
+    for (size_t i = 0; i < TRIB_JOB_ORIGIN_KEYS; i++)
+        active->origin_lines[i] = trib_conf_line(conf, "model", trib_job_origin_keys[i]);
     if (!trib_data_is_file(&active->data))
         return trib_conf_reject(conf, "data", "format",
                                 "must be csv, idx or jsonl: the others are of devices");

@@ -11,6 +11,7 @@
 #include "coordinator/arrival.h"
 #include "coordinator/evaluate.h"
 #include "coordinator/job.h"
+#include "coordinator/job_origin.h"
 #include "coordinator/peers.h"
 #include "coordinator/publish.h"
 #include "coordinator/result.h"
@@ -96,6 +97,9 @@ struct trib_round_run {
 
 struct trib_active_job {
     uint64_t id;
+    // Where they stood in the text it came with (trib_conf_line): whether they can be used only the
+    // store knows.
+    uint32_t origin_lines[TRIB_JOB_ORIGIN_KEYS];
     struct trib_job job;
     struct trib_data_config data;
     struct trib_evaluator *evaluator;         // NULL when never evaluated

@@ -330,9 +330,14 @@ enum trib_err trib_conf_override(struct trib_conf *conf, const char *assignment)
 
 bool trib_conf_is_set(struct trib_conf *conf, const char *section, const char *name)
 {
+    return trib_conf_line(conf, section, name) != 0;
+}
+
+uint32_t trib_conf_line(struct trib_conf *conf, const char *section, const char *name)
+{
     const struct trib_conf_entry *entry = find(conf, section, name);
     assert(entry);
-    return entry->line != 0;
+    return entry->line;
 }
 
 enum trib_err trib_conf_reject(struct trib_conf *conf, const char *section, const char *name,

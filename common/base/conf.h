@@ -82,6 +82,9 @@ TRIB_CHECKED enum trib_err trib_conf_override(struct trib_conf *conf, const char
 
 bool trib_conf_is_set(struct trib_conf *conf, const char *section, const char *name);
 
+// Where it was set: 0: nowhere, UINT32_MAX: by an override.
+uint32_t trib_conf_line(struct trib_conf *conf, const char *section, const char *name);
+
 // Fill conf->error for a mistake found later: "file:line: section.key: <message>".
 // Always returns TRIB_ERR_INVAL.
 enum trib_err trib_conf_reject(struct trib_conf *conf, const char *section, const char *name,
