@@ -238,7 +238,7 @@ enum trib_err trib_coordinator_config_load(const char *dir,
     config.reserve = config.reserve_mib << 20;
     config.roster_is_offline = config.roster == TRIB_ROSTER_OFFLINE;
     size_t key_size = 0;
-    if (!err && config.roster_is_offline &&
+    if (!err && (config.roster_is_offline || config.roster_pk[0]) &&
         (!trib_base64_decode(config.roster_pk, config.roster_key, sizeof(config.roster_key),
                              &key_size) ||
          key_size != sizeof(config.roster_key)))
