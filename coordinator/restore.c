@@ -55,6 +55,23 @@ static enum trib_err find_named(const char *dir, const char *section, const char
 
 // ---- Before anything is written
 
+// Of a path that was mistyped the operator is not to hear that keys are missing.
+static enum trib_err check_there(struct trib_restore *restore)
+{
+    char path[TRIB_PATH_MAX + 1];
+    if (!trib_file_exists(restore->from))
+        return fail(restore, TRIB_ERR_INVAL, "%s: is not there: want the directory of a backup",
+                    restore->from);
+    if (trib_path_join(path, restore->from, TRIB_BACKUP_LIST))
+        return TRIB_ERR_LIMIT;
+    if (!trib_file_exists(path))
+        return fail(restore, TRIB_ERR_INVAL,
+                    "%s: is not there: no backup, or one that was not finished", path);
+    if (restore->keys && !trib_file_exists(restore->keys))
+        return fail(restore, TRIB_ERR_INVAL, "--keys %s: is not there", restore->keys);
+    return TRIB_OK;
+}
+
 static enum trib_err load_keys(struct trib_restore *restore, struct trib_identity *identity)
 {
     const char *dir = restore->keys ? restore->keys : restore->from;
@@ -92,12 +109,8 @@ static enum trib_err read_list(struct trib_restore *restore, const struct trib_i
     char why[TRIB_BACKUP_WHY_SIZE];
     struct trib_buf list = {0};
     enum trib_err err = trib_path_join(path, restore->from, TRIB_BACKUP_LIST);
-    if (err)
-        return err;
-    if (!trib_file_exists(path))
-        return fail(restore, TRIB_ERR_INVAL,
-                    "%s: is not there: no backup, or one that was not finished", path);
-    err = trib_file_read(path, TRIB_BACKUP_LIST_MAX, &list);
+    if (!err)
+        err = trib_file_read(path, TRIB_BACKUP_LIST_MAX, &list);
     if (!err)
         err = parse_list(restore, identity, &list, why);
     if (err)
@@ -492,7 +505,9 @@ static enum trib_err name_missing(const struct trib_restore *restore)
 enum trib_err trib_restore_run(struct trib_restore *restore)
 {
     struct trib_identity identity;
-    enum trib_err err = load_keys(restore, &identity);
+    enum trib_err err = check_there(restore);
+    if (!err)
+        err = load_keys(restore, &identity);
     if (err)
         return err;
     err = read_list(restore, &identity);

@@ -274,6 +274,22 @@ class BackupTest(fleet.Case):
             self.assertEqual(os.listdir(tried.root / "again"), ["file"])
             self.assertEqual(self.restore(tried, "coordinator").returncode, 2)
 
+    def test_a_path_that_is_not_there_is_named(self):
+        with fleet.Fleet() as tried:
+            done = self.restore(tried)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("backup: is not there: want the directory of a backup", done.stderr)
+            (tried.root / "backup").mkdir()
+            done = self.restore(tried)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("BACKUP: is not there: no backup", done.stderr)
+            tried.start_coordinator()
+            (tried.root / "backup").rmdir()
+            self.back_up(tried, "--no-keys")
+            done = self.restore(tried, "again", "--keys", tried.root / "nowhere")
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("nowhere: is not there", done.stderr)
+
     def test_keys_may_be_kept_elsewhere(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()
