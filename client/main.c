@@ -87,7 +87,7 @@ static int cmd_keygen(const struct trib_command *command, int argc, char **argv)
     if (!err)
         err = trib_state_keys_make(dir, &keys);
     if (err)
-        return exit_code(err);
+        return err == TRIB_ERR_IO ? (int)trib_exit_at(err, dir, true) : exit_code(err);
     trib_noise_public(keys.secret, public);
     trib_state_keys_wipe(&keys);
     trib_base64_encode(public, sizeof(public), text);
@@ -117,7 +117,9 @@ static int cmd_enrol(const struct trib_command *command, int argc, char **argv)
         (void)fprintf(stderr, "enrol: --state DIR is required\n");
         return TRIB_EXIT_USAGE;
     }
-    return exit_code(key ? trib_enrol_listed(argv[0], key, dir) : trib_client_enrol(argv[0], dir));
+    const enum trib_err err =
+        key ? trib_enrol_listed(argv[0], key, dir) : trib_client_enrol(argv[0], dir);
+    return err == TRIB_ERR_IO ? (int)trib_exit_at(err, dir, true) : exit_code(err);
 }
 
 static int cmd_run(const struct trib_command *command, int argc, char **argv)

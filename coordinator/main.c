@@ -90,7 +90,7 @@ static int cmd_init(const struct trib_command *command, int argc, char **argv)
     trib_crypto_init();
     enum trib_err err = trib_identity_make(argv[0], listen, url, &identity);
     if (err)
-        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_of(err);
+        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_at(err, argv[0], true);
     trib_base64_encode(identity.public, sizeof(identity.public), key);
     trib_identity_wipe(&identity);
     (void)printf("%s\n", key);
@@ -331,7 +331,7 @@ static int cmd_roster_key(const struct trib_command *command, int argc, char **a
     trib_crypto_init();
     enum trib_err err = trib_roster_key_make(path, seed);
     if (err)
-        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_of(err);
+        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_at(err, path, false);
     show_key(stdout, "", seed);
     trib_wipe(seed, sizeof(seed));
     return TRIB_EXIT_OK;
@@ -382,7 +382,7 @@ static int write_signed(const char *path, const struct trib_roster *roster)
     else if (fwrite(out.data, 1, out.size, stdout) != out.size || fflush(stdout))
         err = TRIB_ERR_IO;
     trib_buf_fini(&out);
-    return trib_exit_of(err);
+    return path ? trib_exit_at(err, path, false) : trib_exit_of(err);
 }
 
 static int cmd_roster_sign(const struct trib_command *command, int argc, char **argv)
@@ -396,7 +396,8 @@ static int cmd_roster_sign(const struct trib_command *command, int argc, char **
     trib_crypto_init();
     enum trib_err err = trib_roster_key_read(path, seed);
     if (err)
-        return err == TRIB_ERR_STATE ? TRIB_EXIT_USAGE : trib_exit_of(err);
+        return err == TRIB_ERR_STATE || !trib_file_exists(path) ? TRIB_EXIT_USAGE
+                                                                : trib_exit_of(err);
     code = read_export(argc >= 1 && strcmp(argv[0], "-") != 0 ? argv[0] : "/dev/stdin", &roster);
     if (code == TRIB_EXIT_OK) {
         show_whom(&roster);

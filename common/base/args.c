@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
 
 enum {
     OPTIONS_MAX = 32,
@@ -38,6 +42,19 @@ enum trib_exit trib_exit_of(enum trib_err err)
     case TRIB_ERR_CORRUPT: return TRIB_EXIT_INTERNAL;
     }
     return TRIB_EXIT_INTERNAL;
+}
+
+enum trib_exit trib_exit_at(enum trib_err err, const char *path, bool is_dir)
+{
+    char folder[TRIB_PATH_MAX + 1];
+    struct stat info;
+    if (err != TRIB_ERR_IO || trib_path_dir(folder, path))
+        return trib_exit_of(err);
+    const bool is_there = stat(path, &info) == 0;
+    if (is_there && (bool)S_ISDIR(info.st_mode) != is_dir)
+        return TRIB_EXIT_USAGE;
+    return access(is_there && is_dir ? path : folder, W_OK | X_OK) ? TRIB_EXIT_USAGE
+                                                                   : TRIB_EXIT_INTERNAL;
 }
 
 static void print_program_help(const struct trib_program *program, const char *group, FILE *file)

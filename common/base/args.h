@@ -19,6 +19,9 @@ enum trib_exit {
     TRIB_EXIT_STOPPED = 7,  // stopped before the goal was met
 };
 enum trib_exit trib_exit_of(enum trib_err err);
+// The same of a file, or directory, that the user wants made at `path`: an I/O error where none can be
+// made, for want of a folder or of the right to write there, is a mistake in what was typed.
+enum trib_exit trib_exit_at(enum trib_err err, const char *path, bool is_dir);
 
 enum trib_option_type {
     TRIB_OPTION_FLAG, // bool

@@ -374,7 +374,7 @@ static int write_version(const struct trib_buf *whole, const char *path,
         (void)printf("%s\n", path);
     else if (format != TRIB_MODEL_SAFETENSORS && why[0])
         (void)fprintf(stderr, "the version %s\n", why);
-    return trib_exit_of(err);
+    return trib_exit_at(err, path, false);
 }
 
 static int cmd_export(const struct trib_command *command, int argc, char **argv)
@@ -472,7 +472,7 @@ static int cmd_derive(const struct trib_command *command, int argc, char **argv)
         code = (int)trib_exit_of(err);
         goto out;
     }
-    code = (int)trib_exit_of(trib_file_write(path, file.data, file.size, 0644));
+    code = (int)trib_exit_at(trib_file_write(path, file.data, file.size, 0644), path, false);
     if (!code)
         (void)printf("%s\n", path);
 

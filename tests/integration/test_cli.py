@@ -195,6 +195,22 @@ class CommandLineTest(fleet.Case):
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertIn("Not a directory", done.stderr)
 
+    def test_a_place_where_nothing_can_be_made_is_a_mistake_of_who_typed_it(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            place, file = tried.root / "nowhere" / "x", tried.root / "file"
+            file.write_text("")
+            coordinator, device = "tributary-coordinator", "tributary-client"
+            for program, *words in [(coordinator, "init", place), (coordinator, "init", file),
+                                    (coordinator, "roster", "key", "--key", place),
+                                    (coordinator, "roster", "sign", "--key", place),
+                                    (device, "keygen", "--state", place),
+                                    (device, "enrol", tried.token(), "--state", place),
+                                    (device, "enrol", tried.token(), "--state", file)]:
+                done = fleet.run(program, *words)
+                self.assertEqual(done.returncode, 2, (words, done.stderr))
+                self.assertTrue(done.stderr)
+
     def test_the_latest_of_no_versions_is_said_to_be_none(self):
         with fleet.Fleet() as tried:
             tried.start_coordinator()

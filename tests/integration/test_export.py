@@ -501,6 +501,10 @@ class ExportTest(fleet.Case):
                 subprocess.run(["cc", *STRICT, "-c", paths["c"], "-o", "/dev/null"], check=True)
             done = tried.try_ctl("models", "export", "latest", "--format", "pickle")
             self.assertEqual(done.returncode, 2)
+            for path in [tried.root / "nowhere" / "x", tried.root]:
+                for kind in ["safetensors", "c"]:
+                    done = tried.try_ctl("models", "export", "latest", "--format", kind, "--out", path)
+                    self.assertEqual(done.returncode, 2, (path, kind, done.stderr))
 
             # Two rounds later the newest version is another one; the file is where it starts again.
             tried.wait_for_job(tried.submit(spec, rows, cohort=1, rounds=2))
