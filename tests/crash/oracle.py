@@ -35,7 +35,9 @@ class Oracle:
         self.versions = {}  # version: digest
         self.bytes = {}  # update id: digest of what the device keeps to send
         self.sums = {}  # round: digest of the noised sum
+        self.halves = {}  # file that was being written: which one of that name
         self.looks = 0
+        self.dropped = 0  # halves
         self.held = 0  # receipts
         self.refused = 0  # of those, final ones
 
@@ -80,9 +82,29 @@ class Oracle:
             store.close()
         return versions, rows, leases
 
+    def read_halves(self):
+        """Files that are not whole, by name: the next one of a name is another."""
+        halves = {}
+        for folder in ("models", "updates"):
+            for path in (self.world.dir / folder).glob("*.tmp"):
+                try:
+                    now = path.stat()
+                except FileNotFoundError:
+                    continue  # whoever runs is done with it
+                halves[f"{folder}/{path.name}"] = (now.st_ino, now.st_mtime_ns)
+        return halves
+
+    def hold_start(self):
+        """It has started and answers: what its last life did not get done is away."""
+        left = [name for name, which in self.read_halves().items() if self.halves.get(name) == which]
+        self.claim(not left, f"a start left {left}")
+        self.dropped += len(self.halves)
+        self.halves = {}
+
     def look(self):
         """The coordinator is dead: is all there that anybody was told?"""
         self.looks += 1
+        self.halves = self.read_halves()
         self.read_receipts()
         self.read_spools()
         versions, rows, leases = self.read_store()

@@ -107,7 +107,8 @@ class World(fleet.Fleet):
         kill = self.armed.get(name)
         words = {"TRIB_CRASH": f"{kill[0].point}:{kill[0].hit}"} if kill else None
         if name == "coordinator":
-            self.start_coordinator(words, may_die=True)
+            if self.start_coordinator(words, may_die=True):
+                self.oracle.hold_start()
         else:
             self.start_device(name, words)
 

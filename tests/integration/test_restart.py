@@ -74,6 +74,23 @@ class RestartTest(fleet.Case):
             for _ in range(2):
                 self.assert_well(tried, tried.submit_next())
 
+    def test_a_start_removes_what_a_death_left_half_done(self):
+        with fleet.Fleet() as tried:
+            tried.start_coordinator()
+            tried.submit(SPECS[0], fleet.digits()[:50], rounds=1)
+            fleet.wait_until(lambda: tried.try_ctl("models", "show", "latest").returncode == 0,
+                             "the job has its first version")
+            model = tried.dir / "models" / f"{tried.model_digest()}.safetensors"
+            tried.kill("coordinator")
+            stays = {model, tried.dir / "models" / "notes.txt"}  # which is the operator's own
+            goes = {tried.dir / "models" / f"{'0' * 64}.safetensors",  # written, and no row
+                    tried.dir / "updates" / "7.seg", tried.dir / "updates" / "7.sum"}
+            goes |= {path.with_name(path.name + ".tmp") for path in goes | {model}}
+            for path in goes | stays - {model}:
+                path.write_bytes(b"half")
+            tried.start_coordinator()
+            self.assertEqual({path for path in goes | stays if path.exists()}, stays)
+
     def test_devices_that_return_late_are_waited_for(self):
         with Restarts() as tried:
             tried.begin(rounds=2)
