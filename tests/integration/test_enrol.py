@@ -244,6 +244,29 @@ class EnrolTest(fleet.Case):
             self.assertEqual(waiting(), {})
             tried.wait_connected(1)
 
+    def test_who_asks_with_too_many_keys_is_told_to_come_much_later(self):
+        with self.watched_fleet() as (tried, watch):
+            with open(tried.dir / "tributary.ini", "a") as file:
+                file.write("[enrol]\npending = yes\n")
+            tried.end("coordinator")
+            tried.start_coordinator()
+            waits, full = "waits for the operator's approval", "refused: RATE_LIMITED"
+
+            def ask(name, said):
+                done = tried.enrol(watch.url, name, "--key", tried.key)
+                self.assertEqual(done.returncode, 3, done.stderr)
+                self.assertIn(said, done.stderr)
+
+            for i in range(5):  # as many as one address may have on the list
+                ask(f"d{i}", waits)
+            ask("d5", full)
+            ask("d0", waits)  # who is on it may ask again
+            pending = [row["name"] for row in tried.ctl("devices", "ls")]
+            self.assertEqual(len(pending), 5)
+            tried.ctl("devices", "approve", pending[0].removeprefix("dev-"))
+            ask("d5", waits)  # there is room
+            self.assertEqual([row["state"] for row in tried.ctl("devices", "ls")].count("pending"), 5)
+
     def test_a_fleet_that_takes_no_requests_is_silent_and_says_so_to_its_operator(self):
         with self.watched_fleet() as (tried, watch):
             done = tried.enrol(watch.url, "one", "--key", tried.key)

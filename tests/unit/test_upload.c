@@ -172,6 +172,38 @@ static void a_round_with_too_few_slots_is_given_up(void **state)
     assert_books_balance(0);
 }
 
+// An update of which some bytes came, and no more: whoever waits for its turn would wait for ever.
+static void one_that_stands_still_is_told_slow_and_may_come_again(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[SIZE / 2] = {1, 2, 3};
+    const struct trib_record chunk = {.type = TRIB_RECORD_UPLOAD_CHUNK,
+                                      .stream = 1,
+                                      .payload = bytes,
+                                      .payload_size = sizeof(bytes)};
+    const struct trib_upload_sink *sink = &fixture.sessions[7].sink;
+    leave_slots(1);
+    upload(7, ours);
+    trib_upload_pump(&fixture.server);
+    assert_true(trib_upload_chunk(&fixture.sessions[7], &chunk));
+    trib_upload_tick(&fixture.server, sink->moved_ms + TRIB_SERVER_UPLOAD_IDLE_MS);
+    assert_int_equal(answered(), 0);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_ACTIVE);
+    trib_upload_tick(&fixture.server, sink->moved_ms + TRIB_SERVER_UPLOAD_IDLE_MS + 1);
+    assert_int_equal(fixture.answered[TRIB_CODE_SLOW], 1);
+    assert_int_equal(answered(), 1);
+    assert_false(sink->is_open);
+    assert_false(fixture.slots[0].is_used); // another may have it
+    assert_int_equal(fixture.members[7].lease, TRIB_LEASE_TAKEN);
+    assert_books_balance(0);
+    trib_upload_tick(&fixture.server, UINT64_MAX); // it is told once
+    assert_int_equal(answered(), 1);
+    upload_whole(7);
+    assert_int_equal(fixture.uploads[7].state, TRIB_UPLOAD_HELD);
+    assert_int_equal(answered(), 1);
+    assert_books_balance(1);
+}
+
 // The coordinator was started again: what was taken is offered, and whoever does not come back in time is out.
 static void start_again(void)
 {
@@ -339,6 +371,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_finds_no_slot_is_out_of_the_round, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_round_with_too_few_slots_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_stands_still_is_told_slow_and_may_come_again,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_came_back_with_its_update_is_waited_for, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_slot_of_what_broke_off_is_given_to_another, set_up,
