@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The short sweep of all crash points; and that it finds bugs which are planted."""
 import fnmatch
+import os
 import pathlib
 import re
 import subprocess
@@ -11,6 +12,8 @@ import fleet  # noqa: E402
 from world import ELSEWHERE  # noqa: E402
 
 SWEEP = pathlib.Path(__file__).with_name("sweep")
+# A bug that only a power cut shows: what is cut off from a coordinator with noise of its own.
+UNSYNCED = "the noised sum of round [12] was used, and is gone"
 # Where each bug shows when somebody dies there, and what the sweep says of it.
 PLANTS = [("reply-early", "segment.synced", "was told ACCEPTED of .*: no row"),
           ("no-idempotency", "receipt.before", "was told (ALREADY_COUNTED|ROUND_CLOSED) of .*, which counts"),
@@ -71,6 +74,18 @@ class CrashTest(fleet.Case):
                 done = self.sweep("--points", points, "--kills", "10", "--plant", plant)
                 self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
                 self.assertRegex(done.stdout, f"a promise was broken: .*{said}")
+
+    def test_a_noised_sum_that_is_not_synced_is_found(self):
+        if not (fleet.build / "tests/fault/fault_power").exists():
+            self.skipTest("a build without tests/fault")
+        done = subprocess.run([fleet.build / "tests/fault/fault_power", "short", "1", "central"],
+                              env={**os.environ, "TRIB_PLANT": "sum-unsynced"}, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=fleet.PATIENCE_S)
+        self.assertEqual(done.returncode, 6, done.stdout)
+        self.assertRegex(done.stdout, UNSYNCED)
+        self.assertEqual(set(re.findall("WRONG: (.*)", done.stdout)),
+                         set(re.findall(UNSYNCED, done.stdout)))
 
     def test_a_point_that_nobody_passes_is_said(self):
         done = self.sweep("--points", "no.such.point")

@@ -1,6 +1,7 @@
 // What was promised, held against what is on the disk.
 #include "tests/fault/rig_parts.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 #include "coordinator/store.h"
 
 enum {
-    FIRST_DEVICE = 1 // of the store: the one whose ledger is looked at
+    FIRST_DEVICE = 1, // of the store: the one whose ledger is looked at
+    SUM_SIZE_MAX = 1 << 20,
 };
 
 struct disk {
@@ -28,6 +30,8 @@ struct disk {
     struct rig_promise rows[RIG_PROMISES_MAX]; // of the coordinator's ledger
     uint64_t devices[RIG_PROMISES_MAX];        // whose each is
     size_t row_count;
+    uint64_t over[RIG_PROMISES_MAX]; // rounds
+    size_t over_count;
     struct {
         uint64_t round;
         bool is_refunded;
@@ -64,6 +68,10 @@ static void take_round(void *user, const struct trib_store_round *round)
     struct disk *disk = user;
     disk->outcome.committed += round->state == TRIB_ROUND_COMMITTED;
     disk->outcome.abandoned += round->state == TRIB_ROUND_ABANDONED;
+    const bool is_over =
+        round->state == TRIB_ROUND_COMMITTED || round->state == TRIB_ROUND_ABANDONED;
+    if (is_over && disk->over_count < RIG_PROMISES_MAX)
+        disk->over[disk->over_count++] = round->id;
 }
 
 static void take_update(void *user, const struct trib_store_update *update)
@@ -178,11 +186,12 @@ static bool is_charged(const struct disk *disk, uint64_t round)
 static bool hold_begun(const struct rig *rig, const struct disk *disk)
 {
     bool is_good = true;
-    for (size_t i = 0; i < rig->shared->begun_count; i++) {
-        const struct rig_promise *begun = &rig->shared->begun[i];
+    const struct rig_promise *promises = rig->shared->promises[RIG_BEGUN];
+    for (size_t i = 0; i < rig->shared->promise_count[RIG_BEGUN]; i++) {
+        const struct rig_promise *begun = &promises[i];
         for (size_t j = 0; j < i; j++) {
-            if (memcmp(rig->shared->begun[j].id, begun->id, sizeof(begun->id)) == 0 &&
-                memcmp(rig->shared->begun[j].digest, begun->digest, sizeof(begun->digest)) != 0)
+            if (memcmp(promises[j].id, begun->id, sizeof(begun->id)) == 0 &&
+                memcmp(promises[j].digest, begun->digest, sizeof(begun->digest)) != 0)
                 is_good = rig_wrong("an update was sent again with other bytes");
         }
         if (strcmp(rig->mode, "off") != 0 && !is_charged(disk, begun->round))
@@ -192,11 +201,56 @@ static bool hold_begun(const struct rig *rig, const struct disk *disk)
     return is_good;
 }
 
+bool rig_sum_digest(const char *dir, uint64_t round, uint8_t digest[static TRIB_DIGEST_SIZE])
+{
+    char path[TRIB_PATH_MAX + 1];
+    struct trib_buf bytes = {0};
+    (void)snprintf(path, sizeof(path), "%s/%" PRIu64 ".sum", dir, round);
+    const bool is_good =
+        trib_file_exists(path) && trib_file_read(path, SUM_SIZE_MAX, &bytes) == TRIB_OK;
+    if (is_good)
+        trib_digest(bytes.data, bytes.size, digest);
+    trib_buf_fini(&bytes);
+    return is_good;
+}
+
+static bool is_round_over(const struct disk *disk, uint64_t round)
+{
+    for (size_t i = 0; i < disk->over_count; i++) {
+        if (disk->over[i] == round)
+            return true;
+    }
+    return false;
+}
+
+// Noise is drawn once, and is there as long as something may be made of it.
+static bool hold_noised(const struct rig *rig, const struct disk *disk)
+{
+    const struct rig_promise *promises = rig->shared->promises[RIG_NOISED];
+    char dir[TRIB_PATH_MAX + 1];
+    uint8_t digest[TRIB_DIGEST_SIZE];
+    bool is_good = true;
+    (void)snprintf(dir, sizeof(dir), "%s/coordinator/updates", rig->dir);
+    for (size_t i = 0; i < rig->shared->promise_count[RIG_NOISED]; i++) {
+        const uint64_t round = promises[i].round;
+        for (size_t j = 0; j < i; j++) {
+            if (promises[j].round == round)
+                is_good = rig_wrong("noise was drawn twice in round %" PRIu64, round);
+        }
+        if (!is_round_over(disk, round) &&
+            (!rig_sum_digest(dir, round, digest) ||
+             memcmp(digest, promises[i].digest, sizeof(digest)) != 0))
+            is_good = rig_wrong("the noised sum of round %" PRIu64 " was used, and is gone", round);
+    }
+    return is_good;
+}
+
 static bool hold_promises(const struct rig *rig, const struct disk *disk)
 {
     bool is_good = hold_begun(rig, disk);
-    for (size_t i = 0; i < rig->shared->counted_count; i++) {
-        if (!row_of(disk, rig->shared->counted[i].id))
+    is_good = hold_noised(rig, disk) && is_good;
+    for (size_t i = 0; i < rig->shared->promise_count[RIG_COUNTED]; i++) {
+        if (!row_of(disk, rig->shared->promises[RIG_COUNTED][i].id))
             is_good = rig_wrong("an update was told that it counts, and has no row");
     }
     for (size_t i = 0; i < disk->row_count; i++) {

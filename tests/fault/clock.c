@@ -77,9 +77,9 @@ static bool run_with_steps(enum rig_side whose, const struct rig_outcome *expect
            rig.shared->ends == 0 && rig.shared->lived_ms < LONGEST_MS;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    bool is_good = rig_make(&rig, "local", NULL);
+    bool is_good = argc <= 2 && rig_make(&rig, argc == 2 ? argv[1] : "local", NULL);
     rig.shared = rig_share(sizeof(*rig.shared));
     shared = rig_share(sizeof(*shared));
     is_good = is_good && rig.shared && shared && run_life(NULL);

@@ -40,7 +40,7 @@ static struct {
 
 static char watched[PATH_SIZE];
 static atomic_size_t watched_size;
-static _Thread_local bool exempt;
+static _Thread_local bool exempt, forgets_syncs;
 
 static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER; // one file operation at a time
 static fault_op_fn trace_op;
@@ -137,6 +137,11 @@ unsigned long fault_fired(void)
 void fault_exempt(bool is_exempt)
 {
     exempt = is_exempt;
+}
+
+void fault_forget_syncs(bool is_forgotten)
+{
+    forgets_syncs = is_forgotten;
 }
 
 const char *fault_name(enum fault_kind kind)
@@ -461,6 +466,8 @@ static int do_sync(long call, int fd)
     bool is_folder;
     if (!is_watched(fd, path, &is_folder))
         return (int)syscall(call, fd);
+    if (forgets_syncs)
+        return 0;
     if (trips(FAULT_SYNC))
         return -1;
     const bool traces = lock_trace();

@@ -46,6 +46,9 @@ unsigned long fault_fired(void);
 // The calling thread never fails.
 void fault_exempt(bool is_exempt);
 
+// What the calling thread asks to be synced is not: a bug that a test plants.
+void fault_forget_syncs(bool is_forgotten);
+
 const char *fault_name(enum fault_kind kind);
 
 // ---- What was done to files, in order

@@ -1,6 +1,6 @@
 // fault_power - the power fails: what was written and not synced is lost, in any order.
 //
-//     fault_power short|all [SEED]
+//     fault_power short|all [SEED [MODE]]
 //
 // All that a coordinator and a device do to their files while a job runs is recorded, with what they
 // promise meanwhile. From that, disks are made up as a power cut may leave them at any moment: what
@@ -27,8 +27,7 @@ enum {
     NAME_SIZE = 160,
     OPS_MAX = 4096,
     FILES_MAX = 256,
-    PROMISE_BEGUN = 100, // beside the kinds of fault.h
-    PROMISE_COUNTED,
+    PROMISES = 100, // those of rig.h from here on; what is below is of fault.h
 };
 
 // What is recorded, by both processes.
@@ -82,11 +81,11 @@ static void take_op(void *user, const struct fault_op *done)
     (void)pthread_mutex_unlock(&record->lock);
 }
 
-static void take_promise(void *user, const struct rig_promise *promise, bool is_counted)
+static void take_promise(void *user, enum rig_promise_kind kind, const struct rig_promise *promise)
 {
     (void)user;
     (void)pthread_mutex_lock(&record->lock);
-    add(is_counted ? PROMISE_COUNTED : PROMISE_BEGUN)->promise = *promise;
+    add(PROMISES + (int)kind)->promise = *promise;
     (void)pthread_mutex_unlock(&record->lock);
 }
 
@@ -150,7 +149,7 @@ static void understand(void)
                     files.names[f][0] = '\0';
             }
         }
-        if (op->kind < PROMISE_BEGUN)
+        if (op->kind < PROMISES)
             op->file = file_of(op->path);
         if (op->kind == FAULT_OP_RENAME) {
             files.names[file_of(op->other)][0] = '\0';
@@ -257,25 +256,31 @@ static bool apply(const struct op *op)
     return is_good;
 }
 
+static void give_promise(struct rig_shared *shared, enum rig_promise_kind kind,
+                         const struct rig_promise *promise)
+{
+    size_t *count = &shared->promise_count[kind];
+    if (*count < RIG_PROMISES_MAX)
+        shared->promises[kind][(*count)++] = *promise;
+}
+
 // What was promised before the cut, and all that was not lost by it.
 static bool make_up(const struct cut *cut)
 {
     uint64_t random = cut->seed * 2 + 1;
     size_t unsafe = 0, seen = 0;
     struct rig_shared *shared = rig.shared;
-    shared->begun_count = shared->counted_count = 0;
+    memset(shared->promise_count, 0, sizeof(shared->promise_count));
     memset(is_nameless, 0, sizeof(is_nameless));
     for (size_t i = 0; i < cut->at; i++)
-        unsafe += record->ops[i].kind < PROMISE_BEGUN && record->ops[i].synced >= cut->at;
+        unsafe += record->ops[i].kind < PROMISES && record->ops[i].synced >= cut->at;
     const size_t one = unsafe ? test_rand(&random) % unsafe : 0;
     for (size_t i = 0; i < cut->at; i++) {
         const struct op *op = &record->ops[i];
-        if (op->kind == PROMISE_BEGUN && shared->begun_count < RIG_PROMISES_MAX)
-            shared->begun[shared->begun_count++] = op->promise;
-        else if (op->kind == PROMISE_COUNTED && shared->counted_count < RIG_PROMISES_MAX)
-            shared->counted[shared->counted_count++] = op->promise;
-        if (op->kind >= PROMISE_BEGUN)
+        if (op->kind >= PROMISES) {
+            give_promise(shared, (enum rig_promise_kind)(op->kind - PROMISES), &op->promise);
             continue;
+        }
         const bool is_safe = op->synced < cut->at;
         const bool is_gone = !is_safe && is_lost(cut, op, seen++ - one, &random);
         if (is_gone && op->kind == FAULT_OP_CREATE)
@@ -321,12 +326,12 @@ static bool try_cut(struct cut *cut)
     return false;
 }
 
-static bool prepare(void)
+static bool prepare(const char *mode)
 {
     char log[FOLDER_PATH_SIZE];
     int status = 1;
     pthread_mutexattr_t attributes;
-    if (!rig_make(&rig, "local", NULL))
+    if (!rig_make(&rig, mode, NULL))
         return false;
     rig.shared = rig_share(sizeof(*rig.shared));
     record = rig_share(sizeof(*record));
@@ -348,15 +353,25 @@ static bool prepare(void)
     return true;
 }
 
-static bool run(bool is_short, uint64_t seed)
+// In the short form: some, and those at which a noised sum begins to be used.
+static bool is_looked_at(size_t at, bool is_short, size_t first, size_t step)
+{
+    return !is_short || at % step == first ||
+           (at > 0 && record->ops[at - 1].kind == PROMISES + (int)RIG_NOISED);
+}
+
+static bool run(bool is_short, uint64_t seed, const char *mode)
 {
     const uint64_t began_ms = trib_clock_mono_ms();
     unsigned long disks = 0, started = 0, wrong = 0;
     uint64_t random = seed * 2 + 1;
-    if (!prepare())
+    if (!prepare(mode))
         return false;
-    const size_t step = is_short ? record->count / 16 + 1 : 1;
-    for (size_t at = is_short ? test_rand(&random) % step : 0; at <= record->count; at += step) {
+    const size_t step = record->count / 16 + 1;
+    const size_t first = is_short ? test_rand(&random) % step : 0;
+    for (size_t at = 0; at <= record->count; at++) {
+        if (!is_looked_at(at, is_short, first, step))
+            continue;
         for (int policy = 0; policy < POLICIES; policy++) {
             const int times = policy < LOSE_ONE || is_short ? 1 : 4;
             for (int i = 0; i < times; i++) {
@@ -369,8 +384,9 @@ static bool run(bool is_short, uint64_t seed)
             }
         }
     }
-    (void)printf("operations=%zu disks=%lu started=%lu seed=%" PRIu64 " seconds=%.0f wrong=%lu\n",
-                 record->count, disks, started, seed,
+    (void)printf("mode=%s operations=%zu disks=%lu started=%lu seed=%" PRIu64
+                 " seconds=%.0f wrong=%lu\n",
+                 mode, record->count, disks, started, seed,
                  (double)(trib_clock_mono_ms() - began_ms) / 1000, wrong);
     return wrong == 0;
 }
@@ -378,12 +394,13 @@ static bool run(bool is_short, uint64_t seed)
 int main(int argc, char **argv)
 {
     const bool is_short = argc >= 2 && strcmp(argv[1], "short") == 0;
-    if (argc < 2 || argc > 3 || (!is_short && strcmp(argv[1], "all") != 0)) {
-        (void)fprintf(stderr, "usage: fault_power short|all [SEED]\n");
+    if (argc < 2 || argc > 4 || (!is_short && strcmp(argv[1], "all") != 0)) {
+        (void)fprintf(stderr, "usage: fault_power short|all [SEED [MODE]]\n");
         return TRIB_EXIT_USAGE;
     }
     char *end = NULL;
-    const bool is_good = run(is_short, argc > 2 ? strtoull(argv[2], &end, 10) : 1);
+    const bool is_good =
+        run(is_short, argc > 2 ? strtoull(argv[2], &end, 10) : 1, argc > 3 ? argv[3] : "local");
     rig_remove(&rig);
     return is_good ? TRIB_EXIT_OK : TRIB_EXIT_INTERNAL;
 }

@@ -17,9 +17,11 @@
 #include "client/state.h"
 #include "common/base/args.h"
 #include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/wipe.h"
 #include "coordinator/ctl/call.h"
+#include "coordinator/finish.h"
 #include "coordinator/identity.h"
 #include "coordinator/job.h"
 #include "coordinator/roles.h"
@@ -77,14 +79,15 @@ static const struct rig_process *side_of_process;
 
 static struct rig_shared *living; // of this process's life
 
-static void note(struct rig_promise *promises, size_t *count, const struct rig_promise *promise)
+static void note(enum rig_promise_kind kind, const struct rig_promise *promise)
 {
     const struct rig *rig = side_of_process->rig;
+    size_t *count = &living->promise_count[kind];
     if (rig->on_promise)
-        rig->on_promise(rig->user, promise, promises == living->counted);
+        rig->on_promise(rig->user, kind, promise);
     (void)pthread_mutex_lock(&living->lock);
     if (*count < RIG_PROMISES_MAX)
-        promises[(*count)++] = *promise;
+        living->promises[kind][(*count)++] = *promise;
     (void)pthread_mutex_unlock(&living->lock);
 }
 
@@ -102,7 +105,7 @@ void __wrap_trib_server_send_receipt(struct trib_session_link *session,
     struct rig_promise promise = {.round = 0};
     memcpy(promise.id, update_id, sizeof(promise.id));
     if (living && trib_code_class(code) == TRIB_CODE_CLASS_OK)
-        note(living->counted, &living->counted_count, &promise);
+        note(RIG_COUNTED, &promise);
     else if (living)
         living->retries++;
     if (side_of_process && side_of_process->rig->dies_at_receipt)
@@ -121,8 +124,26 @@ void __wrap_trib_msg_upload_begin_pack(const struct trib_msg_upload_begin *msg,
     memcpy(promise.id, msg->update_id, sizeof(promise.id));
     memcpy(promise.digest, msg->digest, sizeof(promise.digest));
     if (living && side_of_process->which == RIG_DEVICE)
-        note(living->begun, &living->begun_count, &promise);
+        note(RIG_BEGUN, &promise);
     __real_trib_msg_upload_begin_pack(msg, buf);
+}
+
+enum trib_err __real_trib_central_write(const struct trib_central *central, const char *dir,
+                                        uint64_t round_id);
+enum trib_err __wrap_trib_central_write(const struct trib_central *central, const char *dir,
+                                        uint64_t round_id);
+enum trib_err __wrap_trib_central_write(const struct trib_central *central, const char *dir,
+                                        uint64_t round_id)
+{
+    struct rig_promise promise = {.round = round_id};
+    fault_forget_syncs(TRIB_PLANT("sum-unsynced"));
+    const enum trib_err err = __real_trib_central_write(central, dir, round_id);
+    fault_forget_syncs(false);
+    fault_exempt(true);
+    if (!err && living && rig_sum_digest(dir, round_id, promise.digest))
+        note(RIG_NOISED, &promise);
+    fault_exempt(false);
+    return err;
 }
 // NOLINTEND(bugprone-reserved-identifier)
 

@@ -28,11 +28,16 @@ enum {
     RIG_TOKEN_SIZE = 1024,
 };
 
-// What a device began to send, or was told.
+enum rig_promise_kind {
+    RIG_BEGUN,   // a device began to send an update
+    RIG_COUNTED, // one was told that it counts
+    RIG_NOISED,  // the noised sum of a round is about to be used
+    RIG_PROMISE_KINDS
+};
 struct rig_promise {
     uint64_t round;
-    uint8_t id[16];
-    uint8_t digest[TRIB_DIGEST_SIZE];
+    uint8_t id[16];                   // of an update
+    uint8_t digest[TRIB_DIGEST_SIZE]; // of an update as its device says, of a noised sum
 };
 
 // What a life came to.
@@ -63,8 +68,8 @@ struct rig_told {
 // What the processes of a life tell each other, and the test.
 struct rig_shared {
     pthread_mutex_t lock; // of the promises
-    struct rig_promise begun[RIG_PROMISES_MAX], counted[RIG_PROMISES_MAX];
-    size_t begun_count, counted_count;
+    struct rig_promise promises[RIG_PROMISE_KINDS][RIG_PROMISES_MAX];
+    size_t promise_count[RIG_PROMISE_KINDS];
     atomic_uint retries;     // answers that told the device to come again
     atomic_bool job_is_over; // the log says so
     atomic_bool act_is_over; // that of the scene
@@ -101,8 +106,8 @@ struct rig {
     bool dies_at_receipt; // the coordinator, before it sends the first one
     // In each process of a life; NULL: nothing.
     void (*on_start)(void *user, enum rig_side side); // before it begins
-    // Before it is told: that an update counts, or the first byte of one.
-    void (*on_promise)(void *user, const struct rig_promise *promise, bool is_counted);
+    // Before anybody is told, or anything is made of it.
+    void (*on_promise)(void *user, enum rig_promise_kind kind, const struct rig_promise *promise);
     void *user;
 };
 

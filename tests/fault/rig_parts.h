@@ -14,6 +14,9 @@ struct rig_process {
     pid_t process; // 0: none
 };
 
+// Of what the file of a round's noised sum says, in the folder of updates. False: there is none.
+bool rig_sum_digest(const char *dir, uint64_t round, uint8_t digest[static TRIB_DIGEST_SIZE]);
+
 // Where a device is; the first is 0.
 void rig_device_dir(const struct rig *rig, unsigned index, char dir[static TRIB_PATH_MAX + 1]);
 bool rig_start(struct rig_process *side);
