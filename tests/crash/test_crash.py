@@ -20,6 +20,17 @@ PLANTS = [("reply-early", "segment.synced", "was told ACCEPTED of .*: no row"),
           ("refuse-early", "refuse.leases", "was told NORM in round .*, and may be asked again"),
           ("head-early", "central.*", "version .* has no file"),
           ("noise-again", "central.*", "noised sum .*: was .*, is ")]
+# The sweep, of programs that list points which nobody passes, and does not wait for them for long.
+GHOSTS = ["commit.ghost", "enrol.ghost"]
+WITH_GHOSTS = f"""
+import runpy, sys
+sys.path.insert(0, {str(SWEEP.parent)!r})
+import oracle, world
+of_program = oracle.fleet.crash_points
+oracle.fleet.crash_points = lambda *what, **how: [*of_program(*what, **how), *{GHOSTS}]
+world.PATIENCE_S = 3
+runpy.run_path({str(SWEEP)!r}, run_name="__main__")
+"""
 
 
 def swept_by(page):
@@ -39,8 +50,8 @@ class CrashTest(fleet.Case):
         if not fleet.crash_points("tributary-client"):
             self.skipTest("a build without -Dcrash_points=true")
 
-    def sweep(self, *options):
-        return subprocess.run([sys.executable, "-B", SWEEP, fleet.build, *options],
+    def sweep(self, *options, program=(SWEEP,)):
+        return subprocess.run([sys.executable, "-B", *program, fleet.build, *options],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, timeout=fleet.PATIENCE_S)
 
@@ -87,7 +98,17 @@ class CrashTest(fleet.Case):
         self.assertEqual(set(re.findall("WRONG: (.*)", done.stdout)),
                          set(re.findall(UNSYNCED, done.stdout)))
 
-    def test_a_point_that_nobody_passes_is_said(self):
+    def test_a_point_that_is_listed_and_never_passed_is_said(self):
+        done = self.sweep("--points", "*.ghost", "--short", "--kills", "1",
+                          program=("-c", WITH_GHOSTS))
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        missed = re.findall(r"never passed: ([a-z]+)\d* (\S+):1\n", done.stdout)
+        self.assertEqual(sorted(missed), [("coordinator", "commit.ghost"),
+                                          ("coordinator", "enrol.ghost"),
+                                          ("d", "commit.ghost"), ("x", "enrol.ghost")])
+        self.assertNotIn("every promise was kept", done.stdout)
+
+    def test_a_pattern_that_matches_no_point_is_said(self):
         done = self.sweep("--points", "no.such.point")
         self.assertEqual(done.returncode, 2, done.stdout)
         self.assertIn("no point matches", done.stderr)
