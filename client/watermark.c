@@ -145,7 +145,7 @@ enum trib_err trib_watermark_recover(const char *dir, enum trib_watermark_spool 
         return TRIB_OK;
     if (err || !w.has_claim)
         return err;
-    if (spool == TRIB_WATERMARK_SPOOL_WHOLE && !w.is_masked &&
+    if (spool == TRIB_WATERMARK_SPOOL_WHOLE && !w.is_masked && !TRIB_PLANT("rows-again") &&
         memcmp(w.update_id, spooled_id, sizeof(w.update_id)) == 0) {
         *ret_has_claim = true;
         return TRIB_OK;

@@ -21,46 +21,83 @@ NOISED = [{"mode": "central", "learning_rate": 0.1, "select_ms": 20000,
            "privacy": {"noise_multiplier": 0.05, "test_seed": seed}} for seed in (5, 6)]
 # Noise that nobody can foresee: what was drawn is held against what is drawn, not models.
 DRAWN = [{**way, "privacy": {"noise_multiplier": 0.05}} for way in NOISED]
+# Devices add noise of their own, and learn from rows that came since: the same ones for each job.
+GROWN = [{**way, "mode": "local", "learning_rate": "0.1\nmode = incremental"} for way in NOISED]
+# Whoever dies is lost to a masked round, which goes on without one of four.
+MASKED = [{**way, "mode": "distributed", "report_ms": 8000,
+           "secagg": {"min_cohort": 3, "threshold_frac": 0.66, "max_colluders_frac": 0,
+                      "phase_ms": 5000}} for way in NOISED]
+THRESHOLD = 3
+# Jobs between which keys change: rekey.py.
+REKEYED = [{**way} for way in NOISED]
+# A world: its jobs; the points, by their first word, that only these jobs pass, and others of which
+# somebody may die differently there.
+Kind = collections.namedtuple("Kind", "ways rounds only also")
+KINDS = [
+    Kind(PLAIN, 6, [], []),
+    Kind(NOISED, 3, ["central"], []),
+    Kind(DRAWN, 3, ["central"], ["version.written", "round.ended"]),  # it is read back after each
+    Kind(GROWN, 1, ["ledger", "budget", "watermark"],
+         ["task.trained", "spool.*", "upload.begin", "answer.*", "receipt.before"]),
+    Kind(MASKED, 2, ["secagg"],
+         ["task.trained", "receipt.before", "round.sealed", "version.written", "round.ended"]),
+    Kind(REKEYED, 1, ["rotate", "keys"], []),
+]
 # Points that these jobs do not pass, by their first word: the test that passes them. Clients pass those
 # of enrolment before any job.
-ELSEWHERE = {"secagg": "secagg", "rows": "rows", "watermark": "growing", "ledger": "ledger",
-             "budget": "ledger", "local": "local", "old": "old_versions", "rotate": "rotate",
-             "keys": "keys"}
+ELSEWHERE = {"rows": "rows", "local": "local"}
+# Why a masked round may be given up: too many died, or the coordinator did.
+GIVEN_UP = {"few_selected", "few_reported", "few_unmasked", "restarted"}
+KEPT = 3  # versions whose files a plain job keeps
 Kill = collections.namedtuple("Kill", "victim point hit")
 
 
 class World(fleet.Fleet):
     """Devices d0, d1, ..., jobs in turns, and queues of who is to die where."""
 
-    def begin(self, ways, rounds, planted=None):
+    def begin(self, kind, planted=None):
         if planted:
             os.environ["TRIB_PLANT"] = planted
+        ways = kind.ways
         rows = fleet.digits()
-        self.rounds = rounds
+        self.rounds = kind.rounds
         self.is_seeded = ways is not DRAWN
+        self.is_masked = ways is MASKED
+        self.is_charged = ways in (GROWN, MASKED)
         self.names = [f"d{i}" for i in range(DEVICES)]
+        self.rows = {name: fleet.as_text(rows[200 + 60 * i:260 + 60 * i])
+                     for i, name in enumerate(self.names)}
+        self.grows = ways is GROWN
         self.liars = ["liar"] if ways is PLAIN else []  # whose updates are refused
         self.oracle = Oracle(self)
         self.kills = collections.Counter()  # (program, point) or (program, "random")
         self.armed = {}  # victim: (Kill, since)
-        self.turn = 0
+        self.turn = self.grown = 0
+        self.given_up = 0  # masked rounds
+        self.queues = {}
+        self.is_whole = True  # all devices count in each round of the last job
         self.extra = 0
         self.dead_at = {}
+        if ways is PLAIN:
+            with open(self.dir / "tributary.ini", "a") as file:
+                file.write(f"[store]\nkeep_versions = {KEPT}\n")
         self.start_coordinator()
-        for i, name in enumerate(self.names):
-            self.add_device(name, rows[200 + 60 * i:260 + 60 * i], modes="off,central")
+        modes = ",".join({"off", *(way.get("mode", "off") for way in ways)})
+        for name in self.names:
+            self.add_device(name, self.rows[name], modes=f"{modes}\nmin_cohort = 2")
             self.start_device(name)
         for name in self.liars:
             self.add_device(name, [])
             self.start(name, [fleet.program("tributary-sim"), "liar", self.root / name, "--lie", LIE])
         everybody = DEVICES + len(self.liars)
         self.wait_connected(everybody)
-        self.paths = [self.write_job(spec, rows[:100], rounds=rounds, cohort=DEVICES,
+        self.paths = [self.write_job(spec, rows[:100], rounds=kind.rounds, cohort=DEVICES,
                                      over_selection=everybody / DEVICES, local_epochs=1, batch=16,
                                      **way)
                       for spec, way in zip(SPECS, ways)]
         self.expected = []
         for path in self.paths:  # what the jobs give when nobody is killed
+            self.grow()
             self.wait_for_job(self.ctl("jobs", "submit", path)[0]["job"])
             self.expected.append(self.model_digest())
             self.turn += 1
@@ -137,7 +174,16 @@ class World(fleet.Fleet):
 
     # ---- Jobs
 
+    def grow(self):
+        """Each job finds the rows of the one before it behind them, and learns from these alone."""
+        if self.grows and self.grown < self.turn:
+            for name in self.names:
+                with open(self.root / name / "data.csv", "a") as file:
+                    file.write(self.rows[name])
+            self.grown = self.turn
+
     def submit(self):
+        self.grow()
         done = self.try_ctl("jobs", "submit", self.paths[self.turn % 2], "--json")
         jobs = self.ask("jobs", "ls")
         if len(jobs) <= self.turn:
@@ -149,22 +195,62 @@ class World(fleet.Fleet):
     def hold(self, job):
         """The job is done: everybody counted once in each round, the model is the right one."""
         ended = self.ask("rounds", "ls", "--job", job)
+        leases = {row["id"]: {lease["device"]: lease["lease"]
+                              for lease in self.ask("rounds", "show", row["id"])} for row in ended}
+        if self.is_masked:
+            self.is_whole = self.hold_masked(ended, leases)
+        else:
+            self.hold_rounds(ended, leases)
+        if self.is_charged:
+            self.hold_charges(leases)
+        self.hold_books()
+        digest = self.ask("models", "show", "latest")[0]["model_digest"]
+        if self.is_seeded and self.is_whole and digest != self.expected[self.turn % 2]:
+            raise Broken(f"job {job}: another model than without kills")
+        self.turn += 1
+
+    def hold_rounds(self, ended, leases):
         rounds = [(row["round"], row["state"], row["accepted"]) for row in ended]
         wanted = [(number, "committed", DEVICES) for number in range(1, self.rounds + 1)]
         if rounds != wanted:
             raise Broken(f"rounds {rounds}")
-        for row in ended:
-            leases = [(lease["device"], lease["lease"])
-                      for lease in self.ask("rounds", "show", row["id"])]
-            counted = [name for name, lease in sorted(leases) if lease == "counted"]
-            others = {name for name, lease in leases if lease != "counted"}
+        for number, states in leases.items():
+            counted = sorted(name for name, state in states.items() if state == "counted")
+            others = {name for name, state in states.items() if state != "counted"}
             if counted != self.names or not others <= set(self.liars):
-                raise Broken(f"round {row['id']}: leases {leases}")
-        self.hold_books()
-        digest = self.ask("models", "show", "latest")[0]["model_digest"]
-        if self.is_seeded and digest != self.expected[self.turn % 2]:
-            raise Broken(f"job {job}: another model than without kills")
-        self.turn += 1
+                raise Broken(f"round {number}: leases {states}")
+
+    def hold_masked(self, ended, leases):
+        """Each round has enough survivors or is given up; were all of them there in all?"""
+        if [row["round"] for row in ended] != list(range(1, self.rounds + 1)):
+            raise Broken(f"rounds {ended}")
+        self.given_up += sum(row["state"] != "committed" for row in ended)
+        for row in ended:
+            counted = [state for state in leases[row["id"]].values() if state == "counted"]
+            is_good = row["state"] == "committed" and \
+                len(counted) == row["accepted"] >= THRESHOLD or \
+                row["state"] == "abandoned" and row["reason"] in GIVEN_UP
+            if not is_good:
+                raise Broken(f"round {row}: leases {leases[row['id']]}")
+        for name in ["coordinator", *self.names]:
+            log = self.log(name)
+            if "DECLINED_VIEW" in log or "id=secagg-refused" in log or "id=secagg-piece" in log:
+                raise Broken(f"{name} saw what nobody may see")
+        return all((row["state"], row["accepted"]) == ("committed", DEVICES) for row in ended)
+
+    def hold_charges(self, leases):
+        """Whoever counts in a round has paid for it."""
+        for name in self.names:
+            told = fleet.run("tributary-client", "privacy", self.root / name, "--json")
+            if told.returncode:
+                raise Broken(f"{name}: the ledger: {told.stderr}")
+            entries = json.loads(told.stdout)["entries"]
+            back = {entry["refunds"] for entry in entries if "refunds" in entry}
+            paid = {entry["round_id"] for entry in entries if entry["kind"] == "reserve"
+                    and entry["sequence"] not in back}
+            counted = {number for number, states in leases.items() if states[name] == "counted"}
+            if not counted <= paid:
+                raise Broken(f"{name} counts in {counted - paid} without a charge")
 
     def administer(self):
         """A device comes and is revoked, between two jobs: they are to have the same devices."""
@@ -241,10 +327,20 @@ class World(fleet.Fleet):
                 self.revive(queues)
             job = self.step(job)
         self.queues = {}
-        while job:
+        self.finish(job)
+        for _ in MASKED if self.is_masked else []:  # nobody is lost any more
+            self.is_whole = False
+            self.finish(None)
+            if not self.is_whole:
+                raise Broken("a masked round without kills lost somebody")
+        return missed
+
+    def finish(self, job):
+        """This job, or one more, to its end."""
+        turn = self.turn + (job is None)
+        while job or self.turn < turn:
             self.revive()
             job = self.step(job)
-        return missed
 
     def kill_some(self, rng, at_most):
         time.sleep(rng.uniform(0, 0.04))
