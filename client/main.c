@@ -136,6 +136,7 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     };
     char path[TRIB_PATH_MAX + 1];
     struct trib_dataset *dataset = NULL;
+    struct trib_state_enrolment enrolment;
     struct trib_client_config config;
     int count;
     int code;
@@ -159,7 +160,9 @@ static int cmd_run(const struct trib_command *command, int argc, char **argv)
     trib_core_forbid();
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); // a file at the size limit is a failed write, not our end
-    enum trib_err err = trib_path_join(path, argv[0], "client.ini");
+    enum trib_err err = trib_state_enrolment_load(argv[0], &enrolment);
+    if (!err)
+        err = trib_path_join(path, argv[0], "client.ini");
     if (!err)
         err = trib_dataset_open(path, &dataset); // mistakes in the data show at start
     if (err)

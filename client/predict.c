@@ -22,23 +22,21 @@ static const uint8_t none[TRIB_DIGEST_SIZE];
 // not; that is no error yet: the fall-back may answer.
 
 // The installed model, if it makes its features as this device does.
-static enum trib_err load_slot(struct trib_predictor *p, const char *dir, char *lacks, size_t size)
+static enum trib_err load_slot(struct trib_predictor *p,
+                               const struct trib_state_enrolment *enrolment, const char *dir,
+                               char *lacks, size_t size)
 {
     char why[TRIB_PATH_MAX + 256];
     uint8_t digest[TRIB_DIGEST_SIZE];
-    struct trib_state_enrolment enrolment;
     const struct trib_data_config *data = &p->settings.data;
     const bool has_rows = data->train[0] || data->schema[0] || !trib_data_is_file(data);
-    enum trib_err err = trib_state_enrolment_load(dir, &enrolment);
-    if (!err) {
-        err = trib_data_pipeline(data, digest, why, sizeof(why));
-        if (err)
-            TRIB_ERROR("client.ini: %s", why);
-    }
-    if (err)
+    enum trib_err err = trib_data_pipeline(data, digest, why, sizeof(why));
+    if (err) {
+        TRIB_ERROR("client.ini: %s", why);
         return err;
+    }
     const bool is_pinned = has_rows && data->pipeline == TRIB_PIPELINE_OWN;
-    err = trib_slot_load(dir, &enrolment, is_pinned ? digest : NULL, &p->slot);
+    err = trib_slot_load(dir, enrolment, is_pinned ? digest : NULL, &p->slot);
     p->slot.prepare_digest = NULL; // it was ours
     if (!err && !p->slot.manifest.version)
         (void)snprintf(lacks, size, "%s: no model is installed yet", dir);
@@ -225,15 +223,18 @@ static enum trib_err open_predictor(const char *state_dir, bool is_online,
 {
     char path[TRIB_PATH_MAX + 1];
     char lacks[TRIB_PATH_MAX + 256] = "";
+    struct trib_state_enrolment enrolment;
     trib_crypto_init();
     struct trib_predictor *p = trib_alloc(sizeof(*p));
     if (!p)
         return TRIB_ERR_NOMEM;
-    enum trib_err err = trib_path_join(path, state_dir, "client.ini");
+    enum trib_err err = trib_state_enrolment_load(state_dir, &enrolment);
+    if (!err)
+        err = trib_path_join(path, state_dir, "client.ini");
     if (!err)
         err = trib_state_config_load(path, &p->settings);
     if (!err)
-        err = load_slot(p, state_dir, lacks, sizeof(lacks));
+        err = load_slot(p, &enrolment, state_dir, lacks, sizeof(lacks));
     if (!err && is_online)
         err = load_online(p);
     if (!err)

@@ -379,7 +379,13 @@ enum trib_err trib_state_config_load(const char *path, struct trib_state_config 
     trib_policy_conf_add(&conf, &config.policy);
     trib_conf_add(&conf, client_keys, sizeof(client_keys) / sizeof(client_keys[0]), &config);
 
-    enum trib_err err = trib_file_exists(path) ? trib_conf_load(&conf, path) : TRIB_OK;
+    if (!trib_file_exists(path)) { // its rules are the owner's: others must not take their place
+        TRIB_ERROR("%s: there is no such file; it says what this device gives to learning (an "
+                   "empty file stands for the defaults)",
+                   path);
+        return TRIB_ERR_INVAL;
+    }
+    enum trib_err err = trib_conf_load(&conf, path);
     if (!err && !trib_policy_check(&config.policy, word, sizeof(word)))
         err = trib_conf_reject(&conf, "client.policy", "allowed_modes",
                                "no privacy mode is called %s", word);

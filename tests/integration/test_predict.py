@@ -151,6 +151,11 @@ class PredictTest(fleet.Case):
             done = fleet.run("tributary-client", "predict", tried.root / "nobody")
             self.assertEqual(done.returncode, 2)
             self.assertIn("not enrolled", done.stderr)
+            (tried.root / "d0/client.ini").unlink() # which said by what rows are divided
+            for command in "predict", "run", "privacy":
+                done = fleet.run("tributary-client", command, tried.root / "d0")
+                self.assertEqual(done.returncode, 2, command)
+                self.assertIn("d0/client.ini: there is no such file", done.stderr, command)
 
     def test_the_threshold_of_the_version_decides(self):
         held_out = two_clouds(300, 2)

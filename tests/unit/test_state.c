@@ -119,16 +119,27 @@ static void the_configuration_that_enrolment_writes_says_the_defaults(void **sta
 {
     (void)state;
     struct trib_state_config defaults, written;
-    const char *path = files_put(0, "client.ini", NULL, 0);
+    const char *path = files_put(0, "client.ini", "", 0);
     memset(&defaults, 0, sizeof(defaults));
     memset(&written, 0, sizeof(written));
-    assert_int_equal(trib_state_config_load(path, &defaults), TRIB_OK); // there is no file yet
+    assert_int_equal(trib_state_config_load(path, &defaults), TRIB_OK);
+    assert_int_equal(unlink(path), 0);
     assert_int_equal(trib_state_config_write(files_dir), TRIB_OK);
     assert_int_equal(trib_state_config_load(path, &written), TRIB_OK);
     assert_string_equal(written.policy.allowed_modes, defaults.policy.allowed_modes);
     assert_int_equal(written.reconnect_max_ms, 60000);
     assert_int_equal(defaults.reconnect_max_ms, 60000);
     assert_string_equal(written.data.train, "");
+}
+
+static void a_configuration_that_is_gone_is_not_the_defaults(void **state)
+{
+    (void)state;
+    struct trib_state_config config;
+    const char *path = files_put(0, "client.ini", "", 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(trib_state_config_load(path, &config), TRIB_ERR_INVAL);
+    files_assert_logged("client.ini: there is no such file");
 }
 
 static void the_users_configuration_is_never_written_over(void **state)
@@ -190,6 +201,7 @@ int main(void)
         cmocka_unit_test(keys_that_were_followed_to_read_back_the_same),
         cmocka_unit_test(a_broken_enrolment_names_its_line),
         cmocka_unit_test(the_configuration_that_enrolment_writes_says_the_defaults),
+        cmocka_unit_test(a_configuration_that_is_gone_is_not_the_defaults),
         cmocka_unit_test(the_users_configuration_is_never_written_over),
         cmocka_unit_test(a_mode_that_does_not_exist_is_named),
         cmocka_unit_test(one_client_at_a_time_holds_the_directory),

@@ -132,7 +132,7 @@ struct trib_dataset;
 TRIB_API const struct trib_trainer *trib_trainer_builtin(void);
 // Read the data that the [data] section of an INI file names (the client.ini that enrolment wrote,
 // or your own). TRIB_ERR_DATA if they are malformed, with file, line and column in the log;
-// TRIB_ERR_INVAL if the file is. A [data] section that names nothing gives a dataset without rows,
+// TRIB_ERR_INVAL if the file is, or there is none. A [data] section that names nothing gives a dataset without rows,
 // with which the device declines every task.
 TRIB_API TRIB_CHECKED enum trib_err trib_dataset_open(const char *path,
                                                       struct trib_dataset **ret_dataset);

@@ -29,7 +29,7 @@ struct trib_predictor;
 // Read the enrolment, client.ini, the installed model, local.part if the model has a local part, and
 // the pipeline and fall-back that client.ini names; without a fall-back of its own the one that came
 // with the installed version answers where the model does not.
-// TRIB_ERR_STATE: not enrolled, or no model that can be used is installed and there is no fall-back; TRIB_ERR_INVAL: client.ini, or a file that it names, is wrong.
+// TRIB_ERR_STATE: not enrolled, or no model that can be used is installed and there is no fall-back; TRIB_ERR_INVAL: client.ini, or a file that it names, is wrong or not there.
 TRIB_API TRIB_CHECKED enum trib_err trib_predictor_open(const char *state_dir,
                                                         struct trib_predictor **ret_predictor);
 // The same with the device's own copy of the model: what a client in mode online made of the
