@@ -36,17 +36,6 @@ enum {
     SETTLE_AGAIN_MS = 30000, // until what could not be written down is tried again
 };
 
-const char *trib_version(void)
-{
-    return TRIB_VERSION_TEXT;
-}
-
-void trib_client_config_init(struct trib_client_config *config)
-{
-    *config =
-        (struct trib_client_config){.struct_size = sizeof(*config), .log_level = TRIB_LOG_INFO};
-}
-
 // ---- Sending
 
 void trib_client_send(struct trib_client *client, enum trib_record_type type, uint16_t stream,
@@ -508,28 +497,18 @@ static enum trib_err load(struct trib_client *client, const char *url)
     return client->upload.packed ? TRIB_OK : TRIB_ERR_NOMEM;
 }
 
-static void log_level_and_sink(const struct trib_client_config *config)
-{
-    trib_log_set_level(config->log_level);
-    if (config->log)
-        trib_log_set_sink(config->log, config->log_user);
-}
-
 enum trib_err trib_client_create(const struct trib_client_config *config,
                                  struct trib_client **ret_client)
 {
     uint64_t seed;
-    if (!config || config->struct_size != sizeof(*config) || !config->state_dir ||
-        !config->trainer || !config->trainer->train)
-        return TRIB_ERR_INVAL;
-    log_level_and_sink(config);
+    enum trib_err err = trib_client_config_check(config);
+    if (err)
+        return err;
     trib_crypto_init();
     struct trib_client *client = trib_alloc(sizeof(*client));
     if (!client)
         return TRIB_ERR_NOMEM;
-    client->config = *config;
-    client->config.state_dir = NULL;
-    client->config.coordinator_url = NULL;
+    trib_client_config_take(client, config);
     client->lock_fd = -1;
     client->queue.fd = -1;
     client->dialed.run = dial_is_over;
@@ -539,7 +518,7 @@ enum trib_err trib_client_create(const struct trib_client_config *config,
     trib_random_bytes(&seed, sizeof(seed));
     trib_rng_init(&client->jitter, seed, "reconnect", 0, NULL);
 
-    enum trib_err err = trib_queue_init(&client->queue, true);
+    err = trib_queue_init(&client->queue, true);
     if (!err)
         err = load(client, config->coordinator_url);
     if (!err)

@@ -24,9 +24,7 @@ static void arrived(void *user)
 {
     struct trib_client *client = user;
     const struct trib_trainer *trainer = client->config.trainer;
-    const size_t needed = offsetof(struct trib_trainer, arrived) + sizeof(trainer->arrived);
-    if (trainer->struct_size < needed || !trainer->arrived ||
-        __atomic_exchange_n(&client->arrival_is_queued, 1, __ATOMIC_ACQ_REL))
+    if (!trainer->arrived || __atomic_exchange_n(&client->arrival_is_queued, 1, __ATOMIC_ACQ_REL))
         return;
     client->arrival.run = tell_trainer;
     trib_pool_submit(client->pool, &client->arrival);
@@ -52,9 +50,7 @@ static void renew(struct trib_work *work)
 void trib_client_renew(struct trib_client *client)
 {
     const struct trib_trainer *trainer = client->config.trainer;
-    const size_t needed = offsetof(struct trib_trainer, renewed) + sizeof(trainer->renewed);
-    if (trainer->struct_size < needed || !trainer->renewed ||
-        client->worker.task.msg.fit.mode != TRIB_MODE_ONLINE)
+    if (!trainer->renewed || client->worker.task.msg.fit.mode != TRIB_MODE_ONLINE)
         return;
     struct renewal *renewal = trib_alloc(sizeof(*renewal));
     if (!renewal)

@@ -79,6 +79,7 @@ struct trib_client {
     char dir[TRIB_PATH_MAX + 1];
     char url[TRIB_URL_MAX + 1];
     struct trib_client_config config; // texts are not kept in it
+    struct trib_trainer trainer;      // config's, with NULL for what is behind its declared size
     struct trib_state_keys keys;
     struct trib_state_enrolment enrolment;
     struct trib_state_config settings;
@@ -123,6 +124,12 @@ struct trib_client {
     bool
         has_open_claim; // of a masked update that may have been counted: nothing is trained until it is settled
 };
+
+// ---- client_config.c
+// TRIB_ERR_INVAL: it is not whole, or the URL is none (logged to where it says).
+TRIB_CHECKED enum trib_err trib_client_config_check(const struct trib_client_config *config);
+// Copy it, and what its trainer declares; it has been checked.
+void trib_client_config_take(struct trib_client *client, const struct trib_client_config *config);
 
 // ---- client.c
 // Pack and send a control message.

@@ -242,6 +242,8 @@ enum trib_err trib_client_enrol(const char *token_text, const char *state_dir)
 {
     struct trib_token token;
     struct trib_hello hello = {.kind = TRIB_HELLO_TOKEN};
+    if (!token_text || !state_dir)
+        return TRIB_ERR_INVAL;
     if (!trib_token_read(token_text, &token)) {
         TRIB_ERROR("this is not an enrolment token (they begin with trib1.)");
         return TRIB_ERR_INVAL;

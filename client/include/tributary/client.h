@@ -88,7 +88,9 @@ TRIB_API void trib_task_metric(struct trib_task *task, const char *name, double 
 // ---- How to train: your code -------------------------------------------------------------------
 
 struct trib_trainer {
-    uint32_t struct_size; // sizeof(struct trib_trainer), so that fields can be added
+    // sizeof(struct trib_trainer), so that fields can be added: what is behind it is never read. It
+    // reaches over `train` at least.
+    uint32_t struct_size;
 
     // May this device train now (charging, idle, on Wi-Fi, enough data)? Optional; NULL means yes.
     // 0: the task is answered DECLINED_BUSY at once; no later time is asked for.
@@ -132,8 +134,8 @@ struct trib_dataset;
 TRIB_API const struct trib_trainer *trib_trainer_builtin(void);
 // Read the data that the [data] section of an INI file names (the client.ini that enrolment wrote,
 // or your own). TRIB_ERR_DATA if they are malformed, with file, line and column in the log;
-// TRIB_ERR_INVAL if the file is, or there is none. A [data] section that names nothing gives a dataset without rows,
-// with which the device declines every task.
+// TRIB_ERR_INVAL if the file is, or there is none. A [data] section that names nothing gives a
+// dataset without rows, with which the device declines every task.
 TRIB_API TRIB_CHECKED enum trib_err trib_dataset_open(const char *path,
                                                       struct trib_dataset **ret_dataset);
 TRIB_API void trib_dataset_destroy(struct trib_dataset *dataset); // NULL is fine
@@ -174,7 +176,7 @@ TRIB_API TRIB_CHECKED enum trib_err trib_client_count_number(struct trib_client 
 // ---- The client --------------------------------------------------------------------------------
 
 struct trib_client_config {
-    uint32_t struct_size;               // set by trib_client_config_init
+    uint32_t struct_size;               // set by trib_client_config_init; no other is taken
     const char *state_dir;              // required: keys (0600), pins, privacy ledger, spool, model
     const char *coordinator_url;        // optional override of the URL learned at enrolment
     const struct trib_trainer *trainer; // required
@@ -190,10 +192,13 @@ struct trib_client_config {
 TRIB_API void trib_client_config_init(struct trib_client_config *config);
 
 // Enrol this device with a one-time token ("trib1...."): makes its keys in `state_dir`, connects,
-// proves the token, pins the coordinator's keys. TRIB_ERR_AUTH if the token is not accepted.
+// proves the token, pins the coordinator's keys. TRIB_ERR_AUTH if the token is not accepted,
+// TRIB_ERR_INVAL if it is none.
 TRIB_API TRIB_CHECKED enum trib_err trib_client_enrol(const char *token, const char *state_dir);
 
-// Check the configuration, load the keys. Does not connect yet. TRIB_ERR_STATE if not enrolled.
+// Check the configuration, load the keys. Does not connect yet. TRIB_ERR_INVAL if something that is
+// required is missing, or coordinator_url is not of the form tcp://ADDRESS:PORT or ipc://PATH;
+// TRIB_ERR_STATE if not enrolled.
 TRIB_API TRIB_CHECKED enum trib_err trib_client_create(const struct trib_client_config *config,
                                                        struct trib_client **ret_client);
 
