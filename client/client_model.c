@@ -27,9 +27,10 @@ static void report_install(struct trib_client *client, const struct trib_msg_man
     trib_client_send(client, TRIB_RECORD_INSTALLED, 0, &packed);
     if (code != TRIB_CODE_MODEL_INSTALLED) {
         client->refused_models++;
-        TRIB_WARN("id=model-refused version=%" PRIu64 " code=%s refused=%" PRIu64
-                  " keeping=%" PRIu64,
-                  manifest->version, trib_code_text(code), client->refused_models,
+        TRIB_WARN("id=model-refused generation=%" PRIu64 " version=%" PRIu64
+                  " code=%s refused=%" PRIu64 " keeping_generation=%" PRIu64 " keeping=%" PRIu64,
+                  manifest->generation, manifest->version, trib_code_text(code),
+                  client->refused_models, client->slot.manifest.generation,
                   client->slot.manifest.version);
     }
 }

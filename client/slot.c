@@ -59,6 +59,7 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
         return TRIB_CODE_RETRY_LATER;
     if (err)
         return TRIB_CODE_MODEL_ARCH; // signed, but of a kind that this version cannot read
+    *ret_manifest = manifest;        // a refusal names it too
     if (strcmp(manifest.population, enrolment->population) != 0)
         return TRIB_CODE_MODEL_FOREIGN;
     if (trib_model_parse_version(manifest.spec, &model, why, sizeof(why)) ||
@@ -66,10 +67,8 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
         memcmp(model.arch_digest, manifest.arch_digest, TRIB_DIGEST_SIZE) != 0)
         return TRIB_CODE_MODEL_ARCH;
     if (slot->prepare_digest &&
-        memcmp(manifest.prepare_digest, slot->prepare_digest, TRIB_DIGEST_SIZE) != 0) {
-        *ret_manifest = manifest;
+        memcmp(manifest.prepare_digest, slot->prepare_digest, TRIB_DIGEST_SIZE) != 0)
         return TRIB_CODE_MODEL_PIPELINE;
-    }
     bool is_same = manifest.generation == slot->manifest.generation &&
                    manifest.version == slot->manifest.version;
     if (is_same && memcmp(manifest.digest, slot->manifest.digest, TRIB_DIGEST_SIZE) != 0)
@@ -78,7 +77,6 @@ enum trib_code trib_slot_judge(const struct trib_slot *slot,
         return TRIB_CODE_MODEL_FORKED;
     if (!is_newer(&manifest, slot))
         return TRIB_CODE_MODEL_OLDER;
-    *ret_manifest = manifest;
     *ret_model = model;
     return TRIB_CODE_MODEL_INSTALLED;
 }

@@ -38,9 +38,9 @@ TRIB_CHECKED enum trib_err trib_slot_load(const char *dir,
 // Afterwards it is empty and accepts the same pipeline.
 void trib_slot_fini(struct trib_slot *slot);
 
-// Would this announcement be installed? TRIB_CODE_MODEL_INSTALLED: yes, then manifest and model
-// are filled; otherwise the reason why not (with MODEL_PIPELINE the manifest is filled too);
-// RETRY_LATER: there was no memory to tell.
+// Would this announcement be installed? TRIB_CODE_MODEL_INSTALLED: yes, then the model is filled;
+// otherwise the reason why not; RETRY_LATER: there was no memory to tell. The manifest is filled
+// whenever it is signed and can be read.
 enum trib_code trib_slot_judge(const struct trib_slot *slot,
                                const struct trib_state_enrolment *enrolment,
                                const struct trib_msg_new_version *announcement,

@@ -426,8 +426,9 @@ static void handle_installed(struct trib_session_link *session, const uint8_t *d
     } else {
         if (trib_code_is_known(installed.code))
             session->server->counters.install_refused[installed.code]++;
-        TRIB_WARN("id=install-refused device=%s version=%" PRIu64 " code=%s",
-                  session->peer->row.name, installed.version, trib_code_text(installed.code));
+        TRIB_WARN("id=install-refused device=%s generation=%" PRIu64 " version=%" PRIu64 " code=%s",
+                  session->peer->row.name, installed.generation, installed.version,
+                  trib_code_text(installed.code));
     }
 }
 

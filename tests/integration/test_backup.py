@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A backup under load, and a coordinator that is made from it on an empty place."""
 import os
+import re
 import shutil
 import signal
 
@@ -168,6 +169,12 @@ class BackupTest(fleet.Case):
             tried.start_coordinator()
             fleet.wait_until(lambda: "MODEL_" in str([row["install"] for row in
                                                       tried.ctl("devices", "ls")]), "it is refused")
+            # Both sides say which one that was.
+            self.assertRegex(tried.log("coordinator"), r"id=install-refused device=d. generation=2 "
+                                                       r"version=3 code=MODEL_OLDER")
+            said = (r"id=model-refused generation=2 version=3 code=MODEL_OLDER refused=1 "
+                    r"keeping_generation=2 keeping=6\n")
+            fleet.wait_until(lambda: re.search(said, tried.log("d0") + tried.log("d1")), "it is said")
             tried.end("coordinator")
             done = self.restore(tried, "third", "--generation", 1)
             self.assertEqual(done.returncode, 2)

@@ -57,9 +57,14 @@ static int set_up(void **state)
 
 static enum trib_code judge(const struct trib_slot *slot, const uint8_t *with_seed)
 {
-    struct trib_msg_manifest got;
+    struct trib_msg_manifest got = {.version = 0};
     struct trib_model got_model;
-    return trib_slot_judge(slot, &enrolment, make(with_seed), &got, &got_model);
+    const enum trib_code code =
+        trib_slot_judge(slot, &enrolment, make(with_seed), &got, &got_model);
+    // A refusal names what it refuses, once it is known to be ours.
+    assert_int_equal(got.version, code == TRIB_CODE_MODEL_UNSIGNED ? 0 : manifest.version);
+    assert_int_equal(got.generation, code == TRIB_CODE_MODEL_UNSIGNED ? 0 : manifest.generation);
+    return code;
 }
 
 // Judge and install what `manifest` says with these parameters.
