@@ -5,6 +5,7 @@
 
 #include "client/client_state.h"
 #include "client/pipeline_file.h"
+#include "client/prepared.h"
 #include "common/base/alloc.h"
 #include "common/base/clock.h"
 #include "common/base/crash.h"
@@ -188,6 +189,16 @@ static void mend_ledger(struct trib_client *client)
     TRIB_INFO("id=ledger-mended the privacy ledger can be written again");
 }
 
+// What the rows of client.ini go through is known without a look at them: such a task is declined
+// for what it is, with privacy on too.
+static bool suits_rows(const struct trib_client *client, const struct trib_task *task)
+{
+    const struct trib_trainer *trainer = client->config.trainer;
+    const struct trib_dataset *dataset = client->config.trainer_user;
+    return trainer->train != trib_trainer_builtin()->train || !dataset ||
+           trib_prepared_suits(dataset, task);
+}
+
 bool trib_client_take_task(struct trib_client *client, const struct trib_record *record)
 {
     const struct trib_trainer *trainer = client->config.trainer;
@@ -215,6 +226,8 @@ bool trib_client_take_task(struct trib_client *client, const struct trib_record 
                   msg.round_number);
         code = TRIB_CODE_DECLINED_MODEL;
     }
+    if (code == TRIB_CODE_ACCEPTED && !suits_rows(client, &task))
+        code = TRIB_CODE_DECLINED_MODEL;
     if (code == TRIB_CODE_ACCEPTED && trainer->ready &&
         !trainer->ready(client->config.trainer_user)) {
         TRIB_INFO("round=%" PRIu64

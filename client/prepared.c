@@ -13,6 +13,29 @@
 
 #define TRIB_LOG_MODULE "trainer"
 
+static void say_declined(const struct trib_task *task)
+{
+    TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", task->msg.round_number,
+              task->msg.fit.prepare[0]
+                  ? "it brings a pipeline, and the rows went through another one or none; with "
+                    "data.pipeline = job they go through a job's own"
+                  : "it brings no pipeline, which data.pipeline = job waits for");
+}
+
+bool trib_prepared_suits(const struct trib_dataset *dataset, const struct trib_task *task)
+{
+    const struct trib_data_config *config = dataset->origin;
+    const bool has_pipeline = task->msg.fit.prepare[0] != '\0';
+    if (!config ||
+        (!config->train[0] && trib_data_is_file(config)) || // no rows, which is said later
+        task->msg.fit.tally.kind == TRIB_TALLY_COUNTERS)
+        return true;
+    if (config->pipeline == TRIB_PIPELINE_JOB ? has_pipeline : !has_pipeline || config->prepare[0])
+        return true;
+    say_declined(task);
+    return false;
+}
+
 // Without the pipeline there are no features; a pipeline without values has nothing to work on.
 static enum trib_err check_pipeline(const struct trib_dataset *dataset,
                                     const struct trib_task *task)
@@ -25,11 +48,7 @@ static enum trib_err check_pipeline(const struct trib_dataset *dataset,
     trib_digest(text, strlen(text), digest);
     if (has_pipeline && memcmp(digest, dataset->prepared_digest, sizeof(digest)) == 0)
         return TRIB_OK; // the very one that its rows went through
-    TRIB_WARN("id=task-declined round=%" PRIu64 " declined: %s", task->msg.round_number,
-              has_pipeline
-                  ? "it brings a pipeline, and the rows went through another one or none; with "
-                    "data.pipeline = job they go through a job's own"
-                  : "it brings no pipeline, which data.pipeline = job waits for");
+    say_declined(task);
     return TRIB_ERR_DATA;
 }
 

@@ -19,6 +19,10 @@ TRIB_CHECKED enum trib_err trib_prepared_wants_used(const struct trib_task *task
                                                     const struct trib_data_config *config,
                                                     bool *ret_wants_used);
 
+// Do the rows that client.ini names wait for a pipeline if the task brings one, and for none if it
+// does not, as far as client.ini says? Logged if not. Nothing of it depends on the rows.
+bool trib_prepared_suits(const struct trib_dataset *dataset, const struct trib_task *task);
+
 // The features that a task learns from or counts, in the place of the rows just read (feed.h).
 // Those of borrowed rows are kept by their data set for further tasks with the same pipeline. Rows
 // that do not wait for a pipeline stay as they are, if the task brings none or the one they went

@@ -283,6 +283,21 @@ class PrepareTest(fleet.Case):
             self.assertIn("touched", tried.log("able"))
             self.assertNotIn("touched", tried.log("plain"))
 
+    def test_a_task_with_or_without_a_pipeline_is_declined_for_that_with_privacy_on_too(self):
+        rows = "colour,size,home,big\n" + "red,1,a,0\nblue,9,b,1\n" * 20
+        private = {"mode": "local", "privacy": {"noise_multiplier": 1}, "cohort": 1,
+                   "min_accepted": 1, "scale": 1}
+        for keys, spec, pipeline, said in (
+                ("pipeline = job\n", 4, None, "it brings no pipeline, which data.pipeline = job"),
+                ("", FEATURES, "p.ini", "it brings a pipeline, and the rows went through another")):
+            with fleet.Fleet() as tried:
+                tried.start_coordinator()
+                self.prepare_fleet(tried, rows, ("a",), keys)
+                tried.submit(f"{spec} - dense 2 softmax", rows, data=self.keys(pipeline), **private)
+                fleet.wait_until(lambda tried=tried: tried.device("a")["declined"], "it declines")
+                self.assertEqual(tried.device("a")["declined"], "DECLINED_MODEL")
+                self.assertIn(f"declined: {said}", tried.log("a"))
+
     def test_rows_that_steps_drop_are_gone_in_both_modes(self):
         (self.dir / "p.ini").write_text("[step dedup]\n[step impute]\ncolumns = size\nwith = drop\n")
         digests = {self.play(mode, features=4)[0]["model_digest"]
