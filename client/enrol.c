@@ -245,7 +245,7 @@ enum trib_err trib_client_enrol(const char *token_text, const char *state_dir)
     if (!token_text || !state_dir)
         return TRIB_ERR_INVAL;
     if (!trib_token_read(token_text, &token)) {
-        TRIB_ERROR("this is not an enrolment token (they begin with trib1.)");
+        TRIB_ERROR("%s", trib_token_fault(token_text));
         return TRIB_ERR_INVAL;
     }
     if (!trib_link_url_is_good(token.url)) {

@@ -7,8 +7,10 @@
 #include "common/base/wipe.h"
 
 #define PREFIX "trib1."
+#define BLANKS " \t\r\n"
 
 enum {
+    TRIMMED_SIZE = TRIB_TOKEN_TEXT_SIZE + 2, // with the = that others fill base64 up with
     PREFIX_SIZE = sizeof(PREFIX) - 1,
     VERSION = 1,
     HEAD_SIZE = 1 + 32 + 8 + 32, // before the URL
@@ -28,12 +30,27 @@ void trib_token_write(const struct trib_token *token, char text[static TRIB_TOKE
     trib_wipe(data, sizeof(data));
 }
 
+// The text without what copying it brings along. False: it is longer than any token.
+static bool trim(const char *text, char ret_text[static TRIMMED_SIZE])
+{
+    text += strspn(text, BLANKS);
+    size_t size = strlen(text);
+    while (size > 0 && strchr(BLANKS, text[size - 1]))
+        size--;
+    if (size >= TRIMMED_SIZE)
+        return false;
+    memcpy(ret_text, text, size);
+    ret_text[size] = '\0';
+    return true;
+}
+
 bool trib_token_read(const char *text, struct trib_token *ret_token)
 {
+    char trimmed[TRIMMED_SIZE];
     uint8_t data[TRIB_TOKEN_BYTES_MAX];
     size_t size = 0;
-    bool is_good = strncmp(text, PREFIX, PREFIX_SIZE) == 0 &&
-                   trib_base64_decode(text + PREFIX_SIZE, data, sizeof(data), &size) &&
+    bool is_good = trim(text, trimmed) && strncmp(trimmed, PREFIX, PREFIX_SIZE) == 0 &&
+                   trib_base64_decode(trimmed + PREFIX_SIZE, data, sizeof(data), &size) &&
                    size > HEAD_SIZE && data[0] == VERSION &&
                    !memchr(data + HEAD_SIZE, '\0', size - HEAD_SIZE);
     if (is_good) {
@@ -46,7 +63,21 @@ bool trib_token_read(const char *text, struct trib_token *ret_token)
         trib_wipe(&token, sizeof(token));
     }
     trib_wipe(data, sizeof(data));
+    trib_wipe(trimmed, sizeof(trimmed));
     return is_good;
+}
+
+const char *trib_token_fault(const char *text)
+{
+    text += strspn(text, BLANKS);
+    if (strncmp(text, PREFIX, PREFIX_SIZE) != 0)
+        return "this is not an enrolment token (they begin with " PREFIX ")";
+    if (strstr(text + PREFIX_SIZE, PREFIX))
+        return "this is more than one enrolment token, or one that was pasted twice";
+    const char *end = text + strcspn(text, BLANKS);
+    if (end[strspn(end, BLANKS)])
+        return "there is a blank or the end of a line within this enrolment token";
+    return "this is not a whole enrolment token: something is missing, or does not belong there";
 }
 
 void trib_token_hash(const uint8_t secret[static TRIB_TOKEN_SECRET_SIZE],

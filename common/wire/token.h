@@ -26,8 +26,10 @@ enum {
 };
 
 void trib_token_write(const struct trib_token *token, char text[static TRIB_TOKEN_TEXT_SIZE]);
-// False if it is not a token.
+// False if it is not a token. Blanks and ends of lines before and behind it do not count.
 bool trib_token_read(const char *text, struct trib_token *ret_token);
+// What is wrong with a text that was not read, for whoever pasted it. Nothing of the text is in it.
+const char *trib_token_fault(const char *text);
 
 // What a coordinator keeps instead of the secret: BLAKE2b-256("trib token" | secret).
 void trib_token_hash(const uint8_t secret[static TRIB_TOKEN_SECRET_SIZE],

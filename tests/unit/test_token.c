@@ -1,6 +1,7 @@
 #include "common/wire/token.h"
 #include "tests/test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/bytes.h"
@@ -87,6 +88,43 @@ static void what_is_not_a_token_is_refused(void **state)
     assert_string_equal(back.url, "untouched");
 }
 
+static void what_copying_brings_along_does_not_count(void **state)
+{
+    (void)state;
+    const struct trib_token token = token_of("tcp://127.0.0.1:7420");
+    struct trib_token back = {.url = ""};
+    char text[TRIB_TOKEN_TEXT_SIZE];
+    char pasted[3 * TRIB_TOKEN_TEXT_SIZE];
+    trib_token_write(&token, text);
+    (void)snprintf(pasted, sizeof(pasted), " \t%s \r\n", text);
+    assert_true(trib_token_read(pasted, &back));
+    assert_memory_equal(&back, &token, sizeof(token));
+    memset(pasted, ' ', sizeof(pasted)); // more than a token is long
+    memcpy(pasted + TRIB_TOKEN_TEXT_SIZE, text, strlen(text));
+    pasted[sizeof(pasted) - 1] = '\0';
+    assert_true(trib_token_read(pasted, &back));
+}
+
+static void each_fault_is_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *fault;
+    } cases[] = {
+        {"", "begin with trib1."},
+        {" trib2.AAAA", "begin with trib1."},
+        {"trib1.AAAAtrib1.AAAA", "pasted twice"},
+        {"trib1.AAAA\ntrib1.AAAA\n", "pasted twice"},
+        {" trib1.AA AA", "blank or the end of a line within"},
+        {"trib1.AA\n", "not a whole"},
+    };
+    struct trib_token back;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_false(trib_token_read(cases[i].text, &back));
+        assert_non_null(strstr(trib_token_fault(cases[i].text), cases[i].fault));
+    }
+}
+
 static void the_stored_hash_is_labelled_blake2b(void **state)
 {
     (void)state;
@@ -108,6 +146,8 @@ int main(void)
         cmocka_unit_test(tokens_round_trip_up_to_the_longest_url),
         cmocka_unit_test(a_cut_token_never_reads_as_the_whole_one),
         cmocka_unit_test(what_is_not_a_token_is_refused),
+        cmocka_unit_test(what_copying_brings_along_does_not_count),
+        cmocka_unit_test(each_fault_is_told_apart),
         cmocka_unit_test(the_stored_hash_is_labelled_blake2b),
     };
     return RUN_TESTS(tests);
