@@ -88,8 +88,7 @@ TRIB_CHECKED enum trib_err trib_state_enrolment_load(const char *dir,
 
 // Write client.ini with comments, unless there is one already.
 TRIB_CHECKED enum trib_err trib_state_config_write(const char *dir);
-// Defaults when there is no client.ini. TRIB_ERR_INVAL names file, line and key in the log.
-// TRIB_ERR_INVAL: there is none, or it is wrong. Logged.
+// TRIB_ERR_INVAL: there is none, or it is wrong; file, line and key are logged.
 TRIB_CHECKED enum trib_err trib_state_config_load(const char *path,
                                                   struct trib_state_config *ret_config);
 
