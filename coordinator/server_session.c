@@ -152,7 +152,7 @@ static void settle_half_open(struct trib_session_link *session)
 static void session_opened(struct trib_server *server, struct trib_server_event *event)
 {
     struct trib_session_link *session = ((struct session_event *)event)->session;
-    (void)server;
+    server->let_in += session->is_half_open;
     settle_half_open(session);
     struct trib_peer *peer = session->peer;
     if (peer && peer->row.is_revoked) { // revoked between its handshake and now
@@ -478,8 +478,10 @@ static void handle_record(struct trib_server *server, struct trib_server_event *
 // ---- Time
 
 enum {
-    LOOK_MS = 1000, // at all sessions
-    PING_MS = 5000, // of those that have been silent, all at once
+    LOOK_MS = 1000,  // at all sessions
+    PING_MS = 5000,  // of those that have been silent, all at once
+    ROOM_TURNS = 16, // a share of the half-open places that is let in between two looks is many
+    ROOM_MS = 1500,  // of want before room is made
 };
 
 static void tick_session(struct trib_session_link *s, uint64_t now_ms, bool pings)
@@ -518,10 +520,15 @@ void trib_sessions_pace(struct trib_server *server)
 }
 
 // Who is honest says hello at once. When all places of those who have not are taken, they are for
-// whoever waits behind: strangers that connect and say nothing would keep a fleet away.
+// whoever waits behind: strangers that connect and say nothing would keep a fleet away. Not while
+// many come in, or at once: a fleet that dials together is slow to say hello, and makes room itself.
 static void make_room(struct trib_server *server, uint64_t now_ms)
 {
-    if (!server->fleet || !trib_listener_is_full(server->fleet))
+    if (server->let_in >= server->half_open_max / ROOM_TURNS || !server->fleet ||
+        !trib_listener_is_full(server->fleet))
+        server->room_ms = now_ms;
+    server->let_in = 0;
+    if (now_ms < server->room_ms + ROOM_MS)
         return;
     for (struct trib_session_link *s = server->sessions; s; s = s->next) {
         if (s->is_half_open && trib_channel_is_mute(s->channel) &&

@@ -129,6 +129,8 @@ struct trib_server {
     uint64_t generation;
     uint64_t started_ms, started_wall_ms;
     uint64_t look_next_ms; // when to look at the sessions
+    uint64_t let_in;  // half-open connections that became sessions since the last look for room
+    uint64_t room_ms; // when there were many of them last, or room for more
     uint32_t retry_max_ms; // atomic: what devices are told of when to come back (presence.h)
     uint64_t ping_next_ms; // and to ask those that are silent
     uint64_t seen_next_ms; // when to look next for what server_seen.c writes; 0: it starts
