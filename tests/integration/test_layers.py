@@ -15,7 +15,8 @@ class LayersTest(fleet.Case):
     def simulate(self, *words):
         with tempfile.TemporaryDirectory(prefix="trib-layers-") as folder:
             return fleet.run("tributary-sim", "run", *words, "--json", "--quiet", "--out", folder,
-                             cwd=fleet.SOURCE)
+                             cwd=fleet.SOURCE,
+                             timeout=4 * fleet.PATIENCE_S)  # two minutes of a core with sanitizers
 
     def done(self, *words):
         done = self.simulate(*words)
